@@ -1,0 +1,147 @@
+"""What other services tell Avoir: one frozen value a message, amounts in micros, times in UTC."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+LineKind = Literal["booking", "plan", "prepaid", "credit", "other"]
+SubjectKind = Literal["booking", "plan"]
+ChangedBy = Literal["customer", "admin"]
+ReversalReason = Literal["refund", "chargeback", "failed"]
+
+
+class Owner(NamedTuple):
+    """Who holds credit."""
+
+    type: str
+    id: str
+
+
+class Period(NamedTuple):
+    """A half-open span of time: `start` counts, `end` does not."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One line of an invoice; `subject_id` is the booking or plan it bills."""
+
+    line_id: str
+    kind: LineKind
+    subject_id: str | None
+    period: Period | None
+    amount: int
+    tax: int
+    credit_line_id: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceFinalized:
+    invoice_id: str
+    number: str
+    owner: Owner
+    currency: str
+    automatic: bool
+    auto_apply: bool | None
+    lines: tuple[InvoiceLine, ...]
+    total: int
+    amount_paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookingCancelled:
+    """A booking that will not take place; `fee` (tax included) is kept, in `currency`."""
+
+    booking_id: str
+    owner: Owner
+    changed_by: ChangedBy
+    revision: int | None = None
+    create_credit: bool | None = None
+    fee: int = 0
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BookingShortened:
+    """A booking that takes less than what was billed: by the two periods, or by the two prices with `currency`."""
+
+    booking_id: str
+    owner: Owner
+    changed_by: ChangedBy
+    revision: int | None = None
+    create_credit: bool | None = None
+    billed_period: Period | None = None
+    remaining_period: Period | None = None
+    billed_price: int | None = None
+    remaining_price: int | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCancelled:
+    plan_id: str
+    owner: Owner
+    changed_by: ChangedBy
+    effective_at: datetime
+    unused: Literal["whole_periods", "prorate"]
+    revision: int | None = None
+    create_credit: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRecorded:
+    payment_id: str
+    owner: Owner
+    amount: int
+    currency: str
+    invoice_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentReversed:
+    reversal_id: str
+    payment_id: str
+    amount: int
+    currency: str
+    reason: ReversalReason
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceVoided:
+    invoice_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationRejected:
+    """The invoicing service could not use an application (topic `credit-application-rejected`)."""
+
+    application_id: str
+    reason: str
+
+
+Fact = (
+    InvoiceFinalized
+    | BookingCancelled
+    | BookingShortened
+    | PlanCancelled
+    | PaymentRecorded
+    | PaymentReversed
+    | InvoiceVoided
+    | ApplicationRejected
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A fact with its envelope; `contents` is the SHA-256 of the canonical form, `topic` the default name."""
+
+    tenant_id: str
+    topic: str
+    event_id: str
+    occurred_at: datetime
+    contents: bytes
+    fact: Fact

@@ -1,0 +1,64 @@
+"""Amounts of money as integers, in millionths of the currency's major unit (micros)."""
+
+from functools import cache
+from typing import NewType
+
+from iso4217 import Currency
+
+Micros = NewType("Micros", int)
+
+MICROS_PER_MAJOR = 1_000_000
+
+
+@cache
+def exponent(currency: str) -> int:
+    """The number of decimals of an ISO 4217 currency (EUR 2, JPY 0, KWD 3)."""
+    decimals = Currency(currency).exponent
+    if decimals is None:
+        raise ValueError(f"{currency} has no minor unit")
+    return decimals
+
+
+@cache
+def minor_unit(currency: str) -> int:
+    """One minor unit of a currency (one cent), in micros."""
+    return 10 ** (6 - exponent(currency))
+
+
+def round_half_even(numerator: int, denominator: int) -> int:
+    """`numerator / denominator` rounded to the nearest integer, a half to the even one; denominator above zero."""
+    quotient, remainder = divmod(numerator, denominator)
+    twice = 2 * remainder
+    if twice > denominator or (twice == denominator and quotient % 2):
+        quotient += 1
+    return quotient
+
+
+def share(amount: int, part: int, whole: int, currency: str) -> int:
+    """`amount * part / whole` in micros, rounded half to even to the currency's minor unit."""
+    unit = minor_unit(currency)
+    return round_half_even(amount * part, whole * unit) * unit
+
+
+def round_down(amount: int, currency: str) -> int:
+    """The whole minor units in an amount of zero or more, in micros."""
+    return amount - amount % minor_unit(currency)
+
+
+def parse_decimal(text: str) -> int:
+    """A decimal string of the wire (at most six decimals) in micros."""
+    whole, _, fraction = text.partition(".")
+    micros = int(whole) * MICROS_PER_MAJOR
+    if fraction:
+        part = int(fraction.ljust(6, "0"))
+        micros += -part if text.startswith("-") else part
+    return micros
+
+
+def format_decimal(micros: int, currency: str) -> str:
+    """An amount in micros as a decimal string: at least the currency's decimals, at most six."""
+    whole, fraction = divmod(abs(micros), MICROS_PER_MAJOR)
+    decimals = exponent(currency)
+    digits = f"{fraction:06d}"
+    kept = digits[:decimals] + digits[decimals:].rstrip("0")
+    return f"{'-' if micros < 0 else ''}{whole}{'.' if kept else ''}{kept}"
