@@ -1,0 +1,1 @@
+"""The messages that Avoir reads and publishes."""

@@ -1,0 +1,1 @@
+"""Avoir keeps the credit of a booking business's customers."""
