@@ -1,0 +1,55 @@
+"""A Kafka record as Avoir handles it, whichever client read it, and where a consumer stands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record with its bytes and headers intact; `topic` is the default name, `timestamp_ms` Kafka's."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+class TopicPartition(NamedTuple):
+    """A partition of a topic, by the topic's default name."""
+
+    topic: str
+    partition: int
+
+
+Positions = Mapping[TopicPartition, int]
+"""The offset of the next record to handle, of each partition."""
+
+
+class Fenced(Exception):
+    """The partitions of a batch moved on meanwhile: another process handled them. Read the positions again."""
+
+
+class Notable(NamedTuple):
+    """A message that somebody may want to see in the log: declined, dead-lettered or parked."""
+
+    topic: str
+    event_id: str
+    tenant_id: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What one batch did: decisions by (topic, outcome), micros by (event, currency), and the notable messages."""
+
+    messages: int
+    decisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    amounts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    notable: Sequence[Notable] = ()
+    statements: int = 0
+    alarms: Mapping[str, int] = field(default_factory=dict)
