@@ -1,0 +1,1 @@
+"""The broker: the consumer loop, the relay, topics and dead letters."""

@@ -1,0 +1,64 @@
+"""Connections to Postgres: as which role, with which schema, and how long anything may take."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import asyncpg
+from pydantic import SecretStr
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where the database is and the limits of every connection to it; TLS and credentials stand in the DSN.
+
+    The limits rise in the order in which they should fire: a stopped process loses its transaction first,
+    then waiting for a lock ends, then the statement, then the client stops waiting for an answer.
+    """
+
+    dsn: SecretStr
+    role: Literal["avoir_service", "avoir_readonly"] = "avoir_service"
+    application_name: str = "avoir"
+    connect_timeout_s: float = 5.0
+    idle_in_transaction_timeout_s: float = 10.0
+    lock_timeout_s: float = 15.0
+    statement_timeout_s: float = 20.0
+    command_timeout_s: float = 25.0
+
+    async def connect(self) -> Connection:
+        """One connection, for a task that keeps it."""
+        return await asyncpg.connect(
+            self.dsn.get_secret_value(),
+            timeout=self.connect_timeout_s,
+            command_timeout=self.command_timeout_s,
+            server_settings=self._server_settings(),
+        )
+
+    async def pool(self, max_size: int) -> Pool:
+        """A pool that opens connections as they are needed."""
+        return await asyncpg.create_pool(
+            self.dsn.get_secret_value(),
+            min_size=0,
+            max_size=max_size,
+            timeout=self.connect_timeout_s,
+            command_timeout=self.command_timeout_s,
+            server_settings=self._server_settings(),
+        )
+
+    def _server_settings(self) -> dict[str, str]:
+        # Sent with the connection's start, so that they are its defaults and RESET ALL comes back to them.
+        return {
+            "application_name": self.application_name,
+            "search_path": "avoir",
+            "role": self.role,
+            "timezone": "UTC",
+            "idle_in_transaction_session_timeout": _milliseconds(self.idle_in_transaction_timeout_s),
+            "lock_timeout": _milliseconds(self.lock_timeout_s),
+            "statement_timeout": _milliseconds(self.statement_timeout_s),
+        }
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

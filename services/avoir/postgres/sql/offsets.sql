@@ -1,0 +1,37 @@
+-- name: read_positions
+-- The next offset of each of the partitions that has a row. $1 group, $2 topics, $3 partitions.
+SELECT o.topic, o.partition, o.next_offset
+FROM unnest($2::text[], $3::integer[]) AS asked (topic, partition)
+JOIN consumer_offsets o ON o.group_id = $1 AND o.topic = asked.topic AND o.partition = asked.partition;
+
+-- name: add_positions
+-- Rows for partitions that never had one; what another process added first stays.
+-- $1 group, $2 topics, $3 partitions, $4 offsets.
+INSERT INTO consumer_offsets (group_id, topic, partition, next_offset)
+SELECT $1, v.topic, v.partition, v.next_offset
+FROM unnest($2::text[], $3::integer[], $4::bigint[]) AS v (topic, partition, next_offset)
+ORDER BY v.topic, v.partition
+ON CONFLICT DO NOTHING;
+
+-- name: lock_offsets
+-- Locks the rows of a batch's partitions in one order: an UPDATE ... FROM unnest would lock in none.
+-- $1 group, $2 topics, $3 partitions.
+SELECT 1
+FROM consumer_offsets o
+WHERE o.group_id = $1
+  AND (o.topic, o.partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
+ORDER BY o.topic, o.partition
+FOR UPDATE;
+
+-- name: advance_offsets
+-- Moves the batch's partitions on from the positions held in memory; fewer rows than partitions means fenced.
+-- $1 group, $2 topics, $3 partitions, $4 next offsets, $5 expected offsets.
+UPDATE consumer_offsets o
+SET next_offset = v.next_offset
+FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) AS v (topic, partition, next_offset, expected)
+WHERE o.group_id = $1 AND o.topic = v.topic AND o.partition = v.partition AND o.next_offset = v.expected
+RETURNING 1;
+
+-- name: all_positions
+-- Every stored position of a group. $1 group.
+SELECT topic, partition, next_offset FROM consumer_offsets WHERE group_id = $1 ORDER BY topic, partition;
