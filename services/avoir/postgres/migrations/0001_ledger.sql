@@ -222,6 +222,7 @@ CREATE TABLE entitlements (
     given bigint NOT NULL DEFAULT 0,
     covered bigint NOT NULL DEFAULT 0 CHECK (covered >= 0),
     shortfall bigint NOT NULL DEFAULT 0 CHECK (shortfall >= 0),
+    shortfall_reason text,
     grants integer NOT NULL DEFAULT 0 CHECK (grants >= 0),
     source text NOT NULL,
     due_from timestamptz NOT NULL,

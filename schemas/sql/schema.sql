@@ -1,0 +1,481 @@
+-- What the migrations give: python -m avoir.postgres.schema > schemas/sql/schema.sql
+
+CREATE TABLE avoir.accounts (
+    tenant_id text NOT NULL,
+    owner_type text NOT NULL,
+    owner_id text NOT NULL,
+    currency text NOT NULL,
+    available bigint NOT NULL DEFAULT 0,
+    reserved bigint NOT NULL DEFAULT 0,
+    seq bigint NOT NULL DEFAULT 0,
+    head bytea NOT NULL DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000'::bytea,
+    recorded_at timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+    CONSTRAINT accounts_pkey PRIMARY KEY (tenant_id, owner_type, owner_id, currency),
+    CONSTRAINT accounts_available_check CHECK ((available >= 0)),
+    CONSTRAINT accounts_reserved_check CHECK ((reserved >= 0)),
+    CONSTRAINT accounts_seq_check CHECK ((seq >= 0))
+) WITH (fillfactor=50);
+GRANT INSERT, SELECT, UPDATE ON avoir.accounts TO avoir_service;
+GRANT SELECT ON avoir.accounts TO avoir_readonly;
+
+CREATE TABLE avoir.applications (
+    tenant_id text NOT NULL,
+    application_id uuid NOT NULL,
+    owner_type text NOT NULL,
+    owner_id text NOT NULL,
+    currency text NOT NULL,
+    invoice_id text NOT NULL,
+    amount bigint NOT NULL,
+    applied_by text NOT NULL,
+    applied_at timestamp with time zone NOT NULL,
+    reinstated boolean NOT NULL DEFAULT false,
+    grant_ids uuid[] NOT NULL,
+    amounts bigint[] NOT NULL,
+    topic text NOT NULL,
+    event_id text NOT NULL,
+    CONSTRAINT applications_pkey PRIMARY KEY (tenant_id, application_id),
+    CONSTRAINT applications_amount_check CHECK ((amount > 0)),
+    CONSTRAINT applications_tenant_id_invoice_id_fkey FOREIGN KEY (tenant_id, invoice_id) REFERENCES avoir.invoices(tenant_id, invoice_id),
+    CONSTRAINT applications_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
+);
+CREATE INDEX applications_of_invoice ON avoir.applications USING btree (tenant_id, invoice_id);
+GRANT INSERT, SELECT, UPDATE ON avoir.applications TO avoir_service;
+GRANT SELECT ON avoir.applications TO avoir_readonly;
+
+CREATE TABLE avoir.changes (
+    tenant_id text NOT NULL,
+    topic text NOT NULL,
+    event_id text NOT NULL,
+    subject_kind text NOT NULL,
+    subject_id text NOT NULL,
+    revision bigint,
+    occurred_at timestamp with time zone NOT NULL,
+    changed_by text NOT NULL,
+    asked boolean NOT NULL,
+    fee bigint NOT NULL DEFAULT 0,
+    currency text,
+    billed_start timestamp with time zone,
+    billed_end timestamp with time zone,
+    remaining_start timestamp with time zone,
+    remaining_end timestamp with time zone,
+    billed_price bigint,
+    remaining_price bigint,
+    effective_at timestamp with time zone,
+    unused text,
+    proration text,
+    time_zone text,
+    unpaid_change text NOT NULL,
+    contents bytea NOT NULL,
+    CONSTRAINT changes_pkey PRIMARY KEY (tenant_id, topic, event_id),
+    CONSTRAINT changes_fee_check CHECK ((fee >= 0))
+);
+CREATE INDEX changes_of_subject ON avoir.changes USING btree (tenant_id, subject_kind, subject_id);
+GRANT INSERT, SELECT ON avoir.changes TO avoir_service;
+GRANT SELECT ON avoir.changes TO avoir_readonly;
+
+CREATE TABLE avoir.consumer_offsets (
+    group_id text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL,
+    CONSTRAINT consumer_offsets_pkey PRIMARY KEY (group_id, topic, partition),
+    CONSTRAINT consumer_offsets_next_offset_check CHECK ((next_offset >= 0))
+);
+GRANT INSERT, SELECT, UPDATE ON avoir.consumer_offsets TO avoir_service;
+GRANT SELECT ON avoir.consumer_offsets TO avoir_readonly;
+
+CREATE TABLE avoir.dead_letters (
+    tenant_id text NOT NULL,
+    dead_letter_id uuid NOT NULL,
+    outcome text NOT NULL,
+    reason text NOT NULL,
+    event_id text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    kafka_offset bigint NOT NULL,
+    kafka_timestamp timestamp with time zone,
+    key bytea,
+    value bytea,
+    header_names text[] NOT NULL,
+    header_values bytea[] NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    replayed_at timestamp with time zone,
+    CONSTRAINT dead_letters_pkey PRIMARY KEY (tenant_id, dead_letter_id),
+    CONSTRAINT dead_letters_outcome_check CHECK ((outcome = ANY (ARRAY['rejected'::text, 'conflict'::text, 'parked'::text, 'skipped'::text])))
+);
+CREATE INDEX dead_letters_by_time ON avoir.dead_letters USING btree (recorded_at);
+GRANT INSERT, SELECT, UPDATE ON avoir.dead_letters TO avoir_service;
+GRANT SELECT ON avoir.dead_letters TO avoir_readonly;
+
+CREATE TABLE avoir.decisions (
+    tenant_id text NOT NULL,
+    decision_id uuid NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    kafka_offset bigint NOT NULL,
+    event_id text NOT NULL,
+    occurred_at timestamp with time zone,
+    recorded_at timestamp with time zone NOT NULL,
+    outcome text NOT NULL,
+    reason text NOT NULL,
+    facts jsonb NOT NULL,
+    policy jsonb NOT NULL,
+    would_change_it text,
+    subject_kind text NOT NULL,
+    subject_id text NOT NULL,
+    CONSTRAINT decisions_pkey PRIMARY KEY (tenant_id, decision_id, recorded_at),
+    CONSTRAINT decisions_facts_check CHECK ((octet_length((facts)::text) <= 4096))
+) PARTITION BY RANGE (recorded_at);
+CREATE INDEX decisions_of_event ON ONLY avoir.decisions USING btree (tenant_id, event_id);
+CREATE INDEX decisions_of_subject ON ONLY avoir.decisions USING btree (tenant_id, subject_kind, subject_id);
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON avoir.decisions FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_change();
+CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.decisions FOR EACH ROW EXECUTE FUNCTION avoir.refuse_change();
+GRANT INSERT, SELECT ON avoir.decisions TO avoir_service;
+GRANT SELECT ON avoir.decisions TO avoir_readonly;
+
+CREATE TABLE avoir.decisions_default PARTITION OF avoir.decisions DEFAULT;
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON avoir.decisions_default FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_change();
+CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.decisions_default FOR EACH ROW EXECUTE FUNCTION avoir.refuse_change();
+GRANT SELECT ON avoir.decisions_default TO avoir_service;
+GRANT SELECT ON avoir.decisions_default TO avoir_readonly;
+
+CREATE TABLE avoir.entitlements (
+    tenant_id text NOT NULL,
+    kind text NOT NULL,
+    id text NOT NULL,
+    line_id text NOT NULL,
+    owner_type text NOT NULL,
+    owner_id text NOT NULL,
+    currency text NOT NULL,
+    cost bigint NOT NULL,
+    target bigint NOT NULL,
+    given bigint NOT NULL DEFAULT 0,
+    covered bigint NOT NULL DEFAULT 0,
+    shortfall bigint NOT NULL DEFAULT 0,
+    grants integer NOT NULL DEFAULT 0,
+    source text NOT NULL,
+    due_from timestamp with time zone NOT NULL,
+    settle_by timestamp with time zone,
+    CONSTRAINT entitlements_pkey PRIMARY KEY (tenant_id, kind, id, line_id),
+    CONSTRAINT credit_within_cost CHECK (((given >= 0) AND (given <= cost))),
+    CONSTRAINT entitlements_check CHECK (((target >= 0) AND (target <= cost))),
+    CONSTRAINT entitlements_cost_check CHECK ((cost >= 0)),
+    CONSTRAINT entitlements_covered_check CHECK ((covered >= 0)),
+    CONSTRAINT entitlements_grants_check CHECK ((grants >= 0)),
+    CONSTRAINT entitlements_kind_check CHECK ((kind = ANY (ARRAY['line'::text, 'payment'::text, 'amount_paid'::text, 'negative_total'::text]))),
+    CONSTRAINT entitlements_shortfall_check CHECK ((shortfall >= 0)),
+    CONSTRAINT entitlements_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
+) WITH (fillfactor=80);
+CREATE INDEX entitlements_open ON avoir.entitlements USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((target <> given) OR (shortfall > 0));
+GRANT INSERT, SELECT, UPDATE ON avoir.entitlements TO avoir_service;
+GRANT SELECT ON avoir.entitlements TO avoir_readonly;
+
+CREATE TABLE avoir.entries (
+    tenant_id text NOT NULL,
+    owner_type text NOT NULL,
+    owner_id text NOT NULL,
+    currency text NOT NULL,
+    seq bigint NOT NULL,
+    n integer NOT NULL,
+    ledger_account text NOT NULL,
+    counter_account text NOT NULL,
+    grant_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    balance bigint NOT NULL,
+    event text NOT NULL,
+    reason text NOT NULL,
+    invoice_id text,
+    application_id uuid,
+    topic text NOT NULL,
+    event_id text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT entries_pkey PRIMARY KEY (tenant_id, owner_type, owner_id, currency, seq, n, recorded_at),
+    CONSTRAINT entries_amount_check CHECK ((amount <> 0)),
+    CONSTRAINT entries_balance_check CHECK ((balance >= 0)),
+    CONSTRAINT entries_ledger_account_check CHECK ((ledger_account = ANY (ARRAY['available'::text, 'reserved'::text]))),
+    CONSTRAINT entries_tenant_id_grant_id_fkey FOREIGN KEY (tenant_id, grant_id) REFERENCES avoir.grants(tenant_id, grant_id),
+    CONSTRAINT entries_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
+) PARTITION BY RANGE (recorded_at);
+CREATE INDEX entries_of_grant ON ONLY avoir.entries USING btree (tenant_id, grant_id);
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON avoir.entries FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_change();
+CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.entries FOR EACH ROW EXECUTE FUNCTION avoir.refuse_change();
+GRANT INSERT, SELECT ON avoir.entries TO avoir_service;
+GRANT SELECT ON avoir.entries TO avoir_readonly;
+
+CREATE TABLE avoir.entries_default PARTITION OF avoir.entries DEFAULT;
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON avoir.entries_default FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_change();
+CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.entries_default FOR EACH ROW EXECUTE FUNCTION avoir.refuse_change();
+GRANT SELECT ON avoir.entries_default TO avoir_service;
+GRANT SELECT ON avoir.entries_default TO avoir_readonly;
+
+CREATE TABLE avoir.grants (
+    tenant_id text NOT NULL,
+    grant_id uuid NOT NULL,
+    owner_type text NOT NULL,
+    owner_id text NOT NULL,
+    currency text NOT NULL,
+    amount bigint NOT NULL,
+    available bigint NOT NULL,
+    reserved bigint NOT NULL,
+    spent bigint NOT NULL,
+    lost bigint NOT NULL,
+    taken bigint NOT NULL,
+    source text NOT NULL,
+    reason text NOT NULL,
+    note text,
+    priority integer NOT NULL,
+    paid_for boolean NOT NULL,
+    effective_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    reference text,
+    entitlement_kind text,
+    entitlement_id text,
+    entitlement_line_id text,
+    ordinal integer NOT NULL,
+    topic text NOT NULL,
+    event_id text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    CONSTRAINT grants_pkey PRIMARY KEY (tenant_id, grant_id),
+    CONSTRAINT grant_adds_up CHECK ((amount = ((((available + reserved) + spent) + lost) + taken))),
+    CONSTRAINT grants_amount_check CHECK ((amount > 0)),
+    CONSTRAINT grants_available_check CHECK ((available >= 0)),
+    CONSTRAINT grants_lost_check CHECK ((lost >= 0)),
+    CONSTRAINT grants_reserved_check CHECK ((reserved >= 0)),
+    CONSTRAINT grants_spent_check CHECK ((spent >= 0)),
+    CONSTRAINT grants_taken_check CHECK ((taken >= 0)),
+    CONSTRAINT grants_tenant_id_entitlement_kind_entitlement_id_entitleme_fkey FOREIGN KEY (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id) REFERENCES avoir.entitlements(tenant_id, kind, id, line_id),
+    CONSTRAINT grants_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency),
+    CONSTRAINT grants_tenant_id_entitlement_kind_entitlement_id_entitlemen_key UNIQUE (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id, ordinal),
+    CONSTRAINT grants_tenant_id_reference_key UNIQUE (tenant_id, reference)
+) WITH (fillfactor=80);
+CREATE INDEX grants_open ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((available + reserved) > 0);
+CREATE INDEX grants_to_expire ON avoir.grants USING btree (expires_at) WHERE ((available + reserved) > 0);
+GRANT INSERT, SELECT, UPDATE ON avoir.grants TO avoir_service;
+GRANT SELECT ON avoir.grants TO avoir_readonly;
+
+CREATE TABLE avoir.inbox (
+    tenant_id text NOT NULL,
+    topic text NOT NULL,
+    event_id text NOT NULL,
+    contents bytea NOT NULL,
+    CONSTRAINT inbox_pkey PRIMARY KEY (tenant_id, topic, event_id)
+);
+GRANT DELETE, INSERT, SELECT, UPDATE ON avoir.inbox TO avoir_service;
+GRANT SELECT ON avoir.inbox TO avoir_readonly;
+
+CREATE TABLE avoir.invoice_lines (
+    tenant_id text NOT NULL,
+    invoice_id text NOT NULL,
+    position integer NOT NULL,
+    line_id text NOT NULL,
+    kind text NOT NULL,
+    subject_id text,
+    period_start timestamp with time zone,
+    period_end timestamp with time zone,
+    amount bigint NOT NULL,
+    tax bigint NOT NULL,
+    cost bigint NOT NULL,
+    credit_line_id text,
+    expires_at timestamp with time zone,
+    CONSTRAINT invoice_lines_pkey PRIMARY KEY (tenant_id, invoice_id, "position"),
+    CONSTRAINT invoice_lines_tenant_id_invoice_id_fkey FOREIGN KEY (tenant_id, invoice_id) REFERENCES avoir.invoices(tenant_id, invoice_id),
+    CONSTRAINT invoice_lines_tenant_id_invoice_id_line_id_key UNIQUE (tenant_id, invoice_id, line_id)
+);
+CREATE INDEX invoice_lines_of_subject ON avoir.invoice_lines USING btree (tenant_id, kind, subject_id) WHERE (subject_id IS NOT NULL);
+GRANT INSERT, SELECT ON avoir.invoice_lines TO avoir_service;
+GRANT SELECT ON avoir.invoice_lines TO avoir_readonly;
+
+CREATE TABLE avoir.invoices (
+    tenant_id text NOT NULL,
+    invoice_id text NOT NULL,
+    owner_type text NOT NULL,
+    owner_id text NOT NULL,
+    currency text NOT NULL,
+    number text NOT NULL,
+    finalized_at timestamp with time zone NOT NULL,
+    total bigint NOT NULL,
+    amount_paid bigint NOT NULL,
+    automatic boolean NOT NULL,
+    barred boolean NOT NULL DEFAULT false,
+    voided boolean NOT NULL DEFAULT false,
+    settled bigint NOT NULL DEFAULT 0,
+    applied bigint NOT NULL DEFAULT 0,
+    settled_at timestamp with time zone NOT NULL,
+    event_id text NOT NULL,
+    contents bytea NOT NULL,
+    CONSTRAINT invoices_pkey PRIMARY KEY (tenant_id, invoice_id),
+    CONSTRAINT invoices_amount_paid_check CHECK ((amount_paid >= 0)),
+    CONSTRAINT invoices_applied_check CHECK ((applied >= 0)),
+    CONSTRAINT invoices_check CHECK ((voided OR ((settled + applied) <= GREATEST(total, (0)::bigint)))),
+    CONSTRAINT invoices_settled_check CHECK ((settled >= 0)),
+    CONSTRAINT invoices_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
+) WITH (fillfactor=80);
+CREATE INDEX invoices_open ON avoir.invoices USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((NOT voided) AND (total > (settled + applied)) AND (total > 0));
+GRANT INSERT, SELECT, UPDATE ON avoir.invoices TO avoir_service;
+GRANT SELECT ON avoir.invoices TO avoir_readonly;
+
+CREATE TABLE avoir.leases (
+    name text NOT NULL,
+    holder text NOT NULL,
+    held_until timestamp with time zone NOT NULL,
+    CONSTRAINT leases_pkey PRIMARY KEY (name)
+);
+GRANT INSERT, SELECT, UPDATE ON avoir.leases TO avoir_service;
+GRANT SELECT ON avoir.leases TO avoir_readonly;
+
+CREATE TABLE avoir.migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    applied_at timestamp with time zone NOT NULL DEFAULT now(),
+    sha256 text NOT NULL,
+    CONSTRAINT migrations_pkey PRIMARY KEY (version)
+);
+GRANT SELECT ON avoir.migrations TO avoir_service;
+GRANT SELECT ON avoir.migrations TO avoir_readonly;
+
+CREATE TABLE avoir.outbox (
+    tenant_id text NOT NULL,
+    outbox_id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    topic text NOT NULL,
+    key bytea,
+    value bytea,
+    header_names text[] NOT NULL,
+    header_values bytea[] NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    refused text,
+    CONSTRAINT outbox_pkey PRIMARY KEY (tenant_id, outbox_id)
+);
+CREATE INDEX outbox_to_publish ON avoir.outbox USING btree (outbox_id) WHERE (refused IS NULL);
+GRANT DELETE, INSERT, SELECT, UPDATE ON avoir.outbox TO avoir_service;
+GRANT SELECT ON avoir.outbox TO avoir_readonly;
+
+CREATE TABLE avoir.payments (
+    tenant_id text NOT NULL,
+    kind text NOT NULL,
+    payment_id text NOT NULL,
+    owner_type text NOT NULL,
+    owner_id text NOT NULL,
+    currency text NOT NULL,
+    amount bigint NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    invoice_ids text[] NOT NULL,
+    reversed bigint NOT NULL DEFAULT 0,
+    settled bigint NOT NULL DEFAULT 0,
+    event_id text NOT NULL,
+    contents bytea NOT NULL,
+    CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, kind, payment_id),
+    CONSTRAINT payments_amount_check CHECK ((amount > 0)),
+    CONSTRAINT payments_check CHECK (((reversed >= 0) AND (reversed <= amount))),
+    CONSTRAINT payments_check1 CHECK (((settled >= 0) AND (settled <= (amount - reversed)))),
+    CONSTRAINT payments_kind_check CHECK ((kind = ANY (ARRAY['payment'::text, 'amount_paid'::text]))),
+    CONSTRAINT payments_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
+) WITH (fillfactor=80);
+GRANT INSERT, SELECT, UPDATE ON avoir.payments TO avoir_service;
+GRANT SELECT ON avoir.payments TO avoir_readonly;
+
+CREATE TABLE avoir.reversals (
+    tenant_id text NOT NULL,
+    reversal_id text NOT NULL,
+    payment_id text NOT NULL,
+    amount bigint NOT NULL,
+    currency text NOT NULL,
+    reason text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    event_id text NOT NULL,
+    contents bytea NOT NULL,
+    CONSTRAINT reversals_pkey PRIMARY KEY (tenant_id, reversal_id),
+    CONSTRAINT reversals_amount_check CHECK ((amount > 0))
+);
+CREATE INDEX reversals_of_payment ON avoir.reversals USING btree (tenant_id, payment_id);
+GRANT INSERT, SELECT ON avoir.reversals TO avoir_service;
+GRANT SELECT ON avoir.reversals TO avoir_readonly;
+
+CREATE TABLE avoir.service_state (
+    singleton boolean NOT NULL DEFAULT true,
+    epoch integer NOT NULL DEFAULT 1,
+    CONSTRAINT service_state_pkey PRIMARY KEY (singleton),
+    CONSTRAINT service_state_epoch_check CHECK ((epoch >= 1)),
+    CONSTRAINT service_state_singleton_check CHECK (singleton)
+);
+GRANT INSERT, SELECT, UPDATE ON avoir.service_state TO avoir_service;
+GRANT SELECT ON avoir.service_state TO avoir_readonly;
+
+CREATE TABLE avoir.settlements (
+    tenant_id text NOT NULL,
+    kind text NOT NULL,
+    payment_id text NOT NULL,
+    n integer NOT NULL,
+    invoice_id text NOT NULL,
+    amount bigint NOT NULL,
+    CONSTRAINT settlements_pkey PRIMARY KEY (tenant_id, kind, payment_id, n),
+    CONSTRAINT settlements_amount_check CHECK ((amount >= 0)),
+    CONSTRAINT settlements_n_check CHECK ((n >= 1)),
+    CONSTRAINT settlements_tenant_id_invoice_id_fkey FOREIGN KEY (tenant_id, invoice_id) REFERENCES avoir.invoices(tenant_id, invoice_id),
+    CONSTRAINT settlements_tenant_id_kind_payment_id_fkey FOREIGN KEY (tenant_id, kind, payment_id) REFERENCES avoir.payments(tenant_id, kind, payment_id)
+);
+CREATE INDEX settlements_of_invoice ON avoir.settlements USING btree (tenant_id, invoice_id);
+GRANT INSERT, SELECT, UPDATE ON avoir.settlements TO avoir_service;
+GRANT SELECT ON avoir.settlements TO avoir_readonly;
+
+CREATE TABLE avoir.subjects (
+    tenant_id text NOT NULL,
+    kind text NOT NULL,
+    id text NOT NULL,
+    CONSTRAINT subjects_pkey PRIMARY KEY (tenant_id, kind, id)
+);
+GRANT INSERT, SELECT, UPDATE ON avoir.subjects TO avoir_service;
+GRANT SELECT ON avoir.subjects TO avoir_readonly;
+
+CREATE TABLE avoir.voids (
+    tenant_id text NOT NULL,
+    invoice_id text NOT NULL,
+    reason text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    event_id text NOT NULL,
+    contents bytea NOT NULL,
+    CONSTRAINT voids_pkey PRIMARY KEY (tenant_id, invoice_id)
+);
+GRANT INSERT, SELECT ON avoir.voids TO avoir_service;
+GRANT SELECT ON avoir.voids TO avoir_readonly;
+
+-- May be called by: avoir_service
+CREATE OR REPLACE FUNCTION avoir.ensure_partitions(months_ahead integer DEFAULT 2)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'avoir', 'pg_temp'
+AS $function$
+DECLARE
+    parent text;
+    month date;
+    child text;
+    made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('avoir.ensure_partitions', 0));
+    FOREACH parent IN ARRAY ARRAY['entries', 'decisions'] LOOP
+        FOR ahead IN 0..months_ahead LOOP
+            month := (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead))::date;
+            child := format('%s_%s', parent, to_char(month, 'YYYY_MM'));
+            CONTINUE WHEN to_regclass(format('avoir.%I', child)) IS NOT NULL;
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
+                month::text || ' 00:00:00+00', (month + interval '1 month')::date::text || ' 00:00:00+00');
+            EXECUTE format('CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON %I EXECUTE FUNCTION refuse_change()', child);
+            made := made + 1;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$function$;
+
+-- May be called by: public
+CREATE OR REPLACE FUNCTION avoir.refuse_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION '% of % is refused: the table is append-only', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege';
+END
+$function$;

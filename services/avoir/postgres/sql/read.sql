@@ -1,0 +1,120 @@
+-- What people ask: balances, statements, the standing of the service. Nothing here writes.
+
+-- name: read_clock
+-- The database clock, fixed for the transaction: what "now" means in everything that it reads.
+SELECT now();
+
+-- name: read_balances
+-- Accounts with what can really be used: an expired grant counts for nothing, whether it was swept or not.
+-- $1 tenant, $2 owner type and $3 owner id (null: every owner), $4 the moment, $5 limit.
+SELECT a.owner_type, a.owner_id, a.currency, a.seq, a.head,
+       nullif(a.recorded_at, '-infinity') AS recorded_at,
+       a.available - coalesce(expired.available, 0)::bigint AS available,
+       a.reserved - coalesce(expired.reserved, 0)::bigint AS reserved,
+       coalesce(expired.available + expired.reserved, 0)::bigint AS expired_unswept,
+       next.expires_at AS next_expires_at,
+       coalesce(next.amount, 0)::bigint AS next_expiring
+FROM accounts a
+LEFT JOIN LATERAL (
+    SELECT sum(g.available) AS available, sum(g.reserved) AS reserved
+    FROM grants g
+    WHERE g.tenant_id = a.tenant_id AND g.owner_type = a.owner_type AND g.owner_id = a.owner_id
+      AND g.currency = a.currency AND g.available + g.reserved > 0 AND g.expires_at <= $4
+) expired ON true
+LEFT JOIN LATERAL (
+    SELECT g.expires_at, sum(g.available + g.reserved) AS amount
+    FROM grants g
+    WHERE g.tenant_id = a.tenant_id AND g.owner_type = a.owner_type AND g.owner_id = a.owner_id
+      AND g.currency = a.currency AND g.available + g.reserved > 0 AND g.expires_at > $4
+    GROUP BY g.expires_at
+    ORDER BY g.expires_at
+    LIMIT 1
+) next ON true
+WHERE a.tenant_id = $1
+  AND ($2::text IS NULL OR (a.owner_type = $2 AND a.owner_id = $3))
+ORDER BY a.owner_type, a.owner_id, a.currency
+LIMIT $5;
+
+-- name: read_owner_accounts
+-- An owner's accounts as they stand. $1 tenant, $2 owner type, $3 owner id, $4 currency (null: all).
+SELECT currency, available, reserved, seq
+FROM accounts
+WHERE tenant_id = $1 AND owner_type = $2 AND owner_id = $3 AND ($4::text IS NULL OR currency = $4)
+ORDER BY currency;
+
+-- name: read_movements
+-- The last entries of an account within a span of recording, newest first.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 from, $6 before, $7 recorded no later than, $8 limit.
+SELECT e.seq, e.n, e.ledger_account, e.counter_account, e.grant_id, e.amount, e.balance, e.event, e.reason,
+       e.invoice_id, e.application_id, e.topic, e.event_id, e.occurred_at, e.recorded_at,
+       g.source, g.entitlement_kind, g.entitlement_id, g.entitlement_line_id, l.kind AS line_kind, l.subject_id
+FROM entries e
+JOIN grants g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id
+LEFT JOIN invoice_lines l
+    ON g.entitlement_kind = 'line' AND l.tenant_id = g.tenant_id AND l.invoice_id = g.entitlement_id
+    AND l.line_id = g.entitlement_line_id
+WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4
+  AND e.recorded_at >= $5 AND e.recorded_at < $6 AND e.recorded_at <= $7
+ORDER BY e.seq DESC, e.n DESC
+LIMIT $8;
+
+-- name: read_balance_before
+-- The balance of one ledger account before an entry, or before a moment where no entry is at hand.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 ledger account, $6 seq and $7 n of the entry, $8 the moment.
+SELECT e.balance
+FROM entries e
+WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4 AND e.ledger_account = $5
+  AND (e.seq, e.n) < ($6, $7) AND e.recorded_at < $8
+ORDER BY e.seq DESC, e.n DESC
+LIMIT 1;
+
+-- name: read_expired_unswept
+-- What an account's entries left, at a moment, in grants that had expired by then.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 the moment.
+SELECT coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'available'), 0)::bigint AS available,
+       coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved'), 0)::bigint AS reserved
+FROM grants g
+JOIN entries e ON e.tenant_id = g.tenant_id AND e.grant_id = g.grant_id AND e.recorded_at <= $5
+WHERE g.tenant_id = $1 AND g.owner_type = $2 AND g.owner_id = $3 AND g.currency = $4 AND g.expires_at <= $5;
+
+-- name: read_epoch
+-- The epoch that events carry.
+SELECT epoch FROM service_state;
+
+-- name: read_leases
+-- Who holds which lease, and whether still.
+SELECT name, holder, held_until, held_until > clock_timestamp() AS held FROM leases ORDER BY name;
+
+-- name: read_outbox
+-- What waits to be published: how much, since when, and what the broker refused. Over all tenants.
+SELECT count(*) FILTER (WHERE refused IS NULL) AS waiting,
+       min(recorded_at) FILTER (WHERE refused IS NULL) AS oldest,
+       count(*) FILTER (WHERE refused IS NOT NULL) AS refused
+FROM outbox;
+
+-- name: read_dead_letter_counts
+-- Dead letters that nobody has replayed, by outcome and topic. Over all tenants.
+SELECT outcome, topic, count(*) AS messages, max(recorded_at) AS newest
+FROM dead_letters
+WHERE replayed_at IS NULL
+GROUP BY outcome, topic
+ORDER BY outcome, topic;
+
+-- name: read_dead_letters
+-- Dead letters without their bytes, newest first.
+-- $1 tenant (null: all, and the empty one of unreadable messages), $2 outcome (null: all), $3 topic (null: all),
+-- $4 whether replayed ones too, $5 limit.
+SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, recorded_at, replayed_at
+FROM dead_letters
+WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR outcome = $2)
+  AND ($3::text IS NULL OR topic = $3) AND ($4 OR replayed_at IS NULL)
+ORDER BY recorded_at DESC, dead_letter_id
+LIMIT $5;
+
+-- name: read_dead_letter
+-- One dead letter with everything that came. The id alone is enough: nobody knows the tenant of unreadable bytes.
+-- $1 dead letter.
+SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, kafka_timestamp,
+       key, value, header_names, header_values, recorded_at, replayed_at
+FROM dead_letters
+WHERE dead_letter_id = $1;
