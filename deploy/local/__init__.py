@@ -1,0 +1,1 @@
+"""Kafka and Postgres on this machine, for tests, the demo and a first look."""

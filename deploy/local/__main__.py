@@ -1,0 +1,72 @@
+"""The command line of the local stack: up, down, status."""
+
+import argparse
+import sys
+
+from deploy.local import background
+from deploy.local.process import StackError
+
+
+def main() -> int:
+    """Do what the command line asks; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="up|down|status")
+    for verb, meaning in (
+        ("up", "start Kafka, Postgres and the service, and leave them running"),
+        ("keep", None),
+    ):
+        options = verbs.add_parser(verb, help=meaning) if meaning else verbs.add_parser(verb)
+        options.add_argument(
+            "--fsync",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="without it Postgres is faster and forgets when the machine fails",
+        )
+    verbs.add_parser("down", help="end them and remove their data")
+    verbs.add_parser("status", help="say whether they run, and where")
+    given = parser.parse_args()
+    try:
+        return _do(given)
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _do(given: argparse.Namespace) -> int:
+    match given.verb:
+        case "keep":
+            background.keep(fsync=given.fsync)
+        case "up":
+            if background.current() is None:
+                print(
+                    "Starting Kafka and Postgres (the first time fetches Kafka, which takes a minute) ...",
+                    flush=True,
+                )
+            _tell(background.up(fsync=given.fsync))
+        case "down":
+            print("Stopped, and the data removed." if background.down() else "Nothing was running.")
+        case "status":
+            running = background.current()
+            if running is None:
+                print("Nothing is running: make up starts it.")
+                return 1
+            _tell(running)
+    return 0
+
+
+def _tell(running: background.Up) -> None:
+    print("It runs. In your shell:\n")
+    for name, value in running.environment.items():
+        print(f"  export {name}={value}")
+    print(FIRST_COMMANDS)
+
+
+FIRST_COMMANDS = """
+Then, for a first look:
+
+  .venv/bin/avoir --help
+  make down
+"""
+
+if __name__ == "__main__":
+    sys.exit(main())
