@@ -31,10 +31,13 @@ def test_compose_has_broker_database_migration_and_service(services: dict[str, A
 
 def test_docker_accepts_the_compose_file() -> None:
     docker = shutil.which("docker")
-    if docker is None:
-        pytest.skip("no Docker here: the image is not built, and compose.yaml is only read, not run")
-    compose = [docker, "compose", "-f", str(CHECKOUT / "deploy" / "compose.yaml"), "config", "--quiet"]
-    subprocess.run(compose, check=True, timeout=60)
+    if (
+        docker is None
+        or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("no Docker Compose here: the image is not built, and compose.yaml is only read, not run")
+    file = str(CHECKOUT / "deploy" / "compose.yaml")
+    subprocess.run([docker, "compose", "-f", file, "config", "--quiet"], check=True, timeout=60)
 
 
 def test_the_broker_makes_no_topics_by_itself(services: dict[str, Any]) -> None:
