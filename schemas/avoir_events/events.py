@@ -1,0 +1,374 @@
+"""The events out: what Avoir did, in the order in which each account saw it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from avoir_events.parts import Owner, Part
+from avoir_events.patterns import HASH
+from avoir_events.scalars import (
+    AboveZero,
+    Amount,
+    AtLeastZero,
+    AtMostZero,
+    Currency,
+    Id,
+    SequenceNumber,
+    Text,
+    Time,
+)
+
+Source = Literal[
+    "booking_cancelled",
+    "booking_shortened",
+    "plan_cancelled",
+    "overpayment",
+    "prepaid",
+    "negative_invoice",
+    "granted",
+]
+DeclineReason = Literal[
+    "not_billed",
+    "billed_after_change",
+    "unpaid",
+    "free",
+    "not_requested",
+    "already_credited",
+    "nothing_unused",
+    "superseded",
+    "insufficient_credit",
+    "currency_mismatch",
+    "unknown_invoice",
+    "unknown_grant",
+    "unknown_application",
+    "invoice_settled",
+    "invoice_voided",
+    "credit_expired",
+    "duplicate",
+    "conflict",
+    "malformed",
+]
+Hash = Annotated[str, StringConstraints(strict=True, pattern=HASH)]
+
+
+class Account(Part):
+    """One owner's credit in one currency."""
+
+    owner: Owner
+    """Who holds the credit."""
+    currency: Currency
+    """ISO 4217 code of every amount in the message."""
+
+
+class Balance(Part):
+    """What an account holds after an event; never below zero."""
+
+    available: AtLeastZero
+    """Credit free to use."""
+    reserved: AtLeastZero
+    """Credit set aside for invoices to come."""
+
+
+class Cause(Part):
+    """The message that caused an event."""
+
+    topic: Id
+    """Its topic, by the default name."""
+    event_id: Id
+    """Its event id."""
+
+
+class Slice(Part):
+    """The part of one grant that was used."""
+
+    grant_id: Id
+    """The grant."""
+    amount: AboveZero
+    """How much of it."""
+    source: Source
+    """Where the grant came from."""
+
+
+Slices = Annotated[tuple[Slice, ...], Field(strict=False)]
+
+
+class LineFor(Part):
+    """The invoice, and where there is one the line, that credit was given for."""
+
+    invoice_id: Id
+    """The invoice."""
+    line_id: Id | None
+    """The line; null where the whole invoice is meant."""
+    booking_id: Id | None
+    """The booking that the line charges."""
+    plan_id: Id | None
+    """The plan that the line charges."""
+
+
+class PaymentFor(Part):
+    """The payment that credit was given for."""
+
+    payment_id: Id
+    """The payment."""
+
+
+class LineItem(Part):
+    """How a grant shows on an invoice."""
+
+    credit_line_id: Id
+    """What the invoice line is to carry as `credit_line_id`: the grant's id."""
+    description: str
+    """What to print."""
+    amount: AtMostZero
+    """Net amount of the line, at most zero."""
+    tax: AtMostZero
+    """Tax of the line, at most zero."""
+    for_: LineFor = Field(alias="for")
+    """What the credit was given for."""
+
+
+class Recorded(Part):
+    """What every event has but `credit-balance` and `credit-dead-letter`."""
+
+    event_id: Id
+    """A UUID, the same however often the event is published."""
+    tenant_id: Id
+    """The operator whose customers these are."""
+    occurred_at: Time
+    """When the cause happened; of an expiry, `expires_at`."""
+    recorded_at: Time
+    """When Avoir wrote it down."""
+    caused_by: Cause | None
+    """The message that caused it; null where time alone did."""
+    epoch: SequenceNumber
+    """Raised when sequence numbers may come again; (epoch, seq) orders an account's events."""
+
+
+class Event(Recorded):
+    """An event of an account."""
+
+    account: Account
+    """The account concerned."""
+    seq: SequenceNumber
+    """From 1 without gaps over all events of the account; drop what is not above the last (epoch, seq)."""
+    balance: Balance
+    """The account's balance after this event."""
+
+
+class CreditIssued(Event):
+    """Credit was given."""
+
+    grant_id: Id
+    """The grant made."""
+    amount: AboveZero
+    """How much."""
+    source: Source
+    """Where it came from."""
+    reason: Text
+    """Why: the source, or the reason of the command."""
+    note: Text | None
+    """The note of the command."""
+    priority: Annotated[int, Field(ge=0)]
+    """Credit of the lowest priority number is used first."""
+    effective_at: Time
+    """From when on it counts."""
+    expires_at: Time | None
+    """When what remains expires; null: never."""
+    line_item: LineItem | None
+    """How to show it on an invoice; null unless a booking or plan gave the credit."""
+
+
+class CreditApplied(Event):
+    """Credit was used on an invoice."""
+
+    application_id: Id
+    """The application; reject or reinstate it by this id."""
+    invoice_id: Id
+    """The invoice."""
+    amount: AboveZero
+    """How much was used."""
+    amount_due: AtLeastZero
+    """What is still due on the invoice."""
+    by: Literal["auto", "command", "line_item", "reservation"]
+    """What made it happen."""
+    slices: Slices
+    """The grants used, in that order."""
+
+
+class CreditReserved(Event):
+    """Credit of one grant was set aside for an invoice to come."""
+
+    application_id: Id
+    """The reservation; the later `credit-applied` has the same id."""
+    grant_id: Id
+    """The grant."""
+    amount: AboveZero
+    """How much."""
+    invoice_id: Id | None
+    """The invoice to come; null: the owner's next."""
+
+
+class CreditReinstated(Event):
+    """An application was undone, or a reservation released."""
+
+    application_id: Id
+    """The application or reservation."""
+    from_: Literal["application", "reservation"] = Field(alias="from")
+    """Which of the two it was."""
+    invoice_id: Id | None
+    """The invoice; null where the reservation named none."""
+    amount: AboveZero
+    """How much is available again."""
+    amount_due: AtLeastZero | None
+    """What is due on the invoice now; null where none is known."""
+    slices: Slices
+    """The grants that got it back."""
+    reason: Text
+    """Why."""
+
+
+class CreditVoided(Event):
+    """What remained of a grant, or a part of it, was taken back by decision."""
+
+    grant_id: Id
+    """The grant."""
+    amount: AboveZero
+    """How much."""
+    reason: Text
+    """The command's reason, or invoice_voided, payment_reversed, changed, payment_settled_invoice."""
+
+
+class CreditExpired(Event):
+    """What remained of a grant was ended by time."""
+
+    grant_id: Id
+    """The grant."""
+    amount: AboveZero
+    """How much."""
+    reason: Literal["expired"]
+    """Always `expired`."""
+
+
+class CreditRefunded(Event):
+    """Credit was paid out in money."""
+
+    amount: AboveZero
+    """How much."""
+    slices: Slices
+    """The grants it came from, in that order."""
+    reference: Text
+    """The command's reference."""
+
+
+class CreditDrawn(Event):
+    """Credit was used for a piece of usage."""
+
+    draw_id: Id
+    """The draw."""
+    amount: AboveZero
+    """How much was drawn."""
+    asked: AboveZero
+    """How much was asked for."""
+    slices: Slices
+    """The grants it came from, in that order."""
+    reference: Text
+    """The command's reference."""
+
+
+class CreditRefillRequested(Event):
+    """Available credit fell below the threshold; asked once until a refill came."""
+
+    amount: AboveZero
+    """How much the refill should be."""
+    threshold: AtLeastZero
+    """The threshold it fell below."""
+
+
+class CreditNoteIssued(Event):
+    """An invoice with a negative total became a credit note."""
+
+    credit_note: Text
+    """The credit note's number: the invoice's with `-CN1`."""
+    invoice_id: Id
+    """The invoice."""
+    amount: AboveZero
+    """The credit that it gave."""
+
+
+class CreditShortfall(Event):
+    """Credit that should have been taken back was spent already."""
+
+    amount: Amount
+    """The change; negative when some of it is made up for."""
+    outstanding: AtLeastZero
+    """What is short now."""
+    reason: Literal["invoice_voided", "payment_reversed", "changed", "credit_line"]
+    """Why it should have been taken back."""
+    for_: LineFor | PaymentFor = Field(alias="for")
+    """What the credit was given for."""
+
+
+class AccountConcerned(Part):
+    """Who a refusal is about."""
+
+    owner: Owner | None
+    """Who asked or made the change; null where nobody is known."""
+    currency: Currency | None
+    """Null where no account is concerned."""
+
+
+class CreditDeclined(Recorded):
+    """A change that gave nothing, or a command that was refused."""
+
+    account: AccountConcerned
+    """The account concerned; its currency is null where there is none."""
+    seq: SequenceNumber | None
+    """As in every event; null where no account is concerned."""
+    balance: Balance | None
+    """The account's balance; null where no account is concerned."""
+    asked: dict[str, Any]
+    """What was asked for."""
+    reason: DeclineReason
+    """Why not."""
+    facts: dict[str, Any]
+    """The ids and amounts that decided it."""
+    would_change_it: str
+    """What would have to happen for another answer."""
+
+
+class CreditBalance(Part):
+    """The latest standing of an account; the topic is compacted."""
+
+    tenant_id: Id
+    """The operator whose customers these are."""
+    account: Account
+    """The account."""
+    available: AtLeastZero
+    """Credit free to use."""
+    reserved: AtLeastZero
+    """Credit set aside for invoices to come."""
+    as_of: Time
+    """When the event was recorded at which it stands."""
+    epoch: SequenceNumber
+    """The epoch of that event."""
+    seq: SequenceNumber
+    """The sequence number of that event."""
+    head: Hash
+    """Hash of the account's last ledger entry, SHA-256 in hexadecimal."""
+
+
+class CreditDeadLetter(Part):
+    """The headers added to a message that could not be handled; all else is as it came."""
+
+    reason: str = Field(alias="avoir-reason")
+    """What is wrong with it."""
+    topic: str = Field(alias="avoir-topic")
+    """The topic it came from."""
+    partition: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")] = Field(alias="avoir-partition")
+    """The partition it came from."""
+    offset: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")] = Field(alias="avoir-offset")
+    """Its offset there."""
+    sha256: Hash | None = Field(default=None, alias="avoir-sha256")
+    """Only where the value was above the size limit and is null here: SHA-256 of the value."""
+    dead_letter_id: str | None = Field(default=None, alias="avoir-dead-letter-id")
+    """Only there: the row of Avoir's dead-letter table that keeps all bytes."""

@@ -1,0 +1,117 @@
+"""The command that sets how credit is given and used, for a tenant, an owner or one invoice."""
+
+from datetime import timedelta
+from functools import cache
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from avoir_events.commands import Command
+from avoir_events.parts import Owner, Part, check_places
+from avoir_events.problems import problem, refuse
+from avoir_events.scalars import AboveZero, AtLeastZero, Currency, Id
+
+MAX_EXPIRY = timedelta(days=36_500)
+
+_SCOPES = ("tenant", "owner", "invoice_id")
+_INVOICE_KEYS = frozenset({"auto_apply"})
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones() | {"UTC"})
+
+
+def _known_zone(name: str) -> str:
+    if name not in _time_zones():
+        raise problem("not an IANA time zone known here")
+    return name
+
+
+def _one_scope() -> list[Any]:
+    def only(scope: str) -> dict[str, Any]:
+        others: dict[str, Any] = {name: {"type": "null"} for name in _SCOPES if name != scope}
+        return {"required": [scope], "properties": others | {scope: {"not": {"type": "null"}}}}
+
+    return [only(scope) for scope in _SCOPES]
+
+
+class Scope(Part):
+    """Whom a policy is for: exactly one of the three."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": _one_scope()})
+
+    tenant: Literal[True] | None = None
+    """True: the whole tenant."""
+    owner: Owner | None = None
+    """One owner."""
+    invoice_id: Id | None = None
+    """One invoice; only `auto_apply` may be set."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in _SCOPES if getattr(self, name) is not None]
+        if len(given) != 1:
+            refuse("Scope", (), f"must have exactly one of tenant, owner, invoice_id; has {len(given)}")
+        return self
+
+
+class Policy(Part):
+    """The keys to set. A key set to null goes back to the next wider scope; one left out stays as it is."""
+
+    auto_apply: bool | None = None
+    """Whether invoices finalized automatically take available credit by themselves. Default true."""
+    credit_as: Literal["balance", "line_item"] | None = None
+    """How credit from bookings and plans is kept: free to use, or for the next invoice. Default balance."""
+    unpaid_change: Literal["wait", "never"] | None = None
+    """Whether a change to something unpaid gives credit once that is paid, or never. Default wait."""
+    expires_after_days: Annotated[int, Field(strict=True, ge=1, le=MAX_EXPIRY.days)] | None = None
+    """After how many days credit from bookings, plans and overpayment expires. Default never."""
+    proration: Literal["time", "days"] | None = None
+    """How the running period of a plan is shared out: by elapsed time or by whole days. Default time."""
+    time_zone: Annotated[Id, AfterValidator(_known_zone)] | None = None
+    """IANA name of the zone whose days count. Default UTC."""
+    refill_threshold: AtLeastZero | None = None
+    """Available credit below this asks for a refill; with `currency`. Default none."""
+    refill_amount: AboveZero | None = None
+    """How much the refill should be; with `currency`. Default none."""
+    currency: Currency | None = None
+    """ISO 4217 code of the two refill amounts; required with them."""
+
+    @model_validator(mode="after")
+    def _refill_in_currency(self) -> Self:
+        refill = [(("refill_threshold",), self.refill_threshold), (("refill_amount",), self.refill_amount)]
+        amounts = [(place, amount) for place, amount in refill if amount is not None]
+        if amounts and self.currency is None:
+            refuse("Policy", ("currency",), f"missing: required with {amounts[0][0][0]}")
+        if self.currency is not None:
+            check_places("Policy", self.currency, amounts)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+
+
+class SetCreditPolicy(Command):
+    """Set policy keys for one scope; the policy in force at a fact's own time counts."""
+
+    scope: Scope
+    """Whom the policy is for."""
+    policy: Policy
+    """The keys to set."""
+
+    @model_validator(mode="after")
+    def _fits_scope(self) -> Self:
+        if self.scope.invoice_id is not None:
+            for name in sorted(self.policy.model_fields_set - _INVOICE_KEYS):
+                refuse("SetCreditPolicy", ("policy", name), "not allowed in the scope of an invoice")
+        return self

@@ -1,0 +1,97 @@
+"""The single values that messages are made of: ids, texts, times, amounts, currencies."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from avoir_events.amounts import PLACES, micros
+from avoir_events.patterns import AMOUNT, CURRENCY, NO_NUL, TIME
+from avoir_events.problems import problem
+
+MAX_ID: Final = 200
+MAX_TEXT: Final = 2_000
+MAX_INTEGER: Final = 2**53 - 1
+
+
+def _with_minor_unit(code: str) -> str:
+    if code not in PLACES:
+        raise problem("not an ISO 4217 code of a currency with a minor unit")
+    return code
+
+
+def _above_zero(amount: str) -> str:
+    if micros(amount) <= 0:
+        raise problem("must be above zero")
+    return amount
+
+
+def _at_least_zero(amount: str) -> str:
+    if micros(amount) < 0:
+        raise problem("must be at least zero")
+    return amount
+
+
+def _at_most_zero(amount: str) -> str:
+    if micros(amount) > 0:
+        raise problem("must be at most zero on a line of kind credit")
+    return amount
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise problem("no such time in UTC") from None
+
+
+class _Rfc3339:
+    """Makes pydantic read only RFC 3339 strings from JSON, and aware datetimes too from Python."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = core_schema.chain_schema(
+            [
+                core_schema.str_schema(strict=True, pattern=TIME),
+                core_schema.datetime_schema(tz_constraint="aware", strict=False),
+            ]
+        )
+        aware = core_schema.datetime_schema(tz_constraint="aware", strict=True)
+        either = core_schema.tagged_union_schema(
+            choices={"text": text, "time": aware},
+            discriminator=lambda value: "time" if isinstance(value, datetime) else "text",
+        )
+        read = core_schema.json_or_python_schema(json_schema=text, python_schema=either)
+        return core_schema.no_info_after_validator_function(_in_utc, read)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "format": "date-time", "pattern": TIME}
+
+
+def _not_matching(pattern: str) -> Mapping[str, Any]:
+    return {"not": {"pattern": pattern}}
+
+
+Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID, pattern=NO_NUL)]
+Text = Annotated[str, StringConstraints(strict=True, max_length=MAX_TEXT, pattern=NO_NUL)]
+Revision = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
+SequenceNumber = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER)]
+Time = Annotated[datetime, _Rfc3339]
+Currency = Annotated[str, StringConstraints(strict=True, pattern=CURRENCY), AfterValidator(_with_minor_unit)]
+
+Amount = Annotated[str, StringConstraints(strict=True, pattern=AMOUNT)]
+AboveZero = Annotated[
+    Amount, AfterValidator(_above_zero), Field(json_schema_extra={**_not_matching(r"^-|^0(\.0+)?$")})
+]
+AtLeastZero = Annotated[
+    Amount, AfterValidator(_at_least_zero), Field(json_schema_extra={**_not_matching(r"^-.*[1-9]")})
+]
+AtMostZero = Annotated[
+    Amount, AfterValidator(_at_most_zero), Field(json_schema_extra={**_not_matching(r"^[^-].*[1-9]|^[1-9]")})
+]

@@ -1,0 +1,55 @@
+"""Which message travels on which topic, by the topics' default names."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from avoir_events import commands, events, facts, invoices, policy
+from avoir_events.parts import Incoming, Part
+
+FACTS: Final[Mapping[str, type[Incoming]]] = MappingProxyType(
+    {
+        "invoice-finalized": invoices.InvoiceFinalized,
+        "booking-cancelled": facts.BookingCancelled,
+        "booking-shortened": facts.BookingShortened,
+        "plan-cancelled": facts.PlanCancelled,
+        "payment-recorded": facts.PaymentRecorded,
+        "payment-reversed": facts.PaymentReversed,
+        "invoice-voided": invoices.InvoiceVoided,
+        "credit-application-rejected": facts.CreditApplicationRejected,
+    }
+)
+"""What happened and cannot be refused."""
+
+COMMANDS: Final[Mapping[str, type[Incoming]]] = MappingProxyType(
+    {
+        "grant-credit": commands.GrantCredit,
+        "apply-credit": commands.ApplyCredit,
+        "reinstate-credit": commands.ReinstateCredit,
+        "void-credit": commands.VoidCredit,
+        "refund-credit": commands.RefundCredit,
+        "draw-credit": commands.DrawCredit,
+        "set-credit-policy": policy.SetCreditPolicy,
+    }
+)
+"""What may be asked for, and refused."""
+
+EVENTS: Final[Mapping[str, type[Part]]] = MappingProxyType(
+    {
+        "credit-issued": events.CreditIssued,
+        "credit-applied": events.CreditApplied,
+        "credit-declined": events.CreditDeclined,
+        "credit-reserved": events.CreditReserved,
+        "credit-reinstated": events.CreditReinstated,
+        "credit-voided": events.CreditVoided,
+        "credit-refunded": events.CreditRefunded,
+        "credit-expired": events.CreditExpired,
+        "credit-drawn": events.CreditDrawn,
+        "credit-refill-requested": events.CreditRefillRequested,
+        "credit-note-issued": events.CreditNoteIssued,
+        "credit-shortfall": events.CreditShortfall,
+        "credit-balance": events.CreditBalance,
+        "credit-dead-letter": events.CreditDeadLetter,
+    }
+)
+"""What Avoir did. `credit-dead-letter` has no body of its own: its model describes the headers added."""
