@@ -60,21 +60,23 @@ LIMIT $8;
 
 -- name: read_balance_before
 -- The balance of one ledger account before an entry, or before a moment where no entry is at hand.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 ledger account, $6 seq and $7 n of the entry, $8 the moment.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 ledger account, $6 seq and $7 n of the entry,
+-- $8 recorded before, $9 recorded no later than.
 SELECT e.balance
 FROM entries e
 WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4 AND e.ledger_account = $5
-  AND (e.seq, e.n) < ($6, $7) AND e.recorded_at < $8
+  AND (e.seq, e.n) < ($6, $7)
+  AND e.recorded_at < $8 AND e.recorded_at <= $9
 ORDER BY e.seq DESC, e.n DESC
 LIMIT 1;
 
 -- name: read_expired_unswept
--- What an account's entries left, at a moment, in grants that had expired by then.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 the moment.
+-- What an account's entries left in grants that had expired by a moment.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 the moment, $6 recorded before, $7 recorded no later than.
 SELECT coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'available'), 0)::bigint AS available,
        coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved'), 0)::bigint AS reserved
 FROM grants g
-JOIN entries e ON e.tenant_id = g.tenant_id AND e.grant_id = g.grant_id AND e.recorded_at <= $5
+JOIN entries e ON e.tenant_id = g.tenant_id AND e.grant_id = g.grant_id AND e.recorded_at < $6 AND e.recorded_at <= $7
 WHERE g.tenant_id = $1 AND g.owner_type = $2 AND g.owner_id = $3 AND g.currency = $4 AND g.expires_at <= $5;
 
 -- name: read_epoch
