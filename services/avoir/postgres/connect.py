@@ -1,5 +1,7 @@
 """Connections to Postgres: as which role, with which schema, and how long anything may take."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -58,6 +60,42 @@ class Database:
             "lock_timeout": _milliseconds(self.lock_timeout_s),
             "statement_timeout": _milliseconds(self.statement_timeout_s),
         }
+
+
+class KeptConnection:
+    """One connection that is kept between uses and thrown away on any error.
+
+    After an error nobody knows what the connection has still to say, and a COMMIT whose answer was lost may
+    have counted: the next use begins on a new connection, and reads what is there.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Connection]:
+        """The connection, opened if need be; not for two tasks at once."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect()
+        try:
+            yield self._connection
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Break the connection off without a word to the server."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Take leave of the server, within a second."""
+        if self._connection is not None:
+            with suppress(Exception):
+                await self._connection.close(timeout=1)
+            self.drop()
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,0 +1,64 @@
+"""How every Kafka client of the service connects: brokers, TLS, SASL."""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+from faststream.kafka.security import parse_security
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from avoir.settings import KafkaSettings
+
+REQUEST_TIMEOUT_MS = 10_000
+METADATA_MAX_AGE_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where the brokers are and how to speak to them."""
+
+    bootstrap_servers: list[str]
+    security: BaseSecurity | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of every aiokafka client."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers,
+            "request_timeout_ms": REQUEST_TIMEOUT_MS,
+            "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+            **parse_security(self.security),
+        }
+
+
+def client_of(settings: KafkaSettings) -> Client:
+    """The client that the settings describe; certificates are read now: a wrong path shows at once."""
+    servers = [server.strip() for server in settings.kafka_bootstrap_servers.split(",") if server.strip()]
+    return Client(servers, _security(settings))
+
+
+def _security(settings: KafkaSettings) -> BaseSecurity | None:
+    protocol = settings.kafka_security_protocol
+    context = _ssl_context(settings) if protocol.endswith("SSL") else None
+    if not protocol.startswith("SASL"):
+        return BaseSecurity(ssl_context=context) if context else None
+    kind = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    assert settings.kafka_sasl_username is not None
+    assert settings.kafka_sasl_password is not None
+    return kind[settings.kafka_sasl_mechanism](
+        username=settings.kafka_sasl_username,
+        password=settings.kafka_sasl_password.get_secret_value(),
+        use_ssl=context is not None,
+        ssl_context=context,
+    )
+
+
+def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.kafka_ssl_ca_file)
+    if settings.kafka_ssl_cert_file:
+        password = settings.kafka_ssl_key_password
+        context.load_cert_chain(
+            settings.kafka_ssl_cert_file,
+            settings.kafka_ssl_key_file,
+            password.get_secret_value() if password else None,
+        )
+    return context

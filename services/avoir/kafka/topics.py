@@ -1,0 +1,135 @@
+"""The topics: their default names and actual ones, and how they are made and checked."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
+
+from avoir.kafka.client import Client
+
+FACTS = (
+    "invoice-finalized",
+    "booking-cancelled",
+    "booking-shortened",
+    "plan-cancelled",
+    "payment-recorded",
+    "payment-reversed",
+    "invoice-voided",
+    "credit-application-rejected",
+)
+COMMANDS = (
+    "grant-credit",
+    "apply-credit",
+    "reinstate-credit",
+    "void-credit",
+    "refund-credit",
+    "draw-credit",
+    "set-credit-policy",
+)
+BALANCE = "credit-balance"
+DEAD_LETTER = "credit-dead-letter"
+EVENTS = (
+    "credit-issued",
+    "credit-applied",
+    "credit-declined",
+    "credit-reserved",
+    "credit-reinstated",
+    "credit-voided",
+    "credit-refunded",
+    "credit-expired",
+    "credit-drawn",
+    "credit-refill-requested",
+    "credit-note-issued",
+    "credit-shortfall",
+    BALANCE,
+    DEAD_LETTER,
+)
+SUBSCRIBED = FACTS
+_ALREADY_EXISTS = 36
+
+
+class TopicNames:
+    """What each topic is called on this broker: renamed, or its default name behind the prefix."""
+
+    def __init__(self, prefix: str = "", renamed: Mapping[str, str] | None = None) -> None:
+        """Raise ValueError for a name that is no topic of Avoir, or that two topics would share."""
+        known = (*FACTS, *COMMANDS, *EVENTS)
+        if unknown := sorted(set(renamed or {}) - set(known)):
+            raise ValueError(f"no such topic to rename: {', '.join(unknown)}")
+        self._actual = {name: (renamed or {}).get(name, prefix + name) for name in known}
+        self._default = {actual: name for name, actual in self._actual.items()}
+        if len(self._default) != len(self._actual):
+            raise ValueError("two topics have the same actual name")
+
+    def actual(self, default: str) -> str:
+        """The name on the broker."""
+        return self._actual[default]
+
+    def default(self, actual: str) -> str:
+        """The name by which Avoir knows it; a topic that is not Avoir's keeps its own."""
+        return self._default.get(actual, actual)
+
+
+class TopicsMade(NamedTuple):
+    """What `create_topics` did, by actual names; `faults` says what an operator has to put right."""
+
+    created: list[str]
+    existing: list[str]
+    faults: list[str]
+
+
+async def create_topics(client: Client, names: TopicNames, partitions: int, replication: int) -> TopicsMade:
+    """Make the topics that are missing; those that exist are left as they are, whatever their settings."""
+    wanted = [
+        NewTopic(
+            name=names.actual(name),
+            num_partitions=partitions,
+            replication_factor=replication,
+            topic_configs={"cleanup.policy": "compact"} if name == BALANCE else {},
+        )
+        for name in (*FACTS, *COMMANDS, *EVENTS)
+    ]
+    made = TopicsMade([], [], [])
+    admin = AIOKafkaAdminClient(**client.options())
+    await admin.start()
+    try:
+        response = await admin.create_topics(wanted)
+        for topic, code, *message in response.topic_errors:
+            if code == 0:
+                made.created.append(topic)
+            elif code == _ALREADY_EXISTS:
+                made.existing.append(topic)
+            else:
+                made.faults.append(
+                    f"{topic}: {for_code(code).__name__} {' '.join(filter(None, message))}".strip()
+                )
+        balance = names.actual(BALANCE)
+        if balance in made.existing and "compact" not in await _cleanup_policy(admin, balance):
+            made.faults.append(
+                f"{balance}: exists without cleanup.policy=compact, so it would lose old balances"
+            )
+    finally:
+        await admin.close()
+    return made
+
+
+async def _cleanup_policy(admin: AIOKafkaAdminClient, topic: str) -> str:
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    for answer in answers:
+        for _code, _message, _type, _name, entries in answer.resources:
+            for entry in entries:
+                if entry[0] == "cleanup.policy":
+                    return str(entry[1])
+    return ""
+
+
+async def missing_topics(client: Client, topics: Iterable[str]) -> list[str]:
+    """Which of these (actual names) the broker does not have: a consumer would wait for them for ever."""
+    admin = AIOKafkaAdminClient(**client.options())
+    await admin.start()
+    try:
+        return sorted(set(topics) - set(await admin.list_topics()))
+    finally:
+        await admin.close()

@@ -1,0 +1,33 @@
+"""A lease: the right of one process at a time to do something, lost when it falls silent."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A row of `leases`: taken when free or run out, kept by renewing it, by the database's clock."""
+
+    name: str
+    holder: str
+    seconds: float
+
+    async def add(self, connection: Connection) -> None:
+        """Make sure that the row exists, held by nobody."""
+        await connection.execute(queries.add_lease, self.name)
+
+    async def hold(self, connection: Connection) -> bool:
+        """Take or renew it; false while somebody else holds it."""
+        return (
+            await connection.fetchval(
+                queries.hold_lease, self.name, self.holder, timedelta(seconds=self.seconds)
+            )
+            is not None
+        )
+
+    async def release(self, connection: Connection) -> None:
+        """Let go of it at once, if it is held."""
+        await connection.execute(queries.release_lease, self.name, self.holder)

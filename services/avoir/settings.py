@@ -1,0 +1,149 @@
+"""Every setting of the service, from environment variables that begin with `AVOIR_`."""
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class KafkaSettings(BaseSettings):
+    """The broker: where it is, who we are there, and the consumer's and the relay's limits."""
+
+    kafka_bootstrap_servers: str = Field(description="Brokers to begin with: host:port, separated by commas.")
+    kafka_security_protocol: SecurityProtocol = Field(
+        "PLAINTEXT", description="How the brokers are spoken to."
+    )
+    kafka_sasl_mechanism: SaslMechanism = Field(
+        "SCRAM-SHA-256", description="How the SASL user proves itself."
+    )
+    kafka_sasl_username: str | None = Field(None, description="The SASL user.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="The SASL user's password.")
+    kafka_ssl_ca_file: str | None = Field(
+        None, description="PEM file of the CA; the system's CAs if not set."
+    )
+    kafka_ssl_cert_file: str | None = Field(None, description="PEM file of the client's certificate.")
+    kafka_ssl_key_file: str | None = Field(None, description="PEM file of the client's key.")
+    kafka_ssl_key_password: SecretStr | None = Field(None, description="The password of the client's key.")
+
+    kafka_group_id: str = Field(
+        "avoir", min_length=1, description="Consumer group; its offsets are in Postgres."
+    )
+    kafka_group_instance_id: str | None = Field(
+        None,
+        description="A name that survives restarts (a stateful pod's): who comes back under it at once takes over "
+        "without a rebalance.",
+    )
+    kafka_session_timeout_ms: int = Field(
+        10_000, ge=1_000, description="After this silence a process is out."
+    )
+    kafka_heartbeat_interval_ms: int = Field(2_000, ge=100, description="Time between heartbeats.")
+    kafka_rebalance_timeout_ms: int = Field(
+        30_000, ge=1_000, description="How long a rebalance waits for all."
+    )
+    kafka_max_records: int = Field(2_000, ge=1, le=10_000, description="Most messages of one batch.")
+    kafka_max_message_bytes: int = Field(
+        900 * 1024, ge=1_024, description="Larger messages are dead-lettered."
+    )
+
+    kafka_topic_prefix: str = Field("", description="Put before every topic's default name.")
+    kafka_topics: dict[str, str] = Field(
+        {},
+        description='Other names of topics, without prefix, as JSON: {"invoice-finalized": "billing.invoices"}.',
+    )
+    kafka_partitions: int = Field(8, ge=1, description="Partitions of topics made by `avoir topics create`.")
+    kafka_replication: int = Field(3, ge=1, description="Replicas of topics made by `avoir topics create`.")
+
+    relay_rows: int = Field(
+        2_000, ge=1, le=20_000, description="Most outbox rows the relay publishes at a time."
+    )
+    relay_lease_s: float = Field(3.0, ge=0.5, description="A silent relay is replaced after this time.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "KafkaSettings":
+        if self.kafka_heartbeat_interval_ms * 3 > self.kafka_session_timeout_ms:
+            raise ValueError("the session timeout must be at least three heartbeat intervals")
+        sasl = self.kafka_security_protocol.startswith("SASL")
+        if sasl and not (self.kafka_sasl_username and self.kafka_sasl_password):
+            raise ValueError(f"{self.kafka_security_protocol} needs a SASL user and password")
+        return self
+
+
+class PolicySettings(BaseSettings):
+    """The widest scope of the policy keys: what counts where no tenant, owner or invoice says otherwise."""
+
+    policy_auto_apply: bool = Field(True, description="Use available credit when an invoice is finalized.")
+    policy_credit_as: Literal["balance", "line_item"] = Field(
+        "balance", description="What new credit becomes."
+    )
+    policy_unpaid_change: Literal["wait", "never"] = Field(
+        "wait", description="A change to something unpaid: credit comes with the payment, or never."
+    )
+    policy_expires_after_days: int | None = Field(
+        None, ge=1, description="Credit from bookings, plans and overpayment expires after so many days."
+    )
+    policy_proration: Literal["time", "days"] = Field("time", description="How plans are prorated.")
+    policy_time_zone: str = Field("UTC", description="IANA name of the zone in which days are counted.")
+    policy_refill_threshold: Decimal | None = Field(None, gt=0, description="Ask for a refill below this.")
+    policy_refill_amount: Decimal | None = Field(None, gt=0, description="How much a refill asks for.")
+    policy_refill_currency: str | None = Field(
+        None, pattern="^[A-Z]{3}$", description="ISO 4217 currency of the two refill amounts."
+    )
+
+    @model_validator(mode="after")
+    def _refill_is_whole(self) -> "PolicySettings":
+        parts = (self.policy_refill_threshold, self.policy_refill_amount, self.policy_refill_currency)
+        if any(part is None for part in parts) and any(part is not None for part in parts):
+            raise ValueError("a refill needs its threshold, amount and currency")
+        return self
+
+
+class Settings(KafkaSettings, PolicySettings):
+    """All settings together; unknown ones are left alone, wrong ones end the program with their names."""
+
+    model_config = SettingsConfigDict(env_prefix="AVOIR_", extra="ignore", validate_default=True)
+
+    postgres_dsn: SecretStr = Field(
+        description="postgresql://user:password@host/database?sslmode=verify-full"
+    )
+    postgres_pool_size: int = Field(
+        4, ge=1, le=50, description="Most connections for reading (health, metrics)."
+    )
+    postgres_idle_in_transaction_s: float = Field(
+        10.0, gt=0, description="The database ends a transaction that does nothing for so long."
+    )
+    postgres_lock_timeout_s: float = Field(15.0, gt=0, description="Longest wait for a lock.")
+    postgres_statement_timeout_s: float = Field(20.0, gt=0, description="Longest time of one statement.")
+    postgres_command_timeout_s: float = Field(
+        25.0, gt=0, description="Longest wait for the database's answer."
+    )
+
+    http_host: str = Field("0.0.0.0", description="Address of /livez, /readyz and /metrics.")
+    http_port: int = Field(8080, ge=0, le=65_535, description="Port of /livez, /readyz and /metrics.")
+
+    max_future_s: int = Field(
+        24 * 3600, ge=0, description="How far ahead of the clock a message's time may be."
+    )
+    ce_source: str = Field(
+        "/avoir", min_length=1, description="`ce_source` of the events that are published."
+    )
+    expiry_interval_s: float = Field(
+        1.0, gt=0, description="Pause between two looks for credit that has expired."
+    )
+    expiry_rows: int = Field(500, ge=1, le=10_000, description="Most grants expired in one transaction.")
+    stuck_after_s: float = Field(
+        60.0,
+        ge=5,
+        description="The process ends when messages wait, all answer, and nothing moved for so long.",
+    )
+    shutdown_s: float = Field(8.0, gt=0, le=60, description="Most time to end cleanly after SIGTERM.")
+
+    otel: bool = Field(
+        False,
+        description="OpenTelemetry: a span per batch, exported as the OTEL_ variables say (extra `otel`).",
+    )
+    log_level: LogLevel = Field("INFO", description="Least severe log lines that are written.")

@@ -1,0 +1,58 @@
+"""The order of a batch: by Kafka's timestamp over the heads of the partitions."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avoir.kafka.merge import merged
+from avoir.record import Record
+
+
+def _partition(number: int, timestamps: Sequence[int]) -> list[Record]:
+    return [Record("t", number, offset, time, None, b"") for offset, time in enumerate(timestamps)]
+
+
+def _shown(*partitions: Sequence[int]) -> list[tuple[int, int]]:
+    records = merged([_partition(number, times) for number, times in enumerate(partitions)])
+    return [(record.partition, record.timestamp_ms) for record in records]
+
+
+def test_the_earliest_head_comes_first() -> None:
+    assert _shown([1, 4], [2, 3]) == [(0, 1), (1, 2), (1, 3), (0, 4)]
+
+
+def test_a_late_timestamp_holds_back_its_own_partition_only() -> None:
+    assert _shown([9, 1], [2, 3]) == [(1, 2), (1, 3), (0, 9), (0, 1)]
+
+
+def test_equal_timestamps_go_by_partition() -> None:
+    assert _shown([5, 5], [5]) == [(0, 5), (0, 5), (1, 5)]
+
+
+def test_nothing_gives_nothing() -> None:
+    assert _shown() == []
+    assert _shown([], []) == []
+
+
+@given(st.lists(st.lists(st.integers(0, 20), max_size=12), max_size=6))
+def test_nothing_is_lost_each_partition_keeps_its_order_and_every_choice_is_the_earliest_head(
+    times: list[list[int]],
+) -> None:
+    partitions = [_partition(number, stamps) for number, stamps in enumerate(times)]
+    result = list(merged(partitions))
+    for partition in partitions:
+        assert [record for record in result if record in partition] == partition
+    waiting = [list(partition) for partition in partitions]
+    for record in result:
+        assert record.timestamp_ms == min(queue[0].timestamp_ms for queue in waiting if queue)
+        assert waiting[record.partition].pop(0) == record
+    assert not any(waiting)
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=6), max_size=4), st.randoms())
+def test_the_order_does_not_depend_on_how_the_partitions_came(times: list[list[int]], random: object) -> None:
+    partitions = [_partition(number, stamps) for number, stamps in enumerate(times)]
+    shuffled = list(partitions)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert list(merged(partitions)) == list(merged(shuffled))
