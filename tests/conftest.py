@@ -5,6 +5,8 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -15,6 +17,7 @@ from deploy.local.postgres import Postgres, launched_postgres
 from deploy.local.process import StackError
 from deploy.local.stack import running_kafka, running_postgres
 
+T = TypeVar("T")
 FIXTURES_THAT_BREAK_SERVERS = {"own_kafka", "own_postgres"}
 
 
@@ -25,26 +28,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup() -> Iterator[None]:
+@contextmanager
+def started(server: AbstractContextManager[T]) -> Iterator[T]:
     """Tell in a few lines what to do about a server that does not start, instead of a traceback."""
-    try:
-        return (yield)
-    except StackError as error:
-        pytest.fail(str(error), pytrace=False)
+    with ExitStack() as ends:
+        try:
+            place = ends.enter_context(server)
+        except StackError as error:
+            pytest.fail(str(error), pytrace=False)
+        yield place
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
     """Bootstrap servers of the run's broker, or of the one in AVOIR_TEST_KAFKA."""
-    with running_kafka(os.environ.get("AVOIR_TEST_KAFKA")) as place:
+    with started(running_kafka(os.environ.get("AVOIR_TEST_KAFKA"))) as place:
         yield place.address
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """DSN of a superuser of the run's Postgres (fsync off), or of the one in AVOIR_TEST_DSN."""
-    with running_postgres(os.environ.get("AVOIR_TEST_DSN")) as place:
+    with started(running_postgres(os.environ.get("AVOIR_TEST_DSN"))) as place:
         yield place.address
 
 
@@ -84,7 +89,7 @@ def topic_prefix() -> str:
 @pytest.fixture
 def own_kafka() -> Iterator[Kafka]:
     """A broker of the test's own, to kill, pause and restart: always a process of this machine."""
-    with launched_kafka() as kafka:
+    with started(launched_kafka()) as kafka:
         kafka.server.wait_ready()
         yield kafka
 
@@ -92,7 +97,7 @@ def own_kafka() -> Iterator[Kafka]:
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
     """A Postgres of the test's own with fsync on, to kill, pause and restart: always a process here."""
-    with launched_postgres(fsync=True) as postgres:
+    with started(launched_postgres(fsync=True)) as postgres:
         postgres.server.wait_ready()
         yield postgres
 
