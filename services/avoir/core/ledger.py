@@ -27,7 +27,6 @@ GRANT_BUCKETS: Mapping[str, str] = {
 }
 """Where a grant keeps what went to a ledger account; `issued` is the amount itself."""
 
-CUSTOMER_ACCOUNTS = ("available", "reserved")
 GENESIS = bytes(32)
 
 
@@ -83,7 +82,7 @@ def _instant(time: datetime) -> str:
 
 
 def entry_hash(previous: bytes, entry: Entry) -> bytes:
-    """SHA-256 over the previous entry's hash and this entry as a compact JSON array (docs/ledger.md gives the bytes)."""
+    """SHA-256 over the previous hash and this entry as a compact JSON array (docs/ledger.md gives the bytes)."""
     fields = (
         *entry.account,
         entry.seq,

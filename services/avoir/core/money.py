@@ -13,7 +13,7 @@ MICROS_PER_MAJOR = 1_000_000
 @cache
 def exponent(currency: str) -> int:
     """The number of decimals of an ISO 4217 currency (EUR 2, JPY 0, KWD 3)."""
-    decimals = Currency(currency).exponent
+    decimals: int | None = Currency(currency).exponent
     if decimals is None:
         raise ValueError(f"{currency} has no minor unit")
     return decimals

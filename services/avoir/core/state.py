@@ -236,7 +236,11 @@ class Entitlement:
     @property
     def invoice(self) -> InvoiceKey | None:
         """The invoice that must be settled first, if any."""
-        return InvoiceKey(self.key.tenant_id, self.key.id) if self.key.kind in ("line", "negative_total") else None
+        return (
+            InvoiceKey(self.key.tenant_id, self.key.id)
+            if self.key.kind in ("line", "negative_total")
+            else None
+        )
 
 
 @dataclass(frozen=True, slots=True)

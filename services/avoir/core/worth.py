@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from avoir.core.events import Source
+from avoir.core.facts import InvoiceLine
 from avoir.core.money import share
 from avoir.core.proration import (
     NOTHING,
@@ -13,7 +14,6 @@ from avoir.core.proration import (
     unused_by_time,
     unused_of_shortened,
 )
-from avoir.core.facts import InvoiceLine
 from avoir.core.state import Change, EntitlementKey, Invoice, Line
 
 
@@ -46,7 +46,9 @@ def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
     """
     totals = [line.amount + line.tax for line in lines]
     positive = sum(total for total in totals if total > 0)
-    discounts = sum(-total for line, total in zip(lines, totals, strict=True) if total < 0 and line.kind != "credit")
+    discounts = sum(
+        -total for line, total in zip(lines, totals, strict=True) if total < 0 and line.kind != "credit"
+    )
     discount = min(discounts, positive)
     cost, seen, given = [], 0, 0
     for total in totals:

@@ -1,0 +1,216 @@
+"""Changes of bookings and plans: what they make lines worth, and why one gave nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from avoir.core.decision import Outcome, listed, would_change
+from avoir.core.draft import Draft
+from avoir.core.events import AccountKey, CreditDeclined
+from avoir.core.facts import BookingCancelled, BookingShortened, Message, Owner, PlanCancelled
+from avoir.core.money import format_decimal
+from avoir.core.policy import Policy
+from avoir.core.state import Change, Entitlement, Line, SubjectKey
+from avoir.core.worth import (
+    SOURCES,
+    Billed,
+    Target,
+    change_order,
+    counts,
+    is_same_currency,
+    is_timely,
+    line_order,
+    targets,
+)
+
+
+class Concluded(NamedTuple):
+    """The outcome of a change where it issued nothing, with the facts that counted."""
+
+    outcome: Outcome
+    reason: str
+    facts: Mapping[str, Any]
+
+
+def to_change(
+    message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled, policy: Policy
+) -> Change:
+    """A change as it is kept, with the policy values in force for it."""
+    is_plan = isinstance(fact, PlanCancelled)
+    shortened = fact if isinstance(fact, BookingShortened) else None
+    ended = fact if isinstance(fact, PlanCancelled) else None
+    return Change(
+        subject=SubjectKey(
+            message.tenant_id,
+            "plan" if is_plan else "booking",
+            fact.plan_id if isinstance(fact, PlanCancelled) else fact.booking_id,
+        ),
+        topic=message.topic,
+        event_id=message.event_id,
+        revision=fact.revision,
+        occurred_at=message.occurred_at,
+        changed_by=fact.changed_by,
+        asked=fact.changed_by == "customer" or fact.create_credit is True,
+        fee=fact.fee if isinstance(fact, BookingCancelled) else 0,
+        currency=None if isinstance(fact, PlanCancelled) else fact.currency,
+        billed_period=shortened.billed_period if shortened else None,
+        remaining_period=shortened.remaining_period if shortened else None,
+        billed_price=shortened.billed_price if shortened else None,
+        remaining_price=shortened.remaining_price if shortened else None,
+        effective_at=ended.effective_at if ended else None,
+        unused=ended.unused if ended else None,
+        proration=policy.proration if ended else None,
+        time_zone=policy.time_zone if ended else None,
+        unpaid_change=policy.unpaid_change,
+        contents=message.contents,
+    )
+
+
+def billed_lines(draft: Draft, subject: SubjectKey) -> list[Billed]:
+    """All lines of a booking or plan with their invoices, in order."""
+    lines = draft.state.lines_of_subject.get(subject) or ()
+    return sorted((Billed(draft.state.invoices[line.invoice], line) for line in lines), key=line_order)
+
+
+def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
+    """Set the targets of all lines of a booking or plan from all facts known; returns their accounts."""
+    billed = billed_lines(draft, subject)
+    changes = draft.state.changes_of_subject.get(subject) or ()
+    target_of = targets(billed, changes) if changes else {}
+    for invoice, line in billed:
+        target, entitlement = target_of.get(line.key), draft.state.entitlements.get(line.key)
+        if target is not None:
+            _aim(draft, invoice.account, line, entitlement, target)
+        elif entitlement is not None and entitlement.target:
+            draft.put(replace(entitlement, target=0))
+    return {invoice.account for invoice, _ in billed}
+
+
+def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | None, target: Target) -> None:
+    change = target.change
+    settle_by = change.occurred_at if change.unpaid_change == "never" else None
+    source = SOURCES[change.topic]
+    if known is None:
+        known = Entitlement(
+            key=line.key,
+            account=account,
+            cost=line.cost,
+            target=0,
+            given=0,
+            covered=0,
+            shortfall=0,
+            shortfall_reason=None,
+            grants=0,
+            source=source,
+            due_from=change.occurred_at,
+            settle_by=settle_by,
+        )
+    aimed = replace(
+        known, target=target.amount, source=source, due_from=change.occurred_at, settle_by=settle_by
+    )
+    if draft.state.entitlements.get(line.key) != aimed:
+        draft.put(aimed)
+
+
+def conclude_change(draft: Draft, change: Change, owner: Owner, *, is_effective: bool) -> Concluded:
+    """The outcome of a change that has been settled; one that is declined is published as such."""
+    billed = billed_lines(draft, change.subject)
+    facts = change_facts(draft, change, billed)
+    if is_effective:
+        return Concluded("recorded", "changed", facts)
+    outcome, reason = why_nothing(draft, change, billed)
+    if outcome == "declined":
+        asked = {
+            f"{change.subject.kind}_id": change.subject.id,
+            "change": change.topic,
+            "changed_by": change.changed_by,
+        }
+        body = CreditDeclined(asked, reason, facts, would_change(reason) or "")
+        if billed:
+            draft.record(billed[0].invoice.account, body, cause=draft.cause)
+        else:
+            draft.record_without_account(change.subject.tenant_id, owner, body)
+    return Concluded(outcome, reason, facts)
+
+
+def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> tuple[Outcome, str]:
+    """Why a change gave nothing: the first reason that leaves no line to give credit for."""
+    if not billed:
+        return "declined", "not_billed"
+    lines = [each for each in billed if not each.invoice.voided]
+    if not lines:
+        return "declined", "invoice_voided"
+    lines = [each for each in lines if is_timely(change, each.invoice)]
+    if not lines:
+        return "declined", "billed_after_change"
+    lines = [each for each in lines if is_same_currency(change, each.invoice)]
+    if not lines:
+        return "declined", "currency_mismatch"
+    changes = draft.state.changes_of_subject.get(change.subject) or ()
+    entitlements = [draft.state.entitlements.get(each.line.key) for each in lines]
+    if _is_repeated(change, changes) and any(each.given for each in entitlements if each is not None):
+        return "declined", "already_credited"
+    if not any(_is_last(change, changes, each) for each in lines):
+        return "declined", "superseded"
+    if not change.asked:
+        return "declined", "not_requested"
+    lines = [each for each in lines if each.line.cost > 0]
+    if not lines:
+        return "declined", "free"
+    return _why_nothing_of_what_was_asked(draft, change, lines)
+
+
+def _why_nothing_of_what_was_asked(
+    draft: Draft, change: Change, lines: Sequence[Billed]
+) -> tuple[Outcome, str]:
+    unpaid = [each for each in lines if each.invoice.due > 0]
+    waiting = [each for each in unpaid if _target(draft, each) > 0]
+    if waiting or len(unpaid) == len(lines):
+        return ("declined" if change.unpaid_change == "never" else "waiting"), "unpaid"
+    settled = [each for each in lines if each.invoice.due == 0]
+    if change.unpaid_change == "never" and all(
+        each.invoice.settled_at > change.occurred_at for each in settled
+    ):
+        return "declined", "unpaid"
+    if all(_target(draft, each) == 0 for each in settled):
+        return "declined", "nothing_unused"
+    return "declined", "already_credited"
+
+
+def _is_repeated(change: Change, changes: Sequence[Change]) -> bool:
+    return any(each.contents == change.contents and each.event_id != change.event_id for each in changes)
+
+
+def _is_last(change: Change, changes: Sequence[Change], billed: Billed) -> bool:
+    counted = [each for each in changes if counts(each, billed.invoice)]
+    return max(counted, key=change_order) == change
+
+
+def _target(draft: Draft, billed: Billed) -> int:
+    entitlement = draft.state.entitlements.get(billed.line.key)
+    return 0 if entitlement is None else entitlement.target
+
+
+def change_facts(draft: Draft, change: Change, billed: Sequence[Billed]) -> dict[str, Any]:
+    """The facts that a decision on a change used: its lines with cost, target, what was given, what is due."""
+    facts: dict[str, Any] = {f"{change.subject.kind}_id": change.subject.id}
+    if change.fee:
+        facts["fee"] = format_decimal(change.fee, change.currency or "EUR")
+    return facts | listed("lines", [line_facts(draft, each) for each in billed])
+
+
+def line_facts(draft: Draft, billed: Billed) -> dict[str, Any]:
+    """The facts of one line, amounts as decimal strings."""
+    invoice, line = billed
+    currency = invoice.account.currency
+    entitlement = draft.state.entitlements.get(line.key)
+    return {
+        "invoice_id": invoice.key.invoice_id,
+        "line_id": line.line_id,
+        "currency": currency,
+        "finalized_at": invoice.finalized_at.isoformat(),
+        "cost": format_decimal(line.cost, currency),
+        "target": format_decimal(entitlement.target if entitlement else 0, currency),
+        "given": format_decimal(entitlement.given if entitlement else 0, currency),
+        "due_on_invoice": format_decimal(invoice.due, currency),
+    } | ({"voided": True} if invoice.voided else {})

@@ -1,0 +1,70 @@
+"""What Avoir concluded from one message, and why: the row that is kept for ever."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+Outcome = Literal[
+    "issued",
+    "applied",
+    "recorded",
+    "waiting",
+    "declined",
+    "rejected",
+    "duplicate",
+    "conflict",
+    "parked",
+]
+
+MAX_LISTED = 8
+"""How many lines or ids the facts of a decision name; beyond that they say how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome of one message with its reason, the facts used (ids, decimal amounts) and the policy that counted."""
+
+    tenant_id: str
+    topic: str
+    event_id: str
+    occurred_at: datetime | None
+    outcome: Outcome
+    reason: str
+    facts: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    would_change_it: str | None
+    subject_kind: str
+    subject_id: str
+
+
+WOULD_CHANGE_IT: Mapping[str, str] = {
+    "not_billed": "A finalized invoice that bills it, finalized no later than this change.",
+    "invoice_voided": "Nothing: the invoice that billed it is void, and a void invoice gives no credit.",
+    "billed_after_change": "Nothing for this change: only what was billed before it counts, and the invoice came later.",
+    "currency_mismatch": "The same change with its amounts in the currency of the invoice.",
+    "already_credited": "Nothing: the credit for this has been given already.",
+    "superseded": "Nothing for this change: a later change counts.",
+    "not_requested": "The same change by the customer, or by an admin with create_credit set to true.",
+    "free": "Nothing: it cost nothing, so there is nothing to give back.",
+    "unpaid": "Payment of the rest of the invoice.",
+    "nothing_unused": "A change that leaves some of what was paid for unused.",
+    "unknown_invoice": "The invoice's finalization.",
+    "unknown_payment": "The payment itself.",
+    "unknown_application": "The id of an application that Avoir published in this tenant.",
+    "malformed": "The message corrected and sent again.",
+    "conflict": "A new id for different contents; the first message with this id stands.",
+    "parked": "A mended release of Avoir, and the message replayed.",
+}
+
+
+def would_change(reason: str) -> str | None:
+    """What would change a decision that gave nothing, in a sentence; None where it gave something."""
+    return WOULD_CHANGE_IT.get(reason)
+
+
+def listed(key: str, items: list[Any]) -> dict[str, Any]:
+    """A list of facts, cut to what a decision may hold; the cut is named."""
+    if len(items) <= MAX_LISTED:
+        return {key: items}
+    return {key: items[:MAX_LISTED], f"{key}_in_all": len(items)}

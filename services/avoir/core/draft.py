@@ -1,0 +1,222 @@
+"""What one message changes: a copy-on-write view of the state, with the events and entries recorded on the way."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
+
+from avoir.core.events import (
+    AccountKey,
+    Cause,
+    CreditApplied,
+    CreditExpired,
+    CreditIssued,
+    CreditReinstated,
+    CreditVoided,
+    Event,
+    EventBody,
+)
+from avoir.core.facts import Owner
+from avoir.core.ledger import CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
+from avoir.core.policy import Policy
+from avoir.core.state import Account, Entitlement, EntitlementKey, Grant, GrantKey, Invoice, Payment, State
+
+NAMESPACE = UUID("8a3f5c1e-58b1-5d5c-9d0e-6f2b7d1c4a90")
+
+BY_TIME = Cause("", "")
+"""The cause on entries that time alone made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When and where a batch is decided: database clock (after the last lock), epoch, and the policy in force."""
+
+    now: datetime
+    epoch: int
+    policy: Policy
+
+
+@dataclass(slots=True)
+class Draft:
+    """The changes of one message so far; they count only when `state` is taken over by the batch's state."""
+
+    state: State
+    moment: Moment
+    cause: Cause | None
+    occurred_at: datetime
+    reason: str = ""
+    events: list[Event] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    writes: int = 0
+    _ids: int = 0
+
+    def put(self, *rows: Any) -> None:
+        """Set rows, with their index entries."""
+        self.writes += len(rows)
+        self.state.add(rows)
+
+    def new_id(self, tenant_id: str, *parts: object) -> UUID:
+        """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5)."""
+        self._ids += 1
+        cause = self.cause or BY_TIME
+        return uuid5(NAMESPACE, "\x1f".join(map(str, (tenant_id, *cause, self._ids, *parts))))
+
+    def account(self, key: AccountKey) -> Account:
+        """An account, opened if it is new."""
+        return self.state.accounts.get(key) or Account(key, 0, 0, 0, bytes(32))
+
+    def open_invoices(self, key: AccountKey) -> list[Invoice]:
+        """An account's invoices with something due, oldest finalization first."""
+        invoices = (self.state.invoices[each] for each in self.state.invoices_of_account.get(key) or ())
+        return sorted(
+            (each for each in invoices if each.due > 0), key=lambda each: (each.finalized_at, each.key)
+        )
+
+    def payments(self, key: AccountKey) -> list[Payment]:
+        """An account's payments: `amount_paid` before others, then by time and id."""
+        payments = (self.state.payments[each] for each in self.state.payments_of_account.get(key) or ())
+        return sorted(payments, key=lambda each: (each.key.kind, each.occurred_at, each.key.id))
+
+    def entitlements(self, key: AccountKey) -> list[Entitlement]:
+        """An account's entitlements that are known here, in the order they came up."""
+        return [self.state.entitlements[each] for each in self.state.entitlements_of_account.get(key) or ()]
+
+    def grants(self, key: AccountKey) -> Iterator[Grant]:
+        """An account's grants that are known here."""
+        return (self.state.grants[each] for each in self.state.grants_of_account.get(key) or ())
+
+    def grants_for(self, key: EntitlementKey) -> list[Grant]:
+        """The grants of an entitlement, first issued first."""
+        keys = self.state.grants_of_entitlement.get(key) or ()
+        return sorted((self.state.grants[each] for each in keys), key=lambda grant: grant.ordinal)
+
+    def record(
+        self,
+        key: AccountKey,
+        body: EventBody,
+        postings: Sequence[Posting] = (),
+        *,
+        cause: Cause | None = None,
+        occurred_at: datetime | None = None,
+    ) -> None:
+        """Record an event of an account and post what it moves; the event holds the balance after it."""
+        occurred_at = occurred_at or self.occurred_at
+        account = replace(self.account(key), seq=self.account(key).seq + 1)
+        legs = [leg for posting in postings for leg in _legs(posting)]
+        for n, leg in enumerate(legs, 1):
+            entry = self._entry(account, n, leg, body, cause or BY_TIME, occurred_at)
+            self.entries.append(entry)
+            account = _after(account, entry)
+        for posting in postings:
+            self._move(key, posting)
+        self.put(account)
+        self.events.append(
+            Event(
+                event_id=uuid5(NAMESPACE, "\x1f".join(map(str, (*key, self.moment.epoch, account.seq)))),
+                tenant_id=key.tenant_id,
+                owner=key.owner,
+                account=key,
+                occurred_at=occurred_at,
+                recorded_at=self.moment.now,
+                caused_by=cause,
+                epoch=self.moment.epoch,
+                seq=account.seq,
+                available=account.available,
+                reserved=account.reserved,
+                body=body,
+            )
+        )
+
+    def record_without_account(self, tenant_id: str, owner: Owner, body: EventBody) -> None:
+        """Record an event that concerns no account: it has no sequence number and no balance."""
+        self.events.append(
+            Event(
+                event_id=self.new_id(tenant_id, "event", self.moment.epoch),
+                tenant_id=tenant_id,
+                owner=owner,
+                account=None,
+                occurred_at=self.occurred_at,
+                recorded_at=self.moment.now,
+                caused_by=self.cause,
+                epoch=self.moment.epoch,
+                seq=None,
+                available=None,
+                reserved=None,
+                body=body,
+            )
+        )
+
+    def _move(self, account: AccountKey, posting: Posting) -> None:
+        grant = self.state.grants[GrantKey(account.tenant_id, posting.grant_id)]
+        if grant.account != account:
+            raise ValueError(f"grant {posting.grant_id} is not of account {account}")
+        self.put(post(grant, posting))
+
+    def _entry(
+        self, account: Account, n: int, leg: "Leg", body: EventBody, cause: Cause, occurred_at: datetime
+    ) -> Entry:
+        held = account.available if leg.side == "available" else account.reserved
+        entry = Entry(
+            account=account.key,
+            seq=account.seq,
+            n=n,
+            ledger_account=leg.side,
+            counter_account=leg.counter,
+            grant_id=leg.grant_id,
+            amount=leg.amount,
+            balance=held + leg.amount,
+            event=MOVEMENTS[type(body)],
+            reason=_reason(body),
+            invoice_id=getattr(body, "invoice_id", None),
+            application_id=getattr(body, "application_id", None),
+            topic=cause.topic,
+            event_id=cause.event_id,
+            occurred_at=occurred_at,
+            recorded_at=self.moment.now,
+        )
+        return replace(entry, hash=entry_hash(account.head, entry))
+
+
+MOVEMENTS: Mapping[type, str] = {
+    CreditIssued: "issued",
+    CreditApplied: "applied",
+    CreditReinstated: "reinstated",
+    CreditVoided: "voided",
+    CreditExpired: "expired",
+}
+"""What an entry calls the event that it belongs to."""
+
+
+class Leg(NamedTuple):
+    """One side of a posting on a customer's ledger account, signed."""
+
+    side: CustomerAccount
+    counter: LedgerAccount
+    grant_id: UUID
+    amount: int
+
+
+def _legs(posting: Posting) -> Iterator[Leg]:
+    if posting.source == "available" or posting.source == "reserved":
+        yield Leg(posting.source, posting.destination, posting.grant_id, -posting.amount)
+    if posting.destination == "available" or posting.destination == "reserved":
+        yield Leg(posting.destination, posting.source, posting.grant_id, posting.amount)
+
+
+def _after(account: Account, entry: Entry) -> Account:
+    if entry.ledger_account == "available":
+        return replace(account, available=entry.balance, head=entry.hash)
+    return replace(account, reserved=entry.balance, head=entry.hash)
+
+
+def _reason(body: EventBody) -> str:
+    match body:
+        case CreditIssued() | CreditReinstated() | CreditVoided():
+            return body.reason
+        case CreditApplied():
+            return body.by
+        case CreditExpired():
+            return "expired"
+        case _:
+            raise ValueError(f"{type(body).__name__} moves no credit")

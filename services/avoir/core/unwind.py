@@ -1,0 +1,168 @@
+"""Undoing: invoices voided, payments reversed, applications reinstated; each an exact opposite of what was done."""
+
+from dataclasses import replace
+from itertools import chain
+
+from avoir.core.draft import Draft
+from avoir.core.events import CreditReinstated, Slice
+from avoir.core.ledger import Posting
+from avoir.core.settle import retarget_payment, take_from_grants, unreturned, worth
+from avoir.core.state import (
+    Application,
+    Entitlement,
+    EntitlementKey,
+    GrantKey,
+    Invoice,
+    InvoiceKey,
+    PaymentKey,
+    Settlement,
+)
+
+
+def reinstate(draft: Draft, application: Application, reason: str) -> None:
+    """Give applied credit back to its grants; the invoice is due again as before."""
+    invoice = draft.state.invoices[application.invoice]
+    draft.put(
+        replace(application, reinstated=True), replace(invoice, applied=invoice.applied - application.amount)
+    )
+    invoice = remember_settlement(draft, invoice.key)
+    tenant_id = application.key.tenant_id
+    draft.record(
+        application.account,
+        CreditReinstated(
+            application_id=application.key.id,
+            undone="application",
+            invoice_id=invoice.key.invoice_id,
+            amount=application.amount,
+            amount_due=invoice.due,
+            slices=tuple(
+                Slice(grant_id, amount, draft.state.grants[GrantKey(tenant_id, grant_id)].source)
+                for grant_id, amount in application.slices
+            ),
+            reason=reason,
+        ),
+        [Posting(grant_id, "applied", "available", amount) for grant_id, amount in application.slices],
+        cause=draft.cause,
+    )
+
+
+def remember_settlement(draft: Draft, key: InvoiceKey) -> Invoice:
+    """Set an invoice's `settled_at` anew from the payments and applications that still stand."""
+    invoice = draft.state.invoices[key]
+    paid = (settlement for settlement in settlements_on(draft, key) if settlement.amount > 0)
+    applied = (draft.state.applications[each] for each in draft.state.applications_of_invoice.get(key) or ())
+    settled_at = max(
+        chain(
+            [invoice.finalized_at],
+            (draft.state.payments[settlement.payment].occurred_at for settlement in paid),
+            (application.applied_at for application in applied if not application.reinstated),
+        )
+    )
+    invoice = replace(invoice, settled_at=settled_at)
+    draft.put(invoice)
+    return invoice
+
+
+def settlements_on(draft: Draft, key: InvoiceKey) -> list[Settlement]:
+    """What payments settled of an invoice: `amount_paid` first, then by the payments' time and id."""
+    known = [draft.state.settlements[each] for each in draft.state.settlements_of_invoice.get(key) or ()]
+
+    def order(settlement: Settlement) -> tuple[object, ...]:
+        payment = settlement.payment
+        return payment.kind, draft.state.payments[payment].occurred_at, payment.id, settlement.n
+
+    return sorted(known, key=order)
+
+
+def entitlements_on(draft: Draft, key: InvoiceKey) -> list[Entitlement]:
+    """The entitlements of an invoice: its lines in order, then its negative total."""
+    keys = [
+        line.key
+        for line in sorted(draft.state.lines_of_invoice.get(key) or (), key=lambda line: line.position)
+    ]
+    keys.append(negative_total_key(key))
+    known = (draft.state.entitlements.get(each) for each in keys)
+    return [each for each in known if each is not None]
+
+
+def negative_total_key(key: InvoiceKey) -> EntitlementKey:
+    """What the credit of an invoice's negative total is due under."""
+    return EntitlementKey(key.tenant_id, "negative_total", key.invoice_id, "")
+
+
+def void(draft: Draft, key: InvoiceKey) -> None:
+    """Undo an invoice that is marked voided: its applications, its lines' credit, and the payments on it.
+
+    What could not be taken back from its lines is kept from the payments, so that only the rest is overpayment.
+    """
+    for application_key in draft.state.applications_of_invoice.get(key) or ():
+        application = draft.state.applications[application_key]
+        if not application.reinstated:
+            reinstate(draft, application, "invoice_voided")
+    for entitlement in entitlements_on(draft, key):
+        above = entitlement.given - entitlement.covered - worth(draft, entitlement)
+        if above > 0:
+            take_from_grants(draft, entitlement, above, "invoice_voided")
+    _release(draft, key)
+
+
+def _release(draft: Draft, key: InvoiceKey) -> None:
+    short = {
+        each.key: unreturned(draft, each) for each in entitlements_on(draft, key) if each.key.kind == "line"
+    }
+    keep = sum(short.values())
+    for settlement in settlements_on(draft, key):
+        kept = min(settlement.amount, keep)
+        keep -= kept
+        _undo(draft, settlement, settlement.amount - kept)
+    covered = sum(short.values()) - keep
+    for entitlement_key, amount in short.items():
+        part = min(amount, covered)
+        covered -= part
+        if part:
+            entitlement = draft.state.entitlements[entitlement_key]
+            draft.put(replace(entitlement, covered=entitlement.covered + part))
+
+
+def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
+    if amount == 0:
+        return
+    payment = draft.state.payments[settlement.payment]
+    invoice = draft.state.invoices[settlement.invoice]
+    payment = replace(payment, settled=payment.settled - amount)
+    draft.put(
+        replace(settlement, amount=settlement.amount - amount),
+        payment,
+        replace(invoice, settled=invoice.settled - amount),
+    )
+    remember_settlement(draft, invoice.key)
+    retarget_payment(draft, payment)
+
+
+def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
+    """Reverse so much more of a payment: its remaining overpayment goes first, then what it settled, last first."""
+    payment = draft.state.payments[key]
+    entitlement = draft.state.entitlements.get(payment.entitlement)
+    over = amount - (payment.left - (entitlement.given if entitlement else 0))
+    if entitlement is not None and over > 0:
+        over -= take_from_grants(draft, entitlement, over, "payment_reversed")
+    for settlement_key in reversed(draft.state.settlements_of_payment.get(key) or ()):
+        settlement = draft.state.settlements[settlement_key]
+        undone = min(max(over, 0), settlement.amount)
+        over -= undone
+        _undo(draft, settlement, undone)
+        _uncover(draft, settlement.invoice, undone)
+    payment = draft.state.payments[key]
+    payment = replace(payment, reversed=payment.reversed + amount)
+    draft.put(payment)
+    retarget_payment(draft, payment)
+
+
+def _uncover(draft: Draft, key: InvoiceKey, amount: int) -> None:
+    if not draft.state.invoices[key].voided:
+        return
+    for entitlement in reversed(entitlements_on(draft, key)):
+        part = min(amount, entitlement.covered)
+        amount -= part
+        if part:
+            draft.put(replace(entitlement, covered=entitlement.covered - part))
