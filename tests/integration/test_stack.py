@@ -96,11 +96,16 @@ def test_sigterm_ends_what_was_started() -> None:
         "    print(p.server.pid, p.server.folder, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    run = subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
-    assert run.stdout is not None
-    with run.stdout:
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=CHECKOUT,
+        env={**os.environ, "AVOIR_STACK": "processes"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
         pid, folder = run.stdout.readline().split(maxsplit=1)
-    run.terminate()
+        run.terminate()
     assert run.wait(20) == 128 + signal.SIGTERM
     assert not psutil.pid_exists(int(pid))
     assert not Path(folder.strip()).exists()
