@@ -8,10 +8,8 @@ from avoir_events.commands import (
     ReinstateCredit,
     VoidCredit,
 )
+from avoir_events.event_parts import Account, Balance, Cause, LineItem, Slice
 from avoir_events.events import (
-    Account,
-    Balance,
-    Cause,
     CreditApplied,
     CreditBalance,
     CreditDeadLetter,
@@ -26,8 +24,6 @@ from avoir_events.events import (
     CreditReserved,
     CreditShortfall,
     CreditVoided,
-    LineItem,
-    Slice,
 )
 from avoir_events.facts import (
     BookingCancelled,

@@ -4,29 +4,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from avoir_events.event_parts import (
+    Account,
+    Balance,
+    Event,
+    LineFor,
+    LineItem,
+    PaymentFor,
+    Recorded,
+    Slices,
+    Source,
+)
 from avoir_events.parts import Owner, Part
 from avoir_events.patterns import HASH
-from avoir_events.scalars import (
-    AboveZero,
-    Amount,
-    AtLeastZero,
-    AtMostZero,
-    Currency,
-    Id,
-    SequenceNumber,
-    Text,
-    Time,
-)
+from avoir_events.scalars import AboveZero, Amount, AtLeastZero, Currency, Id, SequenceNumber, Text, Time
 
-Source = Literal[
-    "booking_cancelled",
-    "booking_shortened",
-    "plan_cancelled",
-    "overpayment",
-    "prepaid",
-    "negative_invoice",
-    "granted",
-]
 DeclineReason = Literal[
     "not_billed",
     "billed_after_change",
@@ -49,110 +41,6 @@ DeclineReason = Literal[
     "malformed",
 ]
 Hash = Annotated[str, StringConstraints(strict=True, pattern=HASH)]
-
-
-class Account(Part):
-    """One owner's credit in one currency."""
-
-    owner: Owner
-    """Who holds the credit."""
-    currency: Currency
-    """ISO 4217 code of every amount in the message."""
-
-
-class Balance(Part):
-    """What an account holds after an event; never below zero."""
-
-    available: AtLeastZero
-    """Credit free to use."""
-    reserved: AtLeastZero
-    """Credit set aside for invoices to come."""
-
-
-class Cause(Part):
-    """The message that caused an event."""
-
-    topic: Id
-    """Its topic, by the default name."""
-    event_id: Id
-    """Its event id."""
-
-
-class Slice(Part):
-    """The part of one grant that was used."""
-
-    grant_id: Id
-    """The grant."""
-    amount: AboveZero
-    """How much of it."""
-    source: Source
-    """Where the grant came from."""
-
-
-Slices = Annotated[tuple[Slice, ...], Field(strict=False)]
-
-
-class LineFor(Part):
-    """The invoice, and where there is one the line, that credit was given for."""
-
-    invoice_id: Id
-    """The invoice."""
-    line_id: Id | None
-    """The line; null where the whole invoice is meant."""
-    booking_id: Id | None
-    """The booking that the line charges."""
-    plan_id: Id | None
-    """The plan that the line charges."""
-
-
-class PaymentFor(Part):
-    """The payment that credit was given for."""
-
-    payment_id: Id
-    """The payment."""
-
-
-class LineItem(Part):
-    """How a grant shows on an invoice."""
-
-    credit_line_id: Id
-    """What the invoice line is to carry as `credit_line_id`: the grant's id."""
-    description: str
-    """What to print."""
-    amount: AtMostZero
-    """Net amount of the line, at most zero."""
-    tax: AtMostZero
-    """Tax of the line, at most zero."""
-    for_: LineFor = Field(alias="for")
-    """What the credit was given for."""
-
-
-class Recorded(Part):
-    """What every event has but `credit-balance` and `credit-dead-letter`."""
-
-    event_id: Id
-    """A UUID, the same however often the event is published."""
-    tenant_id: Id
-    """The operator whose customers these are."""
-    occurred_at: Time
-    """When the cause happened; of an expiry, `expires_at`."""
-    recorded_at: Time
-    """When Avoir wrote it down."""
-    caused_by: Cause | None
-    """The message that caused it; null where time alone did."""
-    epoch: SequenceNumber
-    """Raised when sequence numbers may come again; (epoch, seq) orders an account's events."""
-
-
-class Event(Recorded):
-    """An event of an account."""
-
-    account: Account
-    """The account concerned."""
-    seq: SequenceNumber
-    """From 1 without gaps over all events of the account; drop what is not above the last (epoch, seq)."""
-    balance: Balance
-    """The account's balance after this event."""
 
 
 class CreditIssued(Event):

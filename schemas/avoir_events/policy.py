@@ -25,6 +25,12 @@ _SCOPES = ("tenant", "owner", "invoice_id")
 _INVOICE_KEYS = frozenset({"auto_apply"})
 
 
+def _true(value: bool) -> bool:
+    if not value:
+        raise problem("must be true")
+    return value
+
+
 @cache
 def _time_zones() -> frozenset[str]:
     return frozenset(available_timezones() | {"UTC"})
@@ -49,7 +55,7 @@ class Scope(Part):
 
     model_config = ConfigDict(json_schema_extra={"oneOf": _one_scope()})
 
-    tenant: Literal[True] | None = None
+    tenant: Annotated[bool, AfterValidator(_true), Field(json_schema_extra={"const": True})] | None = None
     """True: the whole tenant."""
     owner: Owner | None = None
     """One owner."""

@@ -1,15 +1,17 @@
 """The generated half of the contract is what the models give, and agrees with them."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
 from avoir_events.examples import EXAMPLES
 from avoir_events.generate import FOLDER, VERSION, differing, generated, main
 from avoir_events.json_schemas import MODELS, json_schema
-from jsonschema import Draft202012Validator, FormatChecker
 
 TOPICS = sorted(MODELS)
 
@@ -90,3 +92,9 @@ def test_events_carry_cloudevents_headers_and_a_key_that_is_described() -> None:
     assert "percent-encoded" in issued["bindings"]["kafka"]["key"]["description"]
     dead = messages["credit-dead-letter"]
     assert dead["headers"] == {"$ref": "#/components/schemas/credit-dead-letter"}
+
+
+def test_the_readme_shows_code_that_runs() -> None:
+    shown = re.search(r"```python\n(.*?)```", (FOLDER / "README.md").read_text(), re.DOTALL)
+    assert shown
+    exec(shown[1], {})
