@@ -60,10 +60,10 @@ test: lint ## Everything that must pass before a merge
 	$(PYTEST) $(wildcard tests/unit tests/architecture)
 	$(PYTEST) $(wildcard tests/integration tests/acceptance tests/faults)
 
-POSTGRES_15 := $(firstword $(wildcard /usr/lib/postgresql/15/bin /usr/pgsql-15/bin /opt/homebrew/opt/postgresql@15/bin))
+POSTGRES_15 ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin /usr/pgsql-15/bin /opt/homebrew/opt/postgresql@15/bin))
 
 test-pg15: setup ## The integration tests against an installed Postgres 15, the oldest that is supported
-ifeq ($(POSTGRES_15),)
+ifeq ($(strip $(POSTGRES_15)),)
 	@echo "Skipped: no Postgres 15 server is installed here (Debian: apt-get install postgresql-15)."
 else
 	AVOIR_POSTGRES_BIN=$(POSTGRES_15) $(PYTEST) $(wildcard tests/integration)

@@ -32,10 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def started(server: AbstractContextManager[T]) -> Iterator[T]:
     """Tell in a few lines what to do about a server that does not start, instead of a traceback."""
     with ExitStack() as ends:
+        failure = None
         try:
             place = ends.enter_context(server)
         except StackError as error:
-            pytest.fail(str(error), pytrace=False)
+            failure = str(error)
+        if failure is not None:
+            pytest.fail(failure, pytrace=False)
         yield place
 
 
