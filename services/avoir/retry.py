@@ -40,7 +40,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """The pause after one more failure."""
-        ceiling = min(self.longest_s, self.first_s * 2 ** min(self.failures, 16))
+        ceiling = min(self.longest_s, self.first_s * float(1 << min(self.failures, 16)))
         self.failures += 1
         return ceiling * random.uniform(0.5, 1.0)
 

@@ -35,8 +35,8 @@ class KafkaSettings(BaseSettings):
     )
     kafka_group_instance_id: str | None = Field(
         None,
-        description="A name that survives restarts (a stateful pod's): who comes back under it at once takes over "
-        "without a rebalance.",
+        description="A name that survives restarts (a stateful pod's): who comes back under it takes over at "
+        "once, without a rebalance.",
     )
     kafka_session_timeout_ms: int = Field(
         10_000, ge=1_000, description="After this silence a process is out."
@@ -53,7 +53,7 @@ class KafkaSettings(BaseSettings):
     kafka_topic_prefix: str = Field("", description="Put before every topic's default name.")
     kafka_topics: dict[str, str] = Field(
         {},
-        description='Other names of topics, without prefix, as JSON: {"invoice-finalized": "billing.invoices"}.',
+        description='Other names of topics, without prefix, as JSON: {"invoice-voided": "billing.voids"}.',
     )
     kafka_partitions: int = Field(8, ge=1, description="Partitions of topics made by `avoir topics create`.")
     kafka_replication: int = Field(3, ge=1, description="Replicas of topics made by `avoir topics create`.")

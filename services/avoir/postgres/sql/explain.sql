@@ -79,7 +79,7 @@ WHERE g.tenant_id = $1 AND g.grant_id = $2;
 
 -- name: explain_movements
 -- The entries of grants, in the order they were made. $1 tenant, $2 grants, $3 limit.
-SELECT e.grant_id, e.ledger_account, e.counter_account, e.amount, e.event, e.reason, e.invoice_id, e.currency,
+SELECT e.grant_id, e.ledger_account, e.counter_account, e.amount, e.event, e.reason, e.invoice_id, e.topic, e.event_id,
        e.occurred_at, e.recorded_at
 FROM entries e
 WHERE e.tenant_id = $1 AND e.grant_id = ANY ($2::uuid[])
@@ -109,8 +109,12 @@ LIMIT $4;
 
 -- name: explain_applications
 -- Credit used on invoices. $1 tenant, $2 invoices, $3 limit.
-SELECT application_id, invoice_id, currency, amount, applied_by, applied_at, reinstated
+SELECT application_id, invoice_id, currency, amount, applied_by, applied_at, reinstated, topic, event_id
 FROM applications
 WHERE tenant_id = $1 AND invoice_id = ANY ($2::text[])
 ORDER BY applied_at, application_id
 LIMIT $3;
+
+-- name: explain_application
+-- The invoice that credit was used on. $1 tenant, $2 application.
+SELECT invoice_id FROM applications WHERE tenant_id = $1 AND application_id = $2;

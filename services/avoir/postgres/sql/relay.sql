@@ -27,5 +27,5 @@ USING unnest($1::text[], $2::bigint[]) AS v (tenant_id, outbox_id)
 WHERE o.tenant_id = v.tenant_id AND o.outbox_id = v.outbox_id;
 
 -- name: refuse_row
--- Sets a row aside that the broker refuses for good. $1 tenant, $2 outbox id, $3 why.
-UPDATE outbox SET refused = $3 WHERE tenant_id = $1 AND outbox_id = $2;
+-- Sets a row aside that the broker refuses for good. $1 outbox id, $2 why.
+UPDATE outbox SET refused = $2 WHERE outbox_id = $1 AND refused IS NULL;

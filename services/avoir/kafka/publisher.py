@@ -1,0 +1,166 @@
+"""Publishes outbox rows in one transaction of the broker, in order within each partition."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    CorruptRecordException,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    UnknownError,
+    UnsupportedForMessageFormatError,
+)
+from aiokafka.partitioner import DefaultPartitioner, murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from avoir.kafka.client import Client
+from avoir.kafka.topics import TopicNames
+
+TIMEOUT_S = 10.0
+BATCH_BYTES = 262_144
+# Longer than a round may take, and short enough that a dead relay does not hold up readers for long.
+_TRANSACTION_TIMEOUT_MS = 15_000
+_FOR_GOOD = (
+    MessageSizeTooLargeError,
+    InvalidTopicError,
+    CorruptRecordException,
+    UnsupportedForMessageFormatError,
+    UnknownError,  # what aiokafka makes of codes that it does not know, such as 87, an invalid record
+)
+
+
+class RefusedError(Exception):
+    """The broker refused a batch for what is in it; `outbox_ids` are its rows."""
+
+    def __init__(self, outbox_ids: list[int], cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.outbox_ids = outbox_ids
+        self.certain = not isinstance(cause, UnknownError)
+
+
+class _Batch(NamedTuple):
+    topic: str
+    partition: int
+    builder: BatchBuilder
+    outbox_ids: list[int]
+
+
+class Publisher:
+    """A transactional producer. After any error it is of no more use: discard it and make another.
+
+    The transactional id is fenced: once another publisher has started under it, this one can publish no more.
+    """
+
+    def __init__(self, client: Client, names: TopicNames, transactional_id: str) -> None:
+        self._names = names
+        self._producer = AIOKafkaProducer(
+            **client.options(),
+            acks="all",
+            enable_idempotence=True,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+            max_batch_size=BATCH_BYTES,
+        )
+
+    async def start(self) -> None:
+        """Connect, and end what an earlier publisher under this id has left open."""
+        async with asyncio.timeout(TIMEOUT_S):
+            await self._producer.start()
+
+    async def publish(self, rows: Sequence[asyncpg.Record], alone: Collection[int] = ()) -> None:
+        """Publish all rows or none; those in `alone` get batches of their own.
+
+        Raises RefusedError for rows that the broker will never take, other errors for the time being.
+        """
+        async with asyncio.timeout(TIMEOUT_S):
+            partitions = {topic: await self._partitions(topic) for topic in {row["topic"] for row in rows}}
+            await self._producer.begin_transaction()
+            sent = []
+            for batch in self._batches(rows, partitions, alone):
+                future = await self._producer.send_batch(
+                    batch.builder, batch.topic, partition=batch.partition
+                )
+                sent.append((batch, future))
+            results = await asyncio.gather(*(future for _, future in sent), return_exceptions=True)
+            _raise_first(zip((batch for batch, _ in sent), results, strict=True))
+            await self._producer.commit_transaction()
+
+    async def stop(self) -> None:
+        """Close in good order after a round that went well, or break off."""
+        try:
+            async with asyncio.timeout(3):
+                await self._producer.stop()
+        except Exception:
+            await self.discard()
+
+    async def discard(self) -> None:
+        """Break off without flushing: after an error `stop` might wait for ever for batches that cannot be sent."""
+        self._producer._closed = True
+        task = getattr(self._producer._sender, "_sender_task", None)
+        if task is not None:
+            task.cancel()
+        with suppress(Exception):
+            async with asyncio.timeout(3):
+                await self._producer.client.close()
+
+    async def _partitions(self, topic: str) -> list[int]:
+        actual = self._names.actual(topic)
+        try:
+            return sorted(await self._producer.partitions_for(actual))
+        except TimeoutError:
+            raise TimeoutError(f"the broker tells no partitions of topic {actual}: is it there?") from None
+
+    def _batches(
+        self, rows: Iterable[asyncpg.Record], partitions: dict[str, list[int]], alone: Collection[int]
+    ) -> Iterable[_Batch]:
+        """Full batches as they fill, then the rest: in order within each partition."""
+        filling: dict[tuple[str, int], _Batch] = {}
+        for row in rows:
+            place = (row["topic"], _partition(row["key"], tuple(partitions[row["topic"]])))
+            batch = filling.pop(place, None)
+            if batch is not None and (row["outbox_id"] in alone or not _append(batch, row)):
+                yield batch
+                batch = None
+            if batch is None:
+                batch = _Batch(self._names.actual(place[0]), place[1], self._producer.create_batch(), [])
+                _append(batch, row)
+            if row["outbox_id"] in alone:
+                yield batch
+            else:
+                filling[place] = batch
+        yield from filling.values()
+
+
+def _append(batch: _Batch, row: asyncpg.Record) -> bool:
+    headers = list(zip(row["header_names"], row["header_values"], strict=True))
+    added: Any = batch.builder.append(key=row["key"], value=row["value"], timestamp=None, headers=headers)
+    if added is None:
+        return False
+    batch.outbox_ids.append(row["outbox_id"])
+    return True
+
+
+@lru_cache(maxsize=16_384)
+def _hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
+
+
+def _partition(key: bytes | None, partitions: tuple[int, ...]) -> int:
+    """The same as every Kafka client's default: by the key's hash, or any for a record without key."""
+    if key is None:
+        return int(DefaultPartitioner()(None, list(partitions), list(partitions)))
+    return partitions[_hash(key) % len(partitions)]
+
+
+def _raise_first(results: Iterable[tuple[_Batch, object]]) -> None:
+    errors = [(batch, result) for batch, result in results if isinstance(result, Exception)]
+    for batch, error in errors:
+        if isinstance(error, _FOR_GOOD):
+            raise RefusedError(batch.outbox_ids, error) from error
+    if errors:
+        raise errors[0][1]

@@ -1,0 +1,122 @@
+"""What the tests of the shell set up: topics, outbox rows, records on the broker, and waiting for conditions."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from avoir.settings import Settings
+
+
+def settings_for(kafka: str, dsn: str, prefix: str, **others: object) -> Settings:
+    """Settings with short timeouts, for topics and a group of the test's own."""
+    values: dict[str, object] = {
+        "kafka_bootstrap_servers": kafka,
+        "postgres_dsn": dsn,
+        "kafka_topic_prefix": prefix,
+        "kafka_group_id": prefix + "group",
+        "kafka_session_timeout_ms": 6_000,
+        "kafka_heartbeat_interval_ms": 1_000,
+        "relay_lease_s": 1.0,
+        "http_port": 0,
+        "http_host": "127.0.0.1",
+    }
+    return Settings(**{**values, **others})  # type: ignore[arg-type]
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool] | bool], within_s: float = 10, what: str = ""
+) -> float:
+    """Wait until the condition holds and return the seconds it took; fail when it does not in time."""
+    begun = time.monotonic()
+    while True:
+        answer = condition()
+        if answer if isinstance(answer, bool) else await answer:
+            return time.monotonic() - begun
+        if time.monotonic() > begun + within_s:
+            raise AssertionError(f"not within {within_s} s: {what or condition}")
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def connection_to(dsn: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A superuser's connection that looks into the schema."""
+    connection = await asyncpg.connect(
+        dsn, timeout=10, command_timeout=30, server_settings={"search_path": "avoir"}
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+async def make_topics(
+    kafka: str, names: Iterable[str], partitions: int = 4, configs: dict[str, str] | None = None
+) -> None:
+    """Make topics by their actual names."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [NewTopic(name, partitions, 1, topic_configs=configs or {}) for name in names]
+        )
+    finally:
+        await admin.close()
+
+
+async def add_outbox(
+    dsn: str, rows: Sequence[tuple[str, bytes | None, bytes | None]], headers: dict[str, bytes] | None = None
+) -> None:
+    """Write outbox rows of (topic, key, value) in one transaction."""
+    async with connection_to(dsn) as connection:
+        await connection.execute(
+            "INSERT INTO outbox (tenant_id, topic, key, value, header_names, header_values, recorded_at)"
+            " SELECT 't1', v.topic, v.key, v.value, $4, $5, clock_timestamp()"
+            " FROM unnest($1::text[], $2::bytea[], $3::bytea[]) WITH ORDINALITY AS v (topic, key, value, n) ORDER BY n",
+            [row[0] for row in rows],
+            [row[1] for row in rows],
+            [row[2] for row in rows],
+            list(headers or {}),
+            list((headers or {}).values()),
+        )
+
+
+async def outbox_count(dsn: str) -> int:
+    """How many rows wait to be published."""
+    async with connection_to(dsn) as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM outbox WHERE refused IS NULL")
+        return count
+
+
+async def produce(kafka: str, records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
+    """Put records of (topic, key, value) on the broker, in order."""
+    async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True) as producer:
+        await asyncio.gather(*[await producer.send(topic, value, key) for topic, key, value in records])
+
+
+async def consume(kafka: str, topics: Iterable[str]) -> list[ConsumerRecord]:
+    """All committed records of the topics, each partition in order."""
+    async with AIOKafkaConsumer(
+        bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False
+    ) as consumer:
+        places = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in sorted(
+                await consumer._client._wait_on_metadata(topic) and consumer.partitions_for_topic(topic)
+            )
+        ]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends = await consumer.end_offsets(places)
+        found: list[ConsumerRecord] = []
+        until_s = time.monotonic() + 20
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            assert time.monotonic() < until_s, "the topics could not be read to their ends"
+            for batch in (await consumer.getmany(timeout_ms=100)).values():
+                found.extend(batch)
+        return found

@@ -1,0 +1,151 @@
+"""The relay against a real broker and database: order, leases, fences and refusals."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from avoir.kafka.client import Client
+from avoir.kafka.publisher import Publisher
+from avoir.kafka.relay import Relay
+from avoir.kafka.topics import TopicNames
+from avoir.postgres.connect import Database
+from tests.integration.stage import add_outbox, connection_to, consume, make_topics, outbox_count, until
+
+LEASE_S = 1.0
+
+
+@pytest.fixture
+async def topics(kafka: str, topic_prefix: str) -> TopicNames:
+    names = TopicNames(topic_prefix)
+    await make_topics(kafka, [names.actual("credit-issued"), names.actual("credit-applied")])
+    await make_topics(kafka, [names.actual("credit-balance")], configs={"cleanup.policy": "compact"})
+    return names
+
+
+@asynccontextmanager
+async def relaying(kafka: str, dsn: str, names: TopicNames, holder: str = "one") -> AsyncIterator[Relay]:
+    stopping, client = asyncio.Event(), Client([kafka])
+    relay = Relay(
+        Database(SecretStr(dsn)),
+        lambda: Publisher(client, names, names.actual("credit-issued") + "-relay"),
+        holder,
+        rows=500,
+        lease_s=LEASE_S,
+        wake=asyncio.Event(),
+    )
+    task = asyncio.create_task(relay.run(stopping))
+    try:
+        yield relay
+    finally:
+        stopping.set()
+        await asyncio.wait_for(task, 10)
+
+
+async def _emptied(dsn: str) -> bool:
+    return await outbox_count(dsn) == 0
+
+
+async def test_rows_are_published_in_order_with_key_value_and_headers(
+    kafka: str, database: str, topics: TopicNames
+) -> None:
+    rows = [
+        ("credit-issued" if n % 3 else "credit-applied", b"key-%d" % (n % 17), b"%d" % n) for n in range(2000)
+    ]
+    await add_outbox(database, rows, {"ce_id": b"e1", "other": b"\xff\x00"})
+    async with relaying(kafka, database, topics):
+        await until(lambda: _emptied(database))
+    found = await consume(kafka, [topics.actual("credit-issued"), topics.actual("credit-applied")])
+    assert len(found) == 2000
+    places: dict[tuple[str, bytes], set[int]] = {}
+    last: dict[tuple[str, bytes], int] = {}
+    for record in found:
+        key = (topics.default(record.topic), record.key)
+        assert record.headers == (("ce_id", b"e1"), ("other", b"\xff\x00"))
+        assert int(record.value) > last.get(key, -1)
+        last[key] = int(record.value)
+        places.setdefault(key, set()).add(record.partition)
+    assert all(len(partitions) == 1 for partitions in places.values())
+
+
+async def test_new_rows_are_noticed_soon(kafka: str, database: str, topics: TopicNames) -> None:
+    async with relaying(kafka, database, topics) as relay:
+        await until(lambda: relay.state.doing == "publishing")
+        for n in range(5):
+            await add_outbox(database, [("credit-issued", b"k", b"%d" % n)])
+            assert await until(lambda: _emptied(database)) < 1.0
+
+
+async def test_a_second_relay_stands_by_and_follows_at_once_when_the_first_ends(
+    kafka: str, database: str, topics: TopicNames
+) -> None:
+    async with relaying(kafka, database, topics, "one") as first:
+        await until(lambda: first.state.doing == "publishing")
+        second_runs = relaying(kafka, database, topics, "two")
+        second = await second_runs.__aenter__()
+        await until(lambda: second.state.doing == "standing by")
+        await add_outbox(database, [("credit-issued", b"k", b"1")])
+        await until(lambda: _emptied(database))
+        assert (first.state.published, second.state.published) == (1, 0)
+    assert await until(lambda: second.state.doing == "publishing") < LEASE_S
+    await second_runs.__aexit__(None, None, None)
+
+
+async def test_a_relay_that_woke_late_can_publish_nothing(
+    kafka: str, database: str, topics: TopicNames
+) -> None:
+    client = Client([kafka])
+    await add_outbox(database, [("credit-balance", b"account", b"old")])
+    async with connection_to(database) as connection:
+        stale = await connection.fetch("SELECT * FROM outbox")
+    late = Publisher(client, topics, topics.actual("credit-issued") + "-relay")
+    await late.start()
+    async with relaying(kafka, database, topics, "new"):
+        await until(lambda: _emptied(database))
+        await add_outbox(database, [("credit-balance", b"account", b"new")])
+        await until(lambda: _emptied(database))
+        with pytest.raises(Exception, match=r"[Ee]poch|[Ff]enced"):
+            await late.publish(stale)
+        await late.discard()
+    found = await consume(kafka, [topics.actual("credit-balance")])
+    assert [record.value for record in found] == [b"old", b"new"]
+
+
+async def test_a_row_that_the_broker_refuses_is_set_aside_and_the_rest_goes_on(
+    kafka: str, database: str, topics: TopicNames
+) -> None:
+    small = topics.actual("credit-voided")
+    await make_topics(kafka, [small], partitions=1, configs={"max.message.bytes": "2000"})
+    rows = [
+        ("credit-voided", b"k", b"1"),
+        ("credit-voided", b"k", b"x" * 5000),
+        ("credit-voided", b"k", b"2"),
+    ]
+    rows += [("credit-balance", None, b"no key"), ("credit-issued", b"k", b"3")]
+    await add_outbox(database, rows)
+    async with relaying(kafka, database, topics) as relay:
+        await until(lambda: _emptied(database), 20)
+        assert relay.state.refused == 2
+    found = await consume(kafka, [small, topics.actual("credit-issued"), topics.actual("credit-balance")])
+    assert [record.value for record in found if record.topic == small] == [b"1", b"2"]
+    assert [record.value for record in found if record.topic != small] == [b"3"]
+    async with connection_to(database) as connection:
+        refused = await connection.fetch("SELECT topic, refused FROM outbox ORDER BY outbox_id")
+    assert [row["topic"] for row in refused] == ["credit-voided", "credit-balance"]
+    assert "MessageSizeTooLarge" in refused[0]["refused"]
+
+
+async def test_large_values_go_in_rounds_of_bounded_size(
+    kafka: str, database: str, topics: TopicNames
+) -> None:
+    rows = [("credit-issued", b"k%d" % (n % 3), bytes([65 + n % 26]) * 900_000) for n in range(40)]
+    await add_outbox(database, rows)
+    async with relaying(kafka, database, topics):
+        begun = time.monotonic()
+        await until(lambda: _emptied(database), 30)
+    found = await consume(kafka, [topics.actual("credit-issued")])
+    assert len(found) == 40
+    assert time.monotonic() - begun < 20
