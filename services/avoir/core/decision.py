@@ -41,7 +41,7 @@ class Decision:
 WOULD_CHANGE_IT: Mapping[str, str] = {
     "not_billed": "A finalized invoice that bills it, finalized no later than this change.",
     "invoice_voided": "Nothing: the invoice that billed it is void, and a void invoice gives no credit.",
-    "billed_after_change": "Nothing for this change: only what was billed before it counts, and the invoice came later.",
+    "billed_after_change": "Nothing for this change: only what was billed before it counts.",
     "currency_mismatch": "The same change with its amounts in the currency of the invoice.",
     "already_credited": "Nothing: the credit for this has been given already.",
     "superseded": "Nothing for this change: a later change counts.",

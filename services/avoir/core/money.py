@@ -16,7 +16,7 @@ def exponent(currency: str) -> int:
     decimals: int | None = Currency(currency).exponent
     if decimals is None:
         raise ValueError(f"{currency} has no minor unit")
-    return decimals
+    return int(decimals)
 
 
 @cache
