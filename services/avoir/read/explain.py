@@ -46,11 +46,18 @@ async def explain(connection: Connection, tenant_id: str, subject: Subject) -> E
             decisions = await reader.decisions_of_event(subject.id)
             about = decisions[0].subject if decisions else None
             scope = await reader.scope(about) if about else Scope()
+            later = after(decisions, await reader.decisions(scope))
         else:
-            about = subject
+            about, later = subject, ()
             scope = await reader.scope(subject)
             decisions = await reader.decisions(scope)
-        return await reader.explanation(subject, about, decisions, scope)
+        return await reader.explanation(subject, about, decisions, later, scope)
+
+
+def after(decisions: Sequence[DecisionMade], others: Sequence[DecisionMade]) -> tuple[DecisionMade, ...]:
+    """Those of the others that were recorded after the first of the decisions, without the decisions."""
+    first = decisions[0].recorded_at if decisions else None
+    return tuple(each for each in others if first and each.recorded_at >= first and each not in decisions)
 
 
 class _Reader:
@@ -77,11 +84,18 @@ class _Reader:
                 return Scope((subject, *uses), (subject.id,), None)
             case "payment":
                 settled = await self._fetch(queries.explain_settlements, ["payment"], [subject.id], LIMIT)
-                return Scope((subject,), _distinct(row["invoice_id"] for row in settled), (), (subject.id,))
+                return Scope((subject,), _distinct(row["invoice_id"] for row in settled), None, (subject.id,))
+            case "application":
+                return await self._scope_of_application(subject)
             case "grant":
                 return await self._scope_of_grant(subject)
             case _:
                 return Scope((subject,))
+
+    async def _scope_of_application(self, subject: Subject) -> Scope:
+        application_id = as_uuid(subject.id)
+        rows = await self._fetch(queries.explain_application, application_id) if application_id else []
+        return Scope((subject,), tuple(row["invoice_id"] for row in rows), None)
 
     async def _scope_of_grant(self, subject: Subject) -> Scope:
         grant_id = as_uuid(subject.id)
@@ -105,8 +119,14 @@ class _Reader:
         return tuple(told_decision(row) for row in reversed(rows))
 
     async def explanation(
-        self, subject: Subject, about: Subject | None, decisions: tuple[DecisionMade, ...], scope: Scope
+        self,
+        subject: Subject,
+        about: Subject | None,
+        decisions: tuple[DecisionMade, ...],
+        later: tuple[DecisionMade, ...],
+        scope: Scope,
     ) -> Explanation:
+        """Everything about a scope, once its decisions are known."""
         grants = await self._grants(scope)
         if scope.grant_ids and not decisions:
             causes = [await self.decisions_of_event(grant.event_id) for grant in grants]
@@ -121,6 +141,7 @@ class _Reader:
             subject,
             self._now,
             decisions,
+            later,
             await self._invoices(scope),
             await self._lines(scope),
             await self._changes(about),
@@ -173,7 +194,7 @@ class _Reader:
         return tuple(told_payment(row, used) for row in rows)
 
     async def _applications(self, scope: Scope, about: Subject | None) -> tuple[ApplicationStory, ...]:
-        if about is None or about.kind != "invoice":
+        if about is None or about.kind not in ("invoice", "application"):
             return ()
         rows = await self._fetch(queries.explain_applications, scope.invoice_ids, LIMIT)
         return tuple(ApplicationStory(*row) for row in rows)

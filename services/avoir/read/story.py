@@ -96,6 +96,8 @@ class Step:
     event: str
     reason: str
     invoice_id: str | None
+    topic: str
+    event_id: str
     occurred_at: datetime
     recorded_at: datetime
 
@@ -152,16 +154,19 @@ class ApplicationStory:
     applied_by: str
     applied_at: datetime
     reinstated: bool
+    topic: str
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What was decided about a subject, oldest first, and how everything concerned stands now."""
+    """What was decided, oldest first; what was decided `later` on the same; how everything concerned stands."""
 
     tenant_id: str
     subject: Subject
     as_of: datetime
     decisions: tuple[DecisionMade, ...] = ()
+    later: tuple[DecisionMade, ...] = ()
     invoices: tuple[InvoiceStory, ...] = ()
     lines: tuple[LineStory, ...] = ()
     changes: tuple[ChangeStory, ...] = ()

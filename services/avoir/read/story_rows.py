@@ -117,6 +117,8 @@ def told_step(row: asyncpg.Record) -> Step:
         row["event"],
         row["reason"],
         row["invoice_id"],
+        row["topic"],
+        row["event_id"],
         row["occurred_at"],
         row["recorded_at"],
     )

@@ -1,0 +1,62 @@
+"""The command line: `avoir COMMAND`, for operators, support and anybody who tries it out."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from cyclopts import App, CycloptsError, Group
+
+from avoir.cli.accounts import balance, statement
+from avoir.cli.ending import Exit, Failure
+from avoir.cli.letters import letters
+from avoir.cli.operations import epoch, migrate, policy, serve, status, topics
+from avoir.cli.output import hint
+from avoir.cli.reasons import explain
+from avoir.cli.sending import send
+
+EPILOGUE = (
+    "Exit codes: 0 done, 1 not found or differences found, 2 wrong call, 3 database or broker cannot be used.\n\n"
+    "Settings are environment variables: AVOIR_POSTGRES_DSN and AVOIR_KAFKA_BOOTSTRAP_SERVERS say where."
+)
+
+app = App(
+    name="avoir",
+    help="Customer credit for a booking business: what cancelled bookings are worth, and where it went.",
+    help_epilogue=EPILOGUE,
+    version=lambda: version("avoir"),
+    result_action="return_value",
+    exit_on_error=False,
+)
+
+GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
+    (Group("Set up and run", sort_key=1), (migrate, topics, serve, send)),
+    (Group("Ask about credit", sort_key=2), (balance, statement, explain, policy)),
+    (Group("Look after the service", sort_key=3), (status, letters, epoch)),
+)
+for group, commands in GROUPS:
+    for command in commands:
+        if isinstance(command, App):
+            command.group = (group,)
+            app.command(command)
+        else:
+            app.command(command, group=group)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = app(arguments)
+    except CycloptsError:
+        return Exit.USAGE
+    except Failure as failure:
+        hint(failure.message)
+        return failure.code
+    except BrokenPipeError:
+        return Exit.OK
+    return code if isinstance(code, int) else Exit.OK
+
+
+def main() -> None:
+    """The entry point of the `avoir` program."""
+    sys.exit(run())

@@ -1,0 +1,246 @@
+"""`avoir migrate | topics | serve | status | epoch | policy`: what operators do and look at."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from aiokafka.errors import KafkaError
+from cyclopts import App, Parameter
+
+from avoir.cli.access import (
+    BROKERS,
+    DSN,
+    connected,
+    kafka_client,
+    kafka_failures,
+    load_settings,
+    names_of,
+    postgres_failures,
+    words_of,
+)
+from avoir.cli.ending import Exit, not_found, unreachable
+from avoir.cli.options import AsJson
+from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, short_time, span, table
+from avoir.kafka.topics import SUBSCRIBED, create_topics
+from avoir.postgres import queries
+from avoir.postgres.migrate import MigrationChangedError
+from avoir.postgres.migrate import migrate as apply_migrations
+from avoir.read.lag import TopicLag, end_offsets, lag_by_topic
+from avoir.read.status import Status, read_status
+from avoir.settings import PolicySettings, Settings
+
+topics = App(name="topics", help="The topics that Avoir reads and writes.")
+epoch = App(name="epoch", help="The epoch of the events' sequence numbers.")
+policy = App(name="policy", help="The policy that counts where nobody says otherwise.")
+
+
+async def migrate(*, json: AsJson = False) -> int:
+    """Bring the database up to date; safe to run at any time, and by several at once.
+
+    Example: `avoir migrate`
+    """
+    settings = load_settings(DSN)
+    async with postgres_failures(settings):
+        try:
+            applied = await apply_migrations(settings.postgres_dsn.get_secret_value())
+        except MigrationChangedError as error:
+            not_found(f"{error}: this program and the database do not belong together.")
+    if json:
+        print_json({"applied": applied})
+    else:
+        say(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")
+    return Exit.OK
+
+
+@topics.command
+async def create(
+    *,
+    partitions: Annotated[
+        int | None, Parameter(help="Partitions of each; else AVOIR_KAFKA_PARTITIONS.")
+    ] = None,
+    replication: Annotated[
+        int | None, Parameter(help="Replicas of each; else AVOIR_KAFKA_REPLICATION.")
+    ] = None,
+    json: AsJson = False,
+) -> int:
+    """Make the topics that are missing; those that are there are left as they are.
+
+    Example: `avoir topics create --partitions 12 --replication 3`
+    """
+    settings = load_settings(BROKERS)
+    client, names = kafka_client(settings), names_of(settings)
+    async with kafka_failures(settings):
+        made = await create_topics(
+            client,
+            names,
+            partitions or settings.kafka_partitions,
+            replication or settings.kafka_replication,
+        )
+    if json:
+        print_json(made._asdict())
+    else:
+        say(f"{len(made.created)} topics made, {len(made.existing)} were there already.")
+    for fault in made.faults:
+        hint(fault)
+    return Exit.FOUND if made.faults else Exit.OK
+
+
+def serve() -> int:
+    """Run the service: read the topics, decide, publish, expire; until SIGTERM.
+
+    Example: `avoir serve`
+    """
+    from avoir.serve import serve as run
+
+    return run(load_settings(DSN, BROKERS))
+
+
+async def status(*, json: AsJson = False) -> int:
+    """Show at a glance how the service stands: lag, outbox, lease, dead letters, epoch.
+
+    Example: `avoir status`
+    """
+    settings = load_settings(DSN, BROKERS)
+    async with connected(settings) as connection:
+        found = await read_status(connection, settings.kafka_group_id)
+    lags, broken = await _lags(settings, found)
+    if json:
+        print_json(status_json(found, lags))
+    else:
+        _print_status(found, lags)
+    if broken:
+        unreachable(broken)
+    return Exit.OK
+
+
+async def _lags(settings: Settings, found: Status) -> tuple[tuple[TopicLag, ...], str | None]:
+    """The lag of each topic, or why the broker cannot tell it."""
+    try:
+        ends = await end_offsets(kafka_client(settings), names_of(settings), SUBSCRIBED)
+    except (KafkaError, OSError, TimeoutError) as error:
+        return (
+            (),
+            f"Kafka at {settings.kafka_bootstrap_servers} cannot be used ({words_of(error)}): check {BROKERS}.",
+        )
+    return lag_by_topic(ends, found.positions), None
+
+
+def status_json(found: Status, lags: tuple[TopicLag, ...]) -> dict[str, Any]:
+    """The documented shape of `avoir status --json`."""
+    return {
+        "as_of": rfc3339(found.as_of),
+        "schema": {"version": found.schema, "needed": found.schema_needed},
+        "epoch": found.epoch,
+        "topics": [
+            {"topic": each.topic, "partitions": each.partitions, "messages": each.messages, "lag": each.lag}
+            for each in lags
+        ],
+        "outbox": {
+            "waiting": found.waiting,
+            "oldest_s": _age_s(found.oldest, found.as_of),
+            "refused": found.refused,
+        },
+        "leases": [
+            {"name": each.name, "holder": each.holder, "held": each.held, "until": _until(each.held_until)}
+            for each in found.leases
+        ],
+        "dead_letters": [
+            {
+                "outcome": each.outcome,
+                "topic": each.topic,
+                "messages": each.messages,
+                "newest": rfc3339(each.newest),
+            }
+            for each in found.dead_letters
+        ],
+    }
+
+
+def _until(moment: datetime) -> str | None:
+    return rfc3339(moment) if moment.year > 1 else None
+
+
+def _age_s(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else max(0.0, round((now - moment).total_seconds(), 3))
+
+
+def _print_status(found: Status, lags: tuple[TopicLag, ...]) -> None:
+    made = table("Topic", "Partitions", "Messages", "Lag", right=("Partitions", "Messages", "Lag"))
+    rows = ((each.topic, str(each.partitions), str(each.messages), str(each.lag)) for each in lags)
+    console().print(add_rows(made, rows))
+    age = _age_s(found.oldest, found.as_of)
+    oldest = f", the oldest for {span(age)}" if age is not None else ""
+    refused = f"; {found.refused} refused by the broker" if found.refused else ""
+    counts = [f"{each.messages} {each.outcome} from {each.topic}" for each in found.dead_letters]
+    facts = table("", "")
+    add_rows(
+        facts,
+        [
+            ("Outbox", f"{found.waiting} waiting{oldest}{refused}"),
+            *(
+                (f"Lease {each.name}", each.holder if each.held else "held by nobody")
+                for each in found.leases
+            ),
+            ("Dead letters", ", ".join(counts) or "none that were not replayed"),
+            ("Epoch", str(found.epoch)),
+            ("Schema", f"{found.schema} (this program needs {found.schema_needed})"),
+            ("As of", f"{short_time(found.as_of)} UTC"),
+        ],
+    )
+    facts.show_header = False
+    console().print(facts, markup=False)
+
+
+@epoch.command(name="raise")
+async def raise_(
+    *,
+    reason: Annotated[
+        str, Parameter(help="What happened: restored to an earlier moment, or a failover that lost.")
+    ],
+    json: AsJson = False,
+) -> int:
+    """Begin a new epoch, after the database was restored or a failover lost transactions.
+
+    Sequence numbers then come again with other contents; the higher epoch tells consumers to take the new ones. Stop
+    the service first and start it again afterwards.
+
+    Example: `avoir epoch raise --reason "restored to 2025-06-01 12:00 after a disk failure"`
+    """
+    async with connected(load_settings(DSN), "avoir_service") as connection:
+        raised = await connection.fetchval(queries.raise_epoch)
+    if json:
+        print_json({"epoch": raised, "reason": reason})
+    else:
+        say(f"Epoch {raised} has begun: {reason}")
+    return Exit.OK
+
+
+@policy.command(name="show")
+def show_policy(*, json: AsJson = False) -> int:
+    """Show the policy values that count where no tenant, owner or invoice says otherwise.
+
+    Example: `avoir policy show`
+    """
+    settings = load_settings()
+    values = {name: getattr(settings, name) for name in PolicySettings.model_fields}
+    plain = {name.removeprefix("policy_"): value for name, value in values.items()}
+    if json:
+        print_json(
+            {
+                name: value if isinstance(value, bool | int | None) else str(value)
+                for name, value in plain.items()
+            }
+        )
+        return Exit.OK
+    made = table("Policy", "Value", "Setting")
+    console().print(
+        add_rows(
+            made, ((name, _value(value), f"AVOIR_POLICY_{name.upper()}") for name, value in plain.items())
+        )
+    )
+    return Exit.OK
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None else str(value)

@@ -1,0 +1,53 @@
+"""The options that commands share: tenant, owner, moments and JSON."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+from avoir.core.facts import Owner
+
+OWNER_TYPES = ("user", "team", "customer")
+
+
+def parse_owner(text: str) -> Owner:
+    """An owner as people write it: user/u1."""
+    kind, slash, id_ = text.partition("/")
+    if kind not in OWNER_TYPES or not slash or not id_:
+        raise ValueError(f"{text!r} is not an owner: write {'|'.join(OWNER_TYPES)}/ID, for example user/u1")
+    return Owner(kind, id_)
+
+
+def parse_moment(text: str) -> datetime:
+    """A moment: RFC 3339, or a date for its first instant in UTC."""
+    try:
+        if len(text) == len("2025-06-01"):
+            return datetime.combine(date.fromisoformat(text), time(), UTC)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no moment: write 2025-06-01 or 2025-06-01T12:00:00Z") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset: write {text}Z for UTC")
+    return moment.astimezone(UTC)
+
+
+def _owner(_type: Any, tokens: Sequence[Token]) -> Owner:
+    return parse_owner(tokens[0].value)
+
+
+def _moment(_type: Any, tokens: Sequence[Token]) -> datetime:
+    return parse_moment(tokens[0].value)
+
+
+Tenant = Annotated[str, Parameter(name=["--tenant", "-t"], help="The operator whose customers these are.")]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative=(), help="Print one JSON document instead of tables.")
+]
+OwnerArgument = Annotated[
+    Owner,
+    Parameter(
+        converter=_owner, n_tokens=1, accepts_keys=False, help="Who holds the credit: user/u1, team/t7."
+    ),
+]
+Moment = Annotated[datetime, Parameter(converter=_moment, n_tokens=1)]

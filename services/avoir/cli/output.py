@@ -1,0 +1,83 @@
+"""What commands print: tables for people, one JSON document for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from avoir.core.money import format_decimal
+
+WIDTH_ELSEWHERE = 100
+
+
+def console() -> Console:
+    """Standard output; 100 columns wide where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE, highlight=False)
+
+
+def notes() -> Console:
+    """Standard error: progress, hints and failures."""
+    return Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_ELSEWHERE, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """Print a document as JSON, keys in the order in which they are documented."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
+    """An empty table; amounts and counts stand to the right."""
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def add_rows(to: Table, rows: Iterable[Sequence[str]]) -> Table:
+    """The table with these rows."""
+    for row in rows:
+        to.add_row(*row)
+    return to
+
+
+def say(text: str) -> None:
+    """A line for people, as it is: no markup in it."""
+    console().print(text, markup=False)
+
+
+def hint(text: str) -> None:
+    """A line on standard error."""
+    notes().print(text, markup=False)
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """A moment in JSON: 2025-06-01T12:00:00Z, with microseconds where there are some."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def short_time(moment: datetime | None) -> str:
+    """A moment in a table, in UTC to the second."""
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def amount(micros: int, currency: str) -> str:
+    """An amount in a table or in JSON, as a decimal string."""
+    return format_decimal(micros, currency)
+
+
+def signed(micros: int, currency: str) -> str:
+    """A movement in a table: with its sign."""
+    return f"{'+' if micros > 0 else ''}{format_decimal(micros, currency)}"
+
+
+def span(seconds: float) -> str:
+    """How long something took or waits: 3 s, 2 min, 5 h, 3 d."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"

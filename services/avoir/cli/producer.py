@@ -1,0 +1,59 @@
+"""A producer for commands: idempotent, acknowledged by all replicas, and given up after the first error."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from aiokafka import AIOKafkaProducer
+
+from avoir.kafka.client import Client
+
+TIMEOUT_S = 10.0
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Producer:
+    """Publishes records and waits for their acknowledgement, many at a time."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._sent: list[asyncio.Future[object]] = []
+
+    async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+        """Hand a record over; `flush` says whether it arrived."""
+        async with asyncio.timeout(TIMEOUT_S):
+            self._sent.append(await self._producer.send(topic, value, key=key, headers=list(headers)))
+
+    async def flush(self) -> int:
+        """Wait until all records handed over are acknowledged, and return how many there were."""
+        async with asyncio.timeout(TIMEOUT_S):
+            await asyncio.gather(*self._sent)
+        count = len(self._sent)
+        self._sent.clear()
+        return count
+
+
+@asynccontextmanager
+async def producing(client: Client) -> AsyncIterator[Producer]:
+    """A started producer; one that failed is broken off, since stopping it would wait for ever."""
+    producer = AIOKafkaProducer(**client.options(), acks="all", enable_idempotence=True)
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            await producer.start()
+        yield Producer(producer)
+        async with asyncio.timeout(TIMEOUT_S):
+            await producer.stop()
+    except BaseException:
+        await _break_off(producer)
+        raise
+
+
+async def _break_off(producer: AIOKafkaProducer) -> None:
+    producer._closed = True
+    task = getattr(producer._sender, "_sender_task", None)
+    if task is not None:
+        task.cancel()
+    with suppress(Exception):
+        async with asyncio.timeout(3):
+            await producer.client.close()

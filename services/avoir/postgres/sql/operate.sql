@@ -1,0 +1,28 @@
+-- What operators do by hand: replays, records passed by, a new epoch.
+
+-- name: lock_dead_letter
+-- A dead letter's row, held while it is replayed. $1 tenant, $2 dead letter.
+SELECT replayed_at FROM dead_letters WHERE tenant_id = $1 AND dead_letter_id = $2 FOR UPDATE;
+
+-- name: mark_replayed
+-- Notes that a dead letter went to its topic again. $1 tenant, $2 dead letter.
+UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE tenant_id = $1 AND dead_letter_id = $2;
+
+-- name: pass_by
+-- Moves a position on by the one record that cannot be read, and by no other. $1 group, $2 topic, $3 partition, $4 offset.
+UPDATE consumer_offsets
+SET next_offset = $4 + 1
+WHERE group_id = $1 AND topic = $2 AND partition = $3 AND next_offset = $4
+RETURNING next_offset;
+
+-- name: record_passed_by
+-- Keeps on record that somebody passed by a record, and why. Its bytes are only in Kafka: no client can read them.
+-- $1 dead letter, $2 reason, $3 topic, $4 partition, $5 offset.
+INSERT INTO dead_letters (tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset,
+    header_names, header_values, recorded_at)
+VALUES ('', $1, 'skipped', $2, '', $3, $4, $5, '{}', '{}', clock_timestamp())
+ON CONFLICT (tenant_id, dead_letter_id) DO NOTHING;
+
+-- name: raise_epoch
+-- Begins a new epoch: from now on the same sequence numbers may come again with other contents.
+UPDATE service_state SET epoch = epoch + 1 RETURNING epoch;

@@ -1,0 +1,85 @@
+"""The messages that could not be handled: a list of them, and one with everything that came."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A dead letter without its bytes; `topic` is the default name."""
+
+    tenant_id: str
+    dead_letter_id: UUID
+    outcome: str
+    reason: str
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+    recorded_at: datetime
+    replayed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterBytes:
+    """A dead letter with what came: key, value and headers as they were."""
+
+    letter: DeadLetter
+    kafka_timestamp: datetime | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which dead letters: of a tenant, outcome or topic (None: any), replayed ones too or not, the newest `limit`."""
+
+    tenant_id: str | None = None
+    outcome: str | None = None
+    topic: str | None = None
+    replayed: bool = False
+    limit: int = 100
+
+
+async def read_dead_letters(connection: Connection, wanted: Wanted) -> tuple[DeadLetter, ...]:
+    """The dead letters wanted, newest first."""
+    rows = await connection.fetch(
+        queries.read_dead_letters,
+        wanted.tenant_id,
+        wanted.outcome,
+        wanted.topic,
+        wanted.replayed,
+        wanted.limit,
+    )
+    return tuple(_letter(row) for row in rows)
+
+
+async def read_dead_letter(connection: Connection, dead_letter_id: UUID) -> DeadLetterBytes | None:
+    """One dead letter with its bytes."""
+    row = await connection.fetchrow(queries.read_dead_letter, dead_letter_id)
+    if row is None:
+        return None
+    headers = tuple(zip(row["header_names"], row["header_values"], strict=True))
+    return DeadLetterBytes(_letter(row), row["kafka_timestamp"], row["key"], row["value"], headers)
+
+
+def _letter(row: asyncpg.Record) -> DeadLetter:
+    return DeadLetter(
+        row["tenant_id"],
+        row["dead_letter_id"],
+        row["outcome"],
+        row["reason"],
+        row["event_id"],
+        row["topic"],
+        row["partition"],
+        row["kafka_offset"],
+        row["recorded_at"],
+        row["replayed_at"],
+    )

@@ -1,0 +1,109 @@
+"""Plain words for the codes of decisions and movements: one table each, for people who help customers."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+OUTCOMES: Mapping[str, str] = {
+    "issued": "Credit was given.",
+    "applied": "Credit was used.",
+    "recorded": "It was recorded; there was no credit to give or to use.",
+    "waiting": "No credit was given yet.",
+    "declined": "No credit was given.",
+    "rejected": "The message could not be read, so nothing was changed.",
+    "duplicate": "The same message had been handled before, so nothing was changed.",
+    "conflict": "It contradicted an earlier message with the same key, so nothing was changed.",
+    "parked": "Avoir failed on this message and set it aside; it can be replayed after a fix.",
+    "skipped": "An operator passed by the message, because no program could read it.",
+}
+
+REASONS: Mapping[str, str] = {
+    "not_billed": "It had not been billed on any finalized invoice by then.",
+    "billed_after_change": "It was billed only after the change, on an invoice that could take it into account.",
+    "invoice_voided": "The invoice that billed it had been voided.",
+    "currency_mismatch": "The amounts were in another currency than the invoice or payment they were for.",
+    "already_credited": "The credit for it had been given before.",
+    "superseded": "A later change to the same booking or plan counts instead.",
+    "not_requested": "It was changed by an admin who did not ask for credit.",
+    "free": "It had cost nothing.",
+    "unpaid": "The invoice that billed it had not been paid in full.",
+    "nothing_unused": "Nothing of what had been paid for was left unused.",
+    "insufficient_credit": "There was less credit available than was asked for.",
+    "unknown_invoice": "The invoice is not known for this customer.",
+    "unknown_grant": "The credit is not known for this customer.",
+    "unknown_application": "The use of credit that it names is not known.",
+    "unknown_payment": "The payment is not known yet.",
+    "invoice_settled": "Nothing was left to pay on the invoice.",
+    "credit_expired": "The credit had expired.",
+    "booking_cancelled": "A booking that had been paid for was cancelled.",
+    "booking_shortened": "A booking that had been paid for was shortened.",
+    "plan_cancelled": "A plan was cancelled, and what had been paid for ahead was left unused.",
+    "overpayment": "More was paid than was due.",
+    "prepaid": "Credit was bought on an invoice that is paid.",
+    "negative_invoice": "The total of the invoice was negative.",
+    "granted": "It was granted by hand.",
+    "auto": "Available credit is used on a new invoice by itself.",
+    "payment_reversed": "The payment was reversed.",
+    "changed": "The booking or plan was changed again.",
+    "payment_settled_invoice": "The payment was needed for an invoice after all.",
+    "credit_line": "The invoice used more of the credit than was left of it.",
+    "expired": "Its time was over.",
+}
+
+HAPPENED: Mapping[str, str] = {
+    "invoice-finalized": "invoice {id} was finalized",
+    "invoice-voided": "invoice {id} was voided",
+    "booking-cancelled": "booking {id} was cancelled",
+    "booking-shortened": "booking {id} was shortened",
+    "plan-cancelled": "plan {id} was cancelled",
+    "payment-recorded": "payment {id} was recorded",
+    "payment-reversed": "payment {id} was reversed",
+    "credit-application-rejected": "the invoicing service could not use the credit of application {id}",
+}
+"""What a message tells, by its topic; `{id}` is the decision's subject."""
+
+CAUSES: Mapping[str, str] = {
+    "invoice-finalized": ", once the invoice had come in",
+    "invoice-voided": ", when an invoice was voided",
+    "payment-recorded": ", once the payment had come in",
+    "payment-reversed": ", when a payment was reversed",
+    "credit-application-rejected": ", when the invoicing service could not use credit",
+}
+"""What set credit in motion, where it was not the change itself."""
+
+MOVED: Mapping[str, str] = {
+    "issued": "credit of {amount} was given",
+    "applied": "{amount} of it was used on invoice {invoice}",
+    "reinstated": "{amount} came back from invoice {invoice}",
+    "expired": "{amount} of it expired, unused",
+    "taken_back": "{amount} of it was taken back",
+    "voided": "{amount} of it was voided",
+    "drawn": "{amount} of it was drawn for usage",
+    "refunded": "{amount} of it was paid out in money",
+    "reserved": "{amount} of it was set aside for an invoice to come",
+}
+"""What happened to a credit, by the event of its entry; what is taken back is voided to that counter account."""
+
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+
+
+def reason_words(code: str) -> str:
+    """A reason as a sentence; what the table does not know is shown as it is."""
+    return REASONS.get(code, code.replace("_", " ").capitalize().rstrip(".") + "." if code else "")
+
+
+def date_words(moment: datetime) -> str:
+    """A day as people write it: 2 June 2025."""
+    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"

@@ -1,0 +1,278 @@
+"""Rows of the data model for tests of the read side: a small book that keeps its own sums and chain."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid5
+
+import asyncpg
+
+from avoir.core.events import AccountKey
+from avoir.core.ledger import Entry, entry_hash
+
+NAMESPACE = UUID("6f1c1f6e-6c55-4b36-9a3a-0d1f7b9a2c11")
+BUCKETS = {"applied": "spent", "expired": "lost", "voided": "lost", "taken_back": "taken", "issued": "amount"}
+EUR = 1_000_000
+
+
+def day(n: int, hour: int = 0) -> datetime:
+    """A moment of June 2025."""
+    return datetime(2025, 6, n, hour, tzinfo=UTC)
+
+
+@dataclass
+class Book:
+    """One account with its facts, credit and entries, written straight into the tables."""
+
+    connection: asyncpg.Connection
+    key: AccountKey
+    seq: int = 0
+    held: dict[str, int] = field(default_factory=lambda: {"available": 0, "reserved": 0})
+    head: bytes = bytes(32)
+
+    async def open(self) -> "Book":
+        await self.connection.execute("INSERT INTO avoir.accounts VALUES ($1, $2, $3, $4)", *self.key)
+        return self
+
+    async def invoice(self, invoice_id: str, total: int, at: datetime, *, paid: int = 0) -> None:
+        await self.connection.execute(
+            """
+            INSERT INTO avoir.invoices (tenant_id, owner_type, owner_id, currency, invoice_id, number, finalized_at,
+                total, amount_paid, automatic, settled, settled_at, event_id, contents)
+            VALUES ($1, $2, $3, $4, $5, 'N-' || $5, $6, $7, $8, true, $8, $6, 'e-' || $5, '')
+            """,
+            *self.key,
+            invoice_id,
+            at,
+            total,
+            paid,
+        )
+        if paid:
+            await self.payment("amount_paid", invoice_id, paid, at, [(invoice_id, paid)])
+
+    async def payment(
+        self, kind: str, payment_id: str, amount: int, at: datetime, settled: list[tuple[str, int]]
+    ) -> None:
+        await self.connection.execute(
+            """
+            INSERT INTO avoir.payments (tenant_id, owner_type, owner_id, currency, kind, payment_id, amount,
+                occurred_at, invoice_ids, settled, event_id, contents)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, 'e-' || $6, '')
+            """,
+            *self.key,
+            kind,
+            payment_id,
+            amount,
+            at,
+            sum(part for _, part in settled),
+        )
+        for n, (invoice_id, part) in enumerate(settled, 1):
+            await self.connection.execute(
+                "INSERT INTO avoir.settlements VALUES ($1, $2, $3, $4, $5, $6)",
+                self.key.tenant_id,
+                kind,
+                payment_id,
+                n,
+                invoice_id,
+                part,
+            )
+
+    async def line(self, invoice_id: str, line_id: str, booking_id: str, amount: int, position: int = 0) -> None:
+        await self.connection.execute(
+            """
+            INSERT INTO avoir.invoice_lines (tenant_id, invoice_id, position, line_id, kind, subject_id, amount, tax,
+                cost)
+            VALUES ($1, $2, $3, $4, 'booking', $5, $6, 0, $6)
+            """,
+            self.key.tenant_id,
+            invoice_id,
+            position,
+            line_id,
+            booking_id,
+            amount,
+        )
+
+    async def cancelled(self, booking_id: str, event_id: str, at: datetime, *, by: str = "customer") -> None:
+        await self.connection.execute(
+            """
+            INSERT INTO avoir.changes (tenant_id, topic, event_id, subject_kind, subject_id, occurred_at, changed_by,
+                asked, unpaid_change, contents)
+            VALUES ($1, 'booking-cancelled', $2, 'booking', $3, $4, $5, $5 = 'customer', 'wait', '')
+            """,
+            self.key.tenant_id,
+            event_id,
+            booking_id,
+            at,
+            by,
+        )
+
+    async def entitled(self, invoice_id: str, line_id: str, cost: int, target: int, given: int) -> None:
+        await self.connection.execute(
+            """
+            INSERT INTO avoir.entitlements (tenant_id, owner_type, owner_id, currency, kind, id, line_id, cost, target,
+                given, grants, source, due_from)
+            VALUES ($1, $2, $3, $4, 'line', $5, $6, $7, $8, $9, 1, 'booking_cancelled', '2025-06-02Z')
+            """,
+            *self.key,
+            invoice_id,
+            line_id,
+            cost,
+            target,
+            given,
+        )
+
+    async def grant(
+        self,
+        name: str,
+        amount: int,
+        at: datetime,
+        *,
+        entitlement: tuple[str, str] | None = None,
+        expires_at: datetime | None = None,
+        event_id: str = "e2",
+    ) -> UUID:
+        grant_id = uuid5(NAMESPACE, f"{self.key}{name}")
+        kind, id_, line_id = ("line", *entitlement) if entitlement else (None, None, None)
+        await self.connection.execute(
+            """
+            INSERT INTO avoir.grants (tenant_id, owner_type, owner_id, currency, grant_id, amount, available, reserved,
+                spent, lost, taken, source, reason, priority, paid_for, effective_at, expires_at, entitlement_kind,
+                entitlement_id, entitlement_line_id, ordinal, topic, event_id, recorded_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $6, 0, 0, 0, 0, 'booking_cancelled', 'booking_cancelled', 50, true, $7, $8,
+                $9, $10, $11, 1, 'booking-cancelled', $12, $7)
+            """,
+            *self.key,
+            grant_id,
+            amount,
+            at,
+            expires_at,
+            kind,
+            id_,
+            line_id,
+            event_id,
+        )
+        await self.post(grant_id, amount, "issued", at, event="issued", reason="booking_cancelled", event_id=event_id)
+        return grant_id
+
+    async def post(
+        self,
+        grant_id: UUID,
+        amount: int,
+        counter: str,
+        at: datetime,
+        *,
+        event: str,
+        reason: str,
+        event_id: str,
+        invoice_id: str | None = None,
+        application_id: UUID | None = None,
+    ) -> None:
+        """One entry on the available account, a microsecond after `at` for each event before it."""
+        self.seq += 1
+        self.held["available"] += amount
+        entry = Entry(
+            self.key,
+            self.seq,
+            1,
+            "available",
+            counter,  # type: ignore[arg-type]
+            grant_id,
+            amount,
+            self.held["available"],
+            event,
+            reason,
+            invoice_id,
+            application_id,
+            "booking-cancelled",
+            event_id,
+            at,
+            at + timedelta(microseconds=self.seq),
+        )
+        self.head = entry_hash(self.head, entry)
+        values = (*self.key, *[getattr(entry, name) for name in Entry.__slots__[1:-1]], self.head)
+        holes = ", ".join(f"${n}" for n in range(1, len(values) + 1))
+        await self.connection.execute(f"INSERT INTO avoir.entries VALUES ({holes})", *values)
+        await self.connection.execute(
+            "UPDATE avoir.accounts SET available = $5, seq = $6, head = $7, recorded_at = $8 WHERE"
+            " (tenant_id, owner_type, owner_id, currency) = ($1, $2, $3, $4)",
+            *self.key,
+            self.held["available"],
+            self.seq,
+            self.head,
+            entry.recorded_at,
+        )
+        if counter != "issued":
+            await self._move(grant_id, BUCKETS[counter], amount)
+
+    async def _move(self, grant_id: UUID, bucket: str, amount: int) -> None:
+        await self.connection.execute(
+            f"UPDATE avoir.grants SET available = available + $3, {bucket} = {bucket} - $3"
+            " WHERE tenant_id = $1 AND grant_id = $2",
+            self.key.tenant_id,
+            grant_id,
+            amount,
+        )
+
+    async def apply(self, grant_id: UUID, invoice_id: str, amount: int, at: datetime) -> UUID:
+        application_id = uuid5(NAMESPACE, f"{grant_id}{invoice_id}")
+        await self.connection.execute(
+            """
+            INSERT INTO avoir.applications (tenant_id, owner_type, owner_id, currency, application_id, invoice_id,
+                amount, applied_by, applied_at, grant_ids, amounts, topic, event_id)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, 'auto', $8, $9, $10, 'invoice-finalized', 'e3')
+            """,
+            *self.key,
+            application_id,
+            invoice_id,
+            amount,
+            at,
+            [grant_id],
+            [amount],
+        )
+        await self.connection.execute(
+            "UPDATE avoir.invoices SET applied = applied + $3 WHERE tenant_id = $1 AND invoice_id = $2",
+            self.key.tenant_id,
+            invoice_id,
+            amount,
+        )
+        await self.post(
+            grant_id,
+            -amount,
+            "applied",
+            at,
+            event="applied",
+            reason="auto",
+            event_id="e3",
+            invoice_id=invoice_id,
+            application_id=application_id,
+        )
+        return application_id
+
+    async def decided(self, event_id: str, outcome: str, reason: str, kind: str, id_: str, at: datetime) -> None:
+        await self.connection.execute(
+            """
+            INSERT INTO avoir.decisions VALUES ($1, $2, 'booking-cancelled', 0, 1, $3, $4, $4, $5, $6,
+                '{"invoice_id": "i1"}', '{}', null, $7, $8)
+            """,
+            self.key.tenant_id,
+            uuid5(NAMESPACE, event_id + outcome),
+            event_id,
+            at,
+            outcome,
+            reason,
+            kind,
+            id_,
+        )
+
+
+async def cancelled_booking(connection: asyncpg.Connection, key: AccountKey) -> tuple[Book, UUID]:
+    """Booking b1 of 121.00, billed and paid on i1, cancelled on June 2; 80.00 of its credit used on i2."""
+    book = await Book(connection, key).open()
+    await book.invoice("i1", 121 * EUR, day(1), paid=121 * EUR)
+    await book.line("i1", "l1", "b1", 121 * EUR)
+    await book.cancelled("b1", "e2", day(2))
+    await book.entitled("i1", "l1", 121 * EUR, 121 * EUR, 121 * EUR)
+    grant_id = await book.grant("g1", 121 * EUR, day(2), entitlement=("i1", "l1"))
+    await book.decided("e2", "issued", "booking_cancelled", "booking", "b1", day(2))
+    await book.invoice("i2", 80 * EUR, day(5))
+    await book.apply(grant_id, "i2", 80 * EUR, day(5))
+    return book, grant_id
