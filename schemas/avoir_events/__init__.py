@@ -34,6 +34,7 @@ from avoir_events.facts import (
     PlanCancelled,
 )
 from avoir_events.invoices import (
+    AnyLine,
     BookingLine,
     CreditLine,
     InvoiceFinalized,
@@ -54,6 +55,7 @@ __all__ = [
     "FACTS",
     "Account",
     "Actor",
+    "AnyLine",
     "ApplyCredit",
     "Balance",
     "BookingCancelled",

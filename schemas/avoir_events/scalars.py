@@ -1,5 +1,6 @@
 """The single values that messages are made of: ids, texts, times, amounts, currencies."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -9,7 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from avoir_events.amounts import PLACES, micros
-from avoir_events.patterns import AMOUNT, CURRENCY, NO_NUL, TIME
+from avoir_events.patterns import AMOUNT, CURRENCY, NO_NUL, TIME, WORDINGS
 from avoir_events.problems import problem
 
 MAX_ID: Final = 200
@@ -48,6 +49,12 @@ def _in_utc(time: datetime) -> datetime:
         raise problem("no such time in UTC") from None
 
 
+def _text_or_time(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and re.fullmatch(TIME, value)):
+        return value
+    raise problem(WORDINGS[TIME])
+
+
 class _Rfc3339:
     """Makes pydantic read only RFC 3339 strings from JSON, and aware datetimes too from Python."""
 
@@ -59,11 +66,8 @@ class _Rfc3339:
                 core_schema.datetime_schema(tz_constraint="aware", strict=False),
             ]
         )
-        aware = core_schema.datetime_schema(tz_constraint="aware", strict=True)
-        either = core_schema.tagged_union_schema(
-            choices={"text": text, "time": aware},
-            discriminator=lambda value: "time" if isinstance(value, datetime) else "text",
-        )
+        aware = core_schema.datetime_schema(tz_constraint="aware", strict=False)
+        either = core_schema.no_info_before_validator_function(_text_or_time, aware)
         read = core_schema.json_or_python_schema(json_schema=text, python_schema=either)
         return core_schema.no_info_after_validator_function(_in_utc, read)
 

@@ -1,0 +1,208 @@
+"""From an event of the core to a Kafka record: the one place that knows the wire names of what goes out."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple, assert_never
+from urllib.parse import quote
+from uuid import UUID
+
+from avoir.core import events
+from avoir.core.facts import Owner
+from avoir.core.money import format_decimal
+
+Json = dict[str, Any]
+Headers = tuple[tuple[str, bytes], ...]
+
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
+class Outgoing(NamedTuple):
+    """A record to publish; `topic` is the default name."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+def event_record(event: events.Event, ce_source: str) -> Outgoing:
+    """The record of an event."""
+    currency = event.account.currency if event.account is not None else None
+    topic, body = _body(event.body, currency or "")
+    envelope: Json = {
+        "event_id": str(event.event_id),
+        "tenant_id": event.tenant_id,
+        "occurred_at": _time(event.occurred_at),
+        "recorded_at": _time(event.recorded_at),
+        "caused_by": event.caused_by._asdict() if event.caused_by is not None else None,
+        "account": {"owner": _owner(event.owner), "currency": currency},
+        "epoch": event.epoch,
+        "seq": event.seq,
+        "balance": _balance(event, currency),
+    }
+    key = _account_key(event.account) if event.account is not None else quote(event.tenant_id, safe="")
+    headers = _headers(topic, event.event_id, envelope["occurred_at"], ce_source)
+    return Outgoing(topic, key.encode(), _bytes(envelope | body), headers)
+
+
+def balance_record(balance: events.Balance, ce_source: str) -> Outgoing:
+    """The record of an account's latest standing, for the compacted topic."""
+    account = balance.account
+    body: Json = {
+        "tenant_id": account.tenant_id,
+        "account": {"owner": _owner(account.owner), "currency": account.currency},
+        "available": format_decimal(balance.available, account.currency),
+        "reserved": format_decimal(balance.reserved, account.currency),
+        "as_of": _time(balance.as_of),
+        "epoch": balance.epoch,
+        "seq": balance.seq,
+        "head": balance.head.hex(),
+    }
+    headers = _headers("credit-balance", balance.event_id, body["as_of"], ce_source)
+    return Outgoing("credit-balance", _account_key(account).encode(), _bytes(body), headers)
+
+
+def _body(body: events.EventBody, currency: str) -> tuple[str, Json]:
+    match body:
+        case events.CreditIssued():
+            return "credit-issued", _issued(body, currency)
+        case events.CreditApplied():
+            return "credit-applied", _applied(body, currency)
+        case events.CreditReinstated():
+            return "credit-reinstated", _reinstated(body, currency)
+        case events.CreditVoided():
+            amount = format_decimal(body.amount, currency)
+            return "credit-voided", {"grant_id": str(body.grant_id), "amount": amount, "reason": body.reason}
+        case events.CreditExpired():
+            amount = format_decimal(body.amount, currency)
+            return "credit-expired", {"grant_id": str(body.grant_id), "amount": amount, "reason": "expired"}
+        case events.CreditNoteIssued():
+            return "credit-note-issued", {
+                "credit_note": body.credit_note,
+                "invoice_id": body.invoice_id,
+                "amount": format_decimal(body.amount, currency),
+            }
+        case events.CreditShortfall():
+            return "credit-shortfall", {
+                "amount": format_decimal(body.amount, currency),
+                "outstanding": format_decimal(body.outstanding, currency),
+                "reason": body.reason,
+                "for": _for(body.short_of),
+            }
+        case events.CreditDeclined():
+            return "credit-declined", {
+                "asked": body.asked,
+                "reason": body.reason,
+                "facts": body.facts,
+                "would_change_it": body.would_change_it,
+            }
+        case _:
+            assert_never(body)
+
+
+def _issued(body: events.CreditIssued, currency: str) -> Json:
+    return {
+        "grant_id": str(body.grant_id),
+        "amount": format_decimal(body.amount, currency),
+        "source": body.source,
+        "reason": body.reason,
+        "note": body.note,
+        "priority": body.priority,
+        "effective_at": _time(body.effective_at),
+        "expires_at": _time(body.expires_at) if body.expires_at is not None else None,
+        "line_item": _line_item(body.line_item, currency) if body.line_item is not None else None,
+    }
+
+
+def _line_item(item: events.LineItem, currency: str) -> Json:
+    return {
+        "credit_line_id": str(item.credit_line_id),
+        "description": item.description,
+        "amount": format_decimal(item.amount, currency),
+        "tax": format_decimal(item.tax, currency),
+        "for": _for(item.credit_for),
+    }
+
+
+def _applied(body: events.CreditApplied, currency: str) -> Json:
+    return {
+        "application_id": str(body.application_id),
+        "invoice_id": body.invoice_id,
+        "amount": format_decimal(body.amount, currency),
+        "amount_due": format_decimal(body.amount_due, currency),
+        "by": body.by,
+        "slices": _slices(body.slices, currency),
+    }
+
+
+def _reinstated(body: events.CreditReinstated, currency: str) -> Json:
+    return {
+        "application_id": str(body.application_id),
+        "from": body.undone,
+        "invoice_id": body.invoice_id,
+        "amount": format_decimal(body.amount, currency),
+        "amount_due": format_decimal(body.amount_due, currency) if body.amount_due is not None else None,
+        "slices": _slices(body.slices, currency),
+        "reason": body.reason,
+    }
+
+
+def _slices(slices: Iterable[events.Slice], currency: str) -> list[Json]:
+    return [
+        {
+            "grant_id": str(each.grant_id),
+            "amount": format_decimal(each.amount, currency),
+            "source": each.source,
+        }
+        for each in slices
+    ]
+
+
+def _for(credit_for: events.CreditFor) -> Json:
+    if credit_for.payment_id is not None:
+        return {"payment_id": credit_for.payment_id}
+    return {
+        "invoice_id": credit_for.invoice_id,
+        "line_id": credit_for.line_id,
+        "booking_id": credit_for.booking_id,
+        "plan_id": credit_for.plan_id,
+    }
+
+
+def _balance(event: events.Event, currency: str | None) -> Json | None:
+    if currency is None or event.available is None or event.reserved is None:
+        return None
+    return {
+        "available": format_decimal(event.available, currency),
+        "reserved": format_decimal(event.reserved, currency),
+    }
+
+
+def _owner(owner: Owner) -> Json:
+    return {"type": owner.type, "id": owner.id}
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+@lru_cache(maxsize=16_384)
+def _account_key(account: events.AccountKey) -> str:
+    return "/".join(quote(part, safe="") for part in account)
+
+
+def _headers(topic: str, event_id: UUID, time: str, ce_source: str) -> Headers:
+    return (
+        ("content-type", b"application/json"),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", str(event_id).encode()),
+        ("ce_source", ce_source.encode()),
+        ("ce_type", f"avoir.{topic}.v1".encode()),
+        ("ce_time", time.encode()),
+    )
+
+
+def _bytes(value: Json) -> bytes:
+    return _COMPACT.encode(value).encode()
