@@ -12,6 +12,8 @@ from avoir.core.ledger import Entry, entry_hash
 NAMESPACE = UUID("6f1c1f6e-6c55-4b36-9a3a-0d1f7b9a2c11")
 BUCKETS = {"applied": "spent", "expired": "lost", "voided": "lost", "taken_back": "taken", "issued": "amount"}
 EUR = 1_000_000
+FACTS = """{"booking_id": "b1", "lines": [{"invoice_id": "i1", "line_id": "l1", "currency": "EUR", "cost": "121.00",
+    "finalized_at": "2025-06-01T00:00:00+00:00", "target": "121.00", "given": "121.00", "due_on_invoice": "0.00"}]}"""
 
 
 def day(n: int, hour: int = 0) -> datetime:
@@ -251,7 +253,7 @@ class Book:
         await self.connection.execute(
             """
             INSERT INTO avoir.decisions VALUES ($1, $2, 'booking-cancelled', 0, 1, $3, $4, $4, $5, $6,
-                '{"invoice_id": "i1"}', '{}', null, $7, $8)
+                $9, '{}', null, $7, $8)
             """,
             self.key.tenant_id,
             uuid5(NAMESPACE, event_id + outcome),
@@ -261,6 +263,7 @@ class Book:
             reason,
             kind,
             id_,
+            FACTS,
         )
 
 
