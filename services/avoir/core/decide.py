@@ -31,7 +31,7 @@ from avoir.core.facts import (
 )
 from avoir.core.ledger import Entry
 from avoir.core.money import format_decimal
-from avoir.core.settle import settle
+from avoir.core.settle import expire_overdue, settle
 from avoir.core.state import (
     ApplicationKey,
     Entitlement,
@@ -95,6 +95,14 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         subject_id=conclusion.subject_id,
     )
     return Decided(decision, draft.events, draft.entries, draft.state)
+
+
+def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
+    """Expire what is overdue in accounts, over a fork of the state; the caller takes the draft's state over."""
+    draft = Draft(state.fork(), moment, None, moment.now)
+    for account in accounts:
+        expire_overdue(draft, account)
+    return draft
 
 
 def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:

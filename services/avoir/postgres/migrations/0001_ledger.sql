@@ -73,7 +73,7 @@ CREATE TABLE accounts (
     reserved bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
     seq bigint NOT NULL DEFAULT 0 CHECK (seq >= 0),
     head bytea NOT NULL DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000',
-    recorded_at timestamptz NOT NULL DEFAULT '-infinity',
+    recorded_at timestamptz NOT NULL DEFAULT 'epoch',
     PRIMARY KEY (tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor = 50);
 

@@ -1,0 +1,39 @@
+"""One transaction's conversation with the database, and how many statements it took."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from avoir.postgres.connect import Connection
+
+
+class Session:
+    """Runs named statements on a connection and counts them."""
+
+    __slots__ = ("_connection", "statements")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.statements = 0
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """The rows of a statement."""
+        self.statements += 1
+        return await self._connection.fetch(statement, *arguments)
+
+    async def fetch_if(self, statement: str, *arguments: list[Any]) -> list[asyncpg.Record]:
+        """The rows of a statement over arrays; none, unasked, where all arrays are empty."""
+        return await self.fetch(statement, *arguments) if any(arguments) else []
+
+    async def execute_if(self, statement: str, *arguments: list[Any]) -> None:
+        """Run a statement over arrays, unless all of them are empty."""
+        if any(arguments):
+            self.statements += 1
+            await self._connection.execute(statement, *arguments)
+
+    async def copy(self, table: str, names: Sequence[str], records: Sequence[tuple[Any, ...]]) -> None:
+        """Copy rows into a table, if there are any."""
+        if records:
+            self.statements += 1
+            await self._connection.copy_records_to_table(table, records=records, columns=list(names))
