@@ -49,7 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the generator; with --check it writes nothing, names the differing files and returns 1."""
     parser = argparse.ArgumentParser(prog="python -m avoir_events.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail where a file differs")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where json/ and asyncapi.json lie")
+    is_checkout = (FOLDER / "pyproject.toml").is_file()
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=FOLDER if is_checkout else None,
+        required=not is_checkout,
+        help="where json/ and asyncapi.json lie (by default beside the package, in a checkout)",
+    )
     options = parser.parse_args(arguments)
     if not options.check:
         write(options.folder)

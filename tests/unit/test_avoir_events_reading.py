@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from avoir_events import InvoiceFinalized, InvoiceVoided, describe, read, read_json
 from avoir_events.examples import EXAMPLES
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 VOIDED = json.dumps(EXAMPLES["invoice-voided"]).encode()
 
 
@@ -91,6 +92,7 @@ def description(body: bytes) -> str | None:
     return None
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_reading_any_bytes_ends_in_a_message_or_a_described_error(body: bytes) -> None:
     text = description(body)
@@ -104,6 +106,7 @@ json_values = st.recursive(
 )
 
 
+@UNHURRIED
 @given(st.sampled_from(sorted(EXAMPLES["invoice-finalized"])), json_values)
 def test_any_value_in_any_field_ends_in_a_message_or_a_described_error(name: str, value: Any) -> None:
     body = json.dumps(EXAMPLES["invoice-finalized"] | {name: value}).encode()

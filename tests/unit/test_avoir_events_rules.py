@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from avoir_events.amounts import PLACES, micros
 from avoir_events.examples import EXAMPLES
 from avoir_events.json_schemas import json_schema
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MODELS: dict[str, type[Part]] = {**FACTS, **COMMANDS}
 INVOICE = EXAMPLES["invoice-finalized"]
 BOOKING_LINE, PLAN_LINE, PREPAID_LINE, CREDIT_LINE, OTHER_LINE = INVOICE["lines"]
@@ -168,6 +169,7 @@ def test_some_amounts_are_at_least_zero(topic: str, name: str) -> None:
         assert accepted(topic, EXAMPLES[topic] | {name: amount})
 
 
+@UNHURRIED
 @given(st.from_regex(r"\A-?(0|[1-9][0-9]{0,2})(\.[0-9]{1,2})?\Z"), st.sampled_from(["a", "b", "c"]))
 def test_model_and_schema_agree_on_the_sign_of_an_amount(amount: str, which: str) -> None:
     topic, message = {

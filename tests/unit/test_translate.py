@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avoir.core import facts
@@ -16,6 +16,7 @@ from avoir_events import COMMANDS, FACTS, Part, SetCreditPolicy, read
 from avoir_events.examples import EXAMPLES
 from avoir_events.patterns import AMOUNT
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MAX_BYTES = 900 * 1024
 PAYMENT = EXAMPLES["payment-recorded"]
 OWNER = facts.Owner("user", "u1")
@@ -279,6 +280,7 @@ amounts = st.tuples(st.integers(0, 10**12 - 1), st.integers(0, 99)).map(
 )
 
 
+@UNHURRIED
 @given(amounts)
 def test_an_amount_counts_by_its_value(amount: str) -> None:
     short = amount.rstrip("0").rstrip(".")
@@ -288,6 +290,7 @@ def test_an_amount_counts_by_its_value(amount: str) -> None:
     assert contents("invoice-finalized", invoice | total) == contents("invoice-finalized", invoice | same)
 
 
+@UNHURRIED
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)), st.integers(-23 * 60, 23 * 60))
 def test_a_time_counts_by_its_value(moment: datetime, offset_minutes: int) -> None:
     at_utc = moment.replace(tzinfo=UTC)
@@ -347,6 +350,7 @@ json_values = st.recursive(
 )
 
 
+@UNHURRIED
 @given(st.sampled_from(TOPICS), st.none() | st.binary(max_size=100), headers)
 def test_parsing_any_bytes_never_raises(
     topic: str, value: bytes | None, given_headers: list[tuple[str, bytes | None]]
@@ -356,6 +360,7 @@ def test_parsing_any_bytes_never_raises(
     assert 0 < len(parsed.problem) <= 700
 
 
+@UNHURRIED
 @given(st.sampled_from(TOPICS), st.data(), headers, st.booleans())
 def test_parsing_odd_values_never_raises(
     topic: str, data: st.DataObject, given_headers: list[tuple[str, bytes | None]], wrap: bool

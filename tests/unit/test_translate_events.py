@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -18,6 +18,7 @@ from avoir_events import EVENTS, Part, read
 from avoir_events.examples import EXAMPLES
 from avoir_events.json_schemas import json_schema
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 GRANT = UUID(EXAMPLES["credit-issued"]["grant_id"])
 APPLICATION = UUID(EXAMPLES["credit-applied"]["application_id"])
 ACCOUNT = events.AccountKey("t1", "user", "u1", "EUR")
@@ -186,6 +187,7 @@ def test_a_balance_is_written_as_its_example() -> None:
     assert (headers["ce_id"], headers["ce_time"]) == (str(event_id).encode(), example["as_of"].encode())
 
 
+@UNHURRIED
 @given(
     st.integers(1, 10**18 - 1),
     st.sampled_from(["EUR", "JPY", "KWD", "CLF"]),
