@@ -1,0 +1,102 @@
+"""`avoir verify`: proves the ledger and names each difference."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from avoir.cli.access import DSN, connected, load_settings
+from avoir.cli.ending import Exit
+from avoir.cli.options import AsJson
+from avoir.cli.output import notes, print_json, say
+from avoir.read.differences import Difference
+from avoir.read.verify import SUMS, Sizes
+from avoir.read.verify import verify as find_differences
+
+PATIENCE_S = 3600.0
+MAX_IN_JSON = 10_000
+
+
+class _Bars:
+    """A progress bar for each part of the proof, over all tenants begun so far."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks = {
+            name: progress.add_task(name, total=0) for name in ("entries", "lines", "targets", "sums")
+        }
+        self.tenants = 0
+
+    def begun(self, tenant_id: str, sizes: Sizes) -> None:
+        """One more tenant, with what is to be read of it."""
+        self.tenants += 1
+        for name, more in (("entries", sizes.entries), ("lines", sizes.lines), ("sums", len(SUMS))):
+            self._grow(name, more)
+
+    def advance(self, name: str, rows: int) -> None:
+        """Rows of a part that were read."""
+        if name == "targets":
+            self._grow(name, rows)
+        self._progress.advance(self._tasks[name], rows)
+
+    def _grow(self, name: str, more: int) -> None:
+        task = self._progress.tasks[self._tasks[name]]
+        self._progress.update(task.id, total=(task.total or 0) + more)
+
+    def count(self, name: str) -> int:
+        """How many rows of a part were read."""
+        return int(self._progress.tasks[self._tasks[name]].completed)
+
+
+async def verify(
+    *,
+    tenant: Annotated[
+        str | None, Parameter(name=["--tenant", "-t"], help="Only this tenant; else all.")
+    ] = None,
+    json: AsJson = False,
+) -> int:
+    """Prove the ledger: compute balances, hash chains, sums, costs and targets again, and name each difference.
+
+    Reads only, at one moment of the database, in bounded memory. Exit code 1 where anything differs.
+
+    Example: `avoir verify --tenant t1`
+    """
+    columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    kept: list[Difference] = []
+    found = 0
+    with Progress(*columns, console=notes(), transient=True) as progress:
+        bars = _Bars(progress)
+        async with connected(load_settings(DSN), patience_s=PATIENCE_S) as connection:
+            async for difference in find_differences(connection, tenant, bars.advance, bars.begun):
+                found += 1
+                if not json:
+                    say(str(difference))
+                elif len(kept) < MAX_IN_JSON:
+                    kept.append(difference)
+    _conclude(bars, found, kept, json=json)
+    return Exit.FOUND if found else Exit.OK
+
+
+def _conclude(bars: _Bars, found: int, kept: list[Difference], *, json: bool) -> None:
+    if json:
+        print_json(
+            {
+                "tenants": bars.tenants,
+                "entries": bars.count("entries"),
+                "lines": bars.count("lines"),
+                "differences": found,
+                "found": [
+                    {
+                        "tenant_id": each.tenant_id,
+                        "where": each.where,
+                        "what": each.what,
+                        "expected": each.expected,
+                        "found": each.found,
+                    }
+                    for each in kept
+                ],
+            }
+        )
+        return
+    read = f"{bars.count('entries')} entries and {bars.count('lines')} lines of {bars.tenants} tenant(s)"
+    say(f"{read} verified: {f'{found} DIFFERENCES' if found else 'no differences'}.")

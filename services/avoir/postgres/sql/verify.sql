@@ -1,0 +1,180 @@
+-- What proves the ledger: everything that is stored twice, streamed or compared where it lies.
+
+-- name: verify_tenants
+-- Every tenant that has an account, by one index look-up each.
+WITH RECURSIVE tenants AS (
+    (SELECT tenant_id FROM accounts ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT a.tenant_id FROM accounts a WHERE a.tenant_id > t.tenant_id ORDER BY a.tenant_id LIMIT 1)
+    FROM tenants t
+    WHERE t.tenant_id IS NOT NULL
+)
+SELECT tenant_id FROM tenants WHERE tenant_id IS NOT NULL;
+
+-- name: verify_sizes
+-- How many rows there are to read, for the progress bar. $1 tenant.
+SELECT (SELECT count(*) FROM entries WHERE tenant_id = $1) AS entries,
+       (SELECT count(*) FROM invoice_lines WHERE tenant_id = $1) AS lines;
+
+-- name: verify_accounts
+-- Every account, in the order of verify_entries. $1 tenant.
+SELECT owner_type, owner_id, currency, available, reserved, seq, head, recorded_at
+FROM accounts
+WHERE tenant_id = $1
+ORDER BY tenant_id, owner_type, owner_id, currency;
+
+-- name: verify_entries
+-- Every entry, account by account in the order of the chain. $1 tenant.
+SELECT tenant_id, owner_type, owner_id, currency, seq, n, ledger_account, counter_account, grant_id, amount, balance, event,
+       reason, invoice_id, application_id, topic, event_id, occurred_at, recorded_at, hash
+FROM entries
+WHERE tenant_id = $1
+ORDER BY tenant_id, owner_type, owner_id, currency, seq, n;
+
+-- name: verify_grants
+-- Grants whose parts are not what their entries say. $1 tenant.
+SELECT g.grant_id, g.currency, compared.part, compared.expected::bigint AS expected, compared.found
+FROM grants g
+LEFT JOIN (
+    SELECT e.grant_id,
+           sum(amount) FILTER (WHERE counter_account = 'issued') AS issued,
+           sum(amount) FILTER (WHERE ledger_account = 'available') AS available,
+           sum(amount) FILTER (WHERE ledger_account = 'reserved') AS reserved,
+           -sum(amount) FILTER (WHERE counter_account IN ('applied', 'drawn', 'refunded')) AS spent,
+           -sum(amount) FILTER (WHERE counter_account IN ('expired', 'voided')) AS lost,
+           -sum(amount) FILTER (WHERE counter_account = 'taken_back') AS taken
+    FROM entries e
+    WHERE e.tenant_id = $1
+    GROUP BY e.grant_id
+) said USING (grant_id)
+CROSS JOIN LATERAL (
+    VALUES ('amount', coalesce(said.issued, 0), g.amount),
+           ('available', coalesce(said.available, 0), g.available),
+           ('reserved', coalesce(said.reserved, 0), g.reserved),
+           ('spent', coalesce(said.spent, 0), g.spent),
+           ('lost', coalesce(said.lost, 0), g.lost),
+           ('taken back', coalesce(said.taken, 0), g.taken)
+) AS compared (part, expected, found)
+WHERE g.tenant_id = $1 AND compared.expected <> compared.found;
+
+-- name: verify_invoices
+-- Invoices whose sums are not those of their payments, applications and lines. $1 tenant.
+SELECT i.invoice_id, i.currency, compared.part, compared.expected::bigint AS expected, compared.found
+FROM invoices i
+LEFT JOIN (
+    SELECT invoice_id, sum(amount) AS amount FROM settlements WHERE tenant_id = $1 GROUP BY invoice_id
+) paid USING (invoice_id)
+LEFT JOIN (
+    SELECT invoice_id, sum(amount) AS amount
+    FROM applications
+    WHERE tenant_id = $1 AND NOT reinstated
+    GROUP BY invoice_id
+) used USING (invoice_id)
+LEFT JOIN (
+    SELECT invoice_id, sum(amount + tax) AS amount FROM invoice_lines WHERE tenant_id = $1 GROUP BY invoice_id
+) billed USING (invoice_id)
+CROSS JOIN LATERAL (
+    VALUES ('settled', coalesce(paid.amount, 0), i.settled),
+           ('applied', coalesce(used.amount, 0), i.applied),
+           ('total', coalesce(billed.amount, 0), i.total)
+) AS compared (part, expected, found)
+WHERE i.tenant_id = $1 AND compared.expected <> compared.found;
+
+-- name: verify_payments
+-- Payments whose sums are not those of their settlements and reversals. $1 tenant.
+SELECT p.kind, p.payment_id, p.currency, compared.part, compared.expected::bigint AS expected, compared.found
+FROM payments p
+LEFT JOIN (
+    SELECT kind, payment_id, sum(amount) AS amount FROM settlements WHERE tenant_id = $1 GROUP BY kind, payment_id
+) used USING (kind, payment_id)
+LEFT JOIN (
+    SELECT payment_id, currency, sum(amount) AS amount FROM reversals WHERE tenant_id = $1 GROUP BY payment_id, currency
+) back ON p.kind = 'payment' AND back.payment_id = p.payment_id AND back.currency = p.currency
+CROSS JOIN LATERAL (
+    VALUES ('settled', coalesce(used.amount, 0), p.settled),
+           ('reversed', least(p.amount, coalesce(back.amount, 0)), p.reversed)
+) AS compared (part, expected, found)
+WHERE p.tenant_id = $1 AND compared.expected <> compared.found;
+
+-- name: verify_applications
+-- Applications that the ledger does not hold as they are: all of one that stands, nothing of a reinstated one. $1 tenant.
+SELECT a.application_id, a.currency, 'applied by entries' AS part,
+       CASE WHEN a.reinstated THEN 0 ELSE a.amount END AS expected, coalesce(said.amount, 0)::bigint AS found
+FROM applications a
+LEFT JOIN (
+    SELECT application_id, -sum(amount) FILTER (WHERE counter_account = 'applied') AS amount
+    FROM entries
+    WHERE tenant_id = $1 AND application_id IS NOT NULL
+    GROUP BY application_id
+) said USING (application_id)
+WHERE a.tenant_id = $1
+  AND CASE WHEN a.reinstated THEN 0 ELSE a.amount END <> coalesce(said.amount, 0);
+
+-- name: verify_entitlements
+-- What is due against what was given: given is issued less taken back, and at rest it is neither below what it is
+-- worth nor, as long as something of it remains, above. A line or a negative total is worth its target once its
+-- invoice is settled (in time, where the policy said so); what a payment has left is its target. $1 tenant.
+SELECT e.kind, e.id, e.line_id, e.currency, compared.part, compared.expected::bigint AS expected,
+       compared.found::bigint AS found
+FROM (
+    SELECT d.*,
+           CASE WHEN d.kind IN ('payment', 'amount_paid') THEN d.target
+                WHEN i.voided OR greatest(i.total, 0) - i.settled - i.applied > 0
+                     OR i.settled_at > d.settle_by THEN 0
+                ELSE d.target END AS worth,
+           CASE WHEN d.kind IN ('payment', 'amount_paid') THEN p.amount - p.reversed - p.settled
+                WHEN d.kind = 'negative_total' THEN CASE WHEN i.voided THEN 0 ELSE -i.total END
+                WHEN d.source = 'prepaid' THEN CASE WHEN i.voided THEN 0 ELSE d.cost END
+                ELSE d.target END AS aim
+    FROM entitlements d
+    LEFT JOIN invoices i
+        ON d.kind IN ('line', 'negative_total') AND i.tenant_id = d.tenant_id AND i.invoice_id = d.id
+    LEFT JOIN payments p
+        ON d.kind IN ('payment', 'amount_paid') AND p.tenant_id = d.tenant_id AND p.kind = d.kind AND p.payment_id = d.id
+    WHERE d.tenant_id = $1
+) e
+LEFT JOIN (
+    SELECT entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id,
+           sum(amount - taken) AS given, sum(available + reserved) AS remaining
+    FROM grants
+    WHERE tenant_id = $1 AND entitlement_kind IS NOT NULL
+    GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
+) g USING (kind, id, line_id)
+CROSS JOIN LATERAL (
+    VALUES ('given', coalesce(g.given, 0), e.given::numeric),
+           ('target', e.aim::numeric, e.target::numeric),
+           ('given at rest', greatest(e.given, e.worth)::numeric, e.given::numeric),
+           ('remaining of what is no longer due', 0,
+            least(coalesce(g.remaining, 0), greatest(0, e.given - e.covered - e.worth)))
+) AS compared (part, expected, found)
+WHERE compared.expected <> compared.found;
+
+-- name: verify_costs
+-- Every line with its invoice's currency, invoice by invoice. $1 tenant.
+SELECT l.invoice_id, i.currency, l.line_id, l.kind, l.subject_id, l.amount, l.tax, l.cost
+FROM invoice_lines l
+JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
+WHERE l.tenant_id = $1
+ORDER BY l.tenant_id, l.invoice_id, l.position;
+
+-- name: verify_billed
+-- Every line of a booking or plan with its invoice and its target as stored, subject by subject. $1 tenant.
+SELECT l.tenant_id, l.kind, l.subject_id, l.invoice_id, l.position, l.line_id, l.period_start, l.period_end, l.amount,
+       l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
+       i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
+       e.target
+FROM invoice_lines l
+JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
+LEFT JOIN entitlements e
+    ON e.tenant_id = l.tenant_id AND e.kind = 'line' AND e.id = l.invoice_id AND e.line_id = l.line_id
+WHERE l.tenant_id = $1 AND l.kind IN ('booking', 'plan') AND l.subject_id IS NOT NULL
+ORDER BY l.kind COLLATE "C", l.subject_id COLLATE "C";
+
+-- name: verify_changes
+-- Every change, subject by subject in the order of verify_billed. $1 tenant.
+SELECT tenant_id, topic, event_id, subject_kind, subject_id, revision, occurred_at, changed_by, asked, fee, currency,
+       billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at, unused,
+       proration, time_zone, unpaid_change, contents
+FROM changes
+WHERE tenant_id = $1
+ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";

@@ -1,0 +1,69 @@
+"""Proves the ledger: everything that is stored twice, and everything that follows from the facts, is computed again."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+
+import asyncpg
+
+from avoir.core.money import format_decimal
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+from avoir.read.differences import Difference, Progress
+from avoir.read.snapshot import snapshot
+from avoir.read.verify_chain import verify_chains
+from avoir.read.verify_worth import verify_costs, verify_targets
+
+
+class Sizes(NamedTuple):
+    """How many rows of a tenant are to be read."""
+
+    entries: int
+    lines: int
+
+
+STEPS: tuple[Callable[[Connection, str, Progress], AsyncIterator[Difference]], ...] = (
+    verify_chains,
+    verify_costs,
+    verify_targets,
+)
+
+SUMS: tuple[tuple[str, Callable[[asyncpg.Record], str]], ...] = (
+    ("verify_grants", lambda row: f"grant {row['grant_id']}"),
+    ("verify_invoices", lambda row: f"invoice {row['invoice_id']}"),
+    ("verify_payments", lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']}"),
+    ("verify_applications", lambda row: f"application {row['application_id']}"),
+    (
+        "verify_entitlements",
+        lambda row: f"credit due for {row['kind']} {row['id']} {row['line_id']}".rstrip(),
+    ),
+)
+
+
+async def verify(
+    connection: Connection,
+    tenant_id: str | None,
+    progress: Progress,
+    begun: Callable[[str, Sizes], None],
+) -> AsyncIterator[Difference]:
+    """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size."""
+    async with snapshot(connection):
+        rows = await connection.fetch(queries.verify_tenants) if tenant_id is None else [(tenant_id,)]
+        for (tenant,) in rows:
+            sizes = await connection.fetchrow(queries.verify_sizes, tenant)
+            begun(tenant, Sizes(*sizes) if sizes else Sizes(0, 0))
+            for step in STEPS:
+                async for difference in step(connection, tenant, progress):
+                    yield difference
+            async for difference in verify_sums(connection, tenant, progress):
+                yield difference
+
+
+async def verify_sums(
+    connection: Connection, tenant_id: str, progress: Progress
+) -> AsyncIterator[Difference]:
+    """What the database itself finds to differ: grants, invoices, payments, applications, what is due."""
+    for name, place in SUMS:
+        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id):
+            amounts = (format_decimal(row[part], row["currency"]) for part in ("expected", "found"))
+            yield Difference(tenant_id, place(row), row["part"], *amounts)
+        progress("sums", 1)

@@ -1,0 +1,78 @@
+"""Proves the worth of lines: what each cost and what is due for it, computed again from the facts."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+
+from avoir.core.facts import InvoiceLine
+from avoir.core.money import format_decimal
+from avoir.core.worth import Billed, costs, targets
+from avoir.postgres import queries, rows
+from avoir.postgres.connect import Connection
+from avoir.read.differences import Difference, Progress
+from avoir.read.grouping import grouped
+
+PREFETCH = 2_000
+
+SubjectOf = tuple[str, str]
+
+
+async def verify_costs(
+    connection: Connection, tenant_id: str, progress: Progress
+) -> AsyncIterator[Difference]:
+    """Lines whose cost is not their total less their share of the invoice's discounts."""
+    stream = connection.cursor(queries.verify_costs, tenant_id, prefetch=PREFETCH)
+    async for invoice_id, lines in grouped(aiter(stream), lambda row: str(row["invoice_id"])):
+        currency = lines[0]["currency"]
+        for row, cost in zip(lines, costs([_line(row) for row in lines], currency), strict=True):
+            if row["cost"] != cost:
+                place = f"invoice {invoice_id}, line {row['line_id']}"
+                yield _differs(tenant_id, place, "cost", cost, row["cost"], currency)
+        progress("lines", len(lines))
+
+
+def _line(row: asyncpg.Record) -> InvoiceLine:
+    return InvoiceLine(row["line_id"], row["kind"], row["subject_id"], None, row["amount"], row["tax"])
+
+
+async def verify_targets(
+    connection: Connection, tenant_id: str, progress: Progress
+) -> AsyncIterator[Difference]:
+    """Lines of bookings and plans whose target is not what all facts known make it."""
+    billed = grouped(
+        aiter(connection.cursor(queries.verify_billed, tenant_id, prefetch=PREFETCH)),
+        lambda row: (str(row["kind"]), str(row["subject_id"])),
+    )
+    changes = grouped(
+        aiter(connection.cursor(queries.verify_changes, tenant_id, prefetch=PREFETCH)),
+        lambda row: (str(row["subject_kind"]), str(row["subject_id"])),
+    )
+    change = await anext(changes, None)
+    async for subject, lines in billed:
+        while change is not None and change[0] < subject:
+            change = await anext(changes, None)
+        known = change[1] if change is not None and change[0] == subject else []
+        for difference in _targets_of(tenant_id, lines, known):
+            yield difference
+        progress("targets", len(lines))
+
+
+def _targets_of(
+    tenant_id: str, lines: Sequence[asyncpg.Record], changes: Sequence[asyncpg.Record]
+) -> list[Difference]:
+    billed = [Billed(rows.invoice(row), rows.line(row)) for row in lines]
+    due = targets(billed, [rows.change(row) for row in changes])
+    found = []
+    for row, (_, line) in zip(lines, billed, strict=True):
+        target = due.get(line.key)
+        expected, stored = target.amount if target else 0, row["target"] or 0
+        if stored != expected:
+            place = f"{row['kind']} {row['subject_id']}, invoice {row['invoice_id']}, line {row['line_id']}"
+            found.append(_differs(tenant_id, place, "target", expected, stored, row["currency"]))
+    return found
+
+
+def _differs(tenant_id: str, place: str, what: str, expected: int, found: int, currency: str) -> Difference:
+    return Difference(
+        tenant_id, place, what, format_decimal(expected, currency), format_decimal(found, currency)
+    )
