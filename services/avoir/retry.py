@@ -1,6 +1,8 @@
 """What to do about an error of the database or the broker: wait how long, or give up."""
 
+import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 import asyncpg
@@ -47,3 +49,9 @@ class Backoff:
     def reset(self) -> None:
         """Begin again with the shortest pause."""
         self.failures = 0
+
+
+async def pause(seconds: float, stopping: asyncio.Event) -> None:
+    """Wait, but no longer than until the service stops."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)

@@ -15,7 +15,7 @@ from avoir.kafka.publisher import Publisher, RefusedError
 from avoir.postgres import queries
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.lease import Lease
-from avoir.retry import Backoff, refuse_wrong_schema
+from avoir.retry import Backoff, pause, refuse_wrong_schema
 
 LEASE = "relay"
 _ROUND_BYTES = 8 * 1024 * 1024
@@ -194,9 +194,3 @@ class Relay:
         with suppress(Exception):
             async with self._kept.use() as connection:
                 await self._lease.release(connection)
-
-
-async def pause(seconds: float, stopping: asyncio.Event) -> None:
-    """Wait, but no longer than until the service stops."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stopping.wait(), seconds)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from avoir.postgres.connect import Connection
+from avoir.postgres.connect import AnyConnection, Connection
 
 _TIMEOUT_S = 600.0
 _LOCK_TIMEOUT = "60s"
@@ -81,7 +81,7 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         )
 
 
-async def schema_version(connection: Connection) -> int:
+async def schema_version(connection: AnyConnection) -> int:
     """The newest migration that the database has; 0 for a database without any."""
     if await connection.fetchval("SELECT to_regclass('avoir.migrations') IS NULL"):
         return 0

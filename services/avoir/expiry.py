@@ -1,0 +1,90 @@
+"""Ends credit whose time is over, by one process at a time, and makes the ledger's partitions ahead of time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from avoir.postgres import queries
+from avoir.postgres.connect import Database, KeptConnection
+from avoir.postgres.lease import Lease
+from avoir.record import BatchReport
+from avoir.retry import Backoff, pause, refuse_wrong_schema
+
+LEASE = "expiry"
+_LEASE_S = 10.0
+_PARTITIONS_EVERY_S = 3600.0
+
+log = structlog.get_logger("avoir.expiry")
+
+
+class Expirer(Protocol):
+    """Expires overdue grants."""
+
+    async def expire(self, limit: int) -> BatchReport:
+        """Expire at most so many grants, in one transaction; a report of no messages when none is overdue."""
+        ...
+
+
+class Expiry:
+    """Looks for overdue grants every second, under a lease."""
+
+    def __init__(
+        self,
+        database: Database,
+        expirer: Expirer,
+        holder: str,
+        *,
+        interval_s: float,
+        rows: int,
+        done: Callable[[BatchReport], None],
+    ) -> None:
+        self._kept = KeptConnection(database)
+        self._expirer = expirer
+        self._lease = Lease(LEASE, holder, _LEASE_S)
+        self._interval_s = interval_s
+        self._rows = rows
+        self._done = done
+        self._partitions_at = float("-inf")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Expire until told to stop. Raises StopServiceError for a wrong schema."""
+        backoff = Backoff()
+        added = False
+        while not stopping.is_set():
+            try:
+                if not added:
+                    async with self._kept.use() as connection:
+                        await self._lease.add(connection)
+                    added = True
+                more = await self._round()
+                backoff.reset()
+                if not more:
+                    await pause(self._interval_s, stopping)
+            except Exception as error:
+                refuse_wrong_schema(error)
+                seconds = backoff.next_s()
+                log.warning(
+                    "expiry waits", error=f"{type(error).__name__}: {error}", after_s=round(seconds, 2)
+                )
+                await pause(seconds, stopping)
+        with suppress(Exception):
+            async with self._kept.use() as connection:
+                await self._lease.release(connection)
+        await self._kept.close()
+
+    async def _round(self) -> bool:
+        """Expire one batch, if the lease is ours; whether there may be more."""
+        async with self._kept.use() as connection:
+            if not await self._lease.hold(connection):
+                return False
+            if time.monotonic() > self._partitions_at + _PARTITIONS_EVERY_S:
+                await connection.execute(queries.ensure_partitions)
+                self._partitions_at = time.monotonic()
+        report = await self._expirer.expire(self._rows)
+        if report.messages:
+            self._done(report)
+        return report.messages > 0

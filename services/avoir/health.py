@@ -1,0 +1,52 @@
+"""Whether the service is ready, check by check."""
+
+import asyncio
+
+from avoir.kafka.loop import Loop
+from avoir.kafka.relay import LEASE, Relay
+from avoir.postgres import queries
+from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
+from avoir.postgres.reading import ReadingPool
+
+OK = "ok"
+_TIMEOUT_S = 2.0
+
+
+class Health:
+    """Answers each check with `ok` or with what is wrong."""
+
+    def __init__(self, pool: ReadingPool, loop: Loop, relay: Relay) -> None:
+        self._pool = pool
+        self._loop = loop
+        self._relay = relay
+
+    async def checks(self) -> dict[str, str]:
+        """All checks by name, within two seconds."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                database, schema, lease_held = await self._ask_database()
+        except Exception as error:
+            database, schema, lease_held = f"not reachable: {type(error).__name__}: {error}", "unknown", False
+        return {
+            "database": database,
+            "schema": schema,
+            "group": OK if self._loop.assignment.joined else "not joined",
+            "offsets": self._offsets(),
+            "relay": OK if lease_held or self._relay.state.doing == "publishing" else self._relay_fault(),
+            "breaker": "open: too many messages were parked" if self._loop.breaker.open else OK,
+        }
+
+    async def _ask_database(self) -> tuple[str, str, bool]:
+        pool = await self._pool.get()
+        async with pool.acquire() as connection:
+            version = await schema_version(connection)
+            if version < REQUIRED_VERSION:
+                return OK, f"version {version}, needs {REQUIRED_VERSION}: run `avoir migrate`", False
+            return OK, OK, bool(await connection.fetchval(queries.lease_is_held, LEASE))
+
+    def _offsets(self) -> str:
+        stopped = [*self._loop.assignment.out_of_range.values(), *self._loop.reader.unreadable.values()]
+        return "; ".join(stopped) or OK
+
+    def _relay_fault(self) -> str:
+        return f"{self._relay.state.doing}: {self._relay.state.last_error or 'nobody holds the lease'}"

@@ -1,0 +1,30 @@
+"""Stops consuming when too many messages are parked: a bad deployment must not park them all."""
+
+from collections import deque
+
+from avoir.record import BatchReport
+
+WINDOW = 100
+MOST_PARKED = 10
+
+
+class Breaker:
+    """Open once more than 10 of the last 100 messages were parked; only a restart closes it.
+
+    A batch does not say where in it the parked ones were, so the window holds whole batches:
+    the fewest of the latest that make up 100 messages, and the same share of larger ones.
+    """
+
+    def __init__(self) -> None:
+        self.open = False
+        self._batches: deque[tuple[int, int]] = deque()
+
+    def count(self, report: BatchReport) -> None:
+        """Take in what a batch did."""
+        parked = sum(n for (_, outcome), n in report.decisions.items() if outcome == "parked")
+        self._batches.append((report.messages, parked))
+        while sum(n for n, _ in self._batches) - self._batches[0][0] >= WINDOW:
+            self._batches.popleft()
+        messages = sum(n for n, _ in self._batches)
+        if sum(n for _, n in self._batches) * WINDOW > MOST_PARKED * max(messages, WINDOW):
+            self.open = True

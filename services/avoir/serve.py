@@ -1,0 +1,108 @@
+"""`avoir serve`: the process, with its HTTP answers and its signals."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+from faststream.asgi import AsgiFastStream, AsgiResponse, get
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from avoir.health import OK
+from avoir.logs import configure_logs
+from avoir.service import Service
+from avoir.settings import Settings
+from avoir.wiring import MakeHandler, build, credit_handler
+
+log = structlog.get_logger("avoir.serve")
+
+
+def serve(settings: Settings, make_handler: MakeHandler = credit_handler) -> int:
+    """Run the service until SIGTERM or SIGINT; the exit status is 0 unless a part could not go on."""
+    configure_logs(settings.log_level)
+    return uvloop.run(_serve(settings, make_handler))
+
+
+async def _serve(settings: Settings, make_handler: MakeHandler) -> int:
+    service, stopping = build(settings, make_handler), asyncio.Event()
+    server = _Server(
+        uvicorn.Config(
+            application(service),
+            host=settings.http_host,
+            port=settings.http_port,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+        ),
+        stopping,
+    )
+    # HTTP comes first: the process says that it lives, and what it waits for, while it waits.
+    working = asyncio.create_task(service.run(stopping))
+    working.add_done_callback(lambda _: server.end())
+    await server.serve()
+    stopping.set()
+    await working
+    log.info("ended", fault=service.fault or None)
+    return 1 if service.fault else 0
+
+
+def application(service: Service) -> AsgiFastStream:
+    """/livez, /readyz and /metrics."""
+
+    @get(include_in_schema=False)
+    async def livez(_scope: Any) -> AsgiResponse:
+        return _json(200, {"alive": True})
+
+    @get(include_in_schema=False)
+    async def readyz(_scope: Any) -> AsgiResponse:
+        checks = await service.health.checks()
+        ready = all(answer == OK for answer in checks.values())
+        service.metrics.ready.set(ready)
+        return _json(200 if ready else 503, {"ready": ready, "checks": checks})
+
+    @get(include_in_schema=False)
+    async def metrics(_scope: Any) -> AsgiResponse:
+        body = generate_latest(service.metrics.registry)
+        return AsgiResponse(body, 200, {"content-type": CONTENT_TYPE_LATEST})
+
+    return AsgiFastStream(
+        service.broker,
+        asgi_routes=[("/livez", livez), ("/readyz", readyz), ("/metrics", metrics)],
+        logger=None,
+    )
+
+
+def _json(status: int, content: dict[str, object]) -> AsgiResponse:
+    return AsgiResponse(json.dumps(content).encode(), status, {"content-type": "application/json"})
+
+
+class _Server(uvicorn.Server):
+    """uvicorn raises a signal again once it has ended, so that the exit status would be 143: this one does not."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def end(self) -> None:
+        """Stop taking requests, and the service with it."""
+        self._stopping.set()
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End on SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.end)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)

@@ -1,0 +1,156 @@
+"""The running service: waits for what it needs, runs its parts side by side, and ends them in order."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from faststream.kafka import KafkaBroker
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+
+from avoir.expiry import Expiry
+from avoir.health import Health
+from avoir.kafka.client import Client
+from avoir.kafka.loop import Loop
+from avoir.kafka.relay import Relay
+from avoir.kafka.topics import missing_topics
+from avoir.metrics import Metrics
+from avoir.postgres.connect import KeptConnection
+from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
+from avoir.retry import Backoff, StopServiceError, pause
+from avoir.settings import Settings
+from avoir.watch import Watch
+
+_JOIN_TIMEOUT_S = 60.0
+_LEAVE_TIMEOUT_S = 4.0
+_CREDENTIALS_AFTER_S = 60.0
+
+log = structlog.get_logger("avoir.service")
+
+
+class Closing(Protocol):
+    """What has connections to close at the end."""
+
+    async def close(self) -> None:
+        """Close them, within a moment."""
+        ...
+
+
+@dataclass(slots=True)
+class Service:
+    """All parts, as `wiring` builds them."""
+
+    settings: Settings
+    client: Client
+    topics: list[str]
+    broker: KafkaBroker
+    subscriber: BatchSubscriber
+    loop: Loop
+    relay: Relay
+    expiry: Expiry
+    watch: Watch
+    health: Health
+    metrics: Metrics
+    connection: KeptConnection
+    closing: Sequence[Closing]
+    fault: str = ""
+    _wind_down: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def consumer(self) -> AIOKafkaConsumer | None:
+        """The consumer, while there is one."""
+        return self.subscriber.consumer
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until told to stop, or until a part cannot go on: then `fault` says why."""
+        if not await self._wait_for_schema(stopping):
+            return
+        consuming = self._part(self._consume(stopping), stopping)
+        others = [
+            self._part(self.relay.run(self._wind_down), stopping),
+            self._part(self.expiry.run(stopping), stopping),
+            self._part(self.watch.run(stopping), stopping),
+        ]
+        try:
+            await stopping.wait()
+            async with asyncio.timeout(self.settings.shutdown_s):
+                await consuming
+                # The relay goes last: it may still publish what the last batch has written.
+                self._wind_down.set()
+                await asyncio.gather(*others)
+        except TimeoutError:
+            log.error("did not end in time", after_s=self.settings.shutdown_s)
+        finally:
+            for task in (consuming, *others):
+                task.cancel()
+            await asyncio.gather(consuming, *others, return_exceptions=True)
+            for part in self.closing:
+                await part.close()
+
+    def _part(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> asyncio.Task[None]:
+        """Run one part; when it cannot go on, the whole service ends."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except StopServiceError as error:
+                self.fault = str(error)
+                log.critical("the service stops", why=self.fault)
+                stopping.set()
+            except Exception as error:
+                self.fault = f"{type(error).__name__}: {error}"
+                log.critical("a part of the service failed", exc_info=error)
+                stopping.set()
+
+        return asyncio.create_task(guarded())
+
+    async def _wait_for_schema(self, stopping: asyncio.Event) -> bool:
+        backoff = Backoff()
+        while not stopping.is_set():
+            try:
+                async with self.connection.use() as connection:
+                    version = await schema_version(connection)
+                if version >= REQUIRED_VERSION:
+                    await self.connection.close()
+                    return True
+                log.warning("the database waits for `avoir migrate`", has=version, needs=REQUIRED_VERSION)
+            except Exception as error:
+                log.warning("database not usable yet", error=f"{type(error).__name__}: {error}")
+            await pause(backoff.next_s(), stopping)
+        return False
+
+    async def _consume(self, stopping: asyncio.Event) -> None:
+        try:
+            consumer = await self._join(stopping)
+            if consumer is not None:
+                await self.loop.run(consumer, stopping)
+        finally:
+            await self._leave()
+
+    async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
+        """Start the consumer once the topics are there: without one of them it would wait for ever."""
+        backoff, begun = Backoff(), time.monotonic()
+        while not stopping.is_set():
+            try:
+                async with asyncio.timeout(_JOIN_TIMEOUT_S):
+                    missing = await missing_topics(self.client, self.topics)
+                    if not missing:
+                        await self.broker.start()
+                        return self.subscriber.consumer
+                log.warning("topics are missing: `avoir topics create` makes them", topics=missing)
+            except Exception as error:
+                await self._leave()
+                patient = time.monotonic() < begun + _CREDENTIALS_AFTER_S
+                hint = {} if patient else {"hint": "a wrong password or CA looks like a broker that is away"}
+                log.warning("broker not usable yet", error=f"{type(error).__name__}: {error}", **hint)
+            await pause(backoff.next_s(), stopping)
+        return None
+
+    async def _leave(self) -> None:
+        self.loop.assignment.on_partitions_revoked(set())
+        with suppress(Exception):
+            async with asyncio.timeout(_LEAVE_TIMEOUT_S):
+                await self.broker.stop()

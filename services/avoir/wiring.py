@@ -1,0 +1,162 @@
+"""The one place that builds everything."""
+
+import os
+import secrets
+import socket
+from asyncio import Event
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+
+from avoir.expiry import Expirer, Expiry
+from avoir.health import Health
+from avoir.kafka.assignment import Assignment, Positions
+from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, client_of
+from avoir.kafka.loop import BatchDone, BatchHandler, Loop
+from avoir.kafka.publisher import Publisher
+from avoir.kafka.relay import Relay
+from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.logs import log_report
+from avoir.metrics import Metrics
+from avoir.postgres.connect import Database, KeptConnection
+from avoir.postgres.reading import ReadingPool
+from avoir.record import BatchReport
+from avoir.service import Service
+from avoir.settings import Settings
+from avoir.tracing import spans
+from avoir.watch import Watch
+
+
+class CreditHandler(BatchHandler, Expirer, Protocol):
+    """Handles batches of messages, and expires grants, on a connection of its own."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+MakeHandler = Callable[[Settings, Database], CreditHandler]
+
+
+def database_of(settings: Settings) -> Database:
+    """How the service connects to Postgres."""
+    return Database(
+        settings.postgres_dsn,
+        idle_in_transaction_timeout_s=settings.postgres_idle_in_transaction_s,
+        lock_timeout_s=settings.postgres_lock_timeout_s,
+        statement_timeout_s=settings.postgres_statement_timeout_s,
+        command_timeout_s=settings.postgres_command_timeout_s,
+    )
+
+
+def names_of(settings: Settings) -> TopicNames:
+    """What the topics are called; raises ValueError for names that cannot be."""
+    return TopicNames(settings.kafka_topic_prefix, settings.kafka_topics)
+
+
+def credit_handler(settings: Settings, database: Database) -> CreditHandler:
+    """The handler of the service; each gets a connection of its own."""
+    from avoir.handle import Handler
+
+    return Handler(database.connect, settings)
+
+
+def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Service:
+    """All parts of the service, connected to each other and to nothing else yet."""
+    client, names, database = client_of(settings), names_of(settings), database_of(settings)
+    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    metrics, wake, assignment = Metrics(), Event(), Assignment()
+    broker = _broker(client)
+    subscriber = broker.subscriber(
+        *(names.actual(topic) for topic in SUBSCRIBED),
+        batch=True,
+        group_id=settings.kafka_group_id,
+        group_instance_id=settings.kafka_group_instance_id,
+        listener=assignment,
+        ack_policy=AckPolicy.MANUAL,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        session_timeout_ms=settings.kafka_session_timeout_ms,
+        heartbeat_interval_ms=settings.kafka_heartbeat_interval_ms,
+        rebalance_timeout_ms=settings.kafka_rebalance_timeout_ms,
+    )
+    positions = Positions(database, names, settings.kafka_group_id)
+    batch_log, expiry_log = structlog.get_logger("avoir.batch"), structlog.get_logger("avoir.expiry")
+
+    def batch_done(done: BatchDone) -> None:
+        metrics.batch_done(done)
+        watch.batch_done(done)
+        log_report(batch_log, "batch", done.report, seconds=round(done.seconds, 4))
+        wake.set()
+
+    def expired(report: BatchReport) -> None:
+        metrics.report(report)
+        log_report(expiry_log, "expired", report)
+        wake.set()
+
+    handler, expirer = make_handler(settings, database), make_handler(settings, database)
+    loop = Loop(
+        assignment,
+        positions,
+        handler,
+        names.default,
+        max_records=settings.kafka_max_records,
+        done=batch_done,
+        span=spans(settings.otel, "avoir"),
+    )
+    relay = Relay(
+        database,
+        lambda: Publisher(client, names, f"{settings.kafka_group_id}-relay"),
+        holder,
+        rows=settings.relay_rows,
+        lease_s=settings.relay_lease_s,
+        wake=wake,
+    )
+    expiry = Expiry(
+        database,
+        expirer,
+        holder,
+        interval_s=settings.expiry_interval_s,
+        rows=settings.expiry_rows,
+        done=expired,
+    )
+    pool = ReadingPool(database, settings.postgres_pool_size)
+    watch = Watch(
+        loop,
+        pool,
+        lambda: subscriber.consumer,
+        metrics,
+        group_id=settings.kafka_group_id,
+        stuck_after_s=settings.stuck_after_s,
+    )
+    return Service(
+        settings=settings,
+        client=client,
+        topics=[names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)],
+        broker=broker,
+        subscriber=subscriber,
+        loop=loop,
+        relay=relay,
+        expiry=expiry,
+        watch=watch,
+        health=Health(pool, loop, relay),
+        metrics=metrics,
+        connection=KeptConnection(database),
+        closing=(handler, expirer, positions, pool),
+    )
+
+
+def _broker(client: Client) -> KafkaBroker:
+    return KafkaBroker(
+        client.bootstrap_servers,
+        security=client.security,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        allow_auto_create_topics=False,
+        consumer_only=True,
+        client_id="avoir",
+        logger=None,
+    )
