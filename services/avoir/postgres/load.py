@@ -134,7 +134,8 @@ async def load(session: Session, named: Named, accounts: Collection[AccountKey])
     )
     invoices = [rows.invoice(row) for row in found]
     state.add(invoices)
-    known: dict[Any, AccountKey] = {each.key: each.account for each in (*invoices, *applications)}
+    known: dict[Any, AccountKey] = {each.key: each.account for each in invoices}
+    known |= {each.key: each.account for each in applications}
     undoing = await _undoing(session, named, known)
     touched |= {each.key for each in invoices if each.account in undoing and each.due > 0}
     await _load_rest(session, state, named, concerned, subjects, touched)
