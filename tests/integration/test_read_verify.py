@@ -1,0 +1,105 @@
+"""`verify` finds nothing in what the service wrote, and each thing that somebody changed behind its back."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from avoir.postgres.connect import Connection
+from avoir.read.differences import Difference
+from avoir.read.verify import Sizes, verify
+from tests.integration.timeline import Timeline, cancellation, invoice
+
+
+@pytest.fixture
+async def timeline(database: str) -> AsyncIterator[Timeline]:
+    timeline = Timeline(database)
+    yield timeline
+    await timeline.close()
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[Connection]:
+    settings = {"search_path": "avoir", "session_replication_role": "replica"}
+    connection = await asyncpg.connect(database, server_settings=settings)
+    yield connection
+    await connection.close()
+
+
+async def differences(connection: Connection, tenant_id: str | None = None) -> list[Difference]:
+    return [each async for each in verify(connection, tenant_id, lambda _name, _rows: None, lambda _t, _s: None)]
+
+
+async def told(timeline: Timeline, tenant_id: str = "t1") -> None:
+    """A booking of 121.00 cancelled, 80.00 of its credit used on i2; an overpayment; a voided and a reversed one."""
+    paid = {"paid": "121.00", "kind": "booking", "booking_id": "b1"}
+    await timeline.tell("invoice-finalized", tenant_id=tenant_id, **invoice("i1", "121.00", "2025-06-01T00:00:00Z", **paid))
+    await timeline.tell("booking-cancelled", tenant_id=tenant_id, **cancellation("b1", "2025-06-02T00:00:00Z"))
+    await timeline.tell("invoice-finalized", tenant_id=tenant_id, **invoice("i2", "80.00", "2025-06-05T00:00:00Z"))
+    await timeline.tell("invoice-finalized", tenant_id=tenant_id, **invoice("i3", "50.00", "2025-06-06T00:00:00Z"))
+    owner = {"type": "user", "id": "u1"}
+    await timeline.tell(
+        "payment-recorded",
+        tenant_id=tenant_id,
+        occurred_at="2025-06-07T00:00:00Z",
+        payment_id="p1",
+        owner=owner,
+        amount="20.00",
+        currency="EUR",
+        method="card",
+    )
+    await timeline.tell(
+        "payment-reversed",
+        tenant_id=tenant_id,
+        occurred_at="2025-06-08T00:00:00Z",
+        reversal_id="r1",
+        payment_id="p1",
+        amount="5.00",
+        currency="EUR",
+        reason="refund",
+    )
+    await timeline.tell(
+        "invoice-voided", tenant_id=tenant_id, occurred_at="2025-06-09T00:00:00Z", invoice_id="i2", reason="twice"
+    )
+
+
+async def test_nothing_differs_in_what_the_service_wrote(timeline: Timeline, connection: Connection) -> None:
+    await told(timeline, "t1")
+    await told(timeline, "t2")
+    sizes: dict[str, Sizes] = {}
+    found = [each async for each in verify(connection, None, lambda _name, _rows: None, sizes.__setitem__)]
+    assert found == []
+    assert sizes.keys() == {"t1", "t2"}
+    assert sizes["t1"].entries >= 3
+
+
+TAMPERED = {
+    "an entry's amount": ("UPDATE entries SET amount = amount + 1 WHERE seq = 1", "balance of available"),
+    "an entry's reason": ("UPDATE entries SET reason = 'other' WHERE seq = 1", "hash"),
+    "the last entry taken out": (
+        "DELETE FROM entries WHERE (seq, n) = (SELECT seq, n FROM entries ORDER BY seq DESC, n DESC LIMIT 1)",
+        "head",
+    ),
+    "an account's balance": ("UPDATE accounts SET available = available + 1", "available"),
+    "a grant's parts": ("UPDATE grants SET available = available + 1, spent = spent - 1 WHERE spent > 0", "spent"),
+    "an invoice's settlement": ("UPDATE invoices SET settled = settled - 1 WHERE invoice_id = 'i1'", "settled"),
+    "an invoice's applied credit": ("UPDATE invoices SET applied = applied - 1 WHERE invoice_id = 'i3'", "applied"),
+    "a payment's reversal": ("UPDATE payments SET reversed = 0 WHERE payment_id = 'p1'", "reversed"),
+    "an application": ("UPDATE applications SET amount = amount + 1 WHERE NOT reinstated", "applied by entries"),
+    "what a line cost": ("UPDATE invoice_lines SET cost = cost - 10000 WHERE line_id = 'l1'", "cost"),
+    "a line's target": ("UPDATE entitlements SET target = target - 10000 WHERE kind = 'line'", "target"),
+    "what a line was given": ("UPDATE entitlements SET given = given - 10000 WHERE kind = 'line'", "given"),
+    "a fact": ("UPDATE changes SET asked = false", "target"),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Connection, name: str) -> None:
+    statement, what = TAMPERED[name]
+    await told(timeline, "t1")
+    changed = await connection.execute(statement)
+    assert not changed.endswith(" 0")
+    found = await differences(connection)
+    assert what in {each.what for each in found}, found
+    assert all(each.tenant_id == "t1" for each in found)
+    assert await differences(connection, "another") == []
