@@ -5,13 +5,16 @@ import secrets
 import socket
 from asyncio import Event
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
+from avoir.core.policy import Policy
 from avoir.expiry import Expirer, Expiry
+from avoir.handle import Handler, Rules
 from avoir.health import Health
 from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, client_of
@@ -31,14 +34,10 @@ from avoir.watch import Watch
 
 
 class CreditHandler(BatchHandler, Expirer, Protocol):
-    """Handles batches of messages, and expires grants, on a connection of its own."""
-
-    async def close(self) -> None:
-        """Close the connection."""
-        ...
+    """Handles batches of messages, and expires grants."""
 
 
-MakeHandler = Callable[[Settings, Database], CreditHandler]
+MakeHandler = Callable[[Settings, KeptConnection], CreditHandler]
 
 
 def database_of(settings: Settings) -> Database:
@@ -57,11 +56,27 @@ def names_of(settings: Settings) -> TopicNames:
     return TopicNames(settings.kafka_topic_prefix, settings.kafka_topics)
 
 
-def credit_handler(settings: Settings, database: Database) -> CreditHandler:
-    """The handler of the service; each gets a connection of its own."""
-    from avoir.handle import Handler
+def policy_of(settings: Settings) -> Policy:
+    """The widest scope of the policy keys."""
+    return Policy(
+        auto_apply=settings.policy_auto_apply,
+        unpaid_change=settings.policy_unpaid_change,
+        expires_after_days=settings.policy_expires_after_days,
+        proration=settings.policy_proration,
+        time_zone=settings.policy_time_zone,
+    )
 
-    return Handler(database.connect, settings)
+
+def credit_handler(settings: Settings, connection: KeptConnection) -> CreditHandler:
+    """The handler of the service, on a connection that nobody else uses."""
+    rules = Rules(
+        group_id=settings.kafka_group_id,
+        policy=policy_of(settings),
+        ce_source=settings.ce_source,
+        max_message_bytes=settings.kafka_max_message_bytes,
+        max_future=timedelta(seconds=settings.max_future_s),
+    )
+    return Handler(connection, rules)
 
 
 def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Service:
@@ -97,11 +112,11 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         log_report(expiry_log, "expired", report)
         wake.set()
 
-    handler, expirer = make_handler(settings, database), make_handler(settings, database)
+    handling, expiring = KeptConnection(database), KeptConnection(database)
     loop = Loop(
         assignment,
         positions,
-        handler,
+        make_handler(settings, handling),
         names.default,
         max_records=settings.kafka_max_records,
         done=batch_done,
@@ -117,7 +132,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     )
     expiry = Expiry(
         database,
-        expirer,
+        make_handler(settings, expiring),
         holder,
         interval_s=settings.expiry_interval_s,
         rows=settings.expiry_rows,
@@ -145,7 +160,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         health=Health(pool, loop, relay),
         metrics=metrics,
         connection=KeptConnection(database),
-        closing=(handler, expirer, positions, pool),
+        closing=(handling, expiring, positions, pool),
     )
 
 

@@ -69,7 +69,7 @@ async def make_topics(
 
 
 async def add_outbox(
-    dsn: str, rows: Sequence[tuple[str, bytes | None, bytes | None]], headers: dict[str, bytes] | None = None
+    dsn: str, rows: Sequence[tuple[str, bytes | None, bytes]], headers: dict[str, bytes] | None = None
 ) -> None:
     """Write outbox rows of (topic, key, value) in one transaction."""
     async with connection_to(dsn) as connection:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avoir.postgres import queries
-from avoir.postgres.connect import Database, KeptConnection
+from avoir.postgres.connect import KeptConnection
 from avoir.record import BatchReport, Fenced, Notable, Record, TopicPartition
 from avoir.settings import Settings
 
@@ -21,8 +21,8 @@ class Tally:
     `expire` of a number that a test has set.
     """
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._kept = KeptConnection(database)
+    def __init__(self, settings: Settings, connection: KeptConnection) -> None:
+        self._kept = connection
         self._group_id = settings.kafka_group_id
         self.batches: list[list[Record]] = []
         self.to_expire = 0
@@ -54,9 +54,6 @@ class Tally:
         done = min(limit, self.to_expire)
         self.to_expire -= done
         return BatchReport(done, {("expiry", "applied"): done} if done else {})
-
-    async def close(self) -> None:
-        await self._kept.close()
 
     async def _claim(self, connection: Any, records: Sequence[Record]) -> list[Record]:
         rows = await connection.fetch(

@@ -119,7 +119,7 @@ async def test_a_row_that_the_broker_refuses_is_set_aside_and_the_rest_goes_on(
 ) -> None:
     small = topics.actual("credit-voided")
     await make_topics(kafka, [small], partitions=1, configs={"max.message.bytes": "2000"})
-    rows = [
+    rows: list[tuple[str, bytes | None, bytes]] = [
         ("credit-voided", b"k", b"1"),
         ("credit-voided", b"k", b"x" * 5000),
         ("credit-voided", b"k", b"2"),
