@@ -1,0 +1,32 @@
+"""A handler on a test's database, with its consumer's positions in place."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import SecretStr
+
+from avoir.handle import Handler, Rules
+from avoir.kafka.translate import TOPICS
+from avoir.postgres import queries
+from avoir.postgres.connect import Database, KeptConnection
+from avoir.record import TopicPartition
+from tests.integration.records import Deliverer
+
+GROUP = "g"
+
+
+@asynccontextmanager
+async def delivering(
+    dsn: str, rules: Rules | None = None, partition: int = 0
+) -> AsyncIterator[tuple[Deliverer, KeptConnection]]:
+    """What delivers to a handler of its own, from a partition of its own in every topic; and its connection."""
+    connection = KeptConnection(Database(SecretStr(dsn)))
+    count = len(TOPICS)
+    async with connection.use() as conn:
+        zeros = [0] * count
+        await conn.execute(queries.add_positions, GROUP, list(TOPICS), [partition] * count, zeros)
+    offsets = {TopicPartition(topic, partition): 0 for topic in TOPICS}
+    try:
+        yield Deliverer(Handler(connection, rules or Rules(GROUP)), offsets, partition), connection
+    finally:
+        await connection.close()

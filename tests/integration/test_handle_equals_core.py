@@ -1,0 +1,113 @@
+"""What the database holds after any batches is what the core decides alone: nothing that matters is left unloaded."""
+
+import os
+import random
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from avoir.core.facts import Message
+from avoir.postgres import rows as db
+from avoir.postgres.connect import Connection
+from tests.integration.handler import delivering
+from tests.unit.core.timelines import timelines
+from tests.unit.core.world import World, rejected, rows
+from tests.unit.core.world import message as told
+
+EXAMPLES = int(os.environ.get("AVOIR_TEST_EXAMPLES", "120"))
+
+
+def drawn_timelines() -> list[tuple[list[Message], int]]:
+    """Random timelines with a seed each; drawn beforehand, since the test itself is async."""
+    found: list[tuple[list[Message], int]] = []
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        derandomize="AVOIR_TEST_EXAMPLES" not in os.environ,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(timelines(), st.integers(0, 2**32))
+    def draw(timeline: list[Message], seed: int) -> None:
+        found.append((list(timeline), seed))
+
+    draw()
+    return found
+
+
+def delivered(timeline: list[Message], seed: int, tenant_id: str) -> list[list[Message]]:
+    """A timeline in another order with repetitions, cut into batches."""
+    shuffler = random.Random(seed)
+    messages = [replace(each, tenant_id=tenant_id) for each in timeline]
+    messages += [each for each in messages if shuffler.random() < 0.2]
+    shuffler.shuffle(messages)
+    batches: list[list[Message]] = []
+    while messages:
+        size = shuffler.choice([1, 1, 2, 3, 5, 20])
+        batches.append(messages[:size])
+        messages = messages[size:]
+    return batches
+
+
+async def stored(connection: Connection, tenant_id: str) -> dict[str, dict[Any, Any]]:
+    """The rows of a tenant as the core knows them."""
+
+    async def read(table: str, to_row: Any) -> dict[Any, Any]:
+        found = await connection.fetch(f"SELECT * FROM {table} WHERE tenant_id = $1", tenant_id)
+        converted = [to_row(each) for each in found]
+        return {each.key: each for each in converted}
+
+    return {
+        "accounts": await read("accounts", db.account),
+        "invoices": await read("invoices", db.invoice),
+        "payments": await read("payments", db.payment),
+        "entitlements": await read("entitlements", db.entitlement),
+        "grants": await read("grants", db.grant),
+        "applications": await read("applications", db.application),
+    }
+
+
+def told_as_read(world: World, name: str) -> dict[Any, Any]:
+    found = {each.key: each for each in rows(getattr(world.state, name))}
+    match name:
+        case "accounts":
+            # the chain holds the database's own times, and an account is opened before it has an event
+            return {key: (each.available, each.reserved, each.seq) for key, each in found.items()}
+        case "invoices" | "payments":
+            return {key: replace(each, contents=b"") for key, each in found.items()}
+    return found
+
+
+async def test_batches_in_the_database_equal_the_core_alone(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        for n, (timeline, seed) in enumerate(drawn_timelines()):
+            world = World()
+            for batch in delivered(timeline, seed, f"t{n}"):
+                world.handle_all(batch)
+                await deliverer.deliver(batch)
+                if world.state.applications and random.Random(seed).random() < 0.5:
+                    application = rows(world.state.applications)[-1]
+                    no = replace(
+                        told(f"x-{len(world.decisions)}", "06-09", rejected(str(application.key.id))),
+                        tenant_id=f"t{n}",
+                    )
+                    world.handle(no)
+                    await deliverer.deliver([no])
+            async with kept.use() as connection:
+                found = await stored(connection, f"t{n}")
+            for name, in_database in found.items():
+                expected = told_as_read(world, name)
+                actual: dict[Any, Any] = in_database
+                if name == "accounts":
+                    actual = {
+                        key: (each.available, each.reserved, each.seq)
+                        for key, each in in_database.items()
+                        if each.seq
+                    }
+                if name in ("invoices", "payments"):
+                    actual = {key: replace(each, contents=b"") for key, each in in_database.items()}
+                assert actual == expected, (n, name, seed)
