@@ -1,0 +1,187 @@
+"""The batch transaction on a real database: bad neighbours, conflicts, fencing, parking, two processes at once."""
+
+import asyncio
+import json
+from datetime import timedelta
+from unittest.mock import patch
+
+import pytest
+
+from avoir.core.facts import Message
+from avoir.handle import Rules
+from avoir.postgres.connect import Connection
+from avoir.record import Fenced, TopicPartition
+from tests.integration.handler import GROUP, delivering
+from tests.integration.records import value
+from tests.unit.core.world import cancelled, invoice, line, message, payment
+
+
+def finalized(n: int, paid: str = "100") -> Message:
+    return message(f"f{n}", "06-01", invoice(f"i{n}", line("l1", "100", booking=f"b{n}"), paid=paid))
+
+
+def cancellation(n: int) -> Message:
+    return message(f"c{n}", "06-02", cancelled(f"b{n}"))
+
+
+async def decisions(connection: Connection) -> list[tuple[str, str, str]]:
+    rows = await connection.fetch(
+        "SELECT event_id, outcome, reason FROM decisions ORDER BY recorded_at, kafka_offset, topic"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_bad_messages_are_dead_lettered_and_their_neighbours_handled(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        bad = b'{"event_id": "x", "tenant_id": "t1", "amount": NaN'
+        invoice_value, cancel_value = value(finalized(1)), value(cancellation(1))
+        report = await deliverer.deliver_values(
+            [
+                ("invoice-finalized", invoice_value),
+                ("booking-cancelled", bad),
+                ("booking-cancelled", cancel_value),
+            ]
+        )
+        assert report.decisions == {
+            ("invoice-finalized", "recorded"): 1,
+            ("booking-cancelled", "rejected"): 1,
+            ("booking-cancelled", "issued"): 1,
+        }
+        async with kept.use() as connection:
+            kept_bytes = await connection.fetchrow(
+                "SELECT value, header_names, header_values FROM dead_letters"
+            )
+            out = await connection.fetchrow("SELECT * FROM outbox WHERE topic = 'credit-dead-letter'")
+        assert kept_bytes is not None and out is not None
+        assert (kept_bytes["value"], kept_bytes["header_names"], kept_bytes["header_values"]) == (
+            bad,
+            ["h"],
+            [b"\xff"],
+        )
+        headers = dict(zip(out["header_names"], out["header_values"], strict=True))
+        assert (
+            out["value"] == bad and headers["h"] == b"\xff" and headers["avoir-topic"] == b"booking-cancelled"
+        )
+
+
+async def test_a_message_ahead_of_the_clock_is_dead_lettered(database: str) -> None:
+    async with delivering(database, Rules(GROUP, max_future=timedelta(days=-10_000))) as (deliverer, _):
+        report = await deliverer.deliver([finalized(1)])
+        assert report.decisions == {("invoice-finalized", "rejected"): 1}
+
+
+async def test_a_conflict_does_not_use_up_its_event_id(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        first = finalized(1)
+        same_invoice = message("other", "06-01", invoice("i1", line("l1", "70", booking="b1")))
+        another = message("other", "06-01", invoice("i2", line("l1", "70", booking="b2")))
+        await deliverer.deliver([first])
+        await deliverer.deliver([same_invoice, another])
+        await deliverer.deliver([another])
+        async with kept.use() as connection:
+            assert [row[1] for row in await decisions(connection)] == [
+                "recorded",
+                "conflict",
+                "recorded",
+                "duplicate",
+            ]
+
+
+async def test_positions_that_moved_on_fence_the_batch(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        await deliverer.deliver([finalized(1)])
+        deliverer._offsets[TopicPartition("invoice-finalized", 0)] = 0
+        with pytest.raises(Fenced, match="1 of 1 partitions"):
+            await deliverer.deliver([finalized(2)])
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT count(*) FROM decisions") == 1
+
+
+async def test_a_message_that_the_code_fails_on_is_parked_alone(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        with patch("avoir.core.decide._pay", side_effect=RuntimeError("a defect")):
+            report = await deliverer.deliver(
+                [finalized(1, paid="0"), message("p1", "06-03", payment("p1", "100", "i1")), cancellation(1)]
+            )
+        assert report.decisions == {
+            ("invoice-finalized", "recorded"): 1,
+            ("payment-recorded", "parked"): 1,
+            ("booking-cancelled", "waiting"): 1,
+        }
+        again = await deliverer.deliver([message("p1", "06-03", payment("p1", "100", "i1"))])
+        assert again.decisions == {("payment-recorded", "issued"): 1}
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT reason FROM dead_letters") == "RuntimeError: a defect"
+
+
+async def test_a_message_that_the_database_refuses_is_parked_alone(database: str) -> None:
+    """Sums above what a bigint holds are an error of the data: the batch is split until that message is alone."""
+    much = 9 * 10**11
+    async with delivering(database) as (deliverer, kept):
+        huge = [message(f"p{n}", "06-03", payment(f"p{n}", str(much))) for n in range(12)]
+        report = await deliverer.deliver([finalized(1), *huge, cancellation(1)])
+        parked = report.decisions["payment-recorded", "parked"]
+        assert parked == 2
+        assert report.decisions["payment-recorded", "issued"] == 10
+        assert report.decisions["booking-cancelled", "issued"] == 1
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT available FROM accounts") <= 2**63 - 1
+            assert await connection.fetchval("SELECT sum(next_offset) FROM consumer_offsets") == 14
+
+
+async def test_a_cancellation_and_its_invoice_at_the_same_moment_in_two_processes(database: str) -> None:
+    async with delivering(database) as (one, kept), delivering(database, partition=1) as (other, _):
+        for n in range(12):
+            await asyncio.gather(one.deliver([finalized(n)]), other.deliver([cancellation(n)]))
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT available FROM accounts") == 12 * 100_000_000
+            outcomes = {row[0]: row[1] for row in await decisions(connection)}
+        assert all({outcomes[f"f{n}"], outcomes[f"c{n}"]} & {"issued"} for n in range(12))
+
+
+async def test_the_same_message_in_two_processes_at_the_same_moment_counts_once(database: str) -> None:
+    async with delivering(database) as (one, kept), delivering(database, partition=1) as (other, _):
+        for n in range(12):
+            batch = [finalized(n), cancellation(n)]
+            await asyncio.gather(one.deliver(batch), other.deliver(batch))
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT available FROM accounts") == 12 * 100_000_000
+            found = await connection.fetch("SELECT outcome, count(*) AS n FROM decisions GROUP BY outcome")
+        assert {row["outcome"]: row["n"] for row in found} == {"recorded": 12, "issued": 12, "duplicate": 24}
+
+
+async def test_batches_over_the_same_things_in_opposite_orders_do_not_deadlock(database: str) -> None:
+    async with delivering(database) as (one, kept), delivering(database, partition=1) as (other, _):
+        invoices = [finalized(n) for n in range(60)]
+        changes = [cancellation(n) for n in reversed(range(60))]
+        await asyncio.gather(
+            *(deliver_in_parts(one, invoices), deliver_in_parts(other, changes)),
+        )
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT available FROM accounts") == 60 * 100_000_000
+
+
+async def deliver_in_parts(deliverer: object, messages: list[Message]) -> None:
+    for start in range(0, len(messages), 7):
+        await deliverer.deliver(messages[start : start + 7])  # type: ignore[attr-defined]
+
+
+async def test_overdue_credit_expires_in_the_sweep_once(database: str) -> None:
+    expires = invoice("i1", line("l1", "10", kind="prepaid", expires="06-20"), paid="10")
+    async with delivering(database) as (deliverer, kept):
+        await deliverer.deliver([message("f1", "06-01", expires)])
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT available FROM accounts") == 0
+            topics = await connection.fetch("SELECT topic FROM outbox ORDER BY outbox_id")
+        assert [row["topic"] for row in topics] == ["credit-issued", "credit-expired", "credit-balance"]
+        assert (await deliverer._handler.expire(100)).messages == 0
+
+
+async def test_ten_thousand_lines_leave_small_facts(database: str) -> None:
+    lines = [line(f"l{n}", "1", booking="b1") for n in range(4_000)]
+    async with delivering(database) as (deliverer, kept):
+        await deliverer.deliver([message("f1", "06-01", invoice("i1", *lines, paid="4000")), cancellation(1)])
+        async with kept.use() as connection:
+            facts = await connection.fetchval("SELECT facts FROM decisions WHERE outcome = 'issued'")
+            assert await connection.fetchval("SELECT available FROM accounts") == 4_000_000_000
+        assert len(facts) <= 2_048 and json.loads(facts)["lines_in_all"] == 4_000
