@@ -78,7 +78,9 @@ class Book:
                 part,
             )
 
-    async def line(self, invoice_id: str, line_id: str, booking_id: str, amount: int, position: int = 0) -> None:
+    async def line(
+        self, invoice_id: str, line_id: str, booking_id: str, amount: int, position: int = 0
+    ) -> None:
         await self.connection.execute(
             """
             INSERT INTO avoir.invoice_lines (tenant_id, invoice_id, position, line_id, kind, subject_id, amount, tax,
@@ -152,7 +154,9 @@ class Book:
             line_id,
             event_id,
         )
-        await self.post(grant_id, amount, "issued", at, event="issued", reason="booking_cancelled", event_id=event_id)
+        await self.post(
+            grant_id, amount, "issued", at, event="issued", reason="booking_cancelled", event_id=event_id
+        )
         return grant_id
 
     async def post(
@@ -249,7 +253,9 @@ class Book:
         )
         return application_id
 
-    async def decided(self, event_id: str, outcome: str, reason: str, kind: str, id_: str, at: datetime) -> None:
+    async def decided(
+        self, event_id: str, outcome: str, reason: str, kind: str, id_: str, at: datetime
+    ) -> None:
         await self.connection.execute(
             """
             INSERT INTO avoir.decisions VALUES ($1, $2, 'booking-cancelled', 0, 1, $3, $4, $4, $5, $6,

@@ -26,7 +26,9 @@ async def test_a_booking_is_told_with_its_decisions_lines_and_credit(connection:
     _, grant_id = await cancelled_booking(connection, KEY)
     explanation = await explain(connection, "t1", Subject("booking", "b1"))
     assert [each.outcome for each in explanation.decisions] == ["issued"]
-    assert [(each.line_id, each.cost, each.given) for each in explanation.lines] == [("l1", 121 * EUR, 121 * EUR)]
+    assert [(each.line_id, each.cost, each.given) for each in explanation.lines] == [
+        ("l1", 121 * EUR, 121 * EUR)
+    ]
     assert [each.grant_id for each in explanation.grants] == [grant_id]
     assert [each.changed_by for each in explanation.changes] == ["customer"]
     telling = tell(explanation)
@@ -48,7 +50,9 @@ async def test_a_booking_is_told_with_its_decisions_lines_and_credit(connection:
         Subject("payment", "i1"),
     ],
 )
-async def test_the_same_credit_is_found_by_event_invoice_and_grant(connection: Connection, subject: Subject) -> None:
+async def test_the_same_credit_is_found_by_event_invoice_and_grant(
+    connection: Connection, subject: Subject
+) -> None:
     _, grant_id = await cancelled_booking(connection, KEY)
     if subject.kind == "grant":
         subject = Subject("grant", str(grant_id))

@@ -27,16 +27,26 @@ async def connection(database: str) -> AsyncIterator[Connection]:
 
 
 async def differences(connection: Connection, tenant_id: str | None = None) -> list[Difference]:
-    return [each async for each in verify(connection, tenant_id, lambda _name, _rows: None, lambda _t, _s: None)]
+    return [
+        each async for each in verify(connection, tenant_id, lambda _name, _rows: None, lambda _t, _s: None)
+    ]
 
 
 async def told(timeline: Timeline, tenant_id: str = "t1") -> None:
     """A booking of 121.00 cancelled, 80.00 of its credit used on i2; an overpayment; a voided and a reversed one."""
     paid = {"paid": "121.00", "kind": "booking", "booking_id": "b1"}
-    await timeline.tell("invoice-finalized", tenant_id=tenant_id, **invoice("i1", "121.00", "2025-06-01T00:00:00Z", **paid))
-    await timeline.tell("booking-cancelled", tenant_id=tenant_id, **cancellation("b1", "2025-06-02T00:00:00Z"))
-    await timeline.tell("invoice-finalized", tenant_id=tenant_id, **invoice("i2", "80.00", "2025-06-05T00:00:00Z"))
-    await timeline.tell("invoice-finalized", tenant_id=tenant_id, **invoice("i3", "50.00", "2025-06-06T00:00:00Z"))
+    await timeline.tell(
+        "invoice-finalized", tenant_id=tenant_id, **invoice("i1", "121.00", "2025-06-01T00:00:00Z", **paid)
+    )
+    await timeline.tell(
+        "booking-cancelled", tenant_id=tenant_id, **cancellation("b1", "2025-06-02T00:00:00Z")
+    )
+    await timeline.tell(
+        "invoice-finalized", tenant_id=tenant_id, **invoice("i2", "80.00", "2025-06-05T00:00:00Z")
+    )
+    await timeline.tell(
+        "invoice-finalized", tenant_id=tenant_id, **invoice("i3", "50.00", "2025-06-06T00:00:00Z")
+    )
     owner = {"type": "user", "id": "u1"}
     await timeline.tell(
         "payment-recorded",
@@ -59,7 +69,11 @@ async def told(timeline: Timeline, tenant_id: str = "t1") -> None:
         reason="refund",
     )
     await timeline.tell(
-        "invoice-voided", tenant_id=tenant_id, occurred_at="2025-06-09T00:00:00Z", invoice_id="i2", reason="twice"
+        "invoice-voided",
+        tenant_id=tenant_id,
+        occurred_at="2025-06-09T00:00:00Z",
+        invoice_id="i2",
+        reason="twice",
     )
 
 
@@ -81,11 +95,23 @@ TAMPERED = {
         "head",
     ),
     "an account's balance": ("UPDATE accounts SET available = available + 1", "available"),
-    "a grant's parts": ("UPDATE grants SET available = available + 1, spent = spent - 1 WHERE spent > 0", "spent"),
-    "an invoice's settlement": ("UPDATE invoices SET settled = settled - 1 WHERE invoice_id = 'i1'", "settled"),
-    "an invoice's applied credit": ("UPDATE invoices SET applied = applied - 1 WHERE invoice_id = 'i3'", "applied"),
+    "a grant's parts": (
+        "UPDATE grants SET available = available + 1, spent = spent - 1 WHERE spent > 0",
+        "spent",
+    ),
+    "an invoice's settlement": (
+        "UPDATE invoices SET settled = settled - 1 WHERE invoice_id = 'i1'",
+        "settled",
+    ),
+    "an invoice's applied credit": (
+        "UPDATE invoices SET applied = applied - 1 WHERE invoice_id = 'i3'",
+        "applied",
+    ),
     "a payment's reversal": ("UPDATE payments SET reversed = 0 WHERE payment_id = 'p1'", "reversed"),
-    "an application": ("UPDATE applications SET amount = amount + 1 WHERE NOT reinstated", "applied by entries"),
+    "an application": (
+        "UPDATE applications SET amount = amount + 1 WHERE NOT reinstated",
+        "applied by entries",
+    ),
     "what a line cost": ("UPDATE invoice_lines SET cost = cost - 10000 WHERE line_id = 'l1'", "cost"),
     "a line's target": ("UPDATE entitlements SET target = target - 10000 WHERE kind = 'line'", "target"),
     "what a line was given": ("UPDATE entitlements SET given = given - 10000 WHERE kind = 'line'", "given"),

@@ -1,7 +1,7 @@
 """`avoir dead-letters`: the messages that could not be handled: look at them, replay them, pass one by."""
 
 from typing import Annotated, Any, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from cyclopts import App, Parameter
 
@@ -44,7 +44,7 @@ async def list_(
     if json:
         print_json({"dead_letters": [letter_json(letter) for letter in found]})
     elif found:
-        made = table("Id", "Recorded (UTC)", "Outcome", "From", "Tenant", "Reason")
+        made = table("Id", "Recorded (UTC)", "What", whole=("Id", "Recorded (UTC)"))
         console().print(add_rows(made, (_row(letter) for letter in found)))
     else:
         say("No dead letters.")
@@ -53,15 +53,10 @@ async def list_(
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:
     place = f"{letter.topic}/{letter.partition}@{letter.offset}"
-    outcome = f"{letter.outcome}{' (replayed)' if letter.replayed_at else ''}"
-    return (
-        str(letter.dead_letter_id),
-        short_time(letter.recorded_at),
-        outcome,
-        place,
-        letter.tenant_id,
-        letter.reason,
-    )
+    whose = f" of tenant {letter.tenant_id}" if letter.tenant_id else ""
+    again = f", replayed {short_time(letter.replayed_at)}" if letter.replayed_at else ""
+    what = f"{letter.outcome}{again}: {place}{whose}: {letter.reason}"
+    return str(letter.dead_letter_id), short_time(letter.recorded_at), what
 
 
 def letter_json(letter: DeadLetter) -> dict[str, Any]:
@@ -90,8 +85,9 @@ async def show(
 
     Example: `avoir dead-letters show 0b0e2a62-4f0f-5a35-9f47-0b8ae52a9d8a`
     """
+    wanted = _id(dead_letter_id)
     async with connected(load_settings(DSN)) as connection:
-        found = await _find(connection, dead_letter_id)
+        found = await _find(connection, wanted)
     if json:
         print_json(bytes_json(found))
         return Exit.OK
@@ -104,10 +100,14 @@ async def show(
     return Exit.OK
 
 
-async def _find(connection: Connection, text: str) -> DeadLetterBytes:
+def _id(text: str) -> UUID:
     dead_letter_id = as_uuid(text)
     if dead_letter_id is None:
         refuse(f"{text!r} is no id of a dead letter: `avoir dead-letters list` shows them.")
+    return dead_letter_id
+
+
+async def _find(connection: Connection, dead_letter_id: UUID) -> DeadLetterBytes:
     found = await read_dead_letter(connection, dead_letter_id)
     if found is None:
         not_found(f"There is no dead letter {dead_letter_id}.")
@@ -153,10 +153,11 @@ async def replay(
     """
     if not dead_letter_ids:
         refuse("Name at least one dead letter: `avoir dead-letters list` shows them.")
-    settings = load_settings(DSN, BROKERS)
-    names, client, replayed = names_of(settings), kafka_client(settings), []
+    wanted, settings = [_id(text) for text in dead_letter_ids], load_settings(DSN, BROKERS)
+    names, client = names_of(settings), kafka_client(settings)
+    replayed: list[str] = []
     async with connected(settings, "avoir_service") as connection:
-        found = [await _find(connection, text) for text in dead_letter_ids]
+        found = [await _find(connection, each) for each in wanted]
         for each in found:
             if each.letter.outcome == "skipped":
                 not_found(f"{each.letter.dead_letter_id} was passed by unread: there are no bytes to replay.")

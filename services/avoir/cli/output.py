@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -30,11 +30,14 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
-def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
-    """An empty table; amounts and counts stand to the right."""
+def table(
+    *columns: str, right: Iterable[str] = (), whole: Iterable[str] = (), title: str | None = None
+) -> Table:
+    """An empty table; amounts and counts stand to the right, and what is to be copied stays whole."""
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        made.add_column(column, justify=justify, overflow="fold", no_wrap=column in (*right, *whole))
     return made
 
 

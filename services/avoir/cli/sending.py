@@ -19,9 +19,20 @@ MAX_PROBLEMS = 20
 BATCH = 500
 
 
+TopicArgument = Annotated[
+    str,
+    Parameter(
+        help="The topic by its default name; - where every line names its own.", allow_leading_hyphen=True
+    ),
+]
+FileArgument = Annotated[
+    str, Parameter(help="Messages, one JSON a line; - for standard input.", allow_leading_hyphen=True)
+]
+
+
 async def send(
-    topic: Annotated[str, Parameter(help="The topic by its default name; - where every line names its own.")],
-    file: Annotated[str, Parameter(help="Messages, one JSON a line; - for standard input.")],
+    topic: TopicArgument,
+    file: FileArgument,
     *,
     raw: Annotated[
         bool,

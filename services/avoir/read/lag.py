@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.kafka.client import Client
 from avoir.kafka.topics import TopicNames
@@ -28,26 +29,39 @@ async def end_offsets(
     client: Client, names: TopicNames, topics: Iterable[str]
 ) -> dict[TopicPartition, tuple[int, int]]:
     """Beginning and end of each partition of the topics, by default names; topics that are not there have none."""
+    places = await _partitions(client, {names.actual(topic): topic for topic in topics})
+    if not places:
+        return {}
     consumer = AIOKafkaConsumer(**client.options(), enable_auto_commit=False)
     async with asyncio.timeout(TIMEOUT_S):
         await consumer.start()
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            found = await consumer.topics()
-            wanted = {names.actual(topic): topic for topic in topics}
-            places = [
-                KafkaPartition(actual, partition)
-                for actual in sorted(wanted.keys() & found)
-                for partition in sorted(consumer.partitions_for_topic(actual) or ())
-            ]
-            begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-        return {
-            TopicPartition(wanted[place.topic], place.partition): (begins[place], ends[place])
-            for place in places
-        }
+            begins = await consumer.beginning_offsets(list(places))
+            ends = await consumer.end_offsets(list(places))
+        return {place: (begins[there], ends[there]) for there, place in places.items()}
     finally:
         async with asyncio.timeout(TIMEOUT_S):
             await consumer.stop()
+
+
+async def _partitions(client: Client, topics: Mapping[str, str]) -> dict[KafkaPartition, TopicPartition]:
+    """The partitions on the broker of topics by their actual names, and what Avoir calls them."""
+    admin = AIOKafkaAdminClient(**client.options())
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            await admin.start()
+            there = await admin.describe_topics(sorted(topics.keys() & set(await admin.list_topics())))
+    finally:
+        async with asyncio.timeout(TIMEOUT_S):
+            await admin.close()
+    return {
+        KafkaPartition(topic["topic"], each["partition"]): TopicPartition(
+            topics[topic["topic"]], each["partition"]
+        )
+        for topic in there
+        for each in topic["partitions"]
+    }
 
 
 def lag_by_topic(

@@ -48,8 +48,15 @@ def paragraph(explanation: Explanation, decision: DecisionMade) -> str:
     """A decision in a few sentences: what happened, what was known then, what was decided, what would change it."""
     sentences = [_opening(explanation, decision), *_background(decision), *_verdict(explanation, decision)]
     if decision.would_change_it:
-        sentences.append(f"What would change this: {_as_clause(decision.would_change_it)}")
+        sentences.append(_would_change(decision.would_change_it))
     return " ".join(sentences)
+
+
+def _would_change(words: str) -> str:
+    nothing, _, why = words.partition(": ")
+    if nothing.startswith("Nothing"):
+        return f"Nothing would change this: {why}"
+    return f"What would change this: {_as_clause(words)}"
 
 
 def _opening(explanation: Explanation, decision: DecisionMade) -> str:
@@ -77,10 +84,7 @@ def _background(decision: DecisionMade) -> Iterator[str]:
     if facts.get("lines_in_all", 0) > len(lines):
         yield f"It was billed on {facts['lines_in_all'] - len(lines)} more lines."
     if "due" in facts:
-        yield (
-            f"Of it, {facts['paid']} {facts['currency']} had been paid, {facts['credit_applied']} settled with "
-            f"credit, and {facts['due']} remained to be paid."
-        )
+        yield _paid(facts)
     if "left" in facts:
         yield _used(facts)
     if others := facts.get("not_of_this_owner_and_currency"):
@@ -106,6 +110,16 @@ def _billed(line: Mapping[str, Any], occurred_at: datetime | None) -> str:
     )
 
 
+def _paid(facts: Mapping[str, Any]) -> str:
+    currency = facts["currency"]
+    if _is_zero(facts["due"]) and _is_zero(facts["credit_applied"]):
+        return "Nothing was due on it." if _is_zero(facts["paid"]) else "It was paid in full."
+    return (
+        f"Of it, {facts['paid']} {currency} was paid in money and {facts['credit_applied']} {currency} with credit; "
+        f"{facts['due']} {currency} was still due."
+    )
+
+
 def _used(facts: Mapping[str, Any]) -> str:
     currency = facts["currency"]
     back = f"{facts['reversed']} {currency} of it went back, " if not _is_zero(facts["reversed"]) else ""
@@ -118,14 +132,11 @@ def _is_zero(amount: str) -> bool:
 
 
 def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
-    issued = list(_given_by(explanation, decision))
-    if decision.outcome == "issued" and issued:
-        yield " ".join(f"Credit of {amount} was given." for amount in issued)
-    else:
+    given, used = list(_given_by(explanation, decision)), list(_used_by(explanation, decision))
+    yield from (f"Credit of {amount} was given." for amount in given)
+    yield from (f"Credit of {amount} was used on it." for amount in used)
+    if not given and not used:
         yield OUTCOMES.get(decision.outcome, f"The outcome was {decision.outcome}.")
-    for use in explanation.applications:
-        if (use.topic, use.event_id) == (decision.topic, decision.event_id):
-            yield f"{money(use.amount, use.currency)} of credit was used on it."
     if decision.outcome in ("rejected", "parked"):
         yield f"The reason noted: {decision.reason}."
     elif (
@@ -141,6 +152,12 @@ def _given_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]
     for grant in explanation.grants:
         if (grant.topic, grant.event_id) == (decision.topic, decision.event_id):
             yield money(grant.amount, grant.currency)
+
+
+def _used_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+    for use in explanation.applications:
+        if (use.topic, use.event_id) == (decision.topic, decision.event_id):
+            yield money(use.amount, use.currency)
 
 
 def _movements(grant: GrantStory, told: set[tuple[str, str]]) -> Iterator[tuple[datetime, str]]:

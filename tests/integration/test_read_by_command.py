@@ -1,0 +1,219 @@
+"""The commands against a real broker and a real database, as an operator calls them."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from confluent_kafka import Consumer
+
+from avoir.cli import run
+from avoir.cli.ending import Exit
+from tests.integration.timeline import GROUP, Timeline, cancellation, invoice
+
+BOOKING = {"kind": "booking", "booking_id": "b1", "paid": "121.00"}
+
+
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch, kafka: str, database: str, topic_prefix: str) -> None:
+    monkeypatch.setenv("AVOIR_KAFKA_BOOTSTRAP_SERVERS", kafka)
+    monkeypatch.setenv("AVOIR_POSTGRES_DSN", database)
+    monkeypatch.setenv("AVOIR_KAFKA_TOPIC_PREFIX", topic_prefix)
+    monkeypatch.setenv("AVOIR_KAFKA_PARTITIONS", "2")
+    monkeypatch.setenv("AVOIR_KAFKA_REPLICATION", "1")
+
+
+class Command:
+    """Runs commands and reads what they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    async def text(self, *arguments: str, code: Exit = Exit.OK) -> str:
+        self._capsys.readouterr()
+        ended = await asyncio.to_thread(run, arguments)
+        printed = self._capsys.readouterr()
+        assert ended == code, printed.err
+        return " ".join((printed.out + printed.err).split())
+
+    async def json(self, *arguments: str, code: Exit = Exit.OK) -> Any:
+        self._capsys.readouterr()
+        ended = await asyncio.to_thread(run, [*arguments, "--json"])
+        printed = self._capsys.readouterr()
+        assert ended == code, printed.err
+        return json.loads(printed.out)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(capsys)
+
+
+async def told(database: str, *more: tuple[str, dict[str, Any]]) -> None:
+    """Booking b1 of 121.00, paid on i1, cancelled; 80.00 of the credit used on i2."""
+    timeline = Timeline(database)
+    try:
+        for topic, value in (
+            ("invoice-finalized", invoice("i1", "121.00", "2025-06-01T00:00:00Z", **BOOKING)),
+            ("booking-cancelled", cancellation("b1", "2025-06-02T00:00:00Z")),
+            ("invoice-finalized", invoice("i2", "80.00", "2025-06-05T00:00:00Z")),
+            *more,
+        ):
+            await timeline.tell(topic, **value)
+    finally:
+        await timeline.close()
+
+
+async def test_balance_and_statement(command: Command, database: str) -> None:
+    await told(database)
+    (account,) = (await command.json("balance", "user/u1", "--tenant", "t1"))["accounts"]
+    assert (account["available"], account["reserved"], account["seq"]) == ("41.00", "0.00", 2)
+    assert "user/u1 EUR 41.00 0.00" in await command.text("balance", "--tenant", "t1")
+    (statement,) = (await command.json("statement", "user/u1", "--tenant", "t1"))["accounts"]
+    assert [each["amount"] for each in statement["movements"]] == ["121.00", "-80.00"]
+    assert statement["closing"] == {"available": "41.00", "reserved": "0.00"}
+    assert statement["adds_up"] is True
+    assert "The movements add up." in await command.text("statement", "user/u1", "--tenant", "t1")
+    await command.text("balance", "user/nobody", "--tenant", "t1", code=Exit.FOUND)
+    await command.text("statement", "user/u1", "--tenant", "t2", code=Exit.FOUND)
+
+
+async def test_explain_in_words_and_as_json(command: Command, database: str) -> None:
+    await told(database)
+    told_words = await command.text("explain", "--booking", "b1", "--tenant", "t1")
+    assert (
+        "On 2 June 2025 booking b1 was cancelled by the customer. It had been billed on invoice i1 of 1 June 2025 "
+        "(121.00 EUR, paid). Credit of 121.00 EUR was given."
+    ) in told_words
+    assert "On 5 June 2025 80.00 EUR of it was used on invoice i2." in told_words
+    explanation = await command.json("explain", "e2", "--tenant", "t1")
+    assert explanation["decisions"][0]["reason"] == "booking_cancelled"
+    assert explanation["grants"][0]["available"] == "41.00"
+    await command.text("explain", "--booking", "other", "--tenant", "t1", code=Exit.FOUND)
+
+
+async def test_verify_in_words_and_as_json(command: Command, database: str) -> None:
+    await told(database)
+    assert "no differences" in await command.text("verify")
+    await _execute(database, "UPDATE avoir.accounts SET available = available + 10000")
+    said = await command.text("verify", "--tenant", "t1", code=Exit.FOUND)
+    assert "tenant t1, account user/u1 EUR: available is 41.01, expected 41.00" in said
+    (found,) = (await command.json("verify", code=Exit.FOUND))["found"]
+    assert (found["expected"], found["found"]) == ("41.00", "41.01")
+
+
+async def _execute(database: str, statement: str) -> None:
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_topics_send_and_status(
+    command: Command, topic_prefix: str, kafka: str, tmp_path: Path
+) -> None:
+    await command.text("send", "booking-cancelled", _file(tmp_path, cancelled("e1")), code=Exit.FOUND)
+    assert len((await command.json("topics", "create"))["created"]) == 29
+    assert len((await command.json("topics", "create"))["existing"]) == 29
+    assert await command.json(
+        "send", "booking-cancelled", _file(tmp_path, cancelled("e1"), cancelled("e2"))
+    ) == {
+        "sent": 2,
+        "by_topic": {"booking-cancelled": 2},
+    }
+    envelope = {"topic": "booking-cancelled", "value": cancelled("e3")}
+    assert (await command.json("send", "-", _file(tmp_path, envelope)))["sent"] == 1
+    raw = tmp_path / "raw.jsonl"
+    raw.write_bytes(b"\xff not JSON\n")
+    assert (await command.json("send", "booking-cancelled", str(raw), "--raw"))["sent"] == 1
+    status = await command.json("status")
+    assert {each["topic"]: each["lag"] for each in status["topics"]}["booking-cancelled"] == 4
+    assert status["epoch"] == 1
+    assert "Outbox 0 waiting" in await command.text("status")
+    values = [
+        value for _, value in await asyncio.to_thread(_read, kafka, f"{topic_prefix}booking-cancelled", 4)
+    ]
+    assert b"\xff not JSON" in values
+
+
+def cancelled(event_id: str) -> dict[str, Any]:
+    return {"event_id": event_id, "tenant_id": "t1", **cancellation("b1", "2025-06-02T00:00:00Z")}
+
+
+def _file(folder: Path, *messages: dict[str, Any]) -> str:
+    file = folder / "messages.jsonl"
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in messages))
+    return str(file)
+
+
+def _read(kafka: str, topic: str, count: int) -> list[tuple[Any, bytes | None]]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka,
+            "group.id": f"read-{topic}",
+            "auto.offset.reset": "earliest",
+            "log_level": 0,
+        }
+    )
+    consumer.subscribe([topic])
+    try:
+        return [(each.headers(), each.value()) for each in consumer.consume(count, timeout=20)]
+    finally:
+        consumer.close()
+
+
+async def test_dead_letters_are_listed_shown_and_replayed(
+    command: Command, database: str, topic_prefix: str, kafka: str
+) -> None:
+    timeline = Timeline(database)
+    await timeline.tell_bytes("booking-cancelled", b"\xff\x00")
+    await timeline.close()
+    await command.text("topics", "create")
+    (letter,) = (await command.json("dead-letters", "list"))["dead_letters"]
+    assert (letter["outcome"], letter["topic"], letter["offset"]) == ("rejected", "booking-cancelled", 0)
+    id_ = letter["dead_letter_id"]
+    assert id_ in await command.text("dead-letters", "list", "--outcome", "rejected")
+    assert (await command.json("dead-letters", "show", id_))["value"]["hex"] == "ff00"
+    assert "\\xff" in await command.text("dead-letters", "show", id_)
+    assert await command.json("dead-letters", "replay", id_) == {"replayed": [id_]}
+    assert await command.json("dead-letters", "replay", id_, code=Exit.FOUND) == {"replayed": []}
+    ((_, value),) = await asyncio.to_thread(_read, kafka, f"{topic_prefix}booking-cancelled", 1)
+    assert value == b"\xff\x00"
+    assert (await command.json("dead-letters", "list"))["dead_letters"] == []
+    assert len((await command.json("dead-letters", "list", "--all"))["dead_letters"]) == 1
+
+
+async def test_only_the_record_at_which_the_service_stands_is_passed_by(
+    command: Command, database: str
+) -> None:
+    await told(database)
+    at = ("booking-cancelled", "0")
+    said = await command.text("dead-letters", "skip", *at, "5", "--reason", "header", code=Exit.FOUND)
+    assert f"Group {GROUP} stands at booking-cancelled/0@1" in said
+    assert (await command.json("dead-letters", "skip", *at, "1", "--reason", "no UTF-8"))["next_offset"] == 2
+    (letter,) = (await command.json("dead-letters", "list", "--outcome", "skipped"))["dead_letters"]
+    assert letter["reason"] == "no UTF-8"
+    await command.text("dead-letters", "replay", letter["dead_letter_id"], code=Exit.FOUND)
+
+
+async def test_an_epoch_is_raised(command: Command) -> None:
+    assert (await command.json("epoch", "raise", "--reason", "restored"))["epoch"] == 2
+    assert (await command.json("status", code=Exit.OK))["epoch"] == 2
+
+
+async def test_a_database_without_the_schema_is_told_to_migrate(
+    command: Command, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _execute(postgres, "CREATE DATABASE avoir_bare")
+    try:
+        monkeypatch.setenv("AVOIR_POSTGRES_DSN", postgres.rsplit("/", 1)[0] + "/avoir_bare")
+        said = await command.text("balance", "--tenant", "t1", code=Exit.UNREACHABLE)
+        assert "run `avoir migrate`" in said
+        assert (await command.json("migrate"))["applied"]
+        assert (await command.json("migrate"))["applied"] == []
+        await command.text("balance", "--tenant", "t1", code=Exit.FOUND)
+    finally:
+        await _execute(postgres, "DROP DATABASE avoir_bare WITH (FORCE)")

@@ -1,0 +1,131 @@
+"""The command line as a caller meets it: help, exit codes, and failures in one line."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from avoir.cli import app, run
+from avoir.cli.ending import Exit
+from avoir.cli.options import parse_moment, parse_owner
+from avoir.core.facts import Owner
+
+COMMANDS = [
+    ["migrate"],
+    ["topics", "create"],
+    ["serve"],
+    ["send"],
+    ["balance"],
+    ["statement"],
+    ["explain"],
+    ["policy", "show"],
+    ["status"],
+    ["verify"],
+    ["dead-letters", "list"],
+    ["dead-letters", "show"],
+    ["dead-letters", "replay"],
+    ["dead-letters", "skip"],
+    ["epoch", "raise"],
+]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVOIR_POSTGRES_DSN", "postgresql://somebody:secret@127.0.0.1:1/nowhere")
+    monkeypatch.setenv("AVOIR_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_teaches_with_an_example(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "--help"]) == Exit.OK
+    assert f"Example: avoir {' '.join(command)}" in capsys.readouterr().out
+
+
+def test_every_command_is_tested_for_its_help() -> None:
+    subs = {name: app[name] for name in app if not name.startswith("-")}
+    known = {command[0] for command in COMMANDS}
+    assert subs.keys() == known
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["balance", "u1", "--tenant", "t1"],
+        ["balance", "user/u1"],
+        ["statement", "user/u1", "--tenant", "t1", "--from", "yesterday"],
+        ["explain", "--tenant", "t1"],
+        ["explain", "e1", "--booking", "b1", "--tenant", "t1"],
+        ["send", "credit-issued", "-"],
+        ["send", "booking-cancelled", "no such file"],
+        ["dead-letters", "show", "4711"],
+        ["dead-letters", "skip", "booking-cancelled", "0", "1"],
+        ["no-such-command"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_call_ends_with_2(call: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(call) == Exit.USAGE
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("call", "setting"),
+    [
+        (["balance", "user/u1", "--tenant", "t1"], "AVOIR_POSTGRES_DSN"),
+        (["migrate"], "AVOIR_POSTGRES_DSN"),
+        (["verify"], "AVOIR_POSTGRES_DSN"),
+        (["topics", "create"], "AVOIR_KAFKA_BOOTSTRAP_SERVERS"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_reached_ends_with_3_and_names_the_setting(
+    call: list[str], setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(call) == Exit.UNREACHABLE
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"check {setting}" in said
+    assert "secret" not in said
+    assert "Traceback" not in said
+
+
+def test_a_missing_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AVOIR_POSTGRES_DSN")
+    assert run(["balance", "--tenant", "t1"]) == Exit.USAGE
+    assert "AVOIR_POSTGRES_DSN is not set." in capsys.readouterr().err
+
+
+def test_a_command_needs_only_the_settings_that_it_uses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AVOIR_POSTGRES_DSN")
+    monkeypatch.delenv("AVOIR_KAFKA_BOOTSTRAP_SERVERS")
+    assert run(["policy", "show", "--json"]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["auto_apply"] is True
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == Exit.OK
+    assert capsys.readouterr().out.strip()[0].isdigit()
+
+
+def test_nothing_is_sent_when_a_line_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "messages.jsonl"
+    file.write_text('{"event_id": "e1"}\nnot JSON\n')
+    assert run(["send", "booking-cancelled", str(file)]) == Exit.FOUND
+    said = capsys.readouterr().err
+    assert "line 1: tenant_id: missing" in said
+    assert "line 2: " in said
+    assert "2 line(s) are wrong, so nothing was sent" in said
+
+
+def test_owners_and_moments_as_people_write_them() -> None:
+    assert parse_owner("team/a/b") == Owner("team", "a/b")
+    assert parse_moment("2025-06-01") == datetime(2025, 6, 1, tzinfo=UTC)
+    assert parse_moment("2025-06-01T02:00:00+02:00") == datetime(2025, 6, 1, tzinfo=UTC)
+    with pytest.raises(ValueError, match="no offset"):
+        parse_moment("2025-06-01T02:00:00")

@@ -1,0 +1,84 @@
+"""Decisions in words that can be read out to a customer."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from avoir.core.decision import WOULD_CHANGE_IT
+from avoir.read.story import ChangeStory, DecisionMade, Explanation, Subject
+from avoir.read.telling import paragraph
+from avoir.read.words import OUTCOMES, REASONS
+
+AT = datetime(2025, 6, 2, 10, tzinfo=UTC)
+LINE = {
+    "invoice_id": "i1",
+    "line_id": "l1",
+    "currency": "EUR",
+    "finalized_at": "2025-06-01T00:00:00+00:00",
+    "cost": "121.00",
+    "target": "121.00",
+    "given": "0.00",
+    "due_on_invoice": "0.00",
+}
+
+
+def told(outcome: str, reason: str, *lines: dict[str, Any], by: str = "customer", **more: Any) -> str:
+    facts = {"booking_id": "b1", "lines": list(lines), **more}
+    subject = Subject("booking", "b1")
+    would_change = WOULD_CHANGE_IT.get(reason)
+    decision = DecisionMade(
+        "booking-cancelled", "e2", 0, 7, AT, AT, outcome, reason, facts, {}, would_change, subject
+    )
+    change = ChangeStory("booking-cancelled", "e2", None, AT, by, True, 0, None, None)
+    return paragraph(Explanation("t1", subject, AT, decisions=(decision,), changes=(change,)), decision)
+
+
+def test_a_booking_never_billed() -> None:
+    assert told("declined", "not_billed").startswith(
+        "On 2 June 2025 booking b1 was cancelled by the customer. No credit was given. It had not been billed on any "
+        "finalized invoice by then. What would change this: a finalized invoice"
+    )
+
+
+def test_an_unpaid_invoice_waits() -> None:
+    words = told("waiting", "unpaid", LINE | {"due_on_invoice": "21.00"})
+    assert "(121.00 EUR, with 21.00 EUR still due). No credit was given yet." in words
+    assert words.endswith("What would change this: payment of the rest of the invoice.")
+
+
+def test_billed_only_after_the_change() -> None:
+    words = told("declined", "billed_after_change", LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"})
+    assert "It was only billed on invoice i1 of 30 June 2025, after that" in words
+    assert "Nothing would change this: " in words
+
+
+def test_an_admin_who_did_not_ask() -> None:
+    assert "was cancelled by an admin." in told("declined", "not_requested", LINE, by="admin")
+
+
+def test_a_booking_on_many_lines_says_how_many() -> None:
+    assert "It was billed on 4 more lines." in told("declined", "superseded", LINE, lines_in_all=5)
+
+
+def test_a_fee_is_told() -> None:
+    assert "A cancellation fee of 10.00 was kept." in told("issued", "booking_cancelled", LINE, fee="10.00")
+
+
+@pytest.mark.parametrize("reason", sorted(set(WOULD_CHANGE_IT) - {"malformed", "conflict", "parked"}))
+def test_every_reason_has_plain_words(reason: str) -> None:
+    assert REASONS[reason].endswith(".")
+
+
+def test_every_outcome_has_plain_words() -> None:
+    assert {
+        "issued",
+        "applied",
+        "recorded",
+        "waiting",
+        "declined",
+        "rejected",
+        "duplicate",
+        "conflict",
+        "parked",
+    } <= (OUTCOMES.keys())
