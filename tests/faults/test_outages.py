@@ -1,0 +1,229 @@
+"""Processes, broker and database killed, stopped and started again: nothing lost, doubled or out of order."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from avoir.kafka.topics import EVENTS, FACTS, TopicNames
+from avoir.postgres.migrate import migrate
+from avoir.settings import Settings
+from deploy.local.kafka import Kafka
+from deploy.local.postgres import Postgres
+from tests.integration.process import ServiceProcess, service_process
+from tests.integration.stage import connection_to, consume, make_topics, produce, settings_for, until
+
+KEYS = 20
+LEASE_S = 3.0
+
+
+async def prepared(kafka: str, dsn: str, prefix: str) -> Settings:
+    """Topics, and settings with small batches, so that a fault meets work under way."""
+    names = TopicNames(prefix)
+    await make_topics(kafka, [names.actual(topic) for topic in (*FACTS, *EVENTS)], partitions=2)
+    return settings_for(kafka, dsn, prefix, kafka_max_records=100, relay_rows=100, relay_lease_s=LEASE_S)
+
+
+async def send(settings: Settings, ids: range) -> None:
+    """Facts of two topics, numbered."""
+    names = TopicNames(settings.kafka_topic_prefix)
+    topics = [names.actual("booking-cancelled"), names.actual("invoice-finalized")]
+    await produce(
+        settings.kafka_bootstrap_servers, [(topics[n % 2], b"key-%d" % (n % KEYS), b"%d" % n) for n in ids]
+    )
+
+
+@asynccontextmanager
+async def steady_load(settings: Settings, first: int) -> AsyncIterator[list[int]]:
+    """About 200 messages a second in the background; yields a list whose only item is the next number."""
+    following, stopping = [first], asyncio.Event()
+
+    async def load() -> None:
+        while not stopping.is_set():
+            await send(settings, range(following[0], following[0] + 20))
+            following[0] += 20
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(load())
+    try:
+        yield following
+    finally:
+        stopping.set()
+        await task
+
+
+async def done(settings: Settings) -> int:
+    """How many messages were handled."""
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM inbox")
+        return count
+
+
+async def finished(settings: Settings, count: int, within_s: float = 40) -> None:
+    """Wait until all are handled and published."""
+
+    async def all_out() -> bool:
+        async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT (SELECT count(*) FROM inbox) = $1 AND NOT EXISTS (SELECT FROM outbox)", count
+                )
+            )
+
+    await until(all_out, within_s, f"{count} messages handled and published")
+
+
+async def check_output(settings: Settings, count: int) -> int:
+    """Every message once and the numbers of each key in order, for a reader that drops what it has seen.
+
+    Returns how many records came twice. The messages of a key keep their order within each topic.
+    """
+    topic = TopicNames(settings.kafka_topic_prefix).actual("credit-issued")
+    seen: dict[bytes, int] = {}
+    ids: dict[bytes, list[int]] = {}
+    found = await consume(settings.kafka_bootstrap_servers, [topic])
+    for record in found:
+        event = json.loads(record.value)
+        if event["seq"] > seen.get(record.key, 0):
+            assert event["seq"] == seen.get(record.key, 0) + 1
+            seen[record.key] = event["seq"]
+            ids.setdefault(record.key, []).append(int(event["id"]))
+    assert sorted(number for numbers in ids.values() for number in numbers) == list(range(count))
+    assert all(part == sorted(part) for numbers in ids.values() for part in _by_topic(numbers))
+    return len(found) - count
+
+
+def _by_topic(numbers: list[int]) -> list[list[int]]:
+    return [[number for number in numbers if number % 2 == rest] for rest in (0, 1)]
+
+
+async def lease_holder(settings: Settings, services: list[ServiceProcess]) -> ServiceProcess:
+    """The process that publishes."""
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        holder: str = await connection.fetchval("SELECT holder FROM leases WHERE name = 'relay'")
+    return next(service for service in services if f"-{service.process.pid}-" in holder)
+
+
+async def published(settings: Settings, more_than: int) -> bool:
+    """Whether the outbox is drained up to a moment after so many were handled."""
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        return bool(
+            await connection.fetchval(
+                "SELECT (SELECT count(*) FROM inbox) > $1 AND (SELECT count(*) FROM outbox) < 100", more_than
+            )
+        )
+
+
+@pytest.mark.faults
+async def test_the_publishing_process_is_killed_and_the_next_one_stopped(
+    kafka: str, database: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    settings = await prepared(kafka, database, topic_prefix)
+    with (
+        service_process(settings, tmp_path / "one") as one,
+        service_process(settings, tmp_path / "two") as two,
+    ):
+        await asyncio.gather(one.ready(), two.ready())
+        async with steady_load(settings, 0) as following:
+            await until(lambda: following[0] > 200)
+            first = await lease_holder(settings, [one, two])
+            second = two if first is one else one
+            first.kill()
+            killed_at = time.monotonic()
+
+            async def taken_over() -> bool:
+                async with connection_to(database) as connection:
+                    row = await connection.fetchrow("SELECT * FROM leases WHERE name = 'relay'")
+                    return row is not None and f"-{second.process.pid}-" in row["holder"]
+
+            await until(taken_over, LEASE_S + 3)
+            assert time.monotonic() - killed_at < LEASE_S + 1.5
+            first.restart()
+            await first.ready()
+
+            second.signal(signal.SIGSTOP)
+            so_far = await done(settings)
+            await until(lambda: published(settings, so_far + 100), 20, "the other process took over")
+            second.signal(signal.SIGCONT)
+            await asyncio.sleep(1)
+        await finished(settings, following[0])
+        doubled = await check_output(settings, following[0])
+        assert doubled < 500
+
+
+async def test_the_broker_is_restarted_and_killed(
+    own_kafka: Kafka, database: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    settings = await prepared(own_kafka.bootstrap_servers, database, topic_prefix)
+    with service_process(settings, tmp_path / "log") as service:
+        await service.ready()
+        await send(settings, range(3000))
+        await until(lambda: _handled(settings, 300), 20)
+        own_kafka.server.restart()
+        await until(lambda: _handled(settings, 2500), 30)
+        await send(settings, range(3000, 6000))
+        await until(lambda: _handled(settings, 3300), 30)
+        own_kafka.server.kill()
+        own_kafka.server.start()
+        await finished(settings, 6000, 60)
+        await check_output(settings, 6000)
+        assert service.process.poll() is None
+        service.signal(signal.SIGTERM)
+        assert await service.ended(10) == 0
+
+
+async def _handled(settings: Settings, count: int) -> bool:
+    return await done(settings) >= count
+
+
+async def test_the_database_is_restarted_and_killed(
+    kafka: str, own_postgres: Postgres, topic_prefix: str, tmp_path: Path
+) -> None:
+    dsn = urlsplit(own_postgres.dsn).geturl()
+    await migrate(dsn)
+    settings = await prepared(kafka, dsn, topic_prefix)
+    with service_process(settings, tmp_path / "log") as service:
+        await service.ready()
+        await send(settings, range(2000))
+        await until(lambda: _handled(settings, 300), 20)
+        own_postgres.server.restart()
+        await until(lambda: _handled(settings, 600), 20)
+        own_postgres.server.kill()
+        own_postgres.server.start()
+        await until(lambda: _handled(settings, 1000), 20)
+        own_postgres.server.pause()
+        await asyncio.sleep(1)
+        own_postgres.server.resume()
+        await finished(settings, 2000)
+        await check_output(settings, 2000)
+        await service.ready()
+        service.signal(signal.SIGTERM)
+        assert await service.ended(10) == 0
+
+
+@pytest.mark.faults
+async def test_a_process_that_is_stopped_while_it_works_is_fenced_when_it_wakes(
+    kafka: str, database: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    settings = await prepared(kafka, database, topic_prefix)
+    with (
+        service_process(settings, tmp_path / "one") as one,
+        service_process(settings, tmp_path / "two") as two,
+    ):
+        await asyncio.gather(one.ready(), two.ready())
+        await send(settings, range(4000))
+        await until(lambda: _handled(settings, 200), 20)
+        one.signal(signal.SIGSTOP)
+        # Longer than the session: the other process gets the partitions, and what waits is handled without it.
+        await until(lambda: _handled(settings, 4000), 30)
+        one.signal(signal.SIGCONT)
+        await send(settings, range(4000, 4200))
+        await finished(settings, 4200)
+        await check_output(settings, 4200)
+        await one.ready()

@@ -1,0 +1,178 @@
+"""`avoir serve` as a process: health, metrics, log lines and its end."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avoir.kafka.topics import EVENTS, FACTS, TopicNames
+from avoir.settings import Settings
+from tests.integration.process import service_process
+from tests.integration.stage import connection_to, make_topics, produce, settings_for, until
+
+
+@pytest.fixture
+def settings(kafka: str, database: str, topic_prefix: str) -> Settings:
+    return settings_for(kafka, database, topic_prefix)
+
+
+async def _make_topics(settings: Settings) -> TopicNames:
+    names = TopicNames(settings.kafka_topic_prefix)
+    actual = [names.actual(topic) for topic in (*FACTS, *EVENTS)]
+    await make_topics(settings.kafka_bootstrap_servers, actual, partitions=2)
+    return names
+
+
+async def test_it_says_when_it_is_ready_counts_and_ends_with_0(settings: Settings, tmp_path: Path) -> None:
+    names = await _make_topics(settings)
+    with service_process(settings, tmp_path / "log") as service:
+        await service.ready()
+        live = await service.get("/livez")
+        assert live is not None
+        assert live.status_code == 200
+        fact = names.actual("booking-cancelled")
+        messages = [(fact, b"k", b"%d" % n) for n in range(20)] + [(fact, b"k", b"park-1")]
+        await produce(settings.kafka_bootstrap_servers, messages)
+
+        async def counted() -> bool:
+            answer = await service.get("/metrics")
+            return (
+                answer is not None
+                and 'avoir_messages_total{outcome="issued",topic="tally"} 20.0' in answer.text
+            )
+
+        await until(counted, 10, "the messages are counted")
+        answer = await service.get("/metrics")
+        assert answer is not None
+        assert 'avoir_credit_total{currency="EUR",event="credit-issued"} 21.0' in answer.text
+        assert (await service.get("/nothing") or live).status_code == 404
+        service.signal(signal.SIGTERM)
+        assert await service.ended(10) == 0
+        events = [line["event"] for line in service.lines()]
+        assert "batch" in events
+        parked = next(line for line in service.lines() if line["event"] == "message parked")
+        assert (parked["event_id"], parked["level"]) == ("park-1", "error")
+
+
+async def test_it_says_what_it_waits_for(settings: Settings, tmp_path: Path) -> None:
+    with service_process(settings, tmp_path / "log") as service:
+
+        async def named() -> bool:
+            return any("topics are missing" in line["event"] for line in service.lines())
+
+        await until(named, 15, "the log names the missing topics")
+        answer = await service.get("/readyz")
+        assert answer is not None
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["group"] == "not joined"
+        assert answer.json()["checks"]["database"] == "ok"
+        await _make_topics(settings)
+        await service.ready()
+
+
+async def test_it_waits_for_a_database_that_is_not_migrated(
+    settings: Settings, postgres: str, tmp_path: Path
+) -> None:
+    from avoir.postgres.migrate import migrate
+
+    await _make_topics(settings)
+    dsn = settings.postgres_dsn.get_secret_value()
+    async with connection_to(dsn) as connection:
+        await connection.execute("DROP SCHEMA avoir CASCADE")
+    with service_process(settings, tmp_path / "log") as service:
+
+        async def waits() -> bool:
+            return any("avoir migrate" in line["event"] for line in service.lines())
+
+        await until(waits, 15, "the log names the command")
+        answer = await service.get("/readyz")
+        assert answer is not None
+        assert "avoir migrate" in answer.json()["checks"]["schema"]
+        await migrate(dsn)
+        await service.ready()
+
+
+async def test_it_starts_while_everything_is_away_and_can_be_ended(
+    settings: Settings, tmp_path: Path
+) -> None:
+    away = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})
+    with service_process(away, tmp_path / "log") as service:
+
+        async def lives() -> bool:
+            return await service.get("/livez") is not None
+
+        await until(lives, 15)
+        await until(lambda: any("broker not usable" in line["event"] for line in service.lines()), 15)
+        service.signal(signal.SIGTERM)
+        assert await service.ended(10) == 0
+
+
+async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings, tmp_path: Path) -> None:
+    names = await _make_topics(settings)
+    stuck = (
+        "import sys; from avoir.serve import serve; from avoir.settings import Settings;"
+        " from tests.integration.tally import Tally\n"
+        "class Stuck(Tally):\n"
+        "    async def handle(self, records, positions): raise KeyError('a fault that does not go away')\n"
+        "settings = Settings().model_copy(update={'stuck_after_s': 2.0})\n"
+        "sys.exit(serve(settings, Stuck))"
+    )
+    with service_process(settings, tmp_path / "log", ("-c", stuck)) as service:
+        await service.ready()
+        await produce(settings.kafka_bootstrap_servers, [(names.actual("invoice-voided"), b"k", b"1")])
+        assert await service.ended(20) == 1
+        assert any("nothing moved" in line.get("why", "") for line in service.lines())
+
+
+async def test_the_real_handler_is_wired(settings: Settings, tmp_path: Path) -> None:
+    names = await _make_topics(settings)
+    with service_process(settings, tmp_path / "log", ("-m", "avoir", "serve")) as service:
+        await service.ready()
+        await produce(settings.kafka_bootstrap_servers, [(names.actual("invoice-voided"), b"k", b"no JSON")])
+
+        async def dead_lettered() -> bool:
+            async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+                return bool(await connection.fetchval("SELECT count(*) = 1 FROM dead_letters"))
+
+        await until(dead_lettered, 10, "the message is a dead letter")
+        service.signal(signal.SIGTERM)
+        assert await service.ended(10) == 0
+
+
+def test_tracing_is_not_imported_unless_it_is_on() -> None:
+    code = "import sys, avoir.serve; sys.exit('opentelemetry.sdk' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+async def test_expiry_runs_in_batches_until_nothing_is_left(settings: Settings) -> None:
+    from avoir.expiry import Expiry
+    from avoir.postgres.connect import KeptConnection
+    from avoir.record import BatchReport
+    from avoir.wiring import database_of
+    from tests.integration.tally import Tally
+
+    reports: list[BatchReport] = []
+    database, stopping = database_of(settings), asyncio.Event()
+    tallies = [Tally(settings, KeptConnection(database)) for _ in range(2)]
+    tallies[0].to_expire = 25
+    parts = [
+        Expiry(database, tally, name, interval_s=0.05, rows=10, done=reports.append)
+        for tally, name in zip(tallies, ("one", "two"), strict=True)
+    ]
+    first = asyncio.create_task(parts[0].run(stopping))
+    await until(lambda: len(reports) == 3)
+    tallies[1].to_expire = 5
+    second_stops = asyncio.Event()
+    second = asyncio.create_task(parts[1].run(second_stops))
+    await asyncio.sleep(0.3)
+    assert [report.messages for report in reports] == [10, 10, 5]
+    stopping.set()
+    await first
+    await until(lambda: len(reports) == 4)
+    second_stops.set()
+    await second
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM pg_inherits") > 4
