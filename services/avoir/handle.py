@@ -1,6 +1,7 @@
 """One batch, one transaction: claim, lock, load, decide, write."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -48,13 +49,26 @@ DEAD_LETTERED = frozenset({"rejected", "conflict", "parked"})
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source."""
+    """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source.
+
+    `decide_s` bounds how long one transaction may spend on deciding; it is below what the database allows an idle
+    transaction (`AVOIR_POSTGRES_IDLE_IN_TRANSACTION_S`), and a batch that needs more is handled in parts.
+    """
 
     group_id: str
     policy: Policy = field(default_factory=Policy)
     ce_source: str = "/avoir"
     max_message_bytes: int = 900 * 1024
     max_future: timedelta = timedelta(hours=24)
+    decide_s: float = 4.0
+
+
+class _TooLong(Exception):
+    """Deciding took so long that the database might give the transaction up: what is `decided` goes by itself."""
+
+    def __init__(self, decided: int) -> None:
+        super().__init__(decided)
+        self.decided = decided
 
 
 class Handler:
@@ -93,14 +107,16 @@ class Handler:
     ) -> BatchReport:
         try:
             return await self._transact(parsed, positions)
+        except _TooLong as too_long:
+            part = too_long.decided
         except asyncpg.PostgresError as error:
             if not _is_data_error(error):
                 raise
             if len(parsed) == 1:
                 return await self._transact(parsed, positions, parked=_brief(error))
-        half = len(parsed) // 2
-        first = await self._handle(parsed[:half], positions)
-        second = await self._handle(parsed[half:], positions | _next_offsets(parsed[:half]))
+            part = len(parsed) // 2
+        first = await self._handle(parsed[:part], positions)
+        second = await self._handle(parsed[part:], positions | _next_offsets(parsed[:part]))
         return merged(first, second)
 
     async def _transact(
@@ -122,11 +138,19 @@ class Handler:
             batch.load(await load(session, named, accounts))
             batch.remember(seen)
             batch.expire(accounts)
-            for each in parsed:
-                batch.decide(each, parked)
+            self._decide_all(batch, parsed, parked)
             await _settle_claims(session, named, seen, batch.state)
             await batch.write()
         return batch.report(len(parsed))
+
+    def _decide_all(
+        self, batch: "_Batch", parsed: Sequence[Incoming | Unreadable], parked: str | None
+    ) -> None:
+        until = time.monotonic() + self._rules.decide_s
+        for decided, each in enumerate(parsed):
+            if decided and time.monotonic() > until:
+                raise _TooLong(decided)
+            batch.decide(each, parked)
 
     async def _advance(
         self, session: Session, parsed: Sequence[Incoming | Unreadable], positions: dict[TopicPartition, int]

@@ -66,12 +66,11 @@ class Draft:
         """An account, opened if it is new."""
         return self.state.accounts.get(key) or Account(key, 0, 0, 0, bytes(32))
 
-    def open_invoices(self, key: AccountKey) -> list[Invoice]:
-        """An account's invoices with something due, oldest finalization first."""
+    def open_invoices(self, key: AccountKey, since: datetime | None = None) -> list[Invoice]:
+        """An account's invoices with something due, finalized at or after a time, oldest finalization first."""
         invoices = (self.state.invoices[each] for each in self.state.invoices_of_account.get(key) or ())
-        return sorted(
-            (each for each in invoices if each.due > 0), key=lambda each: (each.finalized_at, each.key)
-        )
+        found = [each for each in invoices if each.due > 0 and (since is None or each.finalized_at >= since)]
+        return sorted(found, key=lambda each: (each.finalized_at, each.key))
 
     def payments(self, key: AccountKey) -> list[Payment]:
         """An account's payments: `amount_paid` before others, then by time and id."""

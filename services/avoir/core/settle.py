@@ -63,9 +63,8 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
     for entitlement in draft.entitlements(account):
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
-    if draft.account(account).available > 0:
-        for invoice in draft.open_invoices(account):
-            apply_available(draft, invoice)
+    for invoice in applicable(draft, account):
+        apply_available(draft, invoice)
     for entitlement in draft.entitlements(account):
         if entitlement.key.kind in ("line", "negative_total"):
             issue(draft, entitlement)
@@ -344,10 +343,18 @@ def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) 
     )
 
 
+def applicable(draft: Draft, account: AccountKey) -> list[Invoice]:
+    """The open invoices that some available credit is early enough for, oldest finalization first."""
+    earliest = min(
+        (grant.effective_at for grant in draft.grants(account) if grant.available > 0), default=None
+    )
+    if earliest is None:
+        return []
+    return [each for each in draft.open_invoices(account, earliest) if each.automatic and not each.barred]
+
+
 def apply_available(draft: Draft, invoice: Invoice) -> None:
-    """Use available credit, effective no later than the finalization, on an automatic invoice with something due."""
-    if not invoice.automatic or invoice.barred:
-        return
+    """Use available credit, effective no later than the finalization, on an invoice with something due."""
     grants = usable(draft.grants(invoice.account), invoice.finalized_at, draft.moment.now)
     available = sum(grant.available for grant in grants)
     amount = round_down(min(invoice.due, available), invoice.account.currency)

@@ -1,0 +1,77 @@
+"""What the database itself refuses, whatever the code above it does."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from avoir.postgres.connect import Connection
+from tests.integration.handler import delivering
+from tests.unit.core.world import cancelled, invoice, line, message
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[Connection]:
+    """A connection of the service's role to a ledger in which one booking has been credited."""
+    async with delivering(database) as (deliverer, kept):
+        bill = invoice("i1", line("l1", "100", booking="b1"), paid="100")
+        await deliverer.deliver([message("f1", "06-01", bill), message("c1", "06-02", cancelled("b1"))])
+        async with kept.use() as conn:
+            yield conn
+
+
+REFUSED = {
+    "a negative balance": ("UPDATE accounts SET available = -1", asyncpg.CheckViolationError),
+    "a negative reserve": ("UPDATE accounts SET reserved = -1", asyncpg.CheckViolationError),
+    "credit on a line above its cost": (
+        "UPDATE entitlements SET given = cost + 1",
+        asyncpg.CheckViolationError,
+    ),
+    "a target above the cost": ("UPDATE entitlements SET target = cost + 1", asyncpg.CheckViolationError),
+    "a grant below zero": (
+        "UPDATE grants SET available = -1, spent = amount + 1",
+        asyncpg.CheckViolationError,
+    ),
+    "a grant above its amount": ("UPDATE grants SET available = amount + 1", asyncpg.CheckViolationError),
+    "an invoice paid above its total": (
+        "UPDATE invoices SET settled = total + 1",
+        asyncpg.CheckViolationError,
+    ),
+    "an entry changed": ("UPDATE entries SET amount = 1", asyncpg.InsufficientPrivilegeError),
+    "an entry deleted": ("DELETE FROM entries", asyncpg.InsufficientPrivilegeError),
+    "the entries emptied": ("TRUNCATE entries", asyncpg.InsufficientPrivilegeError),
+    "a decision changed": ("UPDATE decisions SET reason = 'x'", asyncpg.InsufficientPrivilegeError),
+    "an invoice deleted": ("DELETE FROM invoices", asyncpg.InsufficientPrivilegeError),
+    "a fact changed": ("UPDATE changes SET fee = 0", asyncpg.InsufficientPrivilegeError),
+    "a table made": ("CREATE TABLE avoir.more ()", asyncpg.InsufficientPrivilegeError),
+    "an invoice finalized twice": (
+        """INSERT INTO invoices SELECT (json_populate_record(i, '{"event_id": "again"}')).* FROM invoices i""",
+        asyncpg.UniqueViolationError,
+    ),
+    "a second grant for the same thing": (
+        """INSERT INTO grants SELECT (json_populate_record(g,
+               json_build_object('grant_id', gen_random_uuid()))).* FROM grants g""",
+        asyncpg.UniqueViolationError,
+    ),
+    "a grant on another tenant's account": (
+        """INSERT INTO grants SELECT (json_populate_record(g,
+               json_build_object('tenant_id', 't2', 'grant_id', gen_random_uuid()))).* FROM grants g""",
+        asyncpg.ForeignKeyViolationError,
+    ),
+    "an entry on another tenant's grant": (
+        """INSERT INTO entries SELECT (json_populate_record(e, '{"tenant_id": "t2"}')).* FROM entries e""",
+        asyncpg.ForeignKeyViolationError,
+    ),
+    "a line on another tenant's invoice": (
+        """INSERT INTO invoice_lines SELECT (json_populate_record(l, '{"tenant_id": "t2"}')).* FROM invoice_lines l""",
+        asyncpg.ForeignKeyViolationError,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_the_database_refuses(what: str, connection: Connection) -> None:
+    statement, error = REFUSED[what]
+    with pytest.raises(error):
+        async with connection.transaction():
+            await connection.execute(statement)
