@@ -16,13 +16,13 @@ def exponent(currency: str) -> int:
     decimals: int | None = Currency(currency).exponent
     if decimals is None:
         raise ValueError(f"{currency} has no minor unit")
-    return int(decimals)
+    return decimals
 
 
 @cache
 def minor_unit(currency: str) -> int:
     """One minor unit of a currency (one cent), in micros."""
-    return 10 ** (6 - exponent(currency))
+    return MICROS_PER_MAJOR // int(10 ** exponent(currency))
 
 
 def round_half_even(numerator: int, denominator: int) -> int:
