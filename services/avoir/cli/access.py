@@ -4,18 +4,19 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import asyncpg
-from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from avoir.cli.ending import refuse, unreachable
-from avoir.kafka.client import Client, client_of
-from avoir.kafka.topics import TopicNames
 from avoir.postgres.connect import Connection, Database
 from avoir.settings import Settings
+
+if TYPE_CHECKING:
+    from avoir.kafka.client import Client
+    from avoir.kafka.topics import TopicNames
 
 DSN, BROKERS = "AVOIR_POSTGRES_DSN", "AVOIR_KAFKA_BOOTSTRAP_SERVERS"
 PLACEHOLDERS = {
@@ -116,16 +117,20 @@ def words_of(error: BaseException) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__
 
 
-def names_of(settings: Settings) -> TopicNames:
+def names_of(settings: Settings) -> "TopicNames":
     """The topics' actual names."""
+    from avoir.kafka.topics import TopicNames
+
     try:
         return TopicNames(settings.kafka_topic_prefix, settings.kafka_topics)
     except ValueError as error:
         refuse(f"AVOIR_KAFKA_TOPICS: {error}")
 
 
-def kafka_client(settings: Settings) -> Client:
+def kafka_client(settings: Settings) -> "Client":
     """How to connect to the brokers."""
+    from avoir.kafka.client import client_of
+
     quiet_kafka()
     try:
         return client_of(settings)
@@ -141,6 +146,8 @@ def quiet_kafka() -> None:
 @asynccontextmanager
 async def kafka_failures(settings: Settings) -> AsyncIterator[None]:
     """Turns what the broker's client raises into one line that names the setting to check."""
+    from aiokafka.errors import KafkaError
+
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:

@@ -212,11 +212,11 @@ def statement_table(account: AccountStatement, title: str) -> Table:
     )
     right = ("Amount", "Available", "Reserved")
     columns = ["Recorded (UTC)", "Movement", "Document", "Cause", *right[: 3 if with_reserved else 2]]
-    made = table(*columns, right=right, title=title)
+    made = table(*columns, right=right, whole=("Recorded (UTC)",), title=title)
     width = len(columns) - 5
 
     def balances(held: Held) -> list[str]:
-        return [amount(each, currency) for each in held][: 1 + width]
+        return [amount(each, currency) for each in held][:width]
 
     made.add_row("", "Opening balance", "", "", "", *balances(account.opening))
     for each in account.movements:
@@ -228,7 +228,7 @@ def statement_table(account: AccountStatement, title: str) -> Table:
 def _movement_row(movement: Movement, currency: str) -> tuple[str, ...]:
     document, place = movement.document, "" if movement.ledger_account == "available" else " (reserved)"
     return (
-        short_time(movement.recorded_at),
+        short_time(movement.recorded_at)[: len("2025-06-01 12:00")],
         f"{movement.event}{place}: {movement.reason.replace('_', ' ')}",
         f"{document.kind} {document.id}" if document else "",
         f"{movement.cause_topic} {movement.cause_event_id}".strip() or "time",

@@ -9,7 +9,6 @@ from avoir.cli.access import BROKERS, DSN, connected, kafka_client, kafka_failur
 from avoir.cli.ending import Exit, not_found, refuse
 from avoir.cli.options import AsJson
 from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, short_time, table
-from avoir.cli.producer import producing
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.read.dead_letters import DeadLetter, DeadLetterBytes, Wanted, read_dead_letter, read_dead_letters
@@ -151,6 +150,8 @@ async def replay(
 
     Example: `avoir dead-letters replay 0b0e2a62-4f0f-5a35-9f47-0b8ae52a9d8a`
     """
+    from avoir.cli.producer import producing
+
     if not dead_letter_ids:
         refuse("Name at least one dead letter: `avoir dead-letters list` shows them.")
     wanted, settings = [_id(text) for text in dead_letter_ids], load_settings(DSN, BROKERS)

@@ -1,9 +1,8 @@
 """`avoir migrate | topics | serve | status | epoch | policy`: what operators do and look at."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from aiokafka.errors import KafkaError
 from cyclopts import App, Parameter
 
 from avoir.cli.access import (
@@ -20,13 +19,14 @@ from avoir.cli.access import (
 from avoir.cli.ending import Exit, not_found, unreachable
 from avoir.cli.options import AsJson
 from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, short_time, span, table
-from avoir.kafka.topics import SUBSCRIBED, create_topics
 from avoir.postgres import queries
 from avoir.postgres.migrate import MigrationChangedError
 from avoir.postgres.migrate import migrate as apply_migrations
-from avoir.read.lag import TopicLag, end_offsets, lag_by_topic
 from avoir.read.status import Status, read_status
 from avoir.settings import PolicySettings, Settings
+
+if TYPE_CHECKING:
+    from avoir.read.lag import TopicLag
 
 topics = App(name="topics", help="The topics that Avoir reads and writes.")
 epoch = App(name="epoch", help="The epoch of the events' sequence numbers.")
@@ -66,6 +66,8 @@ async def create(
 
     Example: `avoir topics create --partitions 12 --replication 3`
     """
+    from avoir.kafka.topics import create_topics
+
     settings = load_settings(BROKERS)
     client, names = kafka_client(settings), names_of(settings)
     async with kafka_failures(settings):
@@ -112,8 +114,13 @@ async def status(*, json: AsJson = False) -> int:
     return Exit.OK
 
 
-async def _lags(settings: Settings, found: Status) -> tuple[tuple[TopicLag, ...], str | None]:
+async def _lags(settings: Settings, found: Status) -> tuple[tuple["TopicLag", ...], str | None]:
     """The lag of each topic, or why the broker cannot tell it."""
+    from aiokafka.errors import KafkaError
+
+    from avoir.kafka.topics import SUBSCRIBED
+    from avoir.read.lag import end_offsets, lag_by_topic
+
     try:
         ends = await end_offsets(kafka_client(settings), names_of(settings), SUBSCRIBED)
     except (KafkaError, OSError, TimeoutError) as error:
@@ -124,7 +131,7 @@ async def _lags(settings: Settings, found: Status) -> tuple[tuple[TopicLag, ...]
     return lag_by_topic(ends, found.positions), None
 
 
-def status_json(found: Status, lags: tuple[TopicLag, ...]) -> dict[str, Any]:
+def status_json(found: Status, lags: tuple["TopicLag", ...]) -> dict[str, Any]:
     """The documented shape of `avoir status --json`."""
     return {
         "as_of": rfc3339(found.as_of),
@@ -163,7 +170,7 @@ def _age_s(moment: datetime | None, now: datetime) -> float | None:
     return None if moment is None else max(0.0, round((now - moment).total_seconds(), 3))
 
 
-def _print_status(found: Status, lags: tuple[TopicLag, ...]) -> None:
+def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
     made = table("Topic", "Partitions", "Messages", "Lag", right=("Partitions", "Messages", "Lag"))
     rows = ((each.topic, str(each.partitions), str(each.messages), str(each.lag)) for each in lags)
     console().print(add_rows(made, rows))

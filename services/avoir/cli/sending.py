@@ -2,18 +2,18 @@
 
 from collections import Counter
 from itertools import islice
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 from cyclopts import Parameter
 
 from avoir.cli.access import BROKERS, kafka_client, kafka_failures, load_settings, names_of
 from avoir.cli.ending import Exit, not_found, refuse
-from avoir.cli.messages import INCOMING, Outgoing, Problem, lines_of, open_messages
 from avoir.cli.options import AsJson
 from avoir.cli.output import add_rows, console, hint, print_json, table
-from avoir.cli.producer import producing
-from avoir.kafka.topics import TopicNames, missing_topics
 from avoir.settings import Settings
+
+if TYPE_CHECKING:
+    from avoir.kafka.topics import TopicNames
 
 MAX_PROBLEMS = 20
 BATCH = 500
@@ -47,6 +47,8 @@ async def send(
 
     Example: `avoir send booking-cancelled cancellations.jsonl`
     """
+    from avoir.cli.messages import INCOMING, open_messages
+
     settings = load_settings(BROKERS)
     names = names_of(settings)
     default = None if topic == "-" else names.default(topic)
@@ -65,6 +67,8 @@ async def send(
 
 
 def _check(opened: BinaryIO, default: str | None, *, raw: bool) -> set[str]:
+    from avoir.cli.messages import Outgoing, lines_of
+
     topics, problems = set(), 0
     for each in lines_of(opened, default, raw=raw):
         if isinstance(each, Outgoing):
@@ -82,11 +86,15 @@ async def _publish(
     opened: BinaryIO,
     default: str | None,
     settings: Settings,
-    names: TopicNames,
+    names: "TopicNames",
     topics: set[str],
     *,
     raw: bool,
 ) -> Counter[str]:
+    from avoir.cli.messages import Problem, lines_of
+    from avoir.cli.producer import producing
+    from avoir.kafka.topics import missing_topics
+
     client, sent = kafka_client(settings), Counter[str]()
     if missing := await missing_topics(client, (names.actual(topic) for topic in topics)):
         not_found(f"The broker has no topic {', '.join(missing)}: run `avoir topics create`.")
