@@ -71,7 +71,7 @@ class ServiceProcess:
         except httpx.HTTPError:
             return None
 
-    async def ready(self, within_s: float = 20) -> float:
+    async def ready(self, within_s: float = 60) -> float:
         """Wait until /readyz says yes."""
 
         async def yes() -> bool:
