@@ -39,7 +39,7 @@ def _do(given: argparse.Namespace) -> int:
         case "up":
             if background.current() is None:
                 print(
-                    "Starting Kafka and Postgres (the first time fetches Kafka, which takes a minute) ...",
+                    "Starting Kafka, Postgres and the service (the first time fetches Kafka: a minute) ...",
                     flush=True,
                 )
             _tell(background.up(fsync=given.fsync))
@@ -58,13 +58,20 @@ def _tell(running: background.Up) -> None:
     print("It runs. In your shell:\n")
     for name, value in running.environment.items():
         print(f"  export {name}={value}")
-    print(FIRST_COMMANDS)
+    print(FIRST_COMMANDS.format(service=running.service, log=running.log))
 
 
 FIRST_COMMANDS = """
+The service answers at {service}/readyz and {service}/metrics,
+and writes its log to {log}
+
 Then, for a first look:
 
-  .venv/bin/avoir --help
+  echo '{{"event_id": "e1", "tenant_id": "t1", "occurred_at": "2025-05-15T12:00:00Z", "booking_id": "b1",
+    "owner": {{"type": "user", "id": "u1"}}, "changed_by": "customer"}}' | tr -d '\\n' \\
+    | .venv/bin/avoir send booking-cancelled -
+  .venv/bin/avoir explain --booking b1 --tenant t1
+  .venv/bin/avoir status
   make down
 """
 

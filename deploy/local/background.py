@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,20 +16,24 @@ import psutil
 
 from deploy.local.folders import CHECKOUT, stack_folder
 from deploy.local.process import POLL_SECONDS, StackError, all_ended
-from deploy.local.stack import Stack, prepare, running_stack
+from deploy.local.service import running_service
+from deploy.local.stack import prepare, running_stack
 
 KAFKA_PORT = 19092
 POSTGRES_PORT = 15432
+HTTP_PORT = 18080
 START_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What is running: the keeper's process id, and the settings that lead to the stack."""
+    """What is running: the keeper's process id, the settings that lead there, the service's address and its log."""
 
     keeper_pid: int
     environment: Mapping[str, str]
+    service: str
+    log: str
 
 
 def _state_file() -> Path:
@@ -46,8 +50,8 @@ def current() -> Up | None:
         state = Up(**json.loads(_state_file().read_text()))
         if "deploy.local" in psutil.Process(state.keeper_pid).cmdline():
             return state
-    except (FileNotFoundError, psutil.Error):
-        pass
+    except (FileNotFoundError, TypeError, psutil.Error):
+        pass  # nothing was left running, or by an earlier version
     return None
 
 
@@ -104,19 +108,15 @@ def keep(*, fsync: bool) -> None:
             kafka_port=KAFKA_PORT,
             postgres_port=POSTGRES_PORT,
         ) as stack,
-        _service(stack) as environment,
+        running_service(stack, http_port=HTTP_PORT) as service,
     ):
         state = _state_file()
         partial = state.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(Up(os.getpid(), environment))))
+        partial.write_text(
+            json.dumps(asdict(Up(os.getpid(), service.environment, service.address, str(service.log))))
+        )
         partial.rename(state)
         try:
             stop.wait()
         finally:
             state.unlink(missing_ok=True)
-
-
-@contextmanager
-def _service(stack: Stack) -> Iterator[Mapping[str, str]]:
-    """The service itself on the stack: this is the place where it is started and ended."""
-    yield {"AVOIR_KAFKA_BOOTSTRAP_SERVERS": stack.kafka.address, "AVOIR_POSTGRES_DSN": stack.postgres.address}

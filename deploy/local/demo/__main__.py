@@ -1,0 +1,116 @@
+"""Runs the demo: a stack and the service, the story, the proof; the exit status says whether all was as told."""
+
+import asyncio
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from threading import Thread
+
+from deploy.local.demo import story
+from deploy.local.process import StackError
+from deploy.local.stack import prepare, running_stack
+
+KAFKA, DSN = "AVOIR_KAFKA_BOOTSTRAP_SERVERS", "AVOIR_POSTGRES_DSN"
+IN_ORDER, OTHERWISE = "t1", "t2"
+COMMANDS = (
+    f"avoir balance --tenant {IN_ORDER}",
+    f"avoir statement user/u1 --tenant {IN_ORDER}",
+    f"avoir explain --booking b3 --tenant {IN_ORDER}",
+    "avoir verify",
+)
+SETTINGS = {
+    "AVOIR_KAFKA_PARTITIONS": "2",
+    "AVOIR_KAFKA_REPLICATION": "1",
+    "AVOIR_LOG_LEVEL": "WARNING",
+}
+
+
+def main() -> int:
+    """The exit status: 0 when everything was as the story tells it."""
+    for name in [name for name in os.environ if name.startswith("AVOIR_POLICY_")]:
+        del os.environ[name]
+    try:
+        return _run()
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nEnded.", file=sys.stderr)
+        return 130
+
+
+def _run() -> int:
+    begun = time.monotonic()
+    print("Starting Kafka, Postgres and the service (the first time fetches Kafka: a minute) ...", flush=True)
+    # The imports take as long as the servers do.
+    importing = Thread(target=_import_parts, daemon=True)
+    importing.start()
+    prepare(kafka=os.environ.get(KAFKA))
+    with running_stack(kafka=os.environ.get(KAFKA), postgres=os.environ.get(DSN)) as stack:
+        importing.join()
+        from deploy.local.demo import named, showing
+        from deploy.local.service import running_service
+
+        with (
+            named.place(stack) as (own, settings),
+            running_service(own, more={**SETTINGS, **settings}) as service,
+        ):
+            started = time.monotonic()
+            wrong = asyncio.run(_play(service.environment))
+            wrong += _commands(service.environment)
+            told = time.monotonic()
+    seconds = {
+        "started in": started - begun,
+        "story and proof": told - started,
+        "stopped in": time.monotonic() - told,
+        "in all": time.monotonic() - begun,
+    }
+    showing.how_to_go_on(seconds)
+    for fault in wrong:
+        showing.say(f"NOT AS TOLD: {fault}", "bold red")
+    return 1 if wrong else 0
+
+
+def _import_parts() -> None:
+    for name in ("deploy.local.service", "deploy.local.demo.named", "deploy.local.demo.playing"):
+        import_module(name)
+
+
+async def _play(environment: Mapping[str, str]) -> list[str]:
+    from deploy.local.demo.playing import play
+    from deploy.local.demo.stage import opened
+
+    async with opened(environment) as stage:
+        return await play(stage, story.story(), IN_ORDER, OTHERWISE)
+
+
+def _commands(environment: Mapping[str, str]) -> list[str]:
+    """Run the commands a user would, at the same time, and show what they say; which of them failed."""
+    from deploy.local.demo import showing
+    from deploy.local.service import avoir
+
+    def run(words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [avoir(), *shlex.split(words)[1:]],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    with ThreadPoolExecutor(len(COMMANDS)) as threads:
+        for words, done in zip(COMMANDS, threads.map(run, COMMANDS), strict=True):
+            showing.command(words, done.stdout + done.stderr * (done.returncode != 0))
+            if done.returncode:
+                return [f"{words} ended with exit code {done.returncode}"]
+    return []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

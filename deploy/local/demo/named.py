@@ -1,0 +1,58 @@
+"""Where the demo plays on servers that are named in the environment: beside what is there, and gone afterwards."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from secrets import token_hex
+from urllib.parse import urlsplit
+
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
+
+from avoir.kafka.client import client_of
+from avoir.settings import KafkaSettings
+from deploy.local.stack import Stack
+
+
+@contextmanager
+def place(stack: Stack) -> Iterator[tuple[Stack, Mapping[str, str]]]:
+    """The stack with a database, topics and a group of the demo's own where its servers outlive the demo."""
+    mark = f"avoir-demo-{token_hex(4)}"
+    settings: dict[str, str] = {}
+    dsn = stack.postgres.address
+    if stack.kafka.origin == "named":
+        settings = {
+            "AVOIR_KAFKA_TOPIC_PREFIX": f"{mark}-",
+            "AVOIR_KAFKA_GROUP_ID": mark,
+            "AVOIR_KAFKA_TOPICS": "{}",
+        }
+    if stack.postgres.origin == "named":
+        asyncio.run(_execute(dsn, f'CREATE DATABASE "{mark}"'))
+        moved = urlsplit(dsn)._replace(path=f"/{mark}").geturl()
+        stack = replace(stack, postgres=replace(stack.postgres, address=moved))
+    try:
+        yield stack, settings
+    finally:
+        if stack.postgres.origin == "named":
+            asyncio.run(_execute(dsn, f'DROP DATABASE "{mark}" WITH (FORCE)'))
+        if stack.kafka.origin == "named":
+            asyncio.run(_remove_topics(stack.kafka.address, f"{mark}-"))
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _remove_topics(bootstrap_servers: str, prefix: str) -> None:
+    client = client_of(KafkaSettings(kafka_bootstrap_servers=bootstrap_servers))
+    admin = AIOKafkaAdminClient(**client.options())
+    await admin.start()
+    try:
+        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(prefix)])
+    finally:
+        await admin.close()

@@ -1,0 +1,102 @@
+"""Plays the story: sends, waits, compares with what was told, shows."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from avoir.core.money import format_decimal
+from avoir.kafka.topics import DEAD_LETTER
+from avoir.read.story import DecisionMade
+from deploy.local.demo import showing
+from deploy.local.demo.stage import Place, Seen, Stage, owner_of
+from deploy.local.demo.story import CURRENCY, Step, Told, in_another_order
+
+
+async def play(stage: Stage, steps: Sequence[Step], in_order: str, otherwise: str) -> list[str]:
+    """Tell the steps to one tenant, then the same messages in another order to another; what was not as told."""
+    wrong = []
+    expected: Counter[str] = Counter()
+    showing.say(showing.LEGEND)
+    for number, step in enumerate(steps, 1):
+        showing.title(number, step)
+        for told in step.told:
+            expected.update(topic for topic, _ in told.out)
+            wrong += await _tell(stage, in_order, told, expected)
+        faults = await _balances(stage, in_order, step)
+        showing.balances(faults)
+        wrong += faults
+    wrong += await _again(stage, steps, in_order, otherwise, len(steps) + 1)
+    return wrong
+
+
+async def _tell(stage: Stage, tenant_id: str, told: Told, expected: Counter[str]) -> list[str]:
+    before = len(stage.seen_of(tenant_id))
+    place = await stage.send(tenant_id, told)
+    decision = await stage.decision(tenant_id, told, place)
+    await stage.published(tenant_id, expected)
+    new = stage.seen_of(tenant_id)[before:]
+    caused = [each for each in stage.caused_by(tenant_id, place, told.event_id) if each in new]
+    wrong = _differences(told, place, decision, caused)
+    showing.message(told, decision, caused, wrong)
+    return wrong
+
+
+def _differences(told: Told, place: Place, decision: DecisionMade, caused: Sequence[Seen]) -> list[str]:
+    wrong = []
+    found = (decision.outcome, decision.reason)
+    if found != (told.outcome, told.reason):
+        wrong.append(f"{place.topic} {told.event_id}: expected {told.outcome}, {told.reason}; got {found}")
+    out = [(each.topic, each.body.get("amount")) for each in caused]
+    if out != list(told.out):
+        wrong.append(f"{place.topic} {told.event_id}: expected {list(told.out)} to come out; got {out}")
+    return wrong
+
+
+async def _balances(stage: Stage, tenant_id: str, step: Step) -> list[str]:
+    has = {
+        owner_of(each): format_decimal(each.available, CURRENCY) for each in await stage.accounts(tenant_id)
+    }
+    return [
+        f"{owner} should have {amount} {CURRENCY}, and has {has.get(owner)}"
+        for owner, amount in step.balances.items()
+        if has.get(owner) != amount
+    ]
+
+
+async def _again(
+    stage: Stage, steps: Sequence[Step], in_order: str, otherwise: str, number: int
+) -> list[str]:
+    told = in_another_order(steps)
+    title = f"The same {len(told)} messages for another business, back to front"
+    point = "Cancellations come before payments, and payments before the invoices they are for."
+    showing.title(number, Step(title, point, ()))
+    places = [(each, await stage.send(otherwise, each)) for each in told]
+    for each, place in places:
+        await stage.decision(otherwise, each, place)
+    letters = sum(topic == DEAD_LETTER for each in told for topic, _ in each.out)
+    await stage.published(otherwise, Counter({DEAD_LETTER: letters}))
+    rows = await _side_by_side(stage, steps, in_order, otherwise)
+    showing.comparison(rows)
+    return [
+        f"in another order {name} is {other}, not {first}" for name, first, other in rows if first != other
+    ]
+
+
+async def _side_by_side(
+    stage: Stage, steps: Sequence[Step], in_order: str, otherwise: str
+) -> list[tuple[str, str, str]]:
+    has: list[dict[str, str]] = []
+    invoices = [
+        str(each.value["invoice_id"])
+        for step in steps
+        for each in step.told
+        if each.topic == "invoice-finalized"
+    ]
+    for tenant_id in (in_order, otherwise):
+        shown = {
+            f"{owner_of(each)} has credit of": f"{format_decimal(each.available, CURRENCY)} {CURRENCY}"
+            for each in await stage.accounts(tenant_id)
+        }
+        due = {each: await stage.due(tenant_id, each) for each in invoices}
+        shown["still due, on all invoices"] = f"{format_decimal(sum(due.values()), CURRENCY)} {CURRENCY}"
+        has.append(shown)
+    return [(name, amount, has[1].get(name, "nothing")) for name, amount in sorted(has[0].items())]

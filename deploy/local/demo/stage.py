@@ -1,0 +1,166 @@
+"""Plays messages through the real topics, and sees what is decided in Postgres and published by Kafka."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+
+from avoir.core.facts import Owner
+from avoir.kafka.client import client_of
+from avoir.kafka.topics import BALANCE, DEAD_LETTER, EVENTS, TopicNames
+from avoir.postgres.connect import Connection, Database
+from avoir.read.balance import AccountBalance, read_balances
+from avoir.read.explain import explain
+from avoir.read.story import DecisionMade, Subject
+from avoir.settings import Settings
+from deploy.local.demo.story import Json, Told
+
+TIMEOUT_SECONDS = 20
+POLL_SECONDS = 0.02
+
+
+class Seen(NamedTuple):
+    """An event as it came out of Kafka; a dead letter has its headers for a body."""
+
+    topic: str
+    body: Json
+
+
+class Place(NamedTuple):
+    """Where a message went."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(slots=True)
+class Stage:
+    """One client of the topics, and a reader of the database."""
+
+    names: TopicNames
+    producer: AIOKafkaProducer
+    consumer: AIOKafkaConsumer
+    connection: Connection
+    seen: list[Seen] = field(default_factory=list)
+
+    async def send(self, tenant_id: str, told: Told) -> Place:
+        """Publish a message and wait for the broker."""
+        value = json.dumps({"tenant_id": tenant_id, **told.value}).encode()
+        sent = await self.producer.send_and_wait(self.names.actual(told.topic), value)
+        return Place(told.topic, sent.partition, sent.offset)
+
+    async def decision(self, tenant_id: str, told: Told, place: Place) -> DecisionMade:
+        """The decision on the message at a place. TimeoutError if none is made."""
+        subject = Subject("event", told.event_id)
+        found: list[DecisionMade] = []
+
+        async def look() -> bool:
+            for each in (await explain(self.connection, tenant_id, subject)).decisions:
+                if Place(each.topic, each.partition, each.offset) == place:
+                    found.append(each)
+            return bool(found)
+
+        await _until(look, f"a decision on {told.topic} {told.event_id}")
+        return found[0]
+
+    async def published(self, tenant_id: str, expected: Counter[str]) -> None:
+        """Wait until all events of a tenant's accounts are there, and so many of each topic; no error if not."""
+
+        async def complete() -> bool:
+            seen = Counter(each.topic for each in self.seen_of(tenant_id))
+            if any(seen[topic] < number for topic, number in expected.items()):
+                return False
+            return all(
+                len(self._numbers(tenant_id, account)) == account.seq
+                for account in await self.accounts(tenant_id)
+            )
+
+        with suppress(TimeoutError):
+            await _until(complete, "the events")
+
+    async def accounts(self, tenant_id: str) -> tuple[AccountBalance, ...]:
+        """The accounts of a tenant as the database has them."""
+        return (await read_balances(self.connection, tenant_id, None, 1000)).accounts
+
+    async def due(self, tenant_id: str, invoice_id: str) -> int:
+        """What is due on an invoice, in micros."""
+        explanation = await explain(self.connection, tenant_id, Subject("invoice", invoice_id))
+        return sum(each.due for each in explanation.invoices if each.invoice_id == invoice_id)
+
+    def seen_of(self, tenant_id: str) -> list[Seen]:
+        """The events of a tenant so far, balances left out."""
+        return [each for each in self.seen if each.body["tenant_id"] == tenant_id and each.topic != BALANCE]
+
+    def caused_by(self, tenant_id: str, place: Place, event_id: str) -> list[Seen]:
+        """The events that a message caused, in the order of their numbers."""
+        causes = ({"topic": place.topic, "event_id": event_id}, place._asdict())
+        found = [each for each in self.seen_of(tenant_id) if each.body["caused_by"] in causes]
+        return sorted(found, key=lambda each: each.body.get("seq") or 0)
+
+    def _numbers(self, tenant_id: str, account: AccountBalance) -> set[int]:
+        key = account.account
+        named = {"owner": {"type": key.owner_type, "id": key.owner_id}, "currency": key.currency}
+        return {each.body["seq"] for each in self.seen_of(tenant_id) if each.body.get("account") == named}
+
+    async def collect(self) -> None:
+        """Take in what is published, for as long as the stage stands."""
+        async for record in self.consumer:
+            self.seen.append(_seen(self.names.default(record.topic), record))
+
+
+def owner_of(account: AccountBalance) -> str:
+    """An owner as people write it: user/u1."""
+    owner: Owner = account.account.owner
+    return f"{owner.type}/{owner.id}"
+
+
+def _seen(topic: str, record: ConsumerRecord) -> Seen:
+    body: Json = {}
+    with suppress(ValueError):
+        body = json.loads(record.value or b"{}")
+    if topic == DEAD_LETTER:
+        headers = {name: value.decode() for name, value in record.headers}
+        place = Place(headers["avoir-topic"], int(headers["avoir-partition"]), int(headers["avoir-offset"]))
+        body = {"tenant_id": body.get("tenant_id"), "caused_by": place._asdict(), **headers}
+    return Seen(topic, body)
+
+
+async def _until(condition: Callable[[], Any], what: str) -> None:
+    until = time.monotonic() + TIMEOUT_SECONDS
+    while not await condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not within {TIMEOUT_SECONDS} s: {what}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+@asynccontextmanager
+async def opened(environment: Mapping[str, str]) -> AsyncIterator[Stage]:
+    """A stage on a running service, for as long as this context."""
+    settings = Settings(**{name.lower().removeprefix("avoir_"): value for name, value in environment.items()})  # type: ignore[arg-type]
+    names = TopicNames(settings.kafka_topic_prefix, settings.kafka_topics)
+    options = client_of(settings).options()
+    producer = AIOKafkaProducer(**options, acks="all", enable_idempotence=True)
+    consumer = AIOKafkaConsumer(
+        *map(names.actual, EVENTS),
+        **options,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    database = Database(settings.postgres_dsn, role="avoir_readonly", application_name="avoir-demo")
+    connection = await database.connect()
+    await asyncio.gather(producer.start(), consumer.start())
+    stage = Stage(names, producer, consumer, connection)
+    collecting = asyncio.create_task(stage.collect())
+    try:
+        yield stage
+    finally:
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)
+        await asyncio.gather(producer.stop(), consumer.stop(), connection.close(timeout=5))
