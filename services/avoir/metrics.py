@@ -92,6 +92,7 @@ class Metrics:
 
     def lags(self, by_topic: Mapping[str, int], behind_s: float) -> None:
         """Show the lag, and for how long it has been there."""
+        self.lag.clear()
         for topic, messages in by_topic.items():
             self.lag.labels(topic).set(messages)
         self.oldest_unhandled.set(behind_s)

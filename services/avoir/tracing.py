@@ -1,22 +1,40 @@
 """OpenTelemetry: a span per batch where a setting asks for it; not even imported where none does."""
 
+import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
-Span = Callable[[str], AbstractContextManager[object]]
+_FLUSH_S = 2.0
 
 
-def spans(on: bool, service_name: str) -> Span:
-    """What makes a span by its name; the OTEL_ variables say where spans are sent."""
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """What makes spans, and what sends the last ones."""
+
+    span: Callable[[str], AbstractContextManager[object]] = nullcontext
+    flush: Callable[[], object] | None = None
+
+    async def close(self) -> None:
+        """Send what is left, for two seconds at most."""
+        if self.flush is not None:
+            # A collector that is away must not hold up the end of the process.
+            sending = threading.Thread(target=self.flush, daemon=True)
+            sending.start()
+            await asyncio.to_thread(sending.join, _FLUSH_S)
+
+
+def tracing(on: bool) -> Tracing:
+    """Spans that do nothing, or that go where the OTEL_ variables say."""
     if not on:
-        return nullcontext
-    from opentelemetry import trace
+        return Tracing()
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
+    resource = Resource.create({"service.name": "avoir"})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(provider)
-    return trace.get_tracer("avoir").start_as_current_span
+    return Tracing(provider.get_tracer("avoir").start_as_current_span, provider.force_flush)

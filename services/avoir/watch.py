@@ -67,6 +67,7 @@ class Watch:
         consumer = self._consumer()
         if consumer is None or not self._loop.assignment.joined:
             self._stands = ({}, time.monotonic())
+            self._metrics.lags({}, 0)
             return
         async with asyncio.timeout(_TIMEOUT_S):
             ends = await self._loop.positions.ends(consumer)

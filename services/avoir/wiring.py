@@ -29,7 +29,7 @@ from avoir.postgres.reading import ReadingPool
 from avoir.record import BatchReport
 from avoir.service import Service
 from avoir.settings import Settings
-from avoir.tracing import spans
+from avoir.tracing import tracing
 from avoir.watch import Watch
 
 
@@ -98,6 +98,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         heartbeat_interval_ms=settings.kafka_heartbeat_interval_ms,
         rebalance_timeout_ms=settings.kafka_rebalance_timeout_ms,
     )
+    traces = tracing(settings.otel)
     positions = Positions(database, names, settings.kafka_group_id)
     batch_log, expiry_log = structlog.get_logger("avoir.batch"), structlog.get_logger("avoir.expiry")
 
@@ -120,7 +121,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         names.default,
         max_records=settings.kafka_max_records,
         done=batch_done,
-        span=spans(settings.otel, "avoir"),
+        span=traces.span,
     )
     relay = Relay(
         database,
@@ -160,7 +161,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         health=Health(pool, loop, relay),
         metrics=metrics,
         connection=KeptConnection(database),
-        closing=(handling, expiring, positions, pool),
+        closing=(handling, expiring, positions, pool, traces),
     )
 
 

@@ -74,11 +74,6 @@ class Relay:
     async def run(self, stopping: asyncio.Event) -> None:
         """Publish until told to stop; errors are waited out. Raises StopServiceError for a wrong schema."""
         backoff = Backoff()
-        try:
-            async with self._kept.use() as connection:
-                await self._lease.add(connection)
-        except Exception as error:
-            await self._recover(error, backoff, stopping)
         while not stopping.is_set():
             try:
                 await self._lead(backoff, stopping)
@@ -88,6 +83,8 @@ class Relay:
 
     async def _lead(self, backoff: Backoff, stopping: asyncio.Event) -> None:
         """Stand by until the lease is free; then publish for as long as it can be renewed."""
+        async with self._kept.use() as connection:
+            await self._lease.add(connection)
         while not await self._hold():
             self.state.doing = "standing by"
             await pause(self._lease.seconds / 6, stopping)

@@ -1,0 +1,81 @@
+"""Which errors are waited out, which end the service, and how long the pauses are."""
+
+import asyncpg
+import pytest
+
+from avoir.logs import Sparing
+from avoir.retry import Backoff, StopServiceError, is_transient, refuse_wrong_schema
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.ConnectionDoesNotExistError("x"),
+        asyncpg.DeadlockDetectedError("x"),
+        asyncpg.SerializationError("x"),
+        asyncpg.TooManyConnectionsError("x"),
+        asyncpg.LockNotAvailableError("x"),
+        asyncpg.CannotConnectNowError("x"),
+        asyncpg.AdminShutdownError("x"),
+        asyncpg.QueryCanceledError("x"),
+        asyncpg.IdleInTransactionSessionTimeoutError("x"),
+        asyncpg.DiskFullError("x"),
+        asyncpg.PostgresIOError("x"),
+        asyncpg.ReadOnlySQLTransactionError("x"),
+        asyncpg.InterfaceError("x"),
+        asyncpg.InternalClientError("x"),
+        ConnectionRefusedError(),
+        TimeoutError(),
+    ],
+)
+def test_a_database_that_is_away_or_busy_is_waited_for(error: Exception) -> None:
+    assert is_transient(error)
+    refuse_wrong_schema(error)
+
+
+@pytest.mark.parametrize("error", [asyncpg.UniqueViolationError("x"), KeyError("x"), asyncpg.DataError("x")])
+def test_other_errors_are_not(error: Exception) -> None:
+    assert not is_transient(error)
+    refuse_wrong_schema(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.UndefinedTableError("x"),
+        asyncpg.InsufficientPrivilegeError("x"),
+        asyncpg.PostgresSyntaxError("x"),
+    ],
+)
+def test_a_schema_that_does_not_fit_ends_the_service(error: Exception) -> None:
+    with pytest.raises(StopServiceError, match="avoir migrate"):
+        refuse_wrong_schema(error)
+
+
+def test_pauses_grow_to_a_limit_and_begin_anew() -> None:
+    backoff = Backoff(0.1, 5.0)
+    pauses = [backoff.next_s() for _ in range(100)]
+    assert 0.05 <= pauses[0] <= 0.1
+    assert all(0.05 <= pause <= 5.0 for pause in pauses)
+    assert all(pause >= 2.5 for pause in pauses[10:])
+    backoff.reset()
+    assert backoff.next_s() <= 0.1
+
+
+def test_a_library_that_floods_is_let_speak_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    import logging
+
+    now = 1000.0
+    monkeypatch.setattr("avoir.logs.time.monotonic", lambda: now)
+    sparing = Sparing(("aiokafka",))
+
+    def passes(name: str, line: int) -> bool:
+        return sparing.filter(logging.LogRecord(name, logging.ERROR, "file.py", line, "text", None, None))
+
+    assert [passes("aiokafka.producer", 1) for _ in range(1000)] == [True] + [False] * 999
+    assert passes("aiokafka.producer", 2)
+    assert all(passes("avoir.loop", 1) for _ in range(10))
+    now += 11
+    record = logging.LogRecord("aiokafka.producer", logging.ERROR, "file.py", 1, "text", None, None)
+    assert sparing.filter(record)
+    assert record.held_back == 999  # type: ignore[attr-defined]
