@@ -16,6 +16,7 @@ from deploy.local.process import StackError
 from deploy.local.stack import prepare, running_stack
 
 KAFKA, DSN = "AVOIR_KAFKA_BOOTSTRAP_SERVERS", "AVOIR_POSTGRES_DSN"
+IGNORED = ("AVOIR_POLICY_", "AVOIR_KAFKA_TOPIC", "AVOIR_KAFKA_GROUP_")
 IN_ORDER, OTHERWISE = "t1", "t2"
 COMMANDS = (
     f"avoir balance --tenant {IN_ORDER}",
@@ -32,7 +33,7 @@ SETTINGS = {
 
 def main() -> int:
     """The exit status: 0 when everything was as the story tells it."""
-    for name in [name for name in os.environ if name.startswith("AVOIR_POLICY_")]:
+    for name in [name for name in os.environ if name.startswith(IGNORED)]:
         del os.environ[name]
     try:
         return _run()

@@ -22,11 +22,7 @@ def place(stack: Stack) -> Iterator[tuple[Stack, Mapping[str, str]]]:
     settings: dict[str, str] = {}
     dsn = stack.postgres.address
     if stack.kafka.origin == "named":
-        settings = {
-            "AVOIR_KAFKA_TOPIC_PREFIX": f"{mark}-",
-            "AVOIR_KAFKA_GROUP_ID": mark,
-            "AVOIR_KAFKA_TOPICS": "{}",
-        }
+        settings = {"AVOIR_KAFKA_TOPIC_PREFIX": f"{mark}-", "AVOIR_KAFKA_GROUP_ID": mark}
     if stack.postgres.origin == "named":
         asyncio.run(_execute(dsn, f'CREATE DATABASE "{mark}"'))
         moved = urlsplit(dsn)._replace(path=f"/{mark}").geturl()
