@@ -1,0 +1,34 @@
+"""One running service for all acceptance tests, and services of their own for those that need one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.service import Service, deployed
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled Python is kept for all programs that the tests start."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="session")
+def service(
+    kafka: str, postgres: str, compiled: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The service of the whole run; in the end it goes on SIGTERM with exit code 0."""
+    with deployed(kafka, postgres, tmp_path_factory.mktemp("service"), compiled) as service:
+        process = service.deployment.serve()
+        yield service
+        process.check()
+        assert process.stop() == 0, process.tail()
+
+
+@pytest.fixture
+def deploy(kafka: str, postgres: str, compiled: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Sets up a service of the test's own: `deploy(AVOIR_...="...")`; the test starts its processes."""
+    with ExitStack() as ends:
+        yield lambda **settings: ends.enter_context(deployed(kafka, postgres, tmp_path, compiled, settings))
