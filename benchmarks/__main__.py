@@ -1,0 +1,115 @@
+"""`python -m benchmarks`: measure the service, the floor and a plain handler in one run."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.check import check
+from benchmarks.mix import Wire, mix
+from benchmarks.report import ratios, show
+from benchmarks.service import BenchmarkError, run_program, run_service
+from benchmarks.stage import Stage, publish, stage, topics_in
+from benchmarks.usage import Figures
+from deploy.local.process import StackError
+from deploy.local.stack import running_stack
+
+MESSAGES = 100_000
+PLAIN_MESSAGES = 3_000
+MOST_MESSAGES = 1_000_000
+
+
+def main() -> int:
+    """Run what the command line asks for; the exit status is 1 where something went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--messages", type=_count, default=MESSAGES, help=f"how many ({MESSAGES:,})")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    given = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment
+    try:
+        with running_stack(
+            kafka=os.environ.get("AVOIR_TEST_KAFKA"), postgres=os.environ.get("AVOIR_TEST_DSN"), fsync=True
+        ) as stack:
+            figures = asyncio.run(_measure(stack.kafka.address, stack.postgres.address, given.messages))
+    except (StackError, BenchmarkError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    service, floor, plain, checked = figures
+    if given.json:
+        print(json.dumps(_as_json(service, floor, plain, checked)))
+    else:
+        show(service, floor, plain, checked)
+    return 0
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1_000 <= count <= MOST_MESSAGES:
+        raise argparse.ArgumentTypeError(f"from 1,000 to {MOST_MESSAGES:,}")
+    return count
+
+
+def _as_json(service: Figures, floor: Figures, plain: Figures, checked: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "service": service.as_json(),
+        "floor": floor.as_json(),
+        "plain": plain.as_json(),
+        "ratios": ratios(service, floor, plain),
+        "checked": checked,
+    }
+
+
+async def _measure(kafka: str, dsn: str, count: int) -> tuple[Figures, Figures, Figures, dict[str, Any]]:
+    messages = mix(count)
+    first = messages[: min(PLAIN_MESSAGES, count)]
+    async with stage(kafka, dsn) as place:
+        with _bar("publish", count):
+            await publish(kafka, place.prefix("service"), messages)
+            await publish(kafka, place.prefix("plain"), first)
+        with _bar("Avoir", count) as bar:
+            service = await run_service(place, count, bar)
+        with _bar("check", 1):
+            checked = await check(place, messages)
+        with _bar("floor", count) as bar:
+            floor = await _floor(place, count, checked["event_bytes"], bar)
+        with _bar("plain handler", len(first)) as bar:
+            plain = await _plain(place, first, bar)
+    return service, floor, plain, checked
+
+
+async def _floor(place: Stage, count: int, event_bytes: int, bar: Any) -> Figures:
+    asked = {
+        "topics": topics_in(place.prefix("service")),
+        "topic_out": place.prefix("floor") + "credit-issued",
+        "event_bytes": event_bytes,
+        "messages": count,
+    }
+    return await run_program("benchmarks.floor", place, "floor", asked, bar)
+
+
+async def _plain(place: Stage, messages: Sequence[Wire], bar: Any) -> Figures:
+    prefix = place.prefix("plain")
+    asked = {"prefix": prefix, "topics": topics_in(prefix), "messages": len(messages)}
+    return await run_program("benchmarks.plain", place, "plain", asked, bar)
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Any]:
+    """A progress bar on standard error."""
+    columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=min(done, total))
+        progress.update(task, completed=total)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

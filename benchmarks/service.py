@@ -1,0 +1,185 @@
+"""The service under load: `avoir serve` as anywhere, until every message is handled and every event is out."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+
+from benchmarks.stage import Stage
+from benchmarks.usage import Figures, PostgresMeter, Reading, peak_bytes, tree_cpu_s, used
+from deploy.local.process import free_port
+
+POLL_S = 0.05
+STOP_S = 20.0
+START_S = 60.0
+SLOWEST_PER_S = 150
+GROUP = "bench"
+
+_PROGRESS = """
+SELECT coalesce(sum(next_offset), 0)::bigint AS handled, NOT EXISTS (SELECT FROM avoir.outbox) AS is_out
+FROM avoir.consumer_offsets
+"""
+
+Progress = Callable[[int], None]
+
+
+class BenchmarkError(RuntimeError):
+    """The benchmark cannot go on, or what it measured is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Where the run stood at a moment, and what it had used."""
+
+    at: float
+    handled: int
+    cpu_s: float
+    database: Reading
+
+
+async def run_service(stage: Stage, messages: int, progress: Progress) -> Figures:
+    """Run the service until all messages are handled and published; figures from the end of its first batch on."""
+    connection = await asyncpg.connect(stage.databases["service"], timeout=10, command_timeout=60)
+    try:
+        await connection.execute("CHECKPOINT")
+        meter = await PostgresMeter.on(connection)
+        async with _serving(stage) as (process, port):
+            begin = await _until(
+                process, connection, meter, START_S, lambda handled, _: handled > 0, progress
+            )
+            end = await _until(
+                process,
+                connection,
+                meter,
+                START_S + messages / SLOWEST_PER_S,
+                lambda handled, is_out: handled >= messages and is_out,
+                progress,
+            )
+            peak, counted = peak_bytes(process.pid), _metrics(port)
+    finally:
+        await connection.close()
+    batches = counted["avoir_batch_messages_count"]
+    return Figures(
+        messages=end.handled - begin.handled,
+        seconds=end.at - begin.at,
+        cpu_s=end.cpu_s - begin.cpu_s,
+        peak_bytes=peak,
+        **used(begin.database, end.database),
+        batch_messages=messages / batches,
+        batch_statements=counted["avoir_statements_total"] / batches,
+    )
+
+
+async def _until(
+    process: subprocess.Popen[bytes],
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    meter: PostgresMeter,
+    within_s: float,
+    reached: Callable[[int, bool], bool],
+    progress: Progress,
+) -> _Moment:
+    deadline = time.monotonic() + within_s
+    while True:
+        row = await connection.fetchrow(_PROGRESS)
+        assert row is not None
+        if reached(row["handled"], row["is_out"]):
+            return _Moment(
+                time.monotonic(), row["handled"], tree_cpu_s(psutil.Process(process.pid)), await meter.read()
+            )
+        progress(row["handled"])
+        if process.poll() is not None:
+            raise BenchmarkError(f"the service ended with status {process.returncode}")
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"only {row['handled']} messages were handled within {within_s:.0f} s")
+        await asyncio.sleep(POLL_S)
+
+
+@asynccontextmanager
+async def _serving(stage: Stage) -> AsyncIterator[tuple[subprocess.Popen[bytes], int]]:
+    port = free_port()
+    environment = os.environ | {
+        "AVOIR_KAFKA_BOOTSTRAP_SERVERS": stage.kafka,
+        "AVOIR_POSTGRES_DSN": stage.databases["service"],
+        "AVOIR_KAFKA_TOPIC_PREFIX": stage.prefix("service"),
+        "AVOIR_KAFKA_GROUP_ID": GROUP + stage.run,
+        "AVOIR_HTTP_HOST": "127.0.0.1",
+        "AVOIR_HTTP_PORT": str(port),
+    }
+    with tempfile.TemporaryDirectory(prefix="avoir-bench-") as folder:
+        log_path = Path(folder) / "serve.log"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(  # noqa: ASYNC220 - it starts once, before anything is measured
+                [sys.executable, "-m", "avoir", "serve"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield process, port
+        except BenchmarkError as error:
+            raise BenchmarkError(f"{error}. The end of its log:\n{_tail(log_path)}") from None
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(STOP_S)
+
+
+def _tail(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if '"message ' not in line]
+    return "\n".join(lines[-10:])
+
+
+def _metrics(port: int) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+async def run_program(
+    module: str, stage: Stage, runner: str, asked: dict[str, Any], progress: Progress
+) -> Figures:
+    """Run a program of this package as a process of its own; it prints its figures when it is done."""
+    connection = await asyncpg.connect(stage.databases[runner], timeout=10, command_timeout=60)
+    try:
+        await connection.execute("CHECKPOINT")
+        meter = await PostgresMeter.on(connection)
+        before = await meter.read()
+        within_s = START_S + asked["messages"] / SLOWEST_PER_S * 3
+        asked |= {"kafka": stage.kafka, "dsn": stage.databases[runner], "within_s": within_s}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, json.dumps(asked), stdout=subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(within_s + 10):
+                printed, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise BenchmarkError(f"{module} ended with status {process.returncode}")
+        progress(asked["messages"])
+        return Figures(**json.loads(printed), **used(before, await meter.read()))
+    finally:
+        await connection.close()

@@ -1,0 +1,101 @@
+"""What a benchmark stands on: its own databases and topics on the stack, and the messages that wait there."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from avoir.kafka.client import Client
+from avoir.kafka.topics import FACTS, TopicNames, create_topics
+from avoir.postgres.migrate import migrate
+from benchmarks.mix import Wire
+
+PARTITIONS = 4
+BATCH_BYTES = 262_144
+PUBLISH_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the brokers and the databases are, by what runs on them."""
+
+    kafka: str
+    databases: dict[str, str]
+    run: str
+
+    def prefix(self, runner: str) -> str:
+        """What the names of a runner's topics begin with."""
+        return f"bench-{self.run}-{runner}-"
+
+
+@asynccontextmanager
+async def stage(kafka: str, admin_dsn: str) -> AsyncIterator[Stage]:
+    """Databases and topics of this run's own; the databases are dropped at its end."""
+    run = uuid.uuid4().hex[:8]
+    names = {runner: f"avoir_bench_{run}_{runner}" for runner in ("service", "floor", "plain")}
+    for name in names.values():
+        await execute(admin_dsn, f'CREATE DATABASE "{name}"')
+    try:
+        databases = {
+            runner: urlsplit(admin_dsn)._replace(path=f"/{name}").geturl() for runner, name in names.items()
+        }
+        await migrate(databases["service"])
+        found = Stage(kafka, databases, run)
+        for runner in names:
+            await create_topics(Client([kafka]), TopicNames(found.prefix(runner)), PARTITIONS, 1)
+        yield found
+    finally:
+        for name in names.values():
+            await execute(admin_dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def execute(dsn: str, statement: str) -> None:
+    """Run one statement outside any transaction."""
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=120)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def topics_in(prefix: str) -> list[str]:
+    """The topics of a runner that hold messages in."""
+    return [prefix + topic for topic in FACTS]
+
+
+async def publish(kafka: str, prefix: str, messages: Sequence[Wire]) -> None:
+    """Put the messages on their topics, partitioned by customer, a millisecond apart as producers would date them."""
+    first_ms = int(time.time() * 1000) - len(messages)
+    async with (
+        asyncio.timeout(PUBLISH_TIMEOUT_S),
+        AIOKafkaProducer(bootstrap_servers=kafka, acks="all", max_batch_size=BATCH_BYTES) as producer,
+    ):
+        filling: dict[tuple[str, int], BatchBuilder] = {}
+        sent = []
+
+        async def send(place: tuple[str, int]) -> None:
+            sent.append(await producer.send_batch(filling.pop(place), prefix + place[0], partition=place[1]))
+
+        for n, message in enumerate(messages):
+            place = (message.topic, _partition(message.key))
+            record = {"timestamp": first_ms + n, "key": message.key, "value": message.value, "headers": []}
+            if place in filling and filling[place].append(**record) is None:
+                await send(place)
+            if place not in filling:
+                filling[place] = producer.create_batch()
+                filling[place].append(**record)
+        for place in list(filling):
+            await send(place)
+        await asyncio.gather(*sent)
+
+
+def _partition(key: bytes) -> int:
+    # The last digits of the customer's number: even, and the same in every run.
+    return int(key[-5:]) // 5 % PARTITIONS
