@@ -66,8 +66,14 @@ class Service:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Run until told to stop, or until a part cannot go on: then `fault` says why."""
-        if not await self._wait_for_schema(stopping):
-            return
+        try:
+            if await self._wait_for_schema(stopping):
+                await self._run_parts(stopping)
+        finally:
+            for part in self.closing:
+                await part.close()
+
+    async def _run_parts(self, stopping: asyncio.Event) -> None:
         consuming = self._part(self._consume(stopping), stopping)
         others = [
             self._part(self.relay.run(self._wind_down), stopping),
@@ -87,8 +93,6 @@ class Service:
             for task in (consuming, *others):
                 task.cancel()
             await asyncio.gather(consuming, *others, return_exceptions=True)
-            for part in self.closing:
-                await part.close()
 
     def _part(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> asyncio.Task[None]:
         """Run one part; when it cannot go on, the whole service ends."""

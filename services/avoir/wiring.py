@@ -113,7 +113,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         log_report(expiry_log, "expired", report)
         wake.set()
 
-    handling, expiring = KeptConnection(database), KeptConnection(database)
+    handling, expiring, waiting = (KeptConnection(database) for _ in range(3))
     loop = Loop(
         assignment,
         positions,
@@ -160,8 +160,8 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         watch=watch,
         health=Health(pool, loop, relay),
         metrics=metrics,
-        connection=KeptConnection(database),
-        closing=(handling, expiring, positions, pool, traces),
+        connection=waiting,
+        closing=(waiting, handling, expiring, positions, pool, traces),
     )
 
 

@@ -149,9 +149,10 @@ async def test_the_publishing_process_is_killed_and_the_next_one_stopped(
 
             second.signal(signal.SIGSTOP)
             so_far = await done(settings)
-            await until(lambda: published(settings, so_far + 100), 20, "the other process took over")
+            # Longer than the session: what the stopped process had taken is handled by the other one.
+            await until(lambda: published(settings, so_far + 300), 30, "the other process took over")
             second.signal(signal.SIGCONT)
-            await asyncio.sleep(1)
+            await asyncio.gather(first.ready(), second.ready())
         await finished(settings, following[0])
         doubled = await check_output(settings, following[0])
         assert doubled < 500
@@ -205,25 +206,3 @@ async def test_the_database_is_restarted_and_killed(
         await service.ready()
         service.signal(signal.SIGTERM)
         assert await service.ended(10) == 0
-
-
-@pytest.mark.faults
-async def test_a_process_that_is_stopped_while_it_works_is_fenced_when_it_wakes(
-    kafka: str, database: str, topic_prefix: str, tmp_path: Path
-) -> None:
-    settings = await prepared(kafka, database, topic_prefix)
-    with (
-        service_process(settings, tmp_path / "one") as one,
-        service_process(settings, tmp_path / "two") as two,
-    ):
-        await asyncio.gather(one.ready(), two.ready())
-        await send(settings, range(4000))
-        await until(lambda: _handled(settings, 200), 20)
-        one.signal(signal.SIGSTOP)
-        # Longer than the session: the other process gets the partitions, and what waits is handled without it.
-        await until(lambda: _handled(settings, 4000), 30)
-        one.signal(signal.SIGCONT)
-        await send(settings, range(4000, 4200))
-        await finished(settings, 4200)
-        await check_output(settings, 4200)
-        await one.ready()

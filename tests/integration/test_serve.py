@@ -57,44 +57,6 @@ async def test_it_says_when_it_is_ready_counts_and_ends_with_0(settings: Setting
         assert (parked["event_id"], parked["level"]) == ("park-1", "error")
 
 
-async def test_it_says_what_it_waits_for(settings: Settings, tmp_path: Path) -> None:
-    with service_process(settings, tmp_path / "log") as service:
-
-        async def named() -> bool:
-            return any("topics are missing" in line["event"] for line in service.lines())
-
-        await until(named, 15, "the log names the missing topics")
-        answer = await service.get("/readyz")
-        assert answer is not None
-        assert answer.status_code == 503
-        assert answer.json()["checks"]["group"] == "not joined"
-        assert answer.json()["checks"]["database"] == "ok"
-        await _make_topics(settings)
-        await service.ready()
-
-
-async def test_it_waits_for_a_database_that_is_not_migrated(
-    settings: Settings, postgres: str, tmp_path: Path
-) -> None:
-    from avoir.postgres.migrate import migrate
-
-    await _make_topics(settings)
-    dsn = settings.postgres_dsn.get_secret_value()
-    async with connection_to(dsn) as connection:
-        await connection.execute("DROP SCHEMA avoir CASCADE")
-    with service_process(settings, tmp_path / "log") as service:
-
-        async def waits() -> bool:
-            return any("avoir migrate" in line["event"] for line in service.lines())
-
-        await until(waits, 15, "the log names the command")
-        answer = await service.get("/readyz")
-        assert answer is not None
-        assert "avoir migrate" in answer.json()["checks"]["schema"]
-        await migrate(dsn)
-        await service.ready()
-
-
 async def test_it_starts_while_everything_is_away_and_can_be_ended(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from aiokafka.errors import (
     InvalidTopicError,
     MessageSizeTooLargeError,
     UnknownError,
+    UnknownTopicOrPartitionError,
     UnsupportedForMessageFormatError,
 )
 from aiokafka.partitioner import DefaultPartitioner, murmur2
@@ -23,6 +24,7 @@ from avoir.kafka.topics import TopicNames
 
 TIMEOUT_S = 10.0
 BATCH_BYTES = 262_144
+_METADATA_S = 4.0
 # Longer than a round may take, and short enough that a dead relay does not hold up readers for long.
 _TRANSACTION_TIMEOUT_MS = 15_000
 _FOR_GOOD = (
@@ -111,8 +113,9 @@ class Publisher:
     async def _partitions(self, topic: str) -> list[int]:
         actual = self._names.actual(topic)
         try:
-            return sorted(await self._producer.partitions_for(actual))
-        except TimeoutError:
+            async with asyncio.timeout(_METADATA_S):
+                return sorted(await self._producer.partitions_for(actual))
+        except (TimeoutError, UnknownTopicOrPartitionError):
             raise TimeoutError(f"the broker tells no partitions of topic {actual}: is it there?") from None
 
     def _batches(

@@ -1,0 +1,110 @@
+"""The service in the test's own process, with a handler that counts, and what it has done so far."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from avoir.kafka.topics import EVENTS, FACTS, TopicNames
+from avoir.postgres.connect import KeptConnection
+from avoir.service import Service
+from avoir.settings import Settings
+from avoir.wiring import build, names_of
+from tests.integration.stage import connection_to, consume, make_topics, produce, until
+from tests.integration.tally import OUT, Tally
+
+FACT, OTHER = "booking-cancelled", "invoice-finalized"
+
+
+@dataclass
+class Run:
+    """A service that runs in this process, and its counting handler."""
+
+    service: Service
+    tally: Tally
+    stopping: asyncio.Event
+
+    async def joined(self) -> None:
+        await until(lambda: self.service.loop.state.doing == "reading", what="joined the group")
+
+
+async def make_all_topics(settings: Settings) -> TopicNames:
+    """All topics that the service needs, of two partitions each."""
+    names = names_of(settings)
+    actual = [names.actual(topic) for topic in (*FACTS, *EVENTS)]
+    await make_topics(settings.kafka_bootstrap_servers, actual, partitions=2)
+    return names
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Run]:
+    tallies: list[Tally] = []
+
+    def make(settings: Settings, connection: KeptConnection) -> Tally:
+        tallies.append(Tally(settings, connection))
+        return tallies[-1]
+
+    service, stopping = build(settings, make), asyncio.Event()
+    task = asyncio.create_task(service.run(stopping))
+    try:
+        yield Run(service, tallies[0], stopping)
+    finally:
+        stopping.set()
+        await asyncio.wait_for(task, 15)
+
+
+async def handled(settings: Settings) -> int:
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM inbox")
+        return count
+
+
+async def positions(settings: Settings) -> dict[tuple[str, int], int]:
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        rows = await connection.fetch(
+            "SELECT * FROM consumer_offsets WHERE group_id = $1", settings.kafka_group_id
+        )
+        return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+async def send(settings: Settings, ids: range, topics: tuple[str, ...] = (FACT, OTHER)) -> None:
+    names = names_of(settings)
+    await produce(
+        settings.kafka_bootstrap_servers,
+        [(names.actual(topics[n % len(topics)]), b"key-%d" % (n % 7), b"%d" % n) for n in ids],
+    )
+
+
+async def check_output(settings: Settings, count: int) -> None:
+    """Every message once, and the numbers of each key without gap and in order."""
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+
+        async def empty() -> bool:
+            return not await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)")
+
+        await until(empty, 15, "the outbox is empty")
+    found = await consume(settings.kafka_bootstrap_servers, [names_of(settings).actual(OUT)])
+    seen: dict[bytes, int] = {}
+    ids: set[str] = set()
+    for record in found:
+        event = json.loads(record.value)
+        if event["seq"] <= seen.get(record.key, 0):
+            continue  # published twice
+        assert event["seq"] == seen.get(record.key, 0) + 1
+        seen[record.key] = event["seq"]
+        ids.add(event["id"])
+    assert ids == {str(n) for n in range(count)}
+    assert sum(seen.values()) == count
+
+
+async def until_handled(settings: Settings, count: int, within_s: float = 20) -> float:
+    async def there() -> bool:
+        return await handled(settings) >= count
+
+    return await until(there, within_s, f"{count} messages handled")
+
+
+async def check_output_after_restart(settings: Settings, count: int) -> None:
+    async with running(settings):
+        await check_output(settings, count)

@@ -1,0 +1,99 @@
+"""What the service measures and says of itself, and that it ends when it stands still."""
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from avoir.postgres.migrate import migrate
+from avoir.settings import Settings
+from tests.integration.running import FACT, Run, make_all_topics, running, send, until_handled
+from tests.integration.stage import connection_to, settings_for, until
+
+
+@pytest.fixture
+def settings(kafka: str, database: str, topic_prefix: str) -> Settings:
+    return settings_for(kafka, database, topic_prefix)
+
+
+@pytest.fixture
+def measured_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avoir.watch._EVERY_S", 0.05)
+
+
+def _metric(run: Run, name: str, **labels: str) -> float | None:
+    return run.service.metrics.registry.get_sample_value(name, labels)
+
+
+async def _checks(run: Run) -> dict[str, str]:
+    return await run.service.health.checks()
+
+
+@pytest.mark.usefixtures("measured_often")
+async def test_lag_and_backlog_are_measured(settings: Settings) -> None:
+    await make_all_topics(settings)
+    async with running(settings) as run:
+        await run.joined()
+        run.tally.fault = KeyError("not now")
+        await send(settings, range(10), (FACT,))
+        await until(lambda: _metric(run, "avoir_lag_messages", topic=FACT) == 10)
+        await until(lambda: (_metric(run, "avoir_oldest_unhandled_seconds") or 0) > 0.1)
+        run.tally.fault = None
+        await until(lambda: _metric(run, "avoir_lag_messages", topic=FACT) == 0)
+        await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
+        await until(lambda: _metric(run, "avoir_outbox_rows") == 0)
+        assert _metric(run, "avoir_messages_total", topic="tally", outcome="issued") == 10
+
+
+@pytest.mark.usefixtures("measured_often")
+async def test_the_markers_of_a_transaction_are_no_lag_and_no_standstill(settings: Settings) -> None:
+    names = await make_all_topics(settings)
+    impatient = settings.model_copy(update={"stuck_after_s": 1.0})
+    async with running(impatient) as run:
+        await run.joined()
+        async with AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap_servers, transactional_id=settings.kafka_group_id
+        ) as producer:
+            async with producer.transaction():
+                await producer.send(names.actual(FACT), b"1", b"k", partition=0)
+            await producer.begin_transaction()
+            await producer.send_and_wait(names.actual(FACT), b"2", b"k", partition=0)
+            await producer.abort_transaction()
+        await until_handled(settings, 1)
+        await until(lambda: _metric(run, "avoir_lag_messages", topic=FACT) == 0)
+        await asyncio.sleep(1.5)
+        assert not run.stopping.is_set()
+        assert _metric(run, "avoir_lag_messages", topic=FACT) == 0
+        await send(settings, range(2, 4), (FACT,))
+        await until_handled(settings, 3)
+
+
+async def test_it_names_the_topics_that_are_missing(settings: Settings) -> None:
+    async with running(settings) as run:
+
+        async def says_so() -> bool:
+            checks = await _checks(run)
+            return checks["group"] == "not joined" and checks["relay"] == checks["database"] == "ok"
+
+        await until(says_so)
+        await make_all_topics(settings)
+        await until(lambda: _ready(run))
+
+
+async def _ready(run: Run) -> bool:
+    return set((await _checks(run)).values()) == {"ok"}
+
+
+async def test_it_waits_for_the_migrations(settings: Settings) -> None:
+    await make_all_topics(settings)
+    dsn = settings.postgres_dsn.get_secret_value()
+    async with connection_to(dsn) as connection:
+        await connection.execute("DROP SCHEMA avoir CASCADE")
+    async with running(settings) as run:
+
+        async def says_so() -> bool:
+            return "avoir migrate" in (await _checks(run))["schema"]
+
+        await until(says_so)
+        await migrate(dsn)
+        await until(lambda: _ready(run))
