@@ -23,8 +23,11 @@ PERIOD = ("06-10T09:00", "06-10T13:00")
 PLAN_PERIODS = [("06-01", "07-01"), ("07-01", "08-01")]
 
 days = st.integers(1, 9).map(lambda day: f"06-0{day}")
-cents = st.integers(1, 30_000).map(lambda amount: f"{amount // 100}.{amount % 100:02d}")
-owners = st.sampled_from(OWNERS)
+cents = st.one_of(
+    st.sampled_from(["30.00", "50.00", "100.00", "300.00"]),
+    st.integers(1, 30_000).map(lambda amount: f"{amount // 100}.{amount % 100:02d}"),
+)
+owners = st.sampled_from([*OWNERS, OWNERS[0], OWNERS[0]])
 invoice_ids = st.sampled_from(["i1", "i2", "i3", "i4"])
 
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from avoir.core.decide import Decided, Decision, decide
-from avoir.core.draft import Moment
+from avoir.core.decide import Decided, decide
+from avoir.core.decision import Decision
+from avoir.core.draft import Draft, Moment
 from avoir.core.events import AccountKey, Event, EventBody
 from avoir.core.facts import (
     ApplicationRejected,
@@ -27,6 +28,7 @@ from avoir.core.facts import (
 from avoir.core.ledger import Entry, entry_hash
 from avoir.core.money import parse_decimal
 from avoir.core.policy import Policy
+from avoir.core.settle import expire_overdue
 from avoir.core.state import State
 
 U1 = Owner("user", "u1")
@@ -182,7 +184,7 @@ def message(event_id: str, when: str, fact: Fact, tenant: str = "t1") -> Message
 class World:
     """A state with what was told to it; every step checks the ledger's invariants."""
 
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     now: datetime = NOW
     state: State = field(default_factory=State.empty)
     events: list[Event] = field(default_factory=list)
@@ -201,6 +203,15 @@ class World:
         self.decisions.append(decided.decision)
         self._check(decided)
         return decided.decision
+
+    def sweep(self) -> None:
+        """Expire what is overdue, as the service does every second without a message."""
+        draft = Draft(self.state.fork(), Moment(self.now, 1, self.policy), None, self.now)
+        for account in rows(self.state.accounts):
+            expire_overdue(draft, account.key)
+        self.state.take_over(draft.state)
+        self.events += draft.events
+        self.entries += draft.entries
 
     def handle_all(self, messages: Iterable[Message]) -> "World":
         for each in messages:
@@ -231,7 +242,7 @@ class World:
         return entitlement.given / EURO if entitlement else 0.0
 
     def shortfall(self) -> float:
-        return sum(each.shortfall for each in rows(self.state.entitlements)) / EURO
+        return float(sum(each.shortfall for each in rows(self.state.entitlements)) / EURO)
 
     def net(self) -> dict[AccountKey, int]:
         """available + reserved - due + credit waiting for payment - shortfalls, per account (design, section 4)."""
