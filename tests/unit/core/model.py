@@ -1,0 +1,175 @@
+"""What lines are worth, told once more: in exact fractions, from the messages alone, sharing no code with the core."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from avoir.core.facts import (
+    BookingCancelled,
+    BookingShortened,
+    InvoiceFinalized,
+    InvoiceLine,
+    InvoiceVoided,
+    Message,
+    Period,
+    PlanCancelled,
+)
+from avoir.core.policy import Policy
+
+CENT = 10_000
+
+Change = BookingCancelled | BookingShortened | PlanCancelled
+Billed = tuple[Message, InvoiceFinalized, InvoiceLine]
+
+
+def targets(told: Iterable[Message], policy: Policy) -> dict[tuple[str, str], int]:
+    """The target above zero of every line, by invoice and line id, from all messages at once."""
+    messages = {(each.topic, each.event_id): each for each in told}.values()
+    void = {each.fact.invoice_id for each in messages if isinstance(each.fact, InvoiceVoided)}
+    billed: dict[tuple[str, str], list[Billed]] = {}
+    changes: dict[tuple[str, str], list[Message]] = {}
+    for each in messages:
+        if isinstance(each.fact, InvoiceFinalized) and each.fact.invoice_id not in void:
+            for line in each.fact.lines:
+                if line.kind in ("booking", "plan"):
+                    billed.setdefault((line.kind, str(line.subject_id)), []).append((each, each.fact, line))
+        elif isinstance(each.fact, Change):
+            changes.setdefault(subject(each.fact), []).append(each)
+    found = {}
+    for about, lines in billed.items():
+        for _, invoice, line in lines:
+            amount = target(invoice, line, lines, changes.get(about, []), policy)
+            if amount:
+                found[invoice.invoice_id, line.line_id] = amount
+    return found
+
+
+def subject(fact: Change) -> tuple[str, str]:
+    """The booking or plan that a change is about."""
+    return ("plan", fact.plan_id) if isinstance(fact, PlanCancelled) else ("booking", fact.booking_id)
+
+
+def target(
+    invoice: InvoiceFinalized,
+    line: InvoiceLine,
+    lines: Sequence[Billed],
+    changes: Sequence[Message],
+    policy: Policy,
+) -> int:
+    """What the last asked-for change is worth, and no more than what the last of all is worth."""
+    finalized_at = next(told.occurred_at for told, fact, _ in lines if fact.invoice_id == invoice.invoice_id)
+    counted = sorted(
+        (each for each in changes if is_counted(each, invoice.currency, finalized_at)), key=place
+    )
+    asked = [each for each in counted if is_asked(each.fact)]
+    if not asked:
+        return 0
+    last_asked, last = asked[-1], counted[-1]
+    return min(value(each, invoice, line, lines, policy) for each in (last_asked, last))
+
+
+def place(told: Message) -> tuple[object, ...]:
+    """The place of a change among those to the same booking: revision (none first), time, event id, topic."""
+    revision = told.fact.revision  # type: ignore[union-attr]
+    return (-1 if revision is None else revision), told.occurred_at, told.event_id, told.topic
+
+
+def is_asked(fact: object) -> bool:
+    """Whether a change asks for credit: the customer's always, an admin's only when it says so."""
+    return fact.changed_by == "customer" or bool(fact.create_credit)  # type: ignore[attr-defined]
+
+
+def is_counted(told: Message, currency: str, finalized_at: datetime) -> bool:
+    """Whether a change counts for a line: not before its finalization, and not in another currency."""
+    stated = getattr(told.fact, "currency", None)
+    return told.occurred_at >= finalized_at and stated in (None, currency)
+
+
+def value(
+    told: Message, invoice: InvoiceFinalized, line: InvoiceLine, lines: Sequence[Billed], policy: Policy
+) -> int:
+    """What one change alone makes one line worth, in micros."""
+    fact, cost = told.fact, costs(invoice)[line.line_id]
+    if isinstance(fact, BookingCancelled):
+        before = 0
+        for earlier, other, other_line in sorted(lines, key=in_order):
+            if (other.invoice_id, other_line.line_id) == (invoice.invoice_id, line.line_id):
+                break
+            if is_counted(told, other.currency, earlier.occurred_at):
+                before += costs(other)[other_line.line_id]
+        return cost - min(cost, max(0, fact.fee - before))
+    if isinstance(fact, PlanCancelled):
+        return rounded(cost * unused_of_plan(fact, line, policy))
+    assert isinstance(fact, BookingShortened)
+    if fact.billed_price is not None and fact.remaining_price is not None:
+        unused = Fraction(fact.billed_price - fact.remaining_price, fact.billed_price)
+        return rounded(cost * min(max(unused, Fraction(0)), Fraction(1)))
+    period = line.period or fact.billed_period
+    assert period is not None and fact.remaining_period is not None
+    used = overlap(period, fact.remaining_period)
+    return rounded(cost * (1 - Fraction(used // timedelta(microseconds=1), seconds(period))))
+
+
+def in_order(billed: Billed) -> tuple[object, ...]:
+    """Finalization, invoice id, place on the invoice."""
+    told, invoice, line = billed
+    return told.occurred_at, invoice.invoice_id, [each.line_id for each in invoice.lines].index(line.line_id)
+
+
+def costs(invoice: InvoiceFinalized) -> dict[str, int]:
+    """What each line cost: its total less its share of the discounts, the running share rounded."""
+    total = {each.line_id: each.amount + each.tax for each in invoice.lines}
+    positive = sum(each for each in total.values() if each > 0)
+    negative = sum(
+        -total[each.line_id] for each in invoice.lines if total[each.line_id] < 0 and each.kind != "credit"
+    )
+    discount, seen, found = min(negative, positive), 0, {}
+    for line_id, amount in total.items():
+        if amount <= 0:
+            found[line_id] = 0
+            continue
+        before, seen = seen, seen + amount
+        found[line_id] = amount - (
+            rounded(Fraction(discount * seen, positive)) - rounded(Fraction(discount * before, positive))
+        )
+    return found
+
+
+def unused_of_plan(fact: PlanCancelled, line: InvoiceLine, policy: Policy) -> Fraction:
+    """All of a period that starts at or after the end; of the running one nothing, or what is left of it."""
+    period, end = line.period, fact.effective_at
+    assert period is not None
+    if period.start >= end:
+        return Fraction(1)
+    if fact.unused == "whole_periods" or end >= period.end:
+        return Fraction(0)
+    if policy.proration == "time":
+        return Fraction((period.end - end) // timedelta(microseconds=1), seconds(period))
+    days = sorted(days_of(period, policy.time_zone))
+    used_until = end.astimezone(ZoneInfo(policy.time_zone)).date().isoformat()
+    return Fraction(sum(1 for day in days if day > used_until), len(days))
+
+
+def days_of(period: Period, time_zone: str) -> set[str]:
+    """The days of a time zone that a period touches, found quarter of an hour by quarter of an hour."""
+    step, moment, found = timedelta(minutes=15), period.start.astimezone(UTC), set()
+    while moment < period.end:
+        found.add(moment.astimezone(ZoneInfo(time_zone)).date().isoformat())
+        moment += step
+    return found
+
+
+def overlap(one: Period, other: Period) -> timedelta:
+    """The time that two periods share."""
+    return max(timedelta(0), min(one.end, other.end) - max(one.start, other.start))
+
+
+def seconds(period: Period) -> int:
+    """How long a period is, in microseconds."""
+    return (period.end - period.start) // timedelta(microseconds=1)
+
+
+def rounded(amount: Fraction) -> int:
+    """To the cent; Python rounds a fraction half to even."""
+    return round(amount / CENT) * CENT

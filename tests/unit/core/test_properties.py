@@ -1,0 +1,167 @@
+"""What holds of every story, whatever happens in it: properties that random search tries to break."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avoir.core import settle as settle_module
+from avoir.core.decide import decide
+from avoir.core.decision import Decision
+from avoir.core.draft import Draft, Moment
+from avoir.core.events import AccountKey, CreditIssued
+from avoir.core.facts import Message
+from tests.unit.core import model
+from tests.unit.core.open_rows import open_rows
+from tests.unit.core.rest import assert_at_rest
+from tests.unit.core.stories import Story, play, stories
+from tests.unit.core.world import World, cancelled, invoice, line, message, payment, rows, shortened
+from tests.unit.core.world import given as told
+
+TABLES = (
+    "accounts",
+    "invoices",
+    "lines",
+    "payments",
+    "reversals",
+    "voids",
+    "settlements",
+    "entitlements",
+    "grants",
+    "applications",
+    "changes",
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(stories())
+def test_every_message_leaves_the_accounts_at_rest_and_targets_as_the_facts_alone_say(story: Story) -> None:
+    world = World(policy=story.policy)
+    for _ in play(world, story):
+        assert_at_rest(world)
+    world.check_ledger()
+    found = {
+        (each.key.id, each.key.line_id): each.target
+        for each in rows(world.state.entitlements)
+        if each.key.kind == "line" and each.source != "prepaid" and each.target
+    }
+    assert found == model.targets([each for _, each in story.steps], story.policy)
+    assert_credits_within_what_was_charged(world)
+
+
+def assert_credits_within_what_was_charged(world: World) -> None:
+    """The credits of an invoice's lines never add up to more than its positive lines less its discounts."""
+    given_on: dict[str, int] = {}
+    for each in rows(world.state.entitlements):
+        if each.key.kind == "line":
+            assert each.given <= each.cost
+            given_on[each.key.id] = given_on.get(each.key.id, 0) + each.given
+    for bill in rows(world.state.invoices):
+        lines = world.state.lines_of_invoice.get(bill.key) or ()
+        charged = sum(each.amount + each.tax for each in lines if each.kind != "credit")
+        assert given_on.get(bill.key.invoice_id, 0) <= max(charged, 0)
+
+
+class BothWays(World):
+    """Decides every message twice: over all rows, and over the open ones alone, loaded in the opposite order."""
+
+    def handle(self, told: Message) -> Decision:
+        moment = Moment(self.now, 1, self.policy)
+        whole, part = decide(self.state, told, moment), decide(open_rows(self.state, told), told, moment)
+        assert whole.decision == part.decision
+        assert whole.events == part.events and whole.entries == part.entries
+        for name in TABLES:
+            assert changed(whole.state, name) == changed(part.state, name), name
+        return super().handle(told)
+
+
+def changed(state: Any, name: str) -> dict[Any, Any]:
+    """The rows of a table that a fork changed, by key."""
+    return dict(getattr(state, name)._rows)
+
+
+@settings(max_examples=100, deadline=None)
+@given(stories())
+def test_the_open_rows_alone_in_any_order_give_the_same_as_all_rows(story: Story) -> None:
+    world = BothWays(policy=story.policy)
+    for _ in play(world, story):
+        pass
+
+
+class Unswept(World):
+    """A world in which expiry is never swept between messages."""
+
+    def sweep(self) -> None:
+        pass
+
+
+@settings(max_examples=80, deadline=None)
+@given(stories())
+def test_it_makes_no_difference_whether_expired_credit_was_swept(story: Story) -> None:
+    swept, unswept = World(policy=story.policy), Unswept(policy=story.policy)
+    for world in (swept, unswept):
+        for _ in play(world, story):
+            pass
+        World.sweep(world)
+    assert standing(swept) == standing(unswept)
+
+
+def standing(world: World) -> tuple[Any, ...]:
+    """What every account has, what every invoice has due, and what is short."""
+    return (
+        {each.key: (each.available, each.reserved) for each in rows(world.state.accounts)},
+        {each.key: each.due for each in rows(world.state.invoices)},
+        {each.key: (each.covered, each.shortfall) for each in rows(world.state.entitlements)},
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 99_999),
+    st.integers(1, 99_999),
+    st.lists(st.integers(0, 120_000), min_size=1, max_size=30),
+    st.randoms(use_true_random=False),
+)
+def test_any_path_of_revisions_gives_the_cents_of_the_last_one(
+    price: int, billed: int, path: list[int], shuffler: Any
+) -> None:
+    bill = message("f", "06-01", invoice("i1", line("l1", cents(price), booking="b1"), paid=cents(price)))
+    steps = [
+        message(f"s{n}", "06-02", shortened("b1", prices=(cents(billed), cents(left)), revision=n))
+        for n, left in enumerate(path)
+    ]
+    alone = told(bill, steps[-1]).available()
+    assert told(bill, *steps).available() == alone
+    shuffler.shuffle(steps)
+    assert told(*steps, bill).available() == alone
+    cancelled_last = message("c", "06-03", cancelled("b1", revision=99))
+    assert told(bill, *steps, cancelled_last).available() == price / 100
+
+
+def cents(amount: int) -> str:
+    return f"{amount // 100}.{amount % 100:02d}"
+
+
+def test_a_chain_in_which_each_credit_settles_the_next_invoice_ends_within_its_bound(
+    monkeypatch: Any,
+) -> None:
+    """The last message settles the first of 60 invoices; the credit of each settles the one after it."""
+    count, passes, steps = 60, 0, []
+    for n in range(count):
+        when, bill = f"06-02T00:{n:02d}", invoice(f"i{n:02d}", line("l1", "10.00", booking=f"b{n:02d}"))
+        steps += [message(f"f{n}", when, bill), message(f"c{n}", when, cancelled(f"b{n:02d}"))]
+    world = told(*steps)
+    assert world.available() == 0 and not world.bodies(CreditIssued)
+    once = settle_module.settle_once
+
+    def counted(draft: Draft, account: AccountKey) -> bool:
+        nonlocal passes
+        passes += 1
+        return once(draft, account)
+
+    monkeypatch.setattr(settle_module, "settle_once", counted)
+    world.told("p", "06-01", payment("p1", "10.00", "i00"))
+    assert [each.due for each in rows(world.state.invoices)] == [0] * count
+    assert world.available() == 10
+    assert count <= passes <= count + 3
+    assert_at_rest(world)
