@@ -1,0 +1,208 @@
+"""Every message leaves one decision: its outcome, the first reason that holds, and facts of a bounded size."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from avoir.core import decide as decide_module
+from avoir.core.decide import decide
+from avoir.core.draft import Moment
+from avoir.core.events import CreditDeclined
+from avoir.core.facts import Fact, Message
+from avoir.core.policy import Policy
+from avoir.core.state import STATE_TABLES
+from tests.unit.core.world import (
+    NOW,
+    World,
+    cancelled,
+    given,
+    invoice,
+    line,
+    message,
+    payment,
+    plan_cancelled,
+    rejected,
+    reversal,
+    shortened,
+    voided,
+)
+
+BOOKED = line("l1", "100.00", booking="b1")
+PAID = message("f", "06-02", invoice("i1", BOOKED, paid="100.00"))
+UNPAID = message("f", "06-02", invoice("i1", BOOKED))
+FREE = message("f", "06-02", invoice("i1", line("l1", "0.00", booking="b1")))
+VOID = message("v", "06-02", voided("i1"))
+WHOLE = shortened("b1", prices=("100.00", "100.00"))
+
+REASONS = [
+    ("not_billed", [], "06-03", cancelled("b1")),
+    ("not_billed", [], "06-03", cancelled("b1", by="admin")),
+    ("invoice_voided", [PAID, VOID], "06-01", cancelled("b1", by="admin")),
+    ("billed_after_change", [FREE], "06-01", cancelled("b1", by="admin", fee="1.00", currency="USD")),
+    ("currency_mismatch", [FREE], "06-03", cancelled("b1", by="admin", fee="1.00", currency="USD")),
+    ("already_credited", [PAID, message("0", "06-03", cancelled("b1"))], "06-03", cancelled("b1")),
+    ("superseded", [FREE, message("0", "06-04", cancelled("b1"))], "06-03", cancelled("b1", by="admin")),
+    ("not_requested", [FREE], "06-03", cancelled("b1", by="admin")),
+    ("free", [FREE], "06-03", WHOLE),
+    ("unpaid", [UNPAID], "06-03", WHOLE),
+    ("nothing_unused", [PAID], "06-03", WHOLE),
+    ("nothing_unused", [PAID], "06-03", cancelled("b1", fee="100.00")),
+    ("already_credited", [PAID, message("0", "06-03", cancelled("b1"))], "06-04", cancelled("b1")),
+]
+
+
+@pytest.mark.parametrize(("reason", "before", "when", "fact"), REASONS)
+def test_the_first_reason_that_holds_is_the_one_told(
+    reason: str, before: list[Message], when: str, fact: Fact
+) -> None:
+    world = given(*before)
+    told = len(world.events)
+    decision = world.told("z", when, fact)
+    assert decision.reason == reason
+    assert decision.outcome == ("waiting" if reason == "unpaid" else "declined")
+    assert decision.would_change_it
+    declined = [event.body for event in world.events[told:] if isinstance(event.body, CreditDeclined)]
+    assert [body.reason for body in declined] == ([] if reason == "unpaid" else [reason])
+
+
+def test_a_decline_concerns_the_account_of_the_invoice_or_none() -> None:
+    world = given(PAID, message("c", "06-01", cancelled("b1")), message("d", "06-01", cancelled("b9")))
+    billed, unknown = [event for event in world.events if isinstance(event.body, CreditDeclined)]
+    assert (billed.seq, unknown.seq, unknown.account, unknown.available) == (1, None, None, None)
+
+
+def test_the_same_unpaid_change_again_waits_whatever_its_event_id() -> None:
+    for event_id in ("a", "z"):
+        world = given(UNPAID, message("m", "06-03", cancelled("b1")))
+        assert world.told(event_id, "06-03", cancelled("b1")).outcome == "waiting"
+
+
+def test_an_asked_change_that_a_later_unasked_one_limits_waits_for_the_payment_too() -> None:
+    world = given(UNPAID, message("d", "06-04", cancelled("b1", by="admin")))
+    decision = world.told("c", "06-03", cancelled("b1"))
+    assert (decision.outcome, decision.reason) == ("waiting", "unpaid")
+    world.told("p", "06-05", payment("p1", "100.00", "i1"))
+    assert world.available() == 100
+
+
+def test_issued_comes_before_applied_before_recorded() -> None:
+    world = given(message("q", "06-01", payment("p0", "100.00")))
+    assert world.decisions[-1].outcome == "issued"
+    assert world.handle(UNPAID).outcome == "applied"
+    assert world.told("p", "06-03", payment("p1", "0.50", "i1")).outcome == "issued"
+    assert world.told("g", "06-04", invoice("i2", BOOKED, automatic=False)).outcome == "recorded"
+    assert world.told("o", "06-04", payment("p2", "1.00", "i2")).outcome == "recorded"
+
+
+def test_credit_issued_and_applied_at_once_is_issued() -> None:
+    world = given(UNPAID, message("p", "06-01", payment("p1", "50.00", "nowhere")))
+    assert (world.decisions[-1].outcome, world.decisions[-1].reason) == ("issued", "overpayment")
+    assert world.applied("i1") == 50
+    assert world.decisions[-1].policy == {"expires_after_days": None}
+
+
+def test_a_change_that_took_back_on_one_line_and_waits_on_another_is_recorded() -> None:
+    world = given(PAID, message("c", "06-03", cancelled("b1")), message("g", "06-03", invoice("i2", BOOKED)))
+    decision = world.told("d", "06-04", shortened("b1", prices=("100.00", "90.00")))
+    assert (decision.outcome, decision.reason) == ("recorded", "changed")
+
+
+KEYS = [
+    (invoice("i1", BOOKED), invoice("i1", BOOKED, paid="1.00"), "invoice_id"),
+    (voided("i1"), replace(voided("i1"), reason="other"), "invoice_id"),
+    (payment("p1", "5.00"), payment("p1", "6.00"), "payment_id"),
+    (reversal("r1", "p1", "5.00"), reversal("r1", "p2", "5.00"), "reversal_id"),
+]
+
+
+@pytest.mark.parametrize(("fact", "other", "key"), KEYS)
+def test_a_business_key_counts_once(fact: Fact, other: Fact, key: str) -> None:
+    world = given(message("1", "06-01", fact))
+    before = len(world.events)
+    same = world.told("2", "06-01", fact)
+    assert (same.outcome, same.reason, same.facts) == ("duplicate", "duplicate", {"same": key})
+    for contrary in (world.told("3", "06-01", other), world.told("4", "06-02", fact)):
+        assert (contrary.outcome, contrary.reason, contrary.facts) == ("conflict", "conflict", {"same": key})
+    assert len(world.events) == before
+
+
+@pytest.mark.parametrize(
+    "fact", [fact for fact, _, _ in KEYS] + [cancelled("b1"), plan_cancelled("p1", "06-05"), rejected("x")]
+)
+def test_an_event_id_counts_once(fact: Fact) -> None:
+    world = given(message("1", "06-01", fact))
+    before = len(world.events)
+    assert world.told("1", "06-01", fact).outcome == "duplicate"
+    conflict = world.told("1", "06-02", fact)
+    assert (conflict.outcome, conflict.facts) == ("conflict", {"same": "event_id"})
+    assert len(world.events) == before
+
+
+def test_a_conflict_does_not_use_up_its_event_id() -> None:
+    world = given(message("1", "06-01", payment("p1", "5.00")))
+    assert world.told("2", "06-01", payment("p1", "6.00")).outcome == "conflict"
+    assert world.told("2", "06-01", payment("p2", "6.00")).outcome == "issued"
+
+
+def test_event_ids_and_keys_are_those_of_a_tenant() -> None:
+    world = given(message("1", "06-01", payment("p1", "5.00")))
+    told = world.handle(message("1", "06-02", payment("p1", "6.00"), tenant="t2"))
+    assert told.outcome == "issued"
+
+
+LONG = "\N{GRINNING FACE}" * 190
+
+
+@pytest.mark.parametrize("prefix", ["b", LONG])
+def test_facts_have_at_most_2_kib_with_ten_thousand_lines(prefix: str) -> None:
+    lines = [line(f"{prefix}{n}", "0.01", booking=prefix) for n in range(10_000)]
+    world = given(message("f", "06-01", invoice(prefix, *lines)))
+    world.told("c", "06-02", cancelled(prefix))
+    world.told("p", "06-03", payment(prefix, "1.00", prefix, *(f"{prefix}{n}" for n in range(100))))
+    assert [each.outcome for each in world.decisions] == ["recorded", "waiting", "recorded"]
+    for each in world.decisions:
+        assert len(json.dumps(each.facts, ensure_ascii=False).encode()) <= 2048
+    assert world.decisions[1].facts["lines_in_all"] == 10_000
+
+
+def test_the_facts_of_a_decline_are_as_small() -> None:
+    others = [
+        message(f"f{n}", "06-05", invoice(f"{LONG}{n}", line(LONG, "1.00", booking=LONG))) for n in range(9)
+    ]
+    world = given(*others, message("c", "06-02", cancelled(LONG)))
+    (declined,) = world.bodies(CreditDeclined)
+    assert len(json.dumps(declined.facts, ensure_ascii=False).encode()) <= 2048
+    assert len(declined.facts["lines"]) >= 1 and declined.facts["lines_in_all"] == 9
+
+
+def snapshot(world: World) -> dict[str, dict]:
+    return {name: dict(getattr(world.state, name)._rows) for name in STATE_TABLES}
+
+
+def test_deciding_does_not_touch_the_state_it_was_given() -> None:
+    world = given(PAID, message("c", "06-03", cancelled("b1")))
+    before = snapshot(world)
+    decided = decide(world.state, VOID, Moment(NOW, 1, Policy()))
+    assert decided.events and snapshot(world) == before
+    again = decide(world.state, VOID, Moment(NOW, 1, Policy()))
+    assert (again.events, again.entries, again.decision) == (
+        decided.events,
+        decided.entries,
+        decided.decision,
+    )
+
+
+def test_a_decision_that_raises_leaves_the_state_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = given(PAID, message("c", "06-03", cancelled("b1")))
+    before = snapshot(world)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect, after all rows were put")
+
+    monkeypatch.setattr(decide_module, "would_change", broken)
+    with pytest.raises(RuntimeError):
+        world.told("d", "06-01", cancelled("b1"))
+    assert snapshot(world) == before
+    monkeypatch.undo()
+    assert world.told("d", "06-01", cancelled("b1")).reason == "billed_after_change"
