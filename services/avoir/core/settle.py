@@ -106,10 +106,8 @@ def free_of(draft: Draft, payment: Payment) -> int:
     if entitlement is None:
         return payment.left
     unissued = payment.left - entitlement.given
-    if unissued < 0:
-        return 0
     remaining = sum(grant.available for grant in draft.grants_for(entitlement.key))
-    return unissued + round_down(remaining, payment.account.currency)
+    return max(0, unissued + round_down(remaining, payment.account.currency))
 
 
 def invoices_for(draft: Draft, payment: Payment) -> list[Invoice]:
