@@ -387,6 +387,7 @@ def _reverse(draft: Draft, message: Message, fact: PaymentReversed) -> Conclusio
         settle(draft, [payment.account])
     return _conclude(
         message, "recorded", "payment_reversed", _payment_facts(draft.state.payments[payment_key])
+        expire_overdue(draft, payment.account)
     )
 
 
@@ -411,6 +412,7 @@ def _void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
     settle(draft, accounts)
     return _conclude(message, "recorded", "invoice_voided", _invoice_facts(draft.state.invoices[key]))
 
+    expire_overdue(draft, invoice.account)
 
 def _reject(draft: Draft, message: Message, fact: ApplicationRejected) -> Conclusion:
     application = draft.state.applications.get(application_key(message.tenant_id, fact.application_id))
