@@ -180,7 +180,7 @@ def worth(draft: Draft, entitlement: Entitlement) -> int:
 
 def take_back(draft: Draft, entitlement: Entitlement) -> None:
     """Take back what was given above the worth, as far as it remains, and report what could not be as a shortfall."""
-    above = entitlement.given - entitlement.covered - worth(draft, entitlement)
+    above = excess(draft, entitlement)
     if above <= 0 and entitlement.shortfall == 0:
         return
     reason = draft.reason
@@ -192,6 +192,17 @@ def take_back(draft: Draft, entitlement: Entitlement) -> None:
 def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason: str) -> int:
     """Take up to an amount back from an entitlement's grants, last issued first, available before reserved."""
     taken = 0
+def excess(draft: Draft, entitlement: Entitlement) -> int:
+    """What was given above the worth; of what a voided invoice's payments have covered, nothing is taken twice."""
+    above = entitlement.given - entitlement.covered - worth(draft, entitlement)
+    return above - lost_of(draft, entitlement) if entitlement.covered else above
+
+
+def lost_of(draft: Draft, entitlement: Entitlement) -> int:
+    """What of an entitlement's credit expired or was voided."""
+    return sum(grant.lost for grant in draft.grants_for(entitlement.key))
+
+
     for bucket in BUCKETS:
         for grant in reversed(draft.grants_for(entitlement.key)):
             part = min(amount - taken, getattr(grant, bucket))
@@ -210,8 +221,8 @@ def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason
 
 def unreturned(draft: Draft, entitlement: Entitlement) -> int:
     """What was given above the worth and spent; what expired or was voided is no shortfall."""
-    lost = sum(grant.lost for grant in draft.grants_for(entitlement.key))
-    return max(0, entitlement.given - entitlement.covered - worth(draft, entitlement) - lost)
+    above = entitlement.given - entitlement.covered - worth(draft, entitlement)
+    return max(0, above - lost_of(draft, entitlement))
 
 
 def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> None:
