@@ -197,7 +197,7 @@ def _finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclus
         return _key_taken(message, known.contents, "invoice_id")
     invoice = _open_invoice(draft, message, fact, key)
     accounts = {invoice.account}
-    for subject in {line.subject for line in draft.state.lines_of_invoice.get(key) or ()} - {None}:
+    for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):
         accounts |= retarget(draft, subject) if subject is not None else set()
     draft.reason = "changed"
     settle(draft, accounts)

@@ -78,8 +78,9 @@ class Draft:
         return sorted(payments, key=lambda each: (each.key.kind, each.occurred_at, each.key.id))
 
     def entitlements(self, key: AccountKey) -> list[Entitlement]:
-        """An account's entitlements that are known here, in the order they came up."""
-        return [self.state.entitlements[each] for each in self.state.entitlements_of_account.get(key) or ()]
+        """An account's entitlements that are known here, by key: the same order however they were loaded."""
+        keys = sorted(self.state.entitlements_of_account.get(key) or ())
+        return [self.state.entitlements[each] for each in keys]
 
     def grants(self, key: AccountKey) -> Iterator[Grant]:
         """An account's grants that are known here."""

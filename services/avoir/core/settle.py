@@ -74,16 +74,19 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
 def expire_overdue(draft: Draft, account: AccountKey) -> None:
     """Expire what remains of the account's grants whose time has come, to the second."""
     now = draft.moment.now
-    for grant in list(draft.grants(account)):
+    overdue = [
+        (grant.expires_at, grant.key, grant)
+        for grant in draft.grants(account)
+        if grant.expires_at is not None and grant.expires_at <= now and grant.available + grant.reserved > 0
+    ]
+    for expires_at, _, grant in sorted(overdue, key=lambda each: each[:2]):
         remaining = grant.available + grant.reserved
-        if grant.expires_at is None or grant.expires_at > now or remaining == 0:
-            continue
         postings = [Posting(grant.key.id, bucket, "expired", getattr(grant, bucket)) for bucket in BUCKETS]
         draft.record(
             account,
             CreditExpired(grant.key.id, remaining),
             [posting for posting in postings if posting.amount],
-            occurred_at=grant.expires_at,
+            occurred_at=expires_at,
         )
 
 

@@ -95,7 +95,7 @@ def void(draft: Draft, key: InvoiceKey) -> None:
 
     What could not be taken back from its lines is kept from the payments, so that only the rest is overpayment.
     """
-    for application_key in draft.state.applications_of_invoice.get(key) or ():
+    for application_key in sorted(draft.state.applications_of_invoice.get(key) or ()):
         application = draft.state.applications[application_key]
         if not application.reinstated:
             reinstate(draft, application, "invoice_voided")
@@ -146,7 +146,7 @@ def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
     over = amount - (payment.left - (entitlement.given if entitlement else 0))
     if entitlement is not None and over > 0:
         over -= take_from_grants(draft, entitlement, over, "payment_reversed")
-    for settlement_key in reversed(draft.state.settlements_of_payment.get(key) or ()):
+    for settlement_key in sorted(draft.state.settlements_of_payment.get(key) or (), reverse=True):
         settlement = draft.state.settlements[settlement_key]
         undone = min(max(over, 0), settlement.amount)
         over -= undone
