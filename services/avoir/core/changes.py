@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from avoir.core.decision import Outcome, listed, would_change
+from avoir.core.decision import Outcome, fitting, listed, would_change
 from avoir.core.draft import Draft
 from avoir.core.events import AccountKey, CreditDeclined
 from avoir.core.facts import BookingCancelled, BookingShortened, Message, Owner, PlanCancelled
@@ -191,12 +191,12 @@ def _target(draft: Draft, billed: Billed) -> int:
     return 0 if entitlement is None else entitlement.target
 
 
-def change_facts(draft: Draft, change: Change, billed: Sequence[Billed]) -> dict[str, Any]:
+def change_facts(draft: Draft, change: Change, billed: Sequence[Billed]) -> Mapping[str, Any]:
     """The facts that a decision on a change used: its lines with cost, target, what was given, what is due."""
     facts: dict[str, Any] = {f"{change.subject.kind}_id": change.subject.id}
     if change.fee:
         facts["fee"] = format_decimal(change.fee, change.currency or "EUR")
-    return facts | listed("lines", [line_facts(draft, each) for each in billed])
+    return fitting(facts | listed("lines", [line_facts(draft, each) for each in billed]))
 
 
 def line_facts(draft: Draft, billed: Billed) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, assert_never
 from uuid import UUID
 
 from avoir.core.changes import conclude_change, retarget, to_change
-from avoir.core.decision import Decision, Outcome, listed, would_change
+from avoir.core.decision import Decision, Outcome, fitting, listed, would_change
 from avoir.core.draft import Draft, Moment
 from avoir.core.events import (
     AccountKey,
@@ -157,7 +157,7 @@ def _conclude(
     facts: Mapping[str, Any],
     policy: Mapping[str, Any] | None = None,
 ) -> Conclusion:
-    return Conclusion(outcome, reason, *subject_of(message), facts, policy or {})
+    return Conclusion(outcome, reason, *subject_of(message), fitting(facts), policy or {})
 
 
 def _seen_before(message: Message, contents: bytes) -> Conclusion:

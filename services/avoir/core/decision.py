@@ -1,5 +1,6 @@
 """What Avoir concluded from one message, and why: the row that is kept for ever."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,12 @@ Outcome = Literal[
 
 MAX_LISTED = 8
 """How many lines or ids the facts of a decision name; beyond that they say how many there are."""
+
+MAX_FACTS = 2048
+"""How many bytes the facts of a decision have as JSON at most."""
+
+MAX_CUT = 64
+"""How much of an id is kept in facts that would be too long otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +75,30 @@ def listed(key: str, items: list[Any]) -> dict[str, Any]:
     if len(items) <= MAX_LISTED:
         return {key: items}
     return {key: items[:MAX_LISTED], f"{key}_in_all": len(items)}
+
+
+def fitting(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Facts of at most 2 KiB: lists lose their last items (and say how many there were), then ids their end."""
+    found = dict(facts)
+    lists = [key for key, value in facts.items() if isinstance(value, list)]
+    while _size(found) > MAX_FACTS and any(len(found[key]) > 1 for key in lists):
+        longest = max(lists, key=lambda key: len(found[key]))
+        found.setdefault(f"{longest}_in_all", len(found[longest]))
+        found[longest] = found[longest][:-1]
+    return found if _size(found) <= MAX_FACTS else {key: _cut(value) for key, value in found.items()}
+
+
+def _size(facts: Mapping[str, Any]) -> int:
+    return len(json.dumps(facts, ensure_ascii=False).encode())
+
+
+def _cut(value: Any) -> Any:
+    match value:
+        case str() if len(value) > MAX_CUT:
+            return f"{value[:MAX_CUT]}…"
+        case list():
+            return [_cut(each) for each in value]
+        case dict():
+            return {key: _cut(each) for key, each in value.items()}
+        case _:
+            return value
