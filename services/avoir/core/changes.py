@@ -150,7 +150,7 @@ def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> tuple
     entitlements = [draft.state.entitlements.get(each.line.key) for each in lines]
     if _is_repeated(change, changes) and any(each.given for each in entitlements if each is not None):
         return "declined", "already_credited"
-    if not any(_is_last(change, changes, each) for each in lines):
+    if not any(_is_decisive(draft, change, changes, each) for each in lines):
         return "declined", "superseded"
     if not change.asked:
         return "declined", "not_requested"
@@ -181,9 +181,13 @@ def _is_repeated(change: Change, changes: Sequence[Change]) -> bool:
     return any(each.contents == change.contents and each.event_id != change.event_id for each in changes)
 
 
-def _is_last(change: Change, changes: Sequence[Change], billed: Billed) -> bool:
-    counted = [each for each in changes if counts(each, billed.invoice)]
-    return max(counted, key=change_order) == change
+def _is_decisive(draft: Draft, change: Change, changes: Sequence[Change], billed: Billed) -> bool:
+    """Whether a line's target comes from this change: the last of all, or the last asked for that leaves a target."""
+    counted = sorted((each for each in changes if counts(each, billed.invoice)), key=change_order)
+    decisive = counted[-1:]
+    if _target(draft, billed) > 0:
+        decisive += [each for each in counted if each.asked][-1:]
+    return any(each.contents == change.contents for each in decisive)
 
 
 def _target(draft: Draft, billed: Billed) -> int:
