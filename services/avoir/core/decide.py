@@ -89,7 +89,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         outcome=outcome,
         reason=reason,
         facts=conclusion.facts,
-        policy=conclusion.policy,
+        policy=_policy(draft, conclusion),
         would_change_it=would_change(reason) if outcome in ("declined", "waiting", "conflict") else None,
         subject_kind=conclusion.subject_kind,
         subject_id=conclusion.subject_id,
@@ -103,6 +103,12 @@ def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draf
     for account in accounts:
         expire_overdue(draft, account)
     return draft
+
+
+def _policy(draft: Draft, conclusion: Conclusion) -> Mapping[str, Any]:
+    if any(isinstance(event.body, CreditIssued) for event in draft.events):
+        return {**conclusion.policy, "expires_after_days": draft.moment.policy.expires_after_days}
+    return conclusion.policy
 
 
 def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:
@@ -185,8 +191,6 @@ def _change(
     policy: dict[str, Any] = {"unpaid_change": change.unpaid_change}
     if change.unused == "prorate":
         policy |= {"proration": change.proration, "time_zone": change.time_zone}
-    if gave:
-        policy["expires_after_days"] = draft.moment.policy.expires_after_days
     return _conclude(message, concluded.outcome, concluded.reason, concluded.facts, policy)
 
 
