@@ -387,11 +387,11 @@ def _reverse(draft: Draft, message: Message, fact: PaymentReversed) -> Conclusio
     draft.reason = "payment_reversed"
     more = _reversed(draft, payment_key, payment.amount, fact.currency) - payment.reversed
     if more > 0:
+        expire_overdue(draft, payment.account)
         reverse(draft, payment_key, more)
         settle(draft, [payment.account])
     return _conclude(
         message, "recorded", "payment_reversed", _payment_facts(draft.state.payments[payment_key])
-        expire_overdue(draft, payment.account)
     )
 
 
@@ -412,11 +412,11 @@ def _void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
     for line in draft.state.lines_of_invoice.get(key) or ():
         if line.subject is not None:
             accounts |= retarget(draft, line.subject)
+    expire_overdue(draft, invoice.account)
     void(draft, key)
     settle(draft, accounts)
     return _conclude(message, "recorded", "invoice_voided", _invoice_facts(draft.state.invoices[key]))
 
-    expire_overdue(draft, invoice.account)
 
 def _reject(draft: Draft, message: Message, fact: ApplicationRejected) -> Conclusion:
     application = draft.state.applications.get(application_key(message.tenant_id, fact.application_id))

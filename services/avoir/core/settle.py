@@ -192,9 +192,6 @@ def take_back(draft: Draft, entitlement: Entitlement) -> None:
     report_shortfall(draft, draft.state.entitlements[entitlement.key], reason)
 
 
-def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason: str) -> int:
-    """Take up to an amount back from an entitlement's grants, last issued first, available before reserved."""
-    taken = 0
 def excess(draft: Draft, entitlement: Entitlement) -> int:
     """What was given above the worth; of what a voided invoice's payments have covered, nothing is taken twice."""
     above = entitlement.given - entitlement.covered - worth(draft, entitlement)
@@ -206,6 +203,9 @@ def lost_of(draft: Draft, entitlement: Entitlement) -> int:
     return sum(grant.lost for grant in draft.grants_for(entitlement.key))
 
 
+def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason: str) -> int:
+    """Take up to an amount back from an entitlement's grants, last issued first, available before reserved."""
+    taken = 0
     for bucket in BUCKETS:
         for grant in reversed(draft.grants_for(entitlement.key)):
             part = min(amount - taken, getattr(grant, bucket))
