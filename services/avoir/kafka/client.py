@@ -2,12 +2,13 @@
 
 import ssl
 from dataclasses import dataclass
-from typing import Any
-
-from faststream.kafka.security import parse_security
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+from typing import TYPE_CHECKING, Any
 
 from avoir.settings import KafkaSettings
+
+# FastStream takes a third of a command's start: it is imported where it is needed.
+if TYPE_CHECKING:
+    from faststream.security import BaseSecurity
 
 REQUEST_TIMEOUT_MS = 10_000
 METADATA_MAX_AGE_MS = 30_000
@@ -18,16 +19,20 @@ class Client:
     """Where the brokers are and how to speak to them."""
 
     bootstrap_servers: list[str]
-    security: BaseSecurity | None = None
+    security: "BaseSecurity | None" = None
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of every aiokafka client."""
-        return {
+        plain: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "request_timeout_ms": REQUEST_TIMEOUT_MS,
             "metadata_max_age_ms": METADATA_MAX_AGE_MS,
-            **parse_security(self.security),
         }
+        if self.security is None:
+            return plain
+        from faststream.kafka.security import parse_security
+
+        return {**plain, **parse_security(self.security)}
 
 
 def client_of(settings: KafkaSettings) -> Client:
@@ -36,7 +41,9 @@ def client_of(settings: KafkaSettings) -> Client:
     return Client(servers, _security(settings))
 
 
-def _security(settings: KafkaSettings) -> BaseSecurity | None:
+def _security(settings: KafkaSettings) -> "BaseSecurity | None":
+    from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
     protocol = settings.kafka_security_protocol
     context = _ssl_context(settings) if protocol.endswith("SSL") else None
     if not protocol.startswith("SASL"):
