@@ -1,12 +1,12 @@
 """One running service for all acceptance tests, and services of their own for those that need one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.service import Service, deployed
+from tests.acceptance.service import Deploy, Service, deployed
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def service(
 
 
 @pytest.fixture
-def deploy(kafka: str, postgres: str, compiled: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+def deploy(kafka: str, postgres: str, compiled: Path, tmp_path: Path) -> Iterator[Deploy]:
     """Sets up a service of the test's own: `deploy(AVOIR_...="...")`; the test starts its processes."""
     with ExitStack() as ends:
         yield lambda **settings: ends.enter_context(deployed(kafka, postgres, tmp_path, compiled, settings))

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +39,10 @@ class Service:
     def ask(self, *arguments: str, code: int = 0) -> Any:
         """The document that `avoir ... --json` prints."""
         return self.deployment.ask(*arguments, code=code)
+
+
+Deploy = Callable[..., Service]
+"""Sets up a service of a test's own, with settings by name."""
 
 
 @contextmanager
