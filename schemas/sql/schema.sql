@@ -211,6 +211,16 @@ CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.entries_default FO
 GRANT SELECT ON avoir.entries_default TO avoir_service;
 GRANT SELECT ON avoir.entries_default TO avoir_readonly;
 
+CREATE TABLE avoir.epochs (
+    epoch integer NOT NULL,
+    reason text NOT NULL,
+    raised_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT epochs_pkey PRIMARY KEY (epoch),
+    CONSTRAINT epochs_epoch_check CHECK ((epoch >= 1))
+);
+GRANT INSERT, SELECT ON avoir.epochs TO avoir_service;
+GRANT SELECT ON avoir.epochs TO avoir_readonly;
+
 CREATE TABLE avoir.grants (
     tenant_id text NOT NULL,
     grant_id uuid NOT NULL,
@@ -392,16 +402,6 @@ CREATE TABLE avoir.reversals (
 CREATE INDEX reversals_of_payment ON avoir.reversals USING btree (tenant_id, payment_id);
 GRANT INSERT, SELECT ON avoir.reversals TO avoir_service;
 GRANT SELECT ON avoir.reversals TO avoir_readonly;
-
-CREATE TABLE avoir.service_state (
-    singleton boolean NOT NULL DEFAULT true,
-    epoch integer NOT NULL DEFAULT 1,
-    CONSTRAINT service_state_pkey PRIMARY KEY (singleton),
-    CONSTRAINT service_state_epoch_check CHECK ((epoch >= 1)),
-    CONSTRAINT service_state_singleton_check CHECK (singleton)
-);
-GRANT INSERT, SELECT, UPDATE ON avoir.service_state TO avoir_service;
-GRANT SELECT ON avoir.service_state TO avoir_readonly;
 
 CREATE TABLE avoir.settlements (
     tenant_id text NOT NULL,

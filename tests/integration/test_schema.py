@@ -20,7 +20,7 @@ from avoir.postgres.schema import dump
 from tests.integration.stage import connection_to
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "sql" / "schema.sql"
-NOT_OF_TENANTS = {"consumer_offsets", "leases", "migrations", "service_state"}
+NOT_OF_TENANTS = {"consumer_offsets", "leases", "migrations", "epochs"}
 APPEND_ONLY = ("entries", "decisions")
 REFUSED = asyncpg.InsufficientPrivilegeError
 

@@ -19,7 +19,7 @@ from avoir.cli.access import (
 from avoir.cli.ending import Exit, not_found, unreachable
 from avoir.cli.options import AsJson
 from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, short_time, span, table
-from avoir.postgres import queries
+from avoir.epoch import raise_epoch
 from avoir.postgres.migrate import MigrationChangedError
 from avoir.postgres.migrate import migrate as apply_migrations
 from avoir.read.status import Status, read_status
@@ -207,17 +207,19 @@ async def raise_(
 ) -> int:
     """Begin a new epoch, after the database was restored or a failover lost transactions.
 
-    Sequence numbers then come again with other contents; the higher epoch tells consumers to take the new ones. Stop
-    the service first and start it again afterwards.
+    Sequence numbers then come again with other contents; the higher epoch tells consumers to take the new ones. The
+    latest balance of every account is published again under it. Stop the service first and start it again afterwards.
 
     Example: `avoir epoch raise --reason "restored to 2025-06-01 12:00 after a disk failure"`
     """
-    async with connected(load_settings(DSN), "avoir_service") as connection:
-        raised = await connection.fetchval(queries.raise_epoch)
+    settings = load_settings(DSN)
+    async with connected(settings, "avoir_service") as connection:
+        raised, accounts = await raise_epoch(connection, reason, settings.ce_source)
     if json:
-        print_json({"epoch": raised, "reason": reason})
+        print_json({"epoch": raised, "reason": reason, "accounts": accounts})
     else:
         say(f"Epoch {raised} has begun: {reason}")
+        say(f"The balances of {accounts} account(s) will be published again once the service runs.")
     return Exit.OK
 
 

@@ -25,11 +25,12 @@ $$;
 
 -- What the shell keeps of its own: not tenants' data.
 
-CREATE TABLE service_state (
-    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    epoch integer NOT NULL DEFAULT 1 CHECK (epoch >= 1)
+CREATE TABLE epochs (
+    epoch integer PRIMARY KEY CHECK (epoch >= 1),
+    reason text NOT NULL,
+    raised_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-INSERT INTO service_state DEFAULT VALUES;
+INSERT INTO epochs (epoch, reason) VALUES (1, 'the beginning');
 
 CREATE TABLE consumer_offsets (
     group_id text NOT NULL,
@@ -427,7 +428,7 @@ GRANT USAGE ON SCHEMA avoir TO avoir_service, avoir_readonly;
 GRANT SELECT ON ALL TABLES IN SCHEMA avoir TO avoir_service, avoir_readonly;
 REVOKE ALL ON FUNCTION ensure_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(integer) TO avoir_service;
-GRANT INSERT ON invoice_lines, changes, reversals, voids, entries, decisions TO avoir_service;
-GRANT INSERT, UPDATE ON service_state, consumer_offsets, leases, accounts, invoices, payments, settlements,
+GRANT INSERT ON epochs, invoice_lines, changes, reversals, voids, entries, decisions TO avoir_service;
+GRANT INSERT, UPDATE ON consumer_offsets, leases, accounts, invoices, payments, settlements,
     entitlements, grants, applications, dead_letters, subjects TO avoir_service;
 GRANT INSERT, UPDATE, DELETE ON outbox, inbox TO avoir_service;

@@ -92,7 +92,7 @@ FOR UPDATE OF a;
 
 -- name: read_moment
 -- The database clock and the epoch; read after the last lock.
-SELECT clock_timestamp() AS now, epoch FROM service_state;
+SELECT clock_timestamp() AS now, max(epoch) AS epoch FROM epochs;
 
 -- name: load_applications
 -- Applications by id, and all of some invoices. $1-$2 tenants, ids; $3-$4 tenants, invoice ids.

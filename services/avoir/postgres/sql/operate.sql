@@ -24,5 +24,10 @@ VALUES ('', $1, 'skipped', $2, '', $3, $4, $5, '{}', '{}', clock_timestamp())
 ON CONFLICT (tenant_id, dead_letter_id) DO NOTHING;
 
 -- name: raise_epoch
--- Begins a new epoch: from now on the same sequence numbers may come again with other contents.
-UPDATE service_state SET epoch = epoch + 1 RETURNING epoch;
+-- Begins a new epoch: from now on the same sequence numbers may come again with other contents. $1 why.
+INSERT INTO epochs (epoch, reason) SELECT max(epoch) + 1, $1 FROM epochs RETURNING epoch;
+
+-- name: stream_accounts
+-- Every account that an event was published of, as it stands.
+SELECT tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, recorded_at
+FROM accounts WHERE seq > 0;

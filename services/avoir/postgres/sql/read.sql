@@ -81,7 +81,7 @@ WHERE g.tenant_id = $1 AND g.owner_type = $2 AND g.owner_id = $3 AND g.currency 
 
 -- name: read_epoch
 -- The epoch that events carry.
-SELECT epoch FROM service_state;
+SELECT max(epoch) FROM epochs;
 
 -- name: read_leases
 -- Who holds which lease, and whether still.
