@@ -245,7 +245,10 @@ class World:
         return float(sum(each.shortfall for each in rows(self.state.entitlements)) / EURO)
 
     def net(self) -> dict[AccountKey, int]:
-        """available + reserved - due + credit waiting for payment - shortfalls, per account (design, section 4)."""
+        """available + reserved - due + credit that waits for payment - shortfalls, per account.
+
+        Where the credit of an unpaid line is short, its payment makes up for that: so much waits too.
+        """
         net: dict[AccountKey, int] = {}
         for account in rows(self.state.accounts):
             net[account.key] = net.get(account.key, 0) + account.available + account.reserved
@@ -253,7 +256,7 @@ class World:
             net[each.account] = net.get(each.account, 0) - each.due
         for each in rows(self.state.entitlements):
             waits = each.invoice is not None and self.state.invoices[each.invoice].due > 0
-            waiting = max(0, each.target - each.given) if waits else 0
+            waiting = max(0, each.target - each.given + each.shortfall) if waits else 0
             net[each.account] = net.get(each.account, 0) + waiting - each.shortfall
         return {key: value for key, value in net.items() if value}
 
