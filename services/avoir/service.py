@@ -127,12 +127,13 @@ class Service:
         return False
 
     async def _consume(self, stopping: asyncio.Event) -> None:
-        try:
-            consumer = await self._join(stopping)
-            if consumer is not None:
-                await self.loop.run(consumer, stopping)
-        finally:
-            await self._leave()
+        while not stopping.is_set() and not self.loop.breaker.open:
+            try:
+                consumer = await self._join(stopping)
+                if consumer is not None:
+                    await self.loop.run(consumer, stopping)
+            finally:
+                await self._leave()
 
     async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
         """Start the consumer once the topics are there: without one of them it would wait for ever."""

@@ -16,6 +16,7 @@ from avoir.retry import StopServiceError, pause
 
 _EVERY_S = 5.0
 _TIMEOUT_S = 5.0
+_UNJOINED = 3
 
 log = structlog.get_logger("avoir.watch")
 
@@ -41,6 +42,7 @@ class Watch:
         self._stuck_after_s = stuck_after_s
         self._behind: dict[TopicPartition, tuple[int, float]] = {}
         self._stands: tuple[dict[TopicPartition, int], float] = ({}, time.monotonic())
+        self._joined_at = time.monotonic()
         self._last_oldest_ms: int | None = None
 
     def batch_done(self, done: BatchDone) -> None:
@@ -68,13 +70,24 @@ class Watch:
         if consumer is None or not self._loop.assignment.joined:
             self._stands = ({}, time.monotonic())
             self._metrics.lags({}, 0)
+            await self._look_for_group(consumer)
             return
+        self._joined_at = time.monotonic()
         async with asyncio.timeout(_TIMEOUT_S):
             ends = await self._loop.positions.ends(consumer)
             stands = await self._positions(consumer, ends)
         lags = {place: max(0, ends[place] - position) for place, position in stands.items()}
         self._show(lags, ends, stands)
         self._look_for_standstill(lags, stands)
+
+    async def _look_for_group(self, consumer: AIOKafkaConsumer | None) -> None:
+        """A consumer that is in no group for long, while the broker answers, will not find it any more."""
+        if consumer is None:
+            self._joined_at = time.monotonic()
+        elif time.monotonic() > self._joined_at + _UNJOINED * self._stuck_after_s:
+            async with asyncio.timeout(_TIMEOUT_S):
+                await consumer.topics()
+            raise StopServiceError("the broker answers, but the consumer does not get into its group")
 
     async def _positions(
         self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]

@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
+from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from avoir.core.policy import Policy
 from avoir.expiry import Expirer, Expiry
@@ -83,37 +84,24 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     """All parts of the service, connected to each other and to nothing else yet."""
     client, names, database = client_of(settings), names_of(settings), database_of(settings)
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    metrics, wake, assignment = Metrics(), Event(), Assignment()
-    broker = _broker(client)
-    subscriber = broker.subscriber(
-        *(names.actual(topic) for topic in SUBSCRIBED),
-        batch=True,
-        group_id=settings.kafka_group_id,
-        group_instance_id=settings.kafka_group_instance_id,
-        listener=assignment,
-        ack_policy=AckPolicy.MANUAL,
-        auto_offset_reset="none",
-        isolation_level="read_committed",
-        session_timeout_ms=settings.kafka_session_timeout_ms,
-        heartbeat_interval_ms=settings.kafka_heartbeat_interval_ms,
-        rebalance_timeout_ms=settings.kafka_rebalance_timeout_ms,
-    )
-    traces = tracing(settings.otel)
+    metrics, wake, traces, assignment = Metrics(), Event(), tracing(settings.otel), Assignment()
+    handling, expiring, waiting = (KeptConnection(database) for _ in range(3))
     positions = Positions(database, names, settings.kafka_group_id)
-    batch_log, expiry_log = structlog.get_logger("avoir.batch"), structlog.get_logger("avoir.expiry")
+    pool = ReadingPool(database, settings.postgres_pool_size)
+    broker = _broker(client)
+    subscriber = _subscriber(broker, settings, names, assignment)
 
     def batch_done(done: BatchDone) -> None:
         metrics.batch_done(done)
         watch.batch_done(done)
-        log_report(batch_log, "batch", done.report, seconds=round(done.seconds, 4))
+        log_report(structlog.get_logger("avoir.batch"), "batch", done.report, seconds=round(done.seconds, 4))
         wake.set()
 
     def expired(report: BatchReport) -> None:
         metrics.report(report)
-        log_report(expiry_log, "expired", report)
+        log_report(structlog.get_logger("avoir.expiry"), "expired", report)
         wake.set()
 
-    handling, expiring, waiting = (KeptConnection(database) for _ in range(3))
     loop = Loop(
         assignment,
         positions,
@@ -123,23 +111,6 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         done=batch_done,
         span=traces.span,
     )
-    relay = Relay(
-        database,
-        lambda: Publisher(client, names, f"{settings.kafka_group_id}-relay"),
-        holder,
-        rows=settings.relay_rows,
-        lease_s=settings.relay_lease_s,
-        wake=wake,
-    )
-    expiry = Expiry(
-        database,
-        make_handler(settings, expiring),
-        holder,
-        interval_s=settings.expiry_interval_s,
-        rows=settings.expiry_rows,
-        done=expired,
-    )
-    pool = ReadingPool(database, settings.postgres_pool_size)
     watch = Watch(
         loop,
         pool,
@@ -148,6 +119,8 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         group_id=settings.kafka_group_id,
         stuck_after_s=settings.stuck_after_s,
     )
+    relay = _relay(settings, database, client, names, holder, wake)
+    expiry = _expiry(settings, database, make_handler(settings, expiring), holder, expired)
     return Service(
         settings=settings,
         client=client,
@@ -175,4 +148,53 @@ def _broker(client: Client) -> KafkaBroker:
         consumer_only=True,
         client_id="avoir",
         logger=None,
+    )
+
+
+def _subscriber(
+    broker: KafkaBroker, settings: Settings, names: TopicNames, assignment: Assignment
+) -> BatchSubscriber:
+    """The subscriber has no handler: FastStream starts and stops its consumer, and the loop reads from it."""
+    return broker.subscriber(
+        *(names.actual(topic) for topic in SUBSCRIBED),
+        batch=True,
+        group_id=settings.kafka_group_id,
+        group_instance_id=settings.kafka_group_instance_id,
+        listener=assignment,
+        ack_policy=AckPolicy.MANUAL,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        session_timeout_ms=settings.kafka_session_timeout_ms,
+        heartbeat_interval_ms=settings.kafka_heartbeat_interval_ms,
+        rebalance_timeout_ms=settings.kafka_rebalance_timeout_ms,
+    )
+
+
+def _relay(
+    settings: Settings, database: Database, client: Client, names: TopicNames, holder: str, wake: Event
+) -> Relay:
+    return Relay(
+        database,
+        lambda: Publisher(client, names, f"{settings.kafka_group_id}-relay"),
+        holder,
+        rows=settings.relay_rows,
+        lease_s=settings.relay_lease_s,
+        wake=wake,
+    )
+
+
+def _expiry(
+    settings: Settings,
+    database: Database,
+    expirer: Expirer,
+    holder: str,
+    done: Callable[[BatchReport], None],
+) -> Expiry:
+    return Expiry(
+        database,
+        expirer,
+        holder,
+        interval_s=settings.expiry_interval_s,
+        rows=settings.expiry_rows,
+        done=done,
     )

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.breaker import Breaker
@@ -22,6 +22,8 @@ from avoir.retry import Backoff, is_transient, pause, refuse_wrong_schema
 _RECHECK_S = 10.0
 _HINT_TIMEOUT_S = 5.0
 _LAST_HINT_TIMEOUT_S = 3.0
+_FENCED_PAUSE_S = 0.05
+_MOST_CONSUMER_ERRORS = 5
 
 log = structlog.get_logger("avoir.loop")
 
@@ -85,12 +87,20 @@ class Loop:
         self._backoff = Backoff()
         self._hint: asyncio.Task[None] | None = None
         self._checked_at = 0.0
+        self._consumer_errors = 0
 
     async def run(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
-        """Handle batches until told to stop or the breaker opens. Raises StopServiceError."""
+        """Handle batches until told to stop, the breaker opens or the consumer is of no more use.
+
+        Raises StopServiceError.
+        """
         self.state.moved_at = time.monotonic()
+        self._consumer_errors = 0
         try:
             while not stopping.is_set() and not self.breaker.open:
+                if self._consumer_errors >= _MOST_CONSUMER_ERRORS:
+                    log.error("the consumer does not recover: another one is made")
+                    break
                 try:
                     await self._round(consumer)
                 except Exception as error:
@@ -111,6 +121,7 @@ class Loop:
             await self.positions.seek(consumer, self.assignment)
         seen = self.assignment.positions
         found = await self.reader.read(consumer)
+        self._consumer_errors = 0
         if seen is None or self.assignment.positions is not seen:
             return
         self.state.doing = "reading"
@@ -148,6 +159,7 @@ class Loop:
         self.assignment.forget()
         if isinstance(error, Fenced):
             log.warning("another process handled this batch: reading the positions again")
+            await pause(_FENCED_PAUSE_S, stopping)
             return
         if isinstance(error, UnreadableError):
             log.warning("a record cannot be read: looking for it", error=str(error))
@@ -156,6 +168,8 @@ class Loop:
             # Before the first seek the consumer has no position at all.
             await pause(0.02, stopping)
             return
+        if isinstance(error, KafkaError):
+            self._consumer_errors += 1
         self.state.doing = "failing"
         self.state.last_error = f"{type(error).__name__}: {error}"
         seconds = self._backoff.next_s()

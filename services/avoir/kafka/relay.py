@@ -150,8 +150,11 @@ class Relay:
         refuse_wrong_schema(error)
         await self._discard()
         if isinstance(error, RefusedError):
+            refused = self.state.refused
             with suppress(Exception):
                 await self._doubt(error)
+            if self.state.refused > refused:
+                backoff.reset()
         self.state.doing = "failing"
         self.state.last_error = f"{type(error).__name__}: {error}"
         await self._release()
