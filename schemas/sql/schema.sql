@@ -257,10 +257,10 @@ CREATE TABLE avoir.grants (
     CONSTRAINT grants_spent_check CHECK ((spent >= 0)),
     CONSTRAINT grants_taken_check CHECK ((taken >= 0)),
     CONSTRAINT grants_tenant_id_entitlement_kind_entitlement_id_entitleme_fkey FOREIGN KEY (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id) REFERENCES avoir.entitlements(tenant_id, kind, id, line_id),
-    CONSTRAINT grants_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency),
-    CONSTRAINT grants_tenant_id_entitlement_kind_entitlement_id_entitlemen_key UNIQUE (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id, ordinal),
-    CONSTRAINT grants_tenant_id_reference_key UNIQUE (tenant_id, reference)
+    CONSTRAINT grants_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
+CREATE UNIQUE INDEX grants_of_entitlement ON avoir.grants USING btree (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id, ordinal) WHERE (entitlement_kind IS NOT NULL);
+CREATE UNIQUE INDEX grants_of_reference ON avoir.grants USING btree (tenant_id, reference) WHERE (reference IS NOT NULL);
 CREATE INDEX grants_open ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((available + reserved) > 0);
 CREATE INDEX grants_to_expire ON avoir.grants USING btree (expires_at) WHERE ((available + reserved) > 0);
 GRANT INSERT, SELECT, UPDATE ON avoir.grants TO avoir_service;

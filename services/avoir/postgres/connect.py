@@ -13,6 +13,10 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 AnyConnection: TypeAlias = "Connection | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
+PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+"""The service finds rows by keys, so nested loops over indexes are right at any size. Plans are kept for long: made
+while a table is empty, as on the first day, they would read it whole when it is large, foreign keys included."""
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -61,6 +65,7 @@ class Database:
             "idle_in_transaction_session_timeout": _milliseconds(self.idle_in_transaction_timeout_s),
             "lock_timeout": _milliseconds(self.lock_timeout_s),
             "statement_timeout": _milliseconds(self.statement_timeout_s),
+            **(PLANS if self.role == "avoir_service" else {}),
         }
 
 

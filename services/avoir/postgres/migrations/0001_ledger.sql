@@ -263,13 +263,16 @@ CREATE TABLE grants (
     event_id text NOT NULL,
     recorded_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, grant_id),
-    UNIQUE (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id, ordinal),
-    UNIQUE (tenant_id, reference),
     FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES accounts,
     FOREIGN KEY (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id)
         REFERENCES entitlements (tenant_id, kind, id, line_id),
     CONSTRAINT grant_adds_up CHECK (amount = available + reserved + spent + lost + taken)
 ) WITH (fillfactor = 80);
+-- Unique where there is something to be unique, and partial, so that nobody looks a grant up in them by its tenant only.
+CREATE UNIQUE INDEX grants_of_entitlement
+    ON grants (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id, ordinal)
+    WHERE entitlement_kind IS NOT NULL;
+CREATE UNIQUE INDEX grants_of_reference ON grants (tenant_id, reference) WHERE reference IS NOT NULL;
 CREATE INDEX grants_open ON grants (tenant_id, owner_type, owner_id, currency) WHERE available + reserved > 0;
 CREATE INDEX grants_to_expire ON grants (expires_at) WHERE available + reserved > 0;
 
