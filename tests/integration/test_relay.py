@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -149,3 +150,34 @@ async def test_large_values_go_in_rounds_of_bounded_size(
     found = await consume(kafka, [topics.actual("credit-issued")])
     assert len(found) == 40
     assert time.monotonic() - begun < 20
+
+
+async def test_a_topic_that_is_missing_is_named_and_waited_for(
+    kafka: str, database: str, topics: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avoir.kafka.publisher._METADATA_S", 0.5)
+    await add_outbox(database, [("credit-drawn", b"k", b"1")])
+    async with relaying(kafka, database, topics) as relay:
+        missing = topics.actual("credit-drawn")
+        await until(lambda: missing in relay.state.last_error)
+        await make_topics(kafka, [missing])
+        await until(lambda: _emptied(database), 15)
+
+
+async def test_the_lease_is_kept_while_the_broker_is_slow(
+    kafka: str, database: str, topics: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Publisher.publish
+
+    async def slowly(self: Publisher, *arguments: Any) -> None:
+        await asyncio.sleep(2.5 * LEASE_S)
+        await publish(self, *arguments)
+
+    monkeypatch.setattr(Publisher, "publish", slowly)
+    await add_outbox(database, [("credit-issued", b"k", b"1")])
+    async with relaying(kafka, database, topics, "one") as first:
+        await until(lambda: first.state.doing == "publishing")
+        async with relaying(kafka, database, topics, "two") as second:
+            await until(lambda: _emptied(database))
+            assert second.state.doing == "standing by"
+    assert [record.value for record in await consume(kafka, [topics.actual("credit-issued")])] == [b"1"]

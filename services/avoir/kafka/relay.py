@@ -117,11 +117,25 @@ class Relay:
             if not waits:
                 return 0
             rows = await connection.fetch(queries.outbox_rows, self._rows, _ROUND_BYTES)
-        await publisher.publish(rows, self._doubts.alone)
+        if not await self._publish(publisher, rows):
+            return None
         await self._delete(rows)
         self.state.published += len(rows)
         self._doubts = _Doubts()
         return len(rows)
+
+    async def _publish(self, publisher: Publisher, rows: Sequence[asyncpg.Record]) -> bool:
+        """Publish, keeping the lease while a slow broker takes its time; false when it is gone."""
+        publishing = asyncio.create_task(publisher.publish(rows, self._doubts.alone))
+        try:
+            while not (await asyncio.wait({publishing}, timeout=self._lease.seconds / 3))[0]:
+                if not await self._hold():
+                    return False
+            publishing.result()
+            return True
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
 
     async def _hold(self) -> bool:
         asked_at = time.monotonic()
