@@ -64,6 +64,8 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
     for invoice in applicable(draft, account):
+        if draft.account(account).available == 0:
+            break
         apply_available(draft, invoice)
     for entitlement in draft.entitlements(account):
         if entitlement.key.kind in ("line", "negative_total"):
