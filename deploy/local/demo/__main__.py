@@ -3,12 +3,12 @@
 import asyncio
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
+from io import StringIO
 from threading import Thread
 
 from deploy.local.demo import story
@@ -78,7 +78,7 @@ def _run() -> int:
 
 
 def _import_parts() -> None:
-    for name in ("deploy.local.service", "deploy.local.demo.named", "deploy.local.demo.playing"):
+    for name in ("deploy.local.service", "deploy.local.demo.named", "deploy.local.demo.playing", "avoir.cli"):
         import_module(name)
 
 
@@ -91,26 +91,19 @@ async def _play(environment: Mapping[str, str]) -> list[str]:
 
 
 def _commands(environment: Mapping[str, str]) -> list[str]:
-    """Run the commands a user would, at the same time, and show what they say; which of them failed."""
+    """Run the commands a user would, in this process, and show what they say; which of them failed."""
+    from avoir.cli import run
     from deploy.local.demo import showing
-    from deploy.local.service import avoir
 
-    def run(words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [avoir(), *shlex.split(words)[1:]],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    with ThreadPoolExecutor(len(COMMANDS)) as threads:
-        for words, done in zip(COMMANDS, threads.map(run, COMMANDS), strict=True):
-            showing.command(words, done.stdout + done.stderr * (done.returncode != 0))
-            if done.returncode:
-                return [f"{words} ended with exit code {done.returncode}"]
-    return []
+    os.environ.update(environment)
+    failed = []
+    for words in COMMANDS:
+        with redirect_stdout(StringIO()) as said, redirect_stderr(StringIO()) as noted:
+            code = run(shlex.split(words)[1:])
+        showing.command(words, said.getvalue() + noted.getvalue() * (code != 0))
+        if code:
+            failed.append(f"{words} ended with exit code {code}")
+    return failed
 
 
 if __name__ == "__main__":

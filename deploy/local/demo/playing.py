@@ -67,7 +67,7 @@ async def _again(
 ) -> list[str]:
     told = in_another_order(steps)
     title = f"The same {len(told)} messages for another business, back to front"
-    point = "Cancellations come before payments, and payments before the invoices they are for."
+    point = "Cancellations come before payments, and everything before the invoices, which come last."
     showing.title(number, Step(title, point, ()))
     places = [(each, await stage.send(otherwise, each)) for each in told]
     for each, place in places:
@@ -76,6 +76,7 @@ async def _again(
     await stage.published(otherwise, Counter({DEAD_LETTER: letters}))
     rows = await _side_by_side(stage, steps, in_order, otherwise)
     showing.comparison(rows)
+    showing.say("    The same in both orders." if all(first == other for _, first, other in rows) else "")
     return [
         f"in another order {name} is {other}, not {first}" for name, first, other in rows if first != other
     ]
