@@ -35,7 +35,7 @@ def title(number: int, step: Step) -> None:
 
 def message(told: Told, decision: DecisionMade, out: Sequence[Seen], wrong: Sequence[str]) -> None:
     """One message: in, decided and why, out."""
-    grid = Table.grid(padding=(0, 1))
+    grid = Table.grid(padding=(0, 2))
     grid.add_column(width=12, justify="right")
     grid.add_column()
 
@@ -66,12 +66,16 @@ def _why(decision: DecisionMade) -> Iterator[str]:
     for line in facts.get("lines", ()):
         yield (
             f"Invoice {line['invoice_id']}: cost {line['cost']}, worth {line['target']} of credit, "
-            f"{line['due_on_invoice']} due."
+            f"{_due(line['due_on_invoice'])}."
         )
     if "due" in facts:
-        yield f"{facts['due']} {facts['currency']} is due on the invoice."
+        yield f"Invoice {facts['invoice_id']}: {_due(facts['due'])}."
     if "left" in facts:
-        yield f"{facts['settled']} {facts['currency']} pays invoices, {facts['left']} is left over."
+        yield f"{facts['settled']} of it pays invoices, {facts['left']} is left over."
+
+
+def _due(amount: str) -> str:
+    return f"{amount} {CURRENCY} due" if amount.strip("0.") else "nothing due"
 
 
 def event_words(seen: Seen) -> str:
