@@ -10,10 +10,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from io import StringIO
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from deploy.local.demo import story
-from deploy.local.process import StackError
+from deploy.local.process import LOG_TAIL_LINES, StackError
 from deploy.local.stack import prepare, running_stack
+
+if TYPE_CHECKING:
+    from deploy.local.service import Running
 
 KAFKA, DSN = "AVOIR_KAFKA_BOOTSTRAP_SERVERS", "AVOIR_POSTGRES_DSN"
 IGNORED = ("AVOIR_POLICY_", "AVOIR_KAFKA_TOPIC", "AVOIR_KAFKA_GROUP_")
@@ -62,7 +66,7 @@ def _run() -> int:
             running_service(own, more={**SETTINGS, **settings}) as service,
         ):
             started = time.monotonic()
-            wrong = asyncio.run(_play(service.environment))
+            wrong = _told(service)
             wrong += _commands(service.environment)
             told = time.monotonic()
     seconds = {
@@ -75,6 +79,17 @@ def _run() -> int:
     for fault in wrong:
         showing.say(f"NOT AS TOLD: {fault}", "bold red")
     return 1 if wrong else 0
+
+
+def _told(service: "Running") -> list[str]:
+    """Tell the story; where the service does not answer, with the end of its log."""
+    try:
+        return asyncio.run(_play(service.environment))
+    except TimeoutError as error:
+        log = service.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        raise StackError(
+            "\n".join(["", f"NOT AS TOLD: {error}. The end of the service's log:", *log])
+        ) from error
 
 
 def _import_parts() -> None:
