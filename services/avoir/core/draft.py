@@ -20,7 +20,18 @@ from avoir.core.events import (
 from avoir.core.facts import Owner
 from avoir.core.ledger import CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
 from avoir.core.policy import Policy
-from avoir.core.state import Account, Entitlement, EntitlementKey, Grant, GrantKey, Invoice, Payment, State
+from avoir.core.state import (
+    Account,
+    Entitlement,
+    EntitlementKey,
+    Grant,
+    GrantKey,
+    Invoice,
+    InvoiceKey,
+    Payment,
+    PaymentKey,
+    State,
+)
 
 NAMESPACE = UUID("8a3f5c1e-58b1-5d5c-9d0e-6f2b7d1c4a90")
 
@@ -38,6 +49,28 @@ class Moment:
 
 
 @dataclass(slots=True)
+class Touched:
+    """What a message has changed in one account so far: keys of rows."""
+
+    invoices: set[InvoiceKey] = field(default_factory=set)
+    payments: set[PaymentKey] = field(default_factory=set)
+    entitlements: set[EntitlementKey] = field(default_factory=set)
+    grants: set[GrantKey] = field(default_factory=set)
+
+    def add(self, row: object) -> None:
+        """Note a row that was put."""
+        match row:
+            case Invoice():
+                self.invoices.add(row.key)
+            case Payment():
+                self.payments.add(row.key)
+            case Entitlement():
+                self.entitlements.add(row.key)
+            case Grant():
+                self.grants.add(row.key)
+
+
+@dataclass(slots=True)
 class Draft:
     """The changes of one message so far; they count only when `state` is taken over by the batch's state."""
 
@@ -50,11 +83,19 @@ class Draft:
     entries: list[Entry] = field(default_factory=list)
     writes: int = 0
     _ids: int = 0
+    _touched: dict[AccountKey, Touched] = field(default_factory=dict)
 
     def put(self, *rows: Any) -> None:
-        """Set rows, with their index entries."""
+        """Set rows, with their index entries, and note what they touch."""
         self.writes += len(rows)
         self.state.add(rows)
+        for row in rows:
+            if isinstance(row, Invoice | Payment | Entitlement | Grant):
+                self.touched(row.account).add(row)
+
+    def touched(self, key: AccountKey) -> Touched:
+        """What the message has changed in an account so far."""
+        return self._touched.setdefault(key, Touched())
 
     def new_id(self, tenant_id: str, *parts: object) -> UUID:
         """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5)."""
@@ -76,11 +117,6 @@ class Draft:
         """An account's payments: `amount_paid` before others, then by time and id."""
         payments = (self.state.payments[each] for each in self.state.payments_of_account.get(key) or ())
         return sorted(payments, key=lambda each: (each.key.kind, each.occurred_at, each.key.id))
-
-    def entitlements(self, key: AccountKey) -> list[Entitlement]:
-        """An account's entitlements that are known here, by key: the same order however they were loaded."""
-        keys = sorted(self.state.entitlements_of_account.get(key) or ())
-        return [self.state.entitlements[each] for each in keys]
 
     def grants(self, key: AccountKey) -> Iterator[Grant]:
         """An account's grants that are known here."""

@@ -27,6 +27,7 @@ GRANT_BUCKETS: Mapping[str, str] = {
 }
 """Where a grant keeps what went to a ledger account; `issued` is the amount itself."""
 
+BUCKETS: tuple[CustomerAccount, CustomerAccount] = ("available", "reserved")
 GENESIS = bytes(32)
 
 

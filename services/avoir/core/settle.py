@@ -3,48 +3,38 @@
 For one account: (1) payments settle the invoices they are for; (2) what is no longer due is taken back, then what is
 left of payments is issued; (3) automatic invoices take available credit; (4) what has become due is issued. Within a
 pass invoices only become settled and never reopen, so each repetition settles at least one: `settle` ends.
+
+Before a message everything is at rest, so only what the message touched, and what depends on it, can need anything.
+That worklist is what a pass walks; tests hold it against the same pass over everything.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from avoir.core.allocation import allocate, usable
 from avoir.core.draft import Draft
-from avoir.core.events import (
-    AccountKey,
-    CreditApplied,
-    CreditExpired,
-    CreditFor,
-    CreditIssued,
-    CreditShortfall,
-    CreditVoided,
-    LineItem,
-    ShortfallReason,
-    Slice,
-)
-from avoir.core.ledger import CustomerAccount, Posting
-from avoir.core.money import round_down, share
+from avoir.core.entitled import retarget_payment
+from avoir.core.events import AccountKey, CreditApplied, CreditExpired, Slice
+from avoir.core.issue import issue
+from avoir.core.ledger import BUCKETS, Posting
+from avoir.core.money import round_down
 from avoir.core.state import (
     Application,
     ApplicationKey,
     Entitlement,
     Grant,
-    GrantKey,
     Invoice,
     InvoiceKey,
-    Line,
     Payment,
     Settlement,
 )
-
-BUCKETS: tuple[CustomerAccount, CustomerAccount] = ("available", "reserved")
-DEFAULT_PRIORITY = 50
+from avoir.core.take_back import take_back, take_from_grants
 
 
 def settle(draft: Draft, accounts: Iterable[AccountKey]) -> None:
     """Bring the accounts to rest. RuntimeError if that took more passes than open invoices allow (a defect)."""
     for account in sorted(set(accounts)):
+        expire_overdue(draft, account)
         bound = len(draft.state.invoices_of_account.get(account) or ()) + 3
         while settle_once(draft, account):
             bound -= 1
@@ -53,32 +43,78 @@ def settle(draft: Draft, accounts: Iterable[AccountKey]) -> None:
 
 
 def settle_once(draft: Draft, account: AccountKey) -> bool:
-    """One pass over what is open in an account; says whether anything changed."""
+    """One pass over what the message touched in an account; says whether anything changed."""
     before = draft.writes
-    expire_overdue(draft, account)
-    for payment in draft.payments(account):
+    _expire(draft, account, touched_grants(draft, account))
+    for payment in payments_concerned(draft, account):
         settle_invoices(draft, payment)
-    for entitlement in draft.entitlements(account):
+    for entitlement in entitlements_concerned(draft, account):
         take_back(draft, entitlement)
-    for entitlement in draft.entitlements(account):
+    for entitlement in entitlements_concerned(draft, account):
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
-    for invoice in applicable(draft, account):
+    for invoice in invoices_concerned(draft, account):
         if draft.account(account).available == 0:
             break
         apply_available(draft, invoice)
-    for entitlement in draft.entitlements(account):
+    for entitlement in entitlements_concerned(draft, account):
         if entitlement.key.kind in ("line", "negative_total"):
             issue(draft, entitlement)
     return draft.writes != before
 
 
+def touched_grants(draft: Draft, account: AccountKey) -> list[Grant]:
+    """The grants that the message moved something of."""
+    return [draft.state.grants[key] for key in sorted(draft.touched(account).grants)]
+
+
+def payments_concerned(draft: Draft, account: AccountKey) -> list[Payment]:
+    """The payments that may have something to settle: touched ones, and all where a touched invoice is open."""
+    touched = draft.touched(account)
+    if any(draft.state.invoices[key].due > 0 for key in touched.invoices):
+        return draft.payments(account)
+    returned = {
+        grant.entitlement[:3] for grant in touched_grants(draft, account) if grant.entitlement is not None
+    }
+    keys: set[tuple[str, ...]] = {*touched.payments, *returned}
+    return [payment for payment in draft.payments(account) if payment.key in keys] if keys else []
+
+
+def entitlements_concerned(draft: Draft, account: AccountKey) -> list[Entitlement]:
+    """The entitlements whose worth or credit may have changed: touched themselves, or their invoice or a grant."""
+    touched = draft.touched(account)
+    keys = set(touched.entitlements)
+    for invoice in touched.invoices:
+        keys.update(draft.state.entitlements_of_invoice.get(invoice) or ())
+    keys.update(
+        grant.entitlement for grant in touched_grants(draft, account) if grant.entitlement is not None
+    )
+    known = (draft.state.entitlements.get(key) for key in sorted(keys))
+    return [entitlement for entitlement in known if entitlement is not None]
+
+
+def invoices_concerned(draft: Draft, account: AccountKey) -> list[Invoice]:
+    """The open invoices that may take credit: touched ones, and all that a touched grant is early enough for."""
+    touched = draft.touched(account)
+    available = [grant.effective_at for grant in touched_grants(draft, account) if grant.available > 0]
+    early_enough = draft.open_invoices(account, min(available)) if available else []
+    found = {each.key: each for each in early_enough}
+    for key in touched.invoices:
+        found[key] = draft.state.invoices[key]
+    open_ones = [each for each in found.values() if each.due > 0 and each.automatic and not each.barred]
+    return sorted(open_ones, key=lambda each: (each.finalized_at, each.key))
+
+
 def expire_overdue(draft: Draft, account: AccountKey) -> None:
-    """Expire what remains of the account's grants whose time has come, to the second."""
+    """Expire what remains of all of an account's grants whose time has come, to the second."""
+    _expire(draft, account, draft.grants(account))
+
+
+def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
     now = draft.moment.now
     overdue = [
         (grant.expires_at, grant.key, grant)
-        for grant in draft.grants(account)
+        for grant in grants
         if grant.expires_at is not None and grant.expires_at <= now and grant.available + grant.reserved > 0
     ]
     for expires_at, _, grant in sorted(overdue, key=lambda each: each[:2]):
@@ -144,227 +180,6 @@ def _settle_invoice(draft: Draft, payment: Payment, invoice: Invoice, amount: in
         ),
     )
     return payment
-
-
-def retarget_payment(draft: Draft, payment: Payment) -> None:
-    """Make what a payment has left its entitlement's target; one with nothing left and nothing given has none."""
-    entitlement = draft.state.entitlements.get(payment.entitlement)
-    if entitlement is not None:
-        if entitlement.target != payment.left:
-            draft.put(replace(entitlement, target=payment.left))
-    elif payment.left:
-        draft.put(
-            Entitlement(
-                key=payment.entitlement,
-                account=payment.account,
-                cost=payment.amount,
-                target=payment.left,
-                given=0,
-                covered=0,
-                shortfall=0,
-                shortfall_reason=None,
-                grants=0,
-                source="overpayment",
-                due_from=payment.occurred_at,
-                settle_by=None,
-            )
-        )
-
-
-def worth(draft: Draft, entitlement: Entitlement) -> int:
-    """What an entitlement is worth as things stand, in micros: its target once its invoice is settled."""
-    if entitlement.invoice is None:
-        return entitlement.target
-    invoice = draft.state.invoices[entitlement.invoice]
-    if invoice.voided or invoice.due > 0:
-        return 0
-    if entitlement.settle_by is not None and invoice.settled_at > entitlement.settle_by:
-        return 0
-    return entitlement.target
-
-
-def take_back(draft: Draft, entitlement: Entitlement) -> None:
-    """Take back what was given above the worth, as far as it remains, and report what could not be as a shortfall."""
-    above = excess(draft, entitlement)
-    if above <= 0 and entitlement.shortfall == 0:
-        return
-    reason = draft.reason
-    if above > 0:
-        take_from_grants(draft, entitlement, above, reason)
-    report_shortfall(draft, draft.state.entitlements[entitlement.key], reason)
-
-
-def excess(draft: Draft, entitlement: Entitlement) -> int:
-    """What was given above the worth; of what a voided invoice's payments have covered, nothing is taken twice."""
-    above = entitlement.given - entitlement.covered - worth(draft, entitlement)
-    return above - lost_of(draft, entitlement) if entitlement.covered else above
-
-
-def lost_of(draft: Draft, entitlement: Entitlement) -> int:
-    """What of an entitlement's credit expired or was voided."""
-    return sum(grant.lost for grant in draft.grants_for(entitlement.key))
-
-
-def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason: str) -> int:
-    """Take up to an amount back from an entitlement's grants, last issued first, available before reserved."""
-    taken = 0
-    for bucket in BUCKETS:
-        for grant in reversed(draft.grants_for(entitlement.key)):
-            part = min(amount - taken, getattr(grant, bucket))
-            if part > 0:
-                draft.record(
-                    entitlement.account,
-                    CreditVoided(grant.key.id, part, reason),
-                    [Posting(grant.key.id, bucket, "taken_back", part)],
-                    cause=draft.cause,
-                )
-                taken += part
-    if taken:
-        draft.put(replace(entitlement, given=entitlement.given - taken))
-    return taken
-
-
-def unreturned(draft: Draft, entitlement: Entitlement) -> int:
-    """What was given above the worth and spent; what expired or was voided is no shortfall."""
-    above = entitlement.given - entitlement.covered - worth(draft, entitlement)
-    return max(0, above - lost_of(draft, entitlement))
-
-
-def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> None:
-    """Record the change of an entitlement's shortfall, if there is one; a smaller one keeps the reason it had."""
-    outstanding = unreturned(draft, entitlement)
-    change = outstanding - entitlement.shortfall
-    if change == 0:
-        return
-    why = (
-        shortfall_reason(reason)
-        if change > 0 or not entitlement.shortfall_reason
-        else entitlement.shortfall_reason
-    )
-    draft.put(replace(entitlement, shortfall=outstanding, shortfall_reason=why))
-    body = CreditShortfall(change, outstanding, why, credit_for(draft, entitlement))
-    draft.record(entitlement.account, body, cause=draft.cause)
-
-
-def shortfall_reason(reason: str) -> ShortfallReason:
-    """The reason of a shortfall from the reason that credit was taken back for."""
-    match reason:
-        case "invoice_voided":
-            return "invoice_voided"
-        case "payment_reversed":
-            return "payment_reversed"
-        case _:
-            return "changed"
-
-
-def credit_for(draft: Draft, entitlement: Entitlement) -> CreditFor:
-    """What an entitlement's credit was given for, in the words of the events."""
-    key = entitlement.key
-    if key.kind == "payment":
-        return CreditFor(payment_id=key.id)
-    line = draft.state.lines.get(key) if key.kind == "line" else None
-    return CreditFor(
-        invoice_id=key.id,
-        line_id=key.line_id or None,
-        booking_id=line.subject_id if line is not None and line.kind == "booking" else None,
-        plan_id=line.subject_id if line is not None and line.kind == "plan" else None,
-    )
-
-
-def issue(draft: Draft, entitlement: Entitlement) -> None:
-    """Issue what an entitlement is worth above what was given, as one new grant."""
-    amount = worth(draft, entitlement) - entitlement.given
-    if amount <= 0:
-        return
-    line = draft.state.lines.get(entitlement.key) if entitlement.key.kind == "line" else None
-    effective_at = effective(draft, entitlement)
-    ordinal = entitlement.grants + 1
-    grant = Grant(
-        key=GrantKey(entitlement.key.tenant_id, draft.new_id(*entitlement.key, ordinal)),
-        account=entitlement.account,
-        amount=amount,
-        available=0,
-        reserved=0,
-        spent=0,
-        lost=0,
-        taken=0,
-        source=entitlement.source,
-        reason=entitlement.source,
-        note=None,
-        priority=DEFAULT_PRIORITY,
-        paid_for=True,
-        effective_at=effective_at,
-        expires_at=expiry(draft, entitlement, line, effective_at),
-        reference=None,
-        entitlement=entitlement.key,
-        ordinal=ordinal,
-        topic=draft.cause.topic if draft.cause else "",
-        event_id=draft.cause.event_id if draft.cause else "",
-    )
-    item = (
-        line_item(draft, entitlement, grant, line) if line is not None and line.subject is not None else None
-    )
-    draft.put(grant, replace(entitlement, given=entitlement.given + amount, grants=ordinal))
-    draft.record(
-        entitlement.account,
-        CreditIssued(
-            grant_id=grant.key.id,
-            amount=amount,
-            source=grant.source,
-            reason=grant.reason,
-            note=None,
-            priority=grant.priority,
-            effective_at=effective_at,
-            expires_at=grant.expires_at,
-            line_item=item,
-        ),
-        [Posting(grant.key.id, "issued", "available", amount)],
-        cause=draft.cause,
-    )
-
-
-def effective(draft: Draft, entitlement: Entitlement) -> datetime:
-    """When an entitlement's credit counts: the later of what it comes from and its invoice's settlement."""
-    if entitlement.invoice is None:
-        return entitlement.due_from
-    return max(entitlement.due_from, draft.state.invoices[entitlement.invoice].settled_at)
-
-
-def expiry(
-    draft: Draft, entitlement: Entitlement, line: Line | None, effective_at: datetime
-) -> datetime | None:
-    """When new credit expires: prepaid lines say so, the policy does for bookings, plans and overpayment."""
-    if entitlement.source == "prepaid":
-        return line.expires_at if line is not None else None
-    days = draft.moment.policy.expires_after_days
-    if days is None or entitlement.source == "negative_invoice":
-        return None
-    return effective_at + timedelta(days=days)
-
-
-def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) -> LineItem:
-    """How a grant shows on an invoice; tax is split off the cumulative credit in the line's own proportion."""
-    currency = entitlement.account.currency
-    total = line.amount + line.tax
-    tax_before = share(entitlement.given, line.tax, total, currency)
-    tax = share(entitlement.given + grant.amount, line.tax, total, currency) - tax_before
-    return LineItem(
-        credit_line_id=grant.key.id,
-        description=f"Credit for {line.kind} {line.subject_id}",
-        amount=-(grant.amount - tax),
-        tax=-tax,
-        credit_for=credit_for(draft, entitlement),
-    )
-
-
-def applicable(draft: Draft, account: AccountKey) -> list[Invoice]:
-    """The open invoices that some available credit is early enough for, oldest finalization first."""
-    earliest = min(
-        (grant.effective_at for grant in draft.grants(account) if grant.available > 0), default=None
-    )
-    if earliest is None:
-        return []
-    return [each for each in draft.open_invoices(account, earliest) if each.automatic and not each.barred]
 
 
 def apply_available(draft: Draft, invoice: Invoice) -> None:

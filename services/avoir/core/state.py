@@ -311,7 +311,7 @@ class State:
     grants_of_entitlement: Table[EntitlementKey, tuple[GrantKey, ...]]
     invoices_of_account: Table[AccountKey, tuple[InvoiceKey, ...]]
     payments_of_account: Table[AccountKey, tuple[PaymentKey, ...]]
-    entitlements_of_account: Table[AccountKey, tuple[EntitlementKey, ...]]
+    entitlements_of_invoice: Table[InvoiceKey, tuple[EntitlementKey, ...]]
     grants_of_account: Table[AccountKey, tuple[GrantKey, ...]]
 
     @classmethod
@@ -395,8 +395,8 @@ def _add_settlement(state: State, row: Settlement) -> None:
 
 
 def _add_entitlement(state: State, row: Entitlement) -> None:
-    if state.entitlements.get(row.key) is None:
-        index(state.entitlements_of_account, row.account, row.key)
+    if row.invoice is not None and state.entitlements.get(row.key) is None:
+        index(state.entitlements_of_invoice, row.invoice, row.key)
     state.entitlements.put(row.key, row)
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from itertools import chain
 
 from avoir.core.draft import Draft
+from avoir.core.entitled import retarget_payment, worth
 from avoir.core.events import CreditReinstated, Slice
 from avoir.core.ledger import Posting
-from avoir.core.settle import retarget_payment, take_from_grants, unreturned, worth
 from avoir.core.state import (
     Application,
     Entitlement,
@@ -17,6 +17,7 @@ from avoir.core.state import (
     PaymentKey,
     Settlement,
 )
+from avoir.core.take_back import take_from_grants, unreturned
 
 
 def reinstate(draft: Draft, application: Application, reason: str) -> None:

@@ -2,9 +2,10 @@
 
 from avoir.core.allocation import usable
 from avoir.core.draft import Draft, Moment
+from avoir.core.entitled import worth
 from avoir.core.events import CreditShortfall, CreditVoided
-from avoir.core.settle import settle, settle_once, worth
 from avoir.core.state import Entitlement
+from tests.unit.core.naive import settle_everything_once
 from tests.unit.core.world import World, rows
 
 TAKEN_FOR = {"invoice_voided", "payment_reversed", "changed", "payment_settled_invoice"}
@@ -15,8 +16,7 @@ def assert_at_rest(world: World) -> None:
     """A second settle over all accounts changes nothing, and no rule of use or taking back is left unfinished."""
     draft = _draft(world)
     for account in rows(world.state.accounts):
-        assert not settle_once(draft, account.key), account.key
-    settle(draft, [each.account for each in rows(world.state.invoices)])
+        assert not settle_everything_once(draft, account.key), account.key
     assert draft.writes == 0 and not draft.events
     for each in rows(world.state.entitlements):
         _assert_given_is_worth(world, draft, each)

@@ -1,0 +1,99 @@
+"""Issues what has become due, as new grants."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from avoir.core.draft import Draft
+from avoir.core.entitled import credit_for, worth
+from avoir.core.events import CreditIssued, LineItem
+from avoir.core.ledger import Posting
+from avoir.core.money import share
+from avoir.core.state import Entitlement, Grant, GrantKey, Line
+
+DEFAULT_PRIORITY = 50
+
+
+def issue(draft: Draft, entitlement: Entitlement) -> None:
+    """Issue what an entitlement is worth above what was given, as one new grant."""
+    amount = worth(draft, entitlement) - entitlement.given
+    if amount <= 0:
+        return
+    line = draft.state.lines.get(entitlement.key) if entitlement.key.kind == "line" else None
+    effective_at = effective(draft, entitlement)
+    ordinal = entitlement.grants + 1
+    grant = Grant(
+        key=GrantKey(entitlement.key.tenant_id, draft.new_id(*entitlement.key, ordinal)),
+        account=entitlement.account,
+        amount=amount,
+        available=0,
+        reserved=0,
+        spent=0,
+        lost=0,
+        taken=0,
+        source=entitlement.source,
+        reason=entitlement.source,
+        note=None,
+        priority=DEFAULT_PRIORITY,
+        paid_for=True,
+        effective_at=effective_at,
+        expires_at=expiry(draft, entitlement, line, effective_at),
+        reference=None,
+        entitlement=entitlement.key,
+        ordinal=ordinal,
+        topic=draft.cause.topic if draft.cause else "",
+        event_id=draft.cause.event_id if draft.cause else "",
+    )
+    item = (
+        line_item(draft, entitlement, grant, line) if line is not None and line.subject is not None else None
+    )
+    draft.put(grant, replace(entitlement, given=entitlement.given + amount, grants=ordinal))
+    draft.record(
+        entitlement.account,
+        CreditIssued(
+            grant_id=grant.key.id,
+            amount=amount,
+            source=grant.source,
+            reason=grant.reason,
+            note=None,
+            priority=grant.priority,
+            effective_at=effective_at,
+            expires_at=grant.expires_at,
+            line_item=item,
+        ),
+        [Posting(grant.key.id, "issued", "available", amount)],
+        cause=draft.cause,
+    )
+
+
+def effective(draft: Draft, entitlement: Entitlement) -> datetime:
+    """When an entitlement's credit counts: the later of what it comes from and its invoice's settlement."""
+    if entitlement.invoice is None:
+        return entitlement.due_from
+    return max(entitlement.due_from, draft.state.invoices[entitlement.invoice].settled_at)
+
+
+def expiry(
+    draft: Draft, entitlement: Entitlement, line: Line | None, effective_at: datetime
+) -> datetime | None:
+    """When new credit expires: prepaid lines say so, the policy does for bookings, plans and overpayment."""
+    if entitlement.source == "prepaid":
+        return line.expires_at if line is not None else None
+    days = draft.moment.policy.expires_after_days
+    if days is None or entitlement.source == "negative_invoice":
+        return None
+    return effective_at + timedelta(days=days)
+
+
+def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) -> LineItem:
+    """How a grant shows on an invoice; tax is split off the cumulative credit in the line's own proportion."""
+    currency = entitlement.account.currency
+    total = line.amount + line.tax
+    tax_before = share(entitlement.given, line.tax, total, currency)
+    tax = share(entitlement.given + grant.amount, line.tax, total, currency) - tax_before
+    return LineItem(
+        credit_line_id=grant.key.id,
+        description=f"Credit for {line.kind} {line.subject_id}",
+        amount=-(grant.amount - tax),
+        tax=-tax,
+        credit_for=credit_for(draft, entitlement),
+    )
