@@ -99,7 +99,7 @@ async def test_positions_that_moved_on_fence_the_batch(database: str) -> None:
 
 async def test_a_message_that_the_code_fails_on_is_parked_alone(database: str) -> None:
     async with delivering(database) as (deliverer, kept):
-        with patch("avoir.core.decide._pay", side_effect=RuntimeError("a defect")):
+        with patch("avoir.core.payments.pay", side_effect=RuntimeError("a defect")):
             report = await deliverer.deliver(
                 [finalized(1, paid="0"), message("p1", "06-03", payment("p1", "100", "i1")), cancellation(1)]
             )

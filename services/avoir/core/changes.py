@@ -4,12 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.decision import Outcome, fitting, listed, would_change
 from avoir.core.draft import Draft
-from avoir.core.events import AccountKey, CreditDeclined
+from avoir.core.events import (
+    AccountKey,
+    CreditApplied,
+    CreditDeclined,
+    CreditIssued,
+    CreditShortfall,
+    CreditVoided,
+)
 from avoir.core.facts import BookingCancelled, BookingShortened, Message, Owner, PlanCancelled
 from avoir.core.money import format_decimal
 from avoir.core.policy import Policy
+from avoir.core.settle import settle
 from avoir.core.state import Change, Entitlement, Line, SubjectKey
 from avoir.core.worth import (
     SOURCES,
@@ -30,6 +39,22 @@ class Concluded(NamedTuple):
     outcome: Outcome
     reason: str
     facts: Mapping[str, Any]
+
+
+def change(
+    draft: Draft, message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled
+) -> Conclusion:
+    change = to_change(message, fact, draft.moment.policy)
+    draft.reason = "changed"
+    draft.put(change)
+    settle(draft, retarget(draft, change.subject))
+    took_back = any(isinstance(event.body, CreditVoided | CreditShortfall) for event in draft.events)
+    gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
+    concluded = conclude_change(draft, change, fact.owner, is_effective=took_back or gave)
+    policy: dict[str, Any] = {"unpaid_change": change.unpaid_change}
+    if change.unused == "prorate":
+        policy |= {"proration": change.proration, "time_zone": change.time_zone}
+    return conclude(message, concluded.outcome, concluded.reason, concluded.facts, policy)
 
 
 def to_change(

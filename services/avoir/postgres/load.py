@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from avoir.core.decide import application_key
+from avoir.core.applications import application_key
 from avoir.core.events import AccountKey
 from avoir.core.facts import (
     ApplicationRejected,

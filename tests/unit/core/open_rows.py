@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from avoir.core.decide import application_key
+from avoir.core.applications import application_key
 from avoir.core.events import AccountKey
 from avoir.core.facts import (
     ApplicationRejected,

@@ -1,0 +1,61 @@
+"""What a message comes to where it gave no credit: outcome, reason, facts and policy."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, assert_never
+
+from avoir.core.decision import Outcome, fitting
+from avoir.core.facts import (
+    ApplicationRejected,
+    BookingCancelled,
+    BookingShortened,
+    InvoiceFinalized,
+    InvoiceVoided,
+    Message,
+    PaymentRecorded,
+    PaymentReversed,
+    PlanCancelled,
+)
+
+
+class Conclusion(NamedTuple):
+    """What a handler concludes where no credit was issued or applied."""
+
+    outcome: Outcome
+    reason: str
+    subject_kind: str
+    subject_id: str
+    facts: Mapping[str, Any]
+    policy: Mapping[str, Any]
+
+
+def subject_of(message: Message) -> tuple[str, str]:
+    """What a message is about, as decisions are looked up: kind and id."""
+    match message.fact:
+        case InvoiceFinalized(invoice_id=invoice_id) | InvoiceVoided(invoice_id=invoice_id):
+            return "invoice", invoice_id
+        case BookingCancelled(booking_id=booking_id) | BookingShortened(booking_id=booking_id):
+            return "booking", booking_id
+        case PlanCancelled(plan_id=plan_id):
+            return "plan", plan_id
+        case PaymentRecorded(payment_id=payment_id) | PaymentReversed(payment_id=payment_id):
+            return "payment", payment_id
+        case ApplicationRejected(application_id=application_id):
+            return "application", application_id
+        case never:
+            assert_never(never)
+
+
+def conclude(
+    message: Message,
+    outcome: Outcome,
+    reason: str,
+    facts: Mapping[str, Any],
+    policy: Mapping[str, Any] | None = None,
+) -> Conclusion:
+    return Conclusion(outcome, reason, *subject_of(message), fitting(facts), policy or {})
+
+
+def key_taken(message: Message, contents: bytes, key: str) -> Conclusion:
+    same = contents == message.contents
+    outcome: Outcome = "duplicate" if same else "conflict"
+    return conclude(message, outcome, outcome, {"same": key})

@@ -1,0 +1,148 @@
+"""Invoices: what is recorded when one is finalized, and what is undone when one is voided."""
+
+from dataclasses import replace
+from typing import Any
+
+from avoir.core import unwind
+from avoir.core.changes import retarget
+from avoir.core.conclusion import Conclusion, conclude, key_taken
+from avoir.core.draft import Draft
+from avoir.core.events import AccountKey, CreditNoteIssued
+from avoir.core.facts import InvoiceFinalized, InvoiceVoided, Message
+from avoir.core.money import format_decimal
+from avoir.core.settle import expire_overdue, settle
+from avoir.core.state import Entitlement, Invoice, InvoiceKey, Line, Payment, PaymentKey, Void
+from avoir.core.worth import costs
+
+
+def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusion:
+    key = InvoiceKey(message.tenant_id, fact.invoice_id)
+    known = draft.state.invoices.get(key)
+    if known is not None:
+        return key_taken(message, known.contents, "invoice_id")
+    invoice = _open_invoice(draft, message, fact, key)
+    accounts = {invoice.account}
+    for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):
+        accounts |= retarget(draft, subject) if subject is not None else set()
+    draft.reason = "changed"
+    settle(draft, accounts)
+    if invoice.total < 0 and not invoice.voided:
+        note = CreditNoteIssued(f"{invoice.number}-CN1", invoice.key.invoice_id, -invoice.total)
+        draft.record(invoice.account, note, cause=draft.cause)
+    invoice = draft.state.invoices[key]
+    reason = "invoice_voided" if invoice.voided else "recorded"
+    return conclude(
+        message, "recorded", reason, invoice_facts(invoice), {"auto_apply": draft.moment.policy.auto_apply}
+    )
+
+
+def _open_invoice(draft: Draft, message: Message, fact: InvoiceFinalized, key: InvoiceKey) -> Invoice:
+    account = AccountKey(message.tenant_id, fact.owner.type, fact.owner.id, fact.currency)
+    auto_apply = draft.moment.policy.auto_apply if fact.auto_apply is None else fact.auto_apply
+    invoice = Invoice(
+        key=key,
+        account=account,
+        number=fact.number,
+        finalized_at=message.occurred_at,
+        total=fact.total,
+        amount_paid=fact.amount_paid,
+        automatic=fact.automatic and auto_apply,
+        barred=False,
+        voided=draft.state.voids.get(key) is not None,
+        settled=0,
+        applied=0,
+        settled_at=message.occurred_at,
+        event_id=message.event_id,
+        contents=message.contents,
+    )
+    draft.put(invoice)
+    for position, (line, cost) in enumerate(zip(fact.lines, costs(fact.lines, fact.currency), strict=True)):
+        row = Line(
+            invoice=key,
+            position=position,
+            line_id=line.line_id,
+            kind=line.kind,
+            subject_id=line.subject_id,
+            period=line.period,
+            amount=line.amount,
+            tax=line.tax,
+            cost=cost,
+            credit_line_id=line.credit_line_id,
+            expires_at=line.expires_at,
+        )
+        draft.put(row)
+        if line.kind == "prepaid" and cost > 0 and not invoice.voided:
+            draft.put(_due_with_invoice(invoice, row))
+    if fact.total < 0 and not invoice.voided:
+        draft.put(_due_with_invoice(invoice, None))
+    if fact.amount_paid > 0:
+        draft.put(_paid_with_invoice(invoice))
+    return invoice
+
+
+def _due_with_invoice(invoice: Invoice, line: Line | None) -> Entitlement:
+    amount = -invoice.total if line is None else line.cost
+    return Entitlement(
+        key=unwind.negative_total_key(invoice.key) if line is None else line.key,
+        account=invoice.account,
+        cost=amount,
+        target=amount,
+        given=0,
+        covered=0,
+        shortfall=0,
+        shortfall_reason=None,
+        grants=0,
+        source="negative_invoice" if line is None else "prepaid",
+        due_from=invoice.finalized_at,
+        settle_by=None,
+    )
+
+
+def _paid_with_invoice(invoice: Invoice) -> Payment:
+    return Payment(
+        key=PaymentKey(invoice.key.tenant_id, "amount_paid", invoice.key.invoice_id),
+        account=invoice.account,
+        amount=invoice.amount_paid,
+        occurred_at=invoice.finalized_at,
+        invoice_ids=(invoice.key.invoice_id,),
+        reversed=0,
+        settled=0,
+        event_id=invoice.event_id,
+        contents=invoice.contents,
+    )
+
+
+def void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
+    key = InvoiceKey(message.tenant_id, fact.invoice_id)
+    known = draft.state.voids.get(key)
+    if known is not None:
+        return key_taken(message, known.contents, "invoice_id")
+    draft.put(Void(key, fact.reason, message.occurred_at, message.event_id, message.contents))
+    invoice = draft.state.invoices.get(key)
+    if invoice is None:
+        return conclude(message, "waiting", "unknown_invoice", {"invoice_id": fact.invoice_id})
+    draft.reason = "invoice_voided"
+    draft.put(replace(invoice, voided=True))
+    for entitlement in unwind.entitlements_on(draft, key):
+        draft.put(replace(entitlement, target=0))
+    accounts = {invoice.account}
+    for line in draft.state.lines_of_invoice.get(key) or ():
+        if line.subject is not None:
+            accounts |= retarget(draft, line.subject)
+    expire_overdue(draft, invoice.account)
+    unwind.void(draft, key)
+    settle(draft, accounts)
+    return conclude(message, "recorded", "invoice_voided", invoice_facts(draft.state.invoices[key]))
+
+
+def invoice_facts(invoice: Invoice) -> dict[str, Any]:
+    currency = invoice.account.currency
+    return {
+        "invoice_id": invoice.key.invoice_id,
+        "currency": currency,
+        "total": format_decimal(invoice.total, currency),
+        "paid": format_decimal(invoice.settled, currency),
+        "credit_applied": format_decimal(invoice.applied, currency),
+        "due": format_decimal(invoice.due, currency),
+        "automatic": invoice.automatic,
+    }

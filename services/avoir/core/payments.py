@@ -1,0 +1,105 @@
+"""Payments: what one settles and leaves, and what goes back when it is reversed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from avoir.core import unwind
+from avoir.core.conclusion import Conclusion, conclude, key_taken
+from avoir.core.decision import listed
+from avoir.core.draft import Draft
+from avoir.core.events import AccountKey
+from avoir.core.facts import Message, PaymentRecorded, PaymentReversed
+from avoir.core.money import format_decimal
+from avoir.core.settle import expire_overdue, settle
+from avoir.core.state import InvoiceKey, Payment, PaymentKey, Reversal, ReversalKey
+
+
+def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
+    key = PaymentKey(message.tenant_id, "payment", fact.payment_id)
+    known = draft.state.payments.get(key)
+    if known is not None:
+        return key_taken(message, known.contents, "payment_id")
+    account = AccountKey(message.tenant_id, fact.owner.type, fact.owner.id, fact.currency)
+    payment = Payment(
+        key=key,
+        account=account,
+        amount=fact.amount,
+        occurred_at=message.occurred_at,
+        invoice_ids=fact.invoice_ids,
+        reversed=_reversed(draft, key, fact.amount, fact.currency),
+        settled=0,
+        event_id=message.event_id,
+        contents=message.contents,
+    )
+    draft.put(payment)
+    settle(draft, [account])
+    facts = _payment_facts(draft.state.payments[key])
+    others = [
+        each
+        for each in fact.invoice_ids
+        if _is_of_another(draft, InvoiceKey(message.tenant_id, each), account)
+    ]
+    if others:
+        facts |= listed("not_of_this_owner_and_currency", others)
+    return conclude(message, "recorded", "recorded", facts)
+
+
+def _is_of_another(draft: Draft, key: InvoiceKey, account: AccountKey) -> bool:
+    invoice = draft.state.invoices.get(key)
+    return invoice is not None and invoice.account != account
+
+
+def _reversed(draft: Draft, key: PaymentKey, amount: int, currency: str) -> int:
+    reversals: Iterable[Reversal] = draft.state.reversals_of_payment.get(key) or ()
+    return min(amount, sum(each.amount for each in reversals if each.currency == currency))
+
+
+def _payment_facts(payment: Payment) -> dict[str, Any]:
+    currency = payment.account.currency
+    return {
+        "payment_id": payment.key.id,
+        "currency": currency,
+        "amount": format_decimal(payment.amount, currency),
+        "reversed": format_decimal(payment.reversed, currency),
+        "settled": format_decimal(payment.settled, currency),
+        "left": format_decimal(payment.left, currency),
+    }
+
+
+def reverse(draft: Draft, message: Message, fact: PaymentReversed) -> Conclusion:
+    key = ReversalKey(message.tenant_id, fact.reversal_id)
+    known = draft.state.reversals.get(key)
+    if known is not None:
+        return key_taken(message, known.contents, "reversal_id")
+    draft.put(
+        Reversal(
+            key,
+            fact.payment_id,
+            fact.amount,
+            fact.currency,
+            fact.reason,
+            message.occurred_at,
+            message.event_id,
+            message.contents,
+        )
+    )
+    payment_key = PaymentKey(message.tenant_id, "payment", fact.payment_id)
+    payment = draft.state.payments.get(payment_key)
+    if payment is None:
+        return conclude(message, "waiting", "unknown_payment", {"payment_id": fact.payment_id})
+    if payment.account.currency != fact.currency:
+        facts = {
+            "payment_id": fact.payment_id,
+            "currency": fact.currency,
+            "payment": payment.account.currency,
+        }
+        return conclude(message, "declined", "currency_mismatch", facts)
+    draft.reason = "payment_reversed"
+    more = _reversed(draft, payment_key, payment.amount, fact.currency) - payment.reversed
+    if more > 0:
+        expire_overdue(draft, payment.account)
+        unwind.reverse(draft, payment_key, more)
+        settle(draft, [payment.account])
+    return conclude(
+        message, "recorded", "payment_reversed", _payment_facts(draft.state.payments[payment_key])
+    )
