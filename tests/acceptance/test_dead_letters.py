@@ -1,10 +1,13 @@
 """Dead letters: shown, replayed once the situation is another, and their event ids free to use again."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tests.acceptance.accounts import checked_accounts
+from tests.acceptance.events import Heard
 from tests.acceptance.facts import fact
+from tests.acceptance.publishing import Sending
 from tests.acceptance.service import Service
 
 INVOICE, CANCELLED = "invoice-finalized", "booking-cancelled"
@@ -18,23 +21,36 @@ def letters_of(service: Service, tenant: str, *arguments: str) -> list[dict[str,
     return found
 
 
+def heard(service: Service, sent: Sending, count: int = 1) -> list[Heard]:
+    """Wait until so many dead letters with the bytes of this record arrived."""
+
+    def found() -> list[Heard] | None:
+        letters = [each for each in service.events.dead_letters() if each.value == sent.value]
+        return letters if len(letters) >= count else None
+
+    return service.events.until(found, f"{count} dead letter(s)")
+
+
+def until_issued(service: Service, tenant: str) -> Heard:
+    """Wait until the one credit of a tenant arrived."""
+    (issued,) = service.events.until(lambda: service.events.of(tenant, "credit-issued"), "the credit")
+    return issued
+
+
 def test_a_replay_is_handled_as_new_once_the_situation_is_another(service: Service) -> None:
     tenant = "replayed"
-    soon = datetime.now(UTC) + timedelta(seconds=8)
+    soon = datetime.now(UTC) + timedelta(seconds=6)
     too_early = fact(CANCELLED, tenant, "early", occurred_at=(soon + MOST_AHEAD).isoformat())
     service.publish([fact(INVOICE, tenant, "billed"), too_early])
-    service.settle()
+    heard(service, too_early)
     (letter,) = letters_of(service, tenant)
     assert (letter["outcome"], letter["event_id"]) == ("rejected", "early")
     assert "occurred_at" in letter["reason"]
     while datetime.now(UTC) < soon:
         time.sleep(0.05)
-    assert service.ask("dead-letters", "replay", letter["dead_letter_id"])["replayed"] == [
-        letter["dead_letter_id"]
-    ]
-    service.settle()
-    (issued,) = service.events.of(tenant, "credit-issued")
-    assert issued.body["caused_by"] == {"topic": CANCELLED, "event_id": "early"}
+    replayed = service.ask("dead-letters", "replay", letter["dead_letter_id"])["replayed"]
+    assert replayed == [letter["dead_letter_id"]]
+    assert until_issued(service, tenant).body["caused_by"] == {"topic": CANCELLED, "event_id": "early"}
     decisions = service.ask("explain", "early", "--tenant", tenant)["decisions"]
     assert [each["outcome"] for each in decisions] == ["rejected", "issued"]
     assert letters_of(service, tenant) == []
@@ -45,11 +61,13 @@ def test_a_replay_is_handled_as_new_once_the_situation_is_another(service: Servi
 
 def test_a_replay_of_the_same_fault_is_refused_again(service: Service) -> None:
     tenant = "replayed-in-vain"
-    service.publish([fact(CANCELLED, tenant, "bad", changed_by="nobody")])
-    service.settle()
+    bad = fact(CANCELLED, tenant, "bad", changed_by="nobody")
+    service.publish([bad])
+    heard(service, bad)
     (letter,) = letters_of(service, tenant)
     service.ask("dead-letters", "replay", letter["dead_letter_id"])
-    service.settle()
+    first, second = heard(service, bad, 2)
+    assert first.headers[:2] == second.headers[:2]
     (newer,) = letters_of(service, tenant)
     assert newer["reason"] == letter["reason"]
     assert newer["dead_letter_id"] != letter["dead_letter_id"]
@@ -57,25 +75,22 @@ def test_a_replay_of_the_same_fault_is_refused_again(service: Service) -> None:
 
 def test_the_corrected_message_may_have_the_same_event_id(service: Service) -> None:
     tenant = "corrected"
-    service.publish([fact(INVOICE, tenant, "billed"), fact(CANCELLED, tenant, "bad", changed_by="nobody")])
-    service.settle()
+    bad = fact(CANCELLED, tenant, "bad", changed_by="nobody")
+    service.publish([fact(INVOICE, tenant, "billed"), bad])
+    heard(service, bad)
     service.publish([fact(CANCELLED, tenant, "bad")])
-    service.settle()
-    (issued,) = service.events.of(tenant, "credit-issued")
-    assert issued.body["caused_by"]["event_id"] == "bad"
+    assert until_issued(service, tenant).body["caused_by"]["event_id"] == "bad"
 
 
 def test_a_conflict_changes_nothing_and_is_kept_as_it_came(service: Service) -> None:
     tenant = "conflict"
-    first, other = fact(CANCELLED, tenant, "c"), fact(CANCELLED, tenant, "c", fee="10.00", currency="EUR")
-    service.publish([fact(INVOICE, tenant, "billed"), first])
-    service.settle()
+    service.publish([fact(INVOICE, tenant, "billed"), fact(CANCELLED, tenant, "c")])
+    until_issued(service, tenant)
     headers = (("trace", b"\xff"), ("ce_id", b"c"))
-    (place,) = service.publish([type(other)(other.topic, other.value, b"\xfe", headers)])
-    service.settle()
-    (letter,) = [
-        each for each in service.events.dead_letters() if (each.key, each.value) == (b"\xfe", other.value)
-    ]
+    other = replace(fact(CANCELLED, tenant, "c", fee="10.00", currency="EUR"), key=b"\xfe", headers=headers)
+    (place,) = service.publish([other])
+    (letter,) = heard(service, other)
+    assert letter.key == other.key
     assert letter.headers == (
         *headers,
         ("avoir-reason", b"conflict"),
@@ -86,5 +101,6 @@ def test_a_conflict_changes_nothing_and_is_kept_as_it_came(service: Service) -> 
     (kept,) = letters_of(service, tenant, "--outcome", "conflict")
     shown = service.ask("dead-letters", "show", kept["dead_letter_id"])
     assert bytes.fromhex(shown["value"]["hex"]) == other.value
+    service.settle()
     (account,) = checked_accounts(service.events.of(tenant)).values()
     assert (str(account.available), len(account.events)) == ("121.00", 1)

@@ -1,6 +1,7 @@
 """The same facts in every form that producers may choose: plain JSON, CloudEvents binary and structured."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,18 +52,39 @@ def structured(value: dict[str, Any]) -> Sending:
 FORMS = (plain, binary, structured)
 
 
+@pytest.fixture(scope="module")
+def sent(service: Service) -> None:
+    """In a tenant for each form: a cancellation in it, and once that is handled, the same one in every form."""
+    tenants = {form: f"form-{form.__name__}" for form in FORMS}
+    service.publish(fact(INVOICE, tenant, "billed") for tenant in tenants.values())
+    service.publish(form(body(CANCELLED, tenant, "c")) for form, tenant in tenants.items())
+    service.settle()
+    service.publish(form(body(CANCELLED, tenant, "c")) for tenant in tenants.values() for form in FORMS)
+    service.settle()
+
+
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.usefixtures("sent")
 def test_every_form_is_read_and_the_same_fact_in_another_form_is_a_duplicate(
     form: Any, service: Service
 ) -> None:
     tenant = f"form-{form.__name__}"
-    service.publish([fact(INVOICE, tenant, "billed")])
-    service.publish([form(body(CANCELLED, tenant, "c"))])
-    service.settle()
     (issued,) = service.events.of(tenant, "credit-issued")
     assert issued.body["caused_by"] == {"topic": CANCELLED, "event_id": "c"}
     assert issued.body["occurred_at"] == "2025-06-02T00:00:00Z"
-    service.publish([other(body(CANCELLED, tenant, "c")) for other in FORMS])
-    service.settle()
     decisions = service.ask("explain", "c", "--tenant", tenant)["decisions"]
     assert [each["outcome"] for each in decisions] == ["issued", *["duplicate"] * len(FORMS)]
+
+
+def test_the_command_line_sends_what_is_right_and_nothing_of_what_is_not(
+    service: Service, tmp_path: Path
+) -> None:
+    tenant, file = "sent", tmp_path / "messages.jsonl"
+    messages = [{"topic": topic, "value": body(topic, tenant, topic)} for topic in (INVOICE, CANCELLED)]
+    wrong = {"topic": CANCELLED, "value": body(CANCELLED, tenant, "wrong", changed_by="nobody")}
+    file.write_text("\n".join(map(json.dumps, (*messages, wrong))))
+    service.deployment.call("send", "-", str(file), code=1)
+    file.write_text("\n".join(map(json.dumps, messages)))
+    assert service.ask("send", "-", str(file))["by_topic"] == {INVOICE: 1, CANCELLED: 1}
+    (issued,) = service.events.until(lambda: service.events.of(tenant, "credit-issued"), "the credit")
+    assert issued.body["amount"] == "121.00"

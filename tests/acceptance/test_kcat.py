@@ -3,18 +3,20 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
-from tests.acceptance.facts import body
+from tests.acceptance.facts import EXAMPLES, body, fact
 from tests.acceptance.service import Service
 
+PARTITION = 2
 KCAT = shutil.which("kcat") or shutil.which("kafkacat")
 needs_kcat = pytest.mark.skipif(KCAT is None, reason="kcat is not installed (Debian: apt-get install kcat)")
 HEADERS = {"ce_id": "c", "ce_time": "2025-06-02T00:00:00Z", "ce_type": "booking.cancelled", "trace": "4711"}
 
 
-def kcat(service: Service, *arguments: str, given: bytes = b"") -> bytes:
+def kcat(service: Service, *arguments: str | bytes, given: bytes = b"") -> bytes:
     """What kcat prints."""
     assert KCAT is not None
     done = subprocess.run(
@@ -43,3 +45,27 @@ def test_a_fact_published_with_kcat_gives_an_event_read_with_kcat(service: Servi
     said = dict(zip(record["headers"][::2], record["headers"][1::2], strict=True))
     assert said["ce_type"] == "avoir.credit-issued.v1"
     assert said["ce_id"] == event["event_id"]
+
+
+@needs_kcat
+def test_a_record_that_no_client_can_read_is_passed_by_on_record(service: Service) -> None:
+    tenant, topic = "unreadable", "booking-cancelled"
+    bills = [[EXAMPLES["invoice-finalized"]["lines"][0] | {"booking_id": booking}] for booking in "ab"]
+    service.publish(
+        fact("invoice-finalized", tenant, f"i{n}", invoice_id=f"i{n}", lines=lines)
+        for n, lines in enumerate(bills)
+    )
+    before, after = (
+        replace(fact(topic, tenant, booking, booking_id=booking), partition=PARTITION) for booking in "ab"
+    )
+    (place,) = service.publish([before])
+    header = b"no \xff utf-8=1"
+    kcat(service, "-P", "-t", service.prefix + topic, "-p", str(PARTITION), "-H", header, given=b"{}")
+    service.publish([after])
+    service.events.until(lambda: service.events.of(tenant, "credit-issued"), "what lies before it is handled")
+    skip = ("dead-letters", "skip", topic, str(PARTITION))
+    service.deployment.call(*skip, str(place.offset), "--reason", "not this one", code=1)
+    service.deployment.call(*skip, str(place.offset + 1), "--reason", "a header name that is no UTF-8")
+    service.events.until(lambda: len(service.events.of(tenant, "credit-issued")) == 2, "what lies behind it")
+    (letter,) = service.ask("dead-letters", "list", "--outcome", "skipped")["dead_letters"]
+    assert (letter["offset"], letter["reason"]) == (place.offset + 1, "a header name that is no UTF-8")

@@ -1,6 +1,7 @@
 """Each reason for which facts give nothing, or not yet: through topics, and as `avoir explain` tells it."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,17 +175,22 @@ STORIES = (
 
 
 @pytest.fixture(scope="module")
-def told(service: Service) -> None:
-    """All stories, told side by side."""
+def told(service: Service) -> dict[str, Any]:
+    """All stories, told side by side, and how each last message is explained."""
     for number in range(max(len(story.steps) for story in STORIES)):
         service.publish(each for story in STORIES for each in story.step(number))
         service.settle()
 
+    def explain(story: Story) -> Any:
+        return service.ask("explain", story.asked, "--tenant", story.tenant)
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        return dict(zip((story.name for story in STORIES), threads.map(explain, STORIES), strict=True))
+
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-@pytest.mark.usefixtures("told")
-def test_reason(story: Story, service: Service) -> None:
-    explained = service.ask("explain", story.asked, "--tenant", story.tenant)
+def test_reason(story: Story, told: dict[str, Any], service: Service) -> None:
+    explained = told[story.name]
     topic = story.steps[-1][0]
     decision = [each for each in explained["decisions"] if each["topic"] == topic][-1]
     assert (decision["outcome"], decision["reason"]) == (story.outcome, story.reason)
