@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid5
@@ -33,7 +33,16 @@ from avoir.postgres.connect import KeptConnection
 from avoir.postgres.load import Named, columns, load
 from avoir.postgres.session import Session
 from avoir.postgres.write import Written, headers_columns, write
-from avoir.record import BatchReport, Fenced, Notable, Positions, Record, TopicPartition
+from avoir.record import (
+    PARKED_WINDOW,
+    BatchReport,
+    Fenced,
+    Notable,
+    Positions,
+    Record,
+    TopicPartition,
+    too_many_parked,
+)
 
 AMOUNTS = {
     CreditIssued: "issued",
@@ -63,12 +72,13 @@ class Rules:
     decide_s: float = 4.0
 
 
-class _TooLong(Exception):
-    """Deciding took so long that the database might give the transaction up: what is `decided` goes by itself."""
+class _Cut(Exception):
+    """What is `decided` of a batch goes by itself: it took long, or (`halted`) too much of it was parked."""
 
-    def __init__(self, decided: int) -> None:
+    def __init__(self, decided: int, *, halted: bool = False) -> None:
         super().__init__(decided)
         self.decided = decided
+        self.halted = halted
 
 
 class Handler:
@@ -107,8 +117,10 @@ class Handler:
     ) -> BatchReport:
         try:
             return await self._transact(parsed, positions)
-        except _TooLong as too_long:
-            part = too_long.decided
+        except _Cut as cut:
+            part = cut.decided
+            if cut.halted:
+                return replace(await self._transact(parsed[:part], positions), halted=True)
         except asyncpg.PostgresError as error:
             if not _is_data_error(error):
                 raise
@@ -116,6 +128,8 @@ class Handler:
                 return await self._transact(parsed, positions, parked=_brief(error))
             part = len(parsed) // 2
         first = await self._handle(parsed[:part], positions)
+        if first.halted or too_many_parked(first.parked, first.messages):
+            return replace(first, halted=True)
         second = await self._handle(parsed[part:], positions | _next_offsets(parsed[:part]))
         return merged(first, second)
 
@@ -149,7 +163,9 @@ class Handler:
         until = time.monotonic() + self._rules.decide_s
         for decided, each in enumerate(parsed):
             if decided and time.monotonic() > until:
-                raise _TooLong(decided)
+                raise _Cut(decided)
+            if too_many_parked(batch.parked_lately, PARKED_WINDOW):
+                raise _Cut(decided, halted=True)
             batch.decide(each, parked)
 
     async def _advance(
@@ -240,6 +256,7 @@ class _Batch:
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
+        self._parked_lately: deque[bool] = deque(maxlen=PARKED_WINDOW)
         self.state = State.empty()
 
     @classmethod
@@ -251,6 +268,11 @@ class _Batch:
         return cls(
             session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
         )
+
+    @property
+    def parked_lately(self) -> int:
+        """How many of the last messages were parked."""
+        return sum(self._parked_lately)
 
     def load(self, state: State) -> None:
         """Begin with a loaded state."""
@@ -339,6 +361,7 @@ class _Batch:
             )
         )
         self._decided[record.topic, decision.outcome] += 1
+        self._parked_lately.append(decision.outcome == "parked")
         if decision.reason == "currency_mismatch" and decision.subject_kind == "payment":
             self._alarms["currency_mismatch"] += 1
         if decision.outcome in NOTABLE:
@@ -443,4 +466,5 @@ def merged(first: BatchReport, second: BatchReport) -> BatchReport:
         notable=[*first.notable, *second.notable],
         statements=first.statements + second.statements,
         alarms=Counter(first.alarms) + Counter(second.alarms),
+        halted=second.halted,
     )

@@ -43,9 +43,22 @@ class Notable(NamedTuple):
     reason: str
 
 
+PARKED_WINDOW = 100
+MOST_PARKED = 10
+
+
+def too_many_parked(parked: int, messages: int) -> bool:
+    """Whether more than 10 of 100 messages were parked, or the same share of more: then consuming stops."""
+    return parked * PARKED_WINDOW > MOST_PARKED * max(messages, PARKED_WINDOW)
+
+
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What one batch did: decisions by (topic, outcome), micros by (event, currency), and the notable messages."""
+    """What one batch did: decisions by (topic, outcome), micros by (event, currency), and the notable messages.
+
+    `halted` means that so many of its messages were parked that the rest was left alone: only the first `messages`
+    were handled.
+    """
 
     messages: int
     decisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -53,3 +66,9 @@ class BatchReport:
     notable: Sequence[Notable] = ()
     statements: int = 0
     alarms: Mapping[str, int] = field(default_factory=dict)
+    halted: bool = False
+
+    @property
+    def parked(self) -> int:
+        """How many messages were parked."""
+        return sum(n for (_, outcome), n in self.decisions.items() if outcome == "parked")

@@ -114,6 +114,17 @@ async def test_a_message_that_the_code_fails_on_is_parked_alone(database: str) -
             assert await connection.fetchval("SELECT reason FROM dead_letters") == "RuntimeError: a defect"
 
 
+async def test_a_defect_parks_eleven_messages_and_leaves_the_rest_alone(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        payments = [message(f"p{n}", "06-03", payment(f"p{n}", "100")) for n in range(40)]
+        with patch("avoir.core.payments.pay", side_effect=RuntimeError("a defect")):
+            report = await deliverer.deliver([finalized(1), *payments])
+        assert report.halted and report.messages == 12
+        assert report.decisions["payment-recorded", "parked"] == 11
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT sum(next_offset) FROM consumer_offsets") == 12
+
+
 async def test_a_message_that_the_database_refuses_is_parked_alone(database: str) -> None:
     """Sums above what a bigint holds are an error of the data: the batch is split until that message is alone."""
     much = 9 * 10**11

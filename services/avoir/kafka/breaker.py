@@ -2,10 +2,7 @@
 
 from collections import deque
 
-from avoir.record import BatchReport
-
-WINDOW = 100
-MOST_PARKED = 10
+from avoir.record import PARKED_WINDOW, BatchReport, too_many_parked
 
 
 class Breaker:
@@ -20,11 +17,11 @@ class Breaker:
         self._batches: deque[tuple[int, int]] = deque()
 
     def count(self, report: BatchReport) -> None:
-        """Take in what a batch did."""
-        parked = sum(n for (_, outcome), n in report.decisions.items() if outcome == "parked")
-        self._batches.append((report.messages, parked))
-        while sum(n for n, _ in self._batches) - self._batches[0][0] >= WINDOW:
+        """Take in what a batch did; one that halted is enough."""
+        self.open = self.open or report.halted
+        self._batches.append((report.messages, report.parked))
+        while sum(n for n, _ in self._batches) - self._batches[0][0] >= PARKED_WINDOW:
             self._batches.popleft()
         messages = sum(n for n, _ in self._batches)
-        if sum(n for _, n in self._batches) * WINDOW > MOST_PARKED * max(messages, WINDOW):
+        if too_many_parked(sum(n for _, n in self._batches), messages):
             self.open = True

@@ -145,6 +145,8 @@ class Loop:
                 report = await self._handler.handle(records, {place: seen[place] for place in batch})
         finally:
             self.in_flight = frozenset()
+        if report.halted:
+            self.assignment.forget()
         seen.update({place: part[-1].offset + 1 for place, part in batch.items()})
         self.state.moved_at = time.monotonic()
         self.state.last_error = ""
