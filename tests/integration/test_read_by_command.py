@@ -199,6 +199,21 @@ async def test_only_the_record_at_which_the_service_stands_is_passed_by(
     await command.text("dead-letters", "replay", letter["dead_letter_id"], code=Exit.FOUND)
 
 
+async def test_a_position_outside_of_its_topic_is_seen_and_moved(command: Command, database: str) -> None:
+    await command.text("topics", "create", "--partitions", "1", "--replication", "1")
+    await _execute(
+        database, f"INSERT INTO avoir.consumer_offsets VALUES ('{GROUP}', 'booking-cancelled', 0, 999)"
+    )
+    assert "outside" in await command.text("offsets", "list", code=Exit.FOUND)
+    place = ("offsets", "set", "booking-cancelled", "0")
+    await command.text(*place, "7", "--reason", "recreated", code=Exit.USAGE)
+    moved = await command.json(*place, "begin", "--reason", "recreated")
+    assert (moved["before"], moved["next_offset"]) == (999, 0)
+    assert (await command.json("offsets", "list"))["offsets"]
+    (letter,) = (await command.json("dead-letters", "list", "--outcome", "skipped"))["dead_letters"]
+    assert letter["reason"] == "moved from 999 to 0: recreated"
+
+
 async def test_an_epoch_is_raised(command: Command) -> None:
     assert (await command.json("epoch", "raise", "--reason", "restored"))["epoch"] == 2
     assert (await command.json("status", code=Exit.OK))["epoch"] == 2

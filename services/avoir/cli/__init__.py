@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Group
 from avoir.cli.accounts import balance, statement
 from avoir.cli.ending import Exit, Failure
 from avoir.cli.letters import letters
+from avoir.cli.offsets import offsets
 from avoir.cli.operations import epoch, migrate, policy, serve, status, topics
 from avoir.cli.output import hint
 from avoir.cli.proof import verify
@@ -33,7 +34,7 @@ app = App(
 GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
     (Group("Set up and run", sort_key=1), (migrate, topics, serve, send)),
     (Group("Ask about credit", sort_key=2), (balance, statement, explain, policy)),
-    (Group("Look after the service", sort_key=3), (status, verify, letters, epoch)),
+    (Group("Look after the service", sort_key=3), (status, verify, letters, offsets, epoch)),
 )
 for group, commands in GROUPS:
     for command in commands:

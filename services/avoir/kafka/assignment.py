@@ -87,7 +87,8 @@ class Positions:
         except IllegalStateError:
             return
         for place in outside.keys() - assignment.out_of_range.keys():
-            log.error("position outside of the topic", what=outside[place])
+            command = f"avoir offsets set {place.topic} {place.partition} begin --reason ..."
+            log.error("position outside of the topic", what=outside[place], command=command)
         assignment.out_of_range = outside
         assignment.positions = positions
 

@@ -31,3 +31,11 @@ INSERT INTO epochs (epoch, reason) SELECT max(epoch) + 1, $1 FROM epochs RETURNI
 -- Every account that an event was published of, as it stands.
 SELECT tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, recorded_at
 FROM accounts WHERE seq > 0;
+
+-- name: set_position
+-- Moves a position elsewhere and returns where it was. $1 group, $2 topic, $3 partition, $4 offset.
+UPDATE consumer_offsets o SET next_offset = $4
+FROM consumer_offsets before
+WHERE o.group_id = $1 AND o.topic = $2 AND o.partition = $3
+  AND before.group_id = o.group_id AND before.topic = o.topic AND before.partition = o.partition
+RETURNING before.next_offset;

@@ -1,0 +1,115 @@
+"""`avoir offsets list | set`: where the service stands in each partition, and moving it where data is gone."""
+
+from typing import Annotated
+from uuid import uuid4
+
+from cyclopts import App, Parameter
+
+from avoir.cli.access import BROKERS, DSN, connected, kafka_client, kafka_failures, load_settings, names_of
+from avoir.cli.ending import Exit, not_found, refuse
+from avoir.cli.options import AsJson
+from avoir.cli.output import add_rows, console, print_json, say, table
+from avoir.kafka.translate import TOPICS
+from avoir.postgres import queries
+from avoir.record import TopicPartition
+
+offsets = App(name="offsets", help="Where the service stands in each partition of the topics that it reads.")
+
+Span = tuple[int, int]
+
+
+async def _spans() -> dict[TopicPartition, Span]:
+    from avoir.read.lag import end_offsets
+
+    settings = load_settings(DSN, BROKERS)
+    async with kafka_failures(settings):
+        return await end_offsets(kafka_client(settings), names_of(settings), TOPICS)
+
+
+async def _positions() -> dict[TopicPartition, int]:
+    settings = load_settings(DSN)
+    async with connected(settings) as connection:
+        rows = await connection.fetch(queries.all_positions, settings.kafka_group_id)
+    return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+@offsets.command(name="list")
+async def list_(*, json: AsJson = False) -> int:
+    """List the next offset to handle in each partition, beside what the broker has. Exit code 1 if one lies outside.
+
+    Example: `avoir offsets list`
+    """
+    spans, positions = await _spans(), await _positions()
+    rows = [(place, positions.get(place), *spans[place]) for place in sorted(spans)]
+    lost = [
+        place for place, position, begin, end in rows if position is not None and not begin <= position <= end
+    ]
+    if json:
+        keys = ("topic", "partition", "next_offset", "begin", "end")
+        print_json({"offsets": [dict(zip(keys, (*place, *rest), strict=True)) for place, *rest in rows]})
+    else:
+        shown = table("Topic", "Partition", "Next offset", "Broker has from", "to", "")
+        add_rows(
+            shown,
+            (
+                (
+                    place.topic,
+                    str(place.partition),
+                    "none yet" if position is None else str(position),
+                    str(begin),
+                    str(end),
+                    "outside" if place in lost else "",
+                )
+                for place, position, begin, end in rows
+            ),
+        )
+        console().print(shown, markup=False)
+    return Exit.FOUND if lost else Exit.OK
+
+
+@offsets.command(name="set")
+async def set_(
+    topic: Annotated[str, Parameter(help="The topic, by its default name.")],
+    partition: Annotated[int, Parameter(help="The partition.")],
+    offset: Annotated[str, Parameter(help="The next offset to handle: a number, `begin` or `end`.")],
+    *,
+    reason: Annotated[str, Parameter(help="What happened; kept on record.")],
+    json: AsJson = False,
+) -> int:
+    """Move the service to another offset of a partition, where the records at its own are gone.
+
+    `begin` handles everything that the broker still has: what was handled before is recognised as a duplicate and
+    changes nothing. `end` leaves it all out. The service goes on by itself within seconds.
+
+    Example: `avoir offsets set booking-cancelled 0 begin --reason "topic recreated on 2025-06-01"`
+    """
+    settings = load_settings(DSN, BROKERS)
+    place = TopicPartition(names_of(settings).default(topic), partition)
+    span = (await _spans()).get(place)
+    if span is None:
+        not_found(f"The broker has no partition {place.topic}/{partition}.")
+    wanted = _wanted(offset, place, span)
+    group, one = settings.kafka_group_id, ([place.topic], [partition])
+    async with connected(settings, "avoir_service") as connection, connection.transaction():
+        await connection.fetch(queries.lock_offsets, group, *one)
+        before = await connection.fetchval(queries.set_position, group, place.topic, partition, wanted)
+        if before is None:
+            not_found(f"Group {group} has no position in {place.topic}/{partition} yet.")
+        why = f"moved from {before} to {wanted}: {reason}"
+        await connection.execute(queries.record_passed_by, uuid4(), why, place.topic, partition, before)
+    if json:
+        print_json({"topic": place.topic, "partition": partition, "before": before, "next_offset": wanted})
+    else:
+        say(f"{place.topic}/{partition} {why}")
+    return Exit.OK
+
+
+def _wanted(offset: str, place: TopicPartition, span: Span) -> int:
+    begin, end = span
+    if offset in ("begin", "end"):
+        return begin if offset == "begin" else end
+    if not offset.isdecimal() or not begin <= int(offset) <= end:
+        refuse(
+            f"{place.topic}/{place.partition} has the offsets {begin} to {end}: name one of them, `begin` or `end`."
+        )
+    return int(offset)
