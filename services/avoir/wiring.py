@@ -13,9 +13,10 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
+from avoir.batch import Rules
 from avoir.core.policy import Policy
 from avoir.expiry import Expirer, Expiry
-from avoir.handle import Handler, Rules
+from avoir.handle import Handler
 from avoir.health import Health
 from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, client_of
@@ -75,6 +76,7 @@ def credit_handler(settings: Settings, connection: KeptConnection) -> CreditHand
         policy=policy_of(settings),
         ce_source=settings.ce_source,
         max_message_bytes=settings.kafka_max_message_bytes,
+        decide_s=0.4 * settings.postgres_idle_in_transaction_s,
         max_future=timedelta(seconds=settings.max_future_s),
     )
     return Handler(connection, rules)

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
-from avoir.handle import Handler, Rules
+from avoir.batch import Rules
+from avoir.handle import Handler
 from avoir.kafka.translate import TOPICS
 from avoir.postgres import queries
 from avoir.postgres.connect import Database, KeptConnection

@@ -7,8 +7,8 @@ from unittest.mock import patch
 
 import pytest
 
+from avoir.batch import Rules
 from avoir.core.facts import Message
-from avoir.handle import Rules
 from avoir.postgres.connect import Connection
 from avoir.record import Fenced, TopicPartition
 from tests.integration.handler import GROUP, delivering

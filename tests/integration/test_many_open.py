@@ -3,7 +3,7 @@
 import tracemalloc
 from datetime import timedelta
 
-from avoir.handle import Rules
+from avoir.batch import Rules
 from avoir.postgres.connect import Connection
 from tests.integration.handler import GROUP, delivering
 from tests.unit.core.world import cancelled, invoice, line, message, payment

@@ -1,0 +1,278 @@
+"""A batch while it is decided: its state, and what it will write and report."""
+
+import json
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid5
+
+from avoir.core.decide import Decided, decide, expire
+from avoir.core.decision import Decision, would_change
+from avoir.core.draft import NAMESPACE, Moment
+from avoir.core.events import (
+    AccountKey,
+    Balance,
+    CreditApplied,
+    CreditExpired,
+    CreditIssued,
+    CreditVoided,
+    Event,
+)
+from avoir.core.policy import Policy
+from avoir.core.state import InboxKey, State
+from avoir.kafka.translate import Incoming, Unreadable, ahead
+from avoir.kafka.translate_dead_letters import dead_letter_record
+from avoir.kafka.translate_events import balance_record, event_record
+from avoir.postgres import queries, rows
+from avoir.postgres.load import columns
+from avoir.postgres.session import Session
+from avoir.postgres.write import Written, headers_columns, write
+from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record
+
+AMOUNTS = {
+    CreditIssued: "issued",
+    CreditApplied: "applied",
+    CreditVoided: "taken_back",
+    CreditExpired: "expired",
+}
+"""The events whose amounts are counted, and as what."""
+
+NOTABLE = frozenset({"declined", "rejected", "conflict", "parked"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source.
+
+    `decide_s` bounds how long one transaction may spend on deciding; it is below what the database allows an idle
+    transaction (`AVOIR_POSTGRES_IDLE_IN_TRANSACTION_S`), and a batch that needs more is handled in parts.
+    """
+
+    group_id: str
+    policy: Policy = field(default_factory=Policy)
+    ce_source: str = "/avoir"
+    max_message_bytes: int = 900 * 1024
+    max_future: timedelta = timedelta(hours=24)
+    decide_s: float = 4.0
+
+
+class Batch:
+    """The state of a batch while it is decided, and what it will write."""
+
+    def __init__(self, session: Session, rules: Rules, moment: Moment, accounts: list[Any]) -> None:
+        self._session = session
+        self._rules = rules
+        self._moment = moment
+        self._accounts = accounts
+        self._written = Written()
+        self._last: dict[AccountKey, Event] = {}
+        self._decided: Counter[tuple[str, str]] = Counter()
+        self._amounts: Counter[tuple[str, str]] = Counter()
+        self._alarms: Counter[str] = Counter()
+        self._notable: list[Notable] = []
+        self._parked_lately: deque[bool] = deque(maxlen=PARKED_WINDOW)
+        self.state = State.empty()
+
+    @classmethod
+    async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
+        """A batch whose accounts are locked; its time is the database clock, never before theirs."""
+        found = await session.fetch_if(queries.lock_accounts, *columns(accounts, 4))
+        clock, epoch = (await session.fetch(queries.read_moment))[0]
+        now = max((row["recorded_at"] for row in found), default=clock)
+        return cls(
+            session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
+        )
+
+    @property
+    def parked_lately(self) -> int:
+        """How many of the last messages were parked."""
+        return sum(self._parked_lately)
+
+    def load(self, state: State) -> None:
+        """Begin with a loaded state."""
+        state.add(self._accounts)
+        self.state = state.fork()
+
+    def remember(self, seen: dict[InboxKey, bytes]) -> None:
+        """Take in the event ids that were handled before."""
+        for key, contents in seen.items():
+            self.state.inbox.put(key, contents)
+
+    def expire(self, accounts: Iterable[AccountKey]) -> None:
+        """Expire what is overdue in the accounts, before any message counts."""
+        draft = expire(self.state, accounts, self._moment)
+        self.state.take_over(draft.state)
+        self._publish(draft.events)
+        self._written.entries += draft.entries
+
+    def decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
+        """Decide one message; one that the code fails on is parked alone."""
+        if isinstance(each, Incoming):
+            each = ahead(each, self._moment.now, self._rules.max_future) or each
+        if isinstance(each, Unreadable):
+            self._dead_letter(each.record, _rejected(each), each.problem)
+        elif parked is not None:
+            self._dead_letter(each.record, _parked(each), parked)
+        else:
+            self._decide(each)
+
+    def _decide(self, each: Incoming) -> None:
+        try:
+            decided = decide(self.state, each.message, self._moment)
+        except Exception as error:
+            self._dead_letter(each.record, _parked(each), brief(error))
+            return
+        if decided.decision.outcome == "conflict":
+            self._dead_letter(each.record, decided.decision, "conflict")
+            return
+        self._take_over(each.record, decided)
+
+    def _take_over(self, record: Record, decided: Decided) -> None:
+        self.state.take_over(decided.state)
+        self._written.entries += decided.entries
+        self._publish(decided.events)
+        self._keep(record, decided.decision)
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            out = event_record(event, self._rules.ce_source)
+            self._put_out(event.tenant_id, out.topic, out.key, out.value, out.headers)
+            counted = AMOUNTS.get(type(event.body))
+            if event.account is not None:
+                self._last[event.account] = event
+                if counted is not None:
+                    self._amounts[counted, event.account.currency] += event.body.amount  # type: ignore[union-attr]
+
+    def _put_out(
+        self,
+        tenant_id: str,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Iterable[tuple[str, bytes | None]],
+    ) -> None:
+        self._written.outbox.append(
+            (tenant_id, topic, key, value, *headers_columns(headers), self._moment.now)
+        )
+
+    def _keep(self, record: Record, decision: Decision) -> None:
+        place = (record.topic, record.partition, record.offset)
+        self._written.decisions.append(
+            (
+                decision.tenant_id,
+                uuid5(NAMESPACE, "\x1f".join(map(str, ("decision", *place)))),
+                *place,
+                decision.event_id,
+                decision.occurred_at,
+                self._moment.now,
+                decision.outcome,
+                decision.reason,
+                json.dumps(decision.facts),
+                json.dumps(decision.policy),
+                decision.would_change_it,
+                decision.subject_kind,
+                decision.subject_id,
+            )
+        )
+        self._decided[record.topic, decision.outcome] += 1
+        self._parked_lately.append(decision.outcome == "parked")
+        if decision.reason == "currency_mismatch" and decision.subject_kind == "payment":
+            self._alarms["currency_mismatch"] += 1
+        if decision.outcome in NOTABLE:
+            self._notable.append(
+                Notable(
+                    record.topic, decision.event_id, decision.tenant_id, decision.outcome, decision.reason
+                )
+            )
+
+    def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
+        place = (record.topic, record.partition, record.offset)
+        now = self._moment.now
+        dead_letter_id = uuid5(NAMESPACE, "\x1f".join(map(str, ("dead-letter", *place, now.isoformat()))))
+        self._written.dead_letters.append(
+            (
+                decision.tenant_id,
+                dead_letter_id,
+                decision.outcome,
+                reason,
+                decision.event_id,
+                *place,
+                datetime.fromtimestamp(max(record.timestamp_ms, 0) / 1000, UTC),
+                record.key,
+                record.value,
+                *headers_columns(record.headers),
+                now,
+            )
+        )
+        out = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
+        self._put_out(decision.tenant_id, out.topic, out.key, out.value, out.headers)
+        self._keep(record, decision)
+
+    async def write(self) -> None:
+        """Write all that was decided, with the latest balance of each account that an event touched."""
+        for key, event in self._last.items():
+            account = self.state.accounts[key]
+            balance = Balance(
+                event_id=event.event_id,
+                account=key,
+                available=account.available,
+                reserved=account.reserved,
+                as_of=self._moment.now,
+                epoch=self._moment.epoch,
+                seq=account.seq,
+                head=account.head,
+            )
+            out = balance_record(balance, self._rules.ce_source)
+            self._put_out(key.tenant_id, out.topic, out.key, out.value, out.headers)
+        await write(self._session, self.state, self._written, self._moment.now)
+
+    def report(self, messages: int) -> BatchReport:
+        """What the batch did."""
+        return BatchReport(
+            messages=messages,
+            decisions=self._decided,
+            amounts=self._amounts,
+            notable=self._notable,
+            statements=self._session.statements,
+            alarms=self._alarms,
+        )
+
+
+def _rejected(each: Unreadable) -> Decision:
+    return Decision(
+        tenant_id=each.tenant_id,
+        topic=each.record.topic,
+        event_id=each.event_id,
+        occurred_at=None,
+        outcome="rejected",
+        reason="malformed",
+        facts={"problem": each.problem},
+        policy={},
+        would_change_it=would_change("malformed"),
+        subject_kind="message",
+        subject_id=each.event_id,
+    )
+
+
+def _parked(each: Incoming) -> Decision:
+    message = each.message
+    return Decision(
+        tenant_id=message.tenant_id,
+        topic=message.topic,
+        event_id=message.event_id,
+        occurred_at=message.occurred_at,
+        outcome="parked",
+        reason="parked",
+        facts={},
+        policy={},
+        would_change_it=would_change("parked"),
+        subject_kind="message",
+        subject_id=message.event_id,
+    )
+
+
+def brief(error: BaseException) -> str:
+    """An error in one line of at most 500 characters."""
+    return f"{type(error).__name__}: {error}"[:500]
