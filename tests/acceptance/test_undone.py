@@ -42,6 +42,13 @@ STORIES: dict[str, tuple[Step, ...]] = {
     "undone-voided-source": (*CREDIT, USED, (VOIDED, "undo", {})),
     "undone-voided-unused": (*CREDIT, (VOIDED, "undo", {})),
     "undone-reversed": ((INVOICE, "billed", OWED), (PAID, "paid", {}), CREDIT[1], (REVERSED, "undo", {})),
+    "undone-short": (
+        (INVOICE, "billed", OWED),
+        (PAID, "paid", {}),
+        CREDIT[1],
+        USED,
+        (REVERSED, "undo", {}),
+    ),
     "undone-lengthened": (
         CREDIT[0],
         (SHORTENED, "less", {"revision": 1}),
@@ -111,10 +118,9 @@ def test_voiding_an_invoice_takes_back_its_credit_and_gives_back_what_was_paid(s
         assert sources == ["booking_cancelled", "overpayment"]
     assert credited(service.events.of(unused), "i1", "l1") == 0
     assert account(service, unused).available == Decimal("121.00")
-    # 100.00 of the credit paid another invoice, so only the rest of the money comes back.
+    # 100.00 of the credit paid another invoice: that much of the money stays, so nothing is short.
     assert account(service, spent).available == Decimal("21.00")
-    (short,) = service.events.of(spent, "credit-shortfall")
-    assert (short.body["amount"], short.body["reason"]) == ("100.00", "invoice_voided")
+    assert not service.events.of(spent, "credit-shortfall")
 
 
 @pytest.mark.usefixtures("told")
@@ -124,6 +130,19 @@ def test_a_reversed_payment_takes_back_the_credit_that_it_had_released(service: 
     assert (taken.body["amount"], taken.body["reason"]) == ("121.00", "payment_reversed")
     assert account(service, tenant).available == 0
     assert due(service, tenant, "i1") == "121.00"
+
+
+@pytest.mark.usefixtures("told")
+def test_what_was_spent_and_cannot_be_taken_back_is_a_shortfall(service: Service) -> None:
+    tenant = "undone-short"
+    (taken,) = service.events.of(tenant, "credit-voided")
+    assert (taken.body["amount"], taken.body["reason"]) == ("21.00", "payment_reversed")
+    (short,) = service.events.of(tenant, "credit-shortfall")
+    assert (short.body["amount"], short.body["outstanding"]) == ("100.00", "100.00")
+    assert short.body["reason"] == "payment_reversed"
+    assert short.body["for"]["booking_id"] == "b1"
+    assert account(service, tenant).available == 0
+    assert applied(service.events.of(tenant), "i2") == Decimal("100.00")
 
 
 @pytest.mark.usefixtures("told")
