@@ -18,7 +18,7 @@ from avoir.postgres.migrate import migrate
 from benchmarks.mix import Wire
 
 PARTITIONS = 4
-BATCH_BYTES = 262_144
+BATCH_BYTES = 16_384  # what producers make by default
 PUBLISH_TIMEOUT_S = 120.0
 
 
