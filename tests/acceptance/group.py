@@ -2,9 +2,10 @@
 
 import time
 
-from confluent_kafka import ConsumerGroupState
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.acceptance.events import LATEST
 from tests.acceptance.service import Service
 
 Places = frozenset[tuple[str, int]]
@@ -37,4 +38,25 @@ def until_shared(service: Service, count: int, within_s: float = 60) -> dict[str
         if len(found) == count and all(found.values()):
             return found
         assert time.monotonic() < end, f"not {count} members within {within_s} s: {found}"
+        time.sleep(POLL_S)
+
+
+def until_lag_monitors_see_none(service: Service, within_s: float = 15) -> None:
+    """Wait until the group's offsets on the broker, which monitors of lag ask for, are the topics' ends."""
+    group = service.deployment.environment["AVOIR_KAFKA_GROUP_ID"]
+    admin = AdminClient({"bootstrap.servers": service.kafka, "log_level": 0})
+    end = time.monotonic() + within_s
+    while True:
+        asked = [ConsumerGroupTopicPartitions(group)]
+        told = admin.list_consumer_group_offsets(asked, request_timeout=20)[group].result()
+        places = {(each.topic, each.partition): each.offset for each in told.topic_partitions}
+        wanted = {TopicPartition(*place): LATEST for place in places}
+        ends = {
+            (place.topic, place.partition): future.result().offset
+            for place, future in admin.list_offsets(wanted, request_timeout=20).items()
+        }
+        behind = {place: (offset, ends[place]) for place, offset in places.items() if offset < ends[place]}
+        if places and not behind:
+            return
+        assert time.monotonic() < end, f"monitors still see a lag after {within_s} s: {behind}"
         time.sleep(POLL_S)

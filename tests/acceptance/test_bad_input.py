@@ -114,19 +114,22 @@ KINDS = (
 
 @pytest.fixture(scope="module")
 def places(service: Service) -> dict[str, Place]:
-    """All kinds sent, each between a good invoice and a good cancellation, all handled; where the bad ones lie."""
-    sent = [each for kind in KINDS for each in _with_neighbours(kind)]
-    places = service.publish(sent)
+    """A good invoice for each kind, then each bad one with a good cancellation behind it; where the bad ones lie."""
+    neighbours = [_neighbours(kind) for kind in KINDS]
+    service.publish(before for before, _ in neighbours)
+    bad = [kind.sending() for kind in KINDS]
+    sent = [each for pair in zip(bad, (after for _, after in neighbours), strict=True) for each in pair]
+    found = service.publish(sent)[::2]
     service.settle()
-    return {kind.name: places[3 * number + 1] for number, kind in enumerate(KINDS)}
+    return {kind.name: place for kind, place in zip(KINDS, found, strict=True)}
 
 
-def _with_neighbours(kind: Kind) -> tuple[Sending, Sending, Sending]:
+def _neighbours(kind: Kind) -> tuple[Sending, Sending]:
     other, more = owner("neighbour"), {"booking_id": "neighbour"}
     lines = [EXAMPLES[INVOICE]["lines"][0] | more]
     before = fact(INVOICE, kind.tenant, "before", owner=other, lines=lines, invoice_id="neighbour")
     after = fact(CANCELLED, kind.tenant, "after", owner=other, **more)
-    return replace(before, partition=PARTITION), kind.sending(), replace(after, partition=PARTITION)
+    return replace(before, partition=PARTITION), replace(after, partition=PARTITION)
 
 
 def _dead_letter(service: Service, place: Place) -> Heard:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.accounts import Account, checked_accounts
 from tests.acceptance.facts import fact
+from tests.acceptance.group import until_lag_monitors_see_none
 from tests.acceptance.service import Service
 
 TENANT = "whole"
@@ -14,7 +15,8 @@ TENANT = "whole"
 @pytest.fixture(scope="module")
 def accounts(service: Service) -> dict[str, Account]:
     """Every account of the run by its key, checked."""
-    service.publish([fact("invoice-finalized", TENANT, "i"), fact("booking-cancelled", TENANT, "c")])
+    service.publish([fact("invoice-finalized", TENANT, "i")])
+    service.publish([fact("booking-cancelled", TENANT, "c")])
     service.settle()
     found: dict[str, Account] = {}
     for tenant in service.events.tenants():
@@ -39,6 +41,10 @@ def test_the_service_is_at_rest(accounts: dict[str, Account], service: Service) 
     assert status["epoch"] == 1
     assert status["schema"]["version"] >= status["schema"]["needed"]
     assert not any(each["outcome"] == "parked" for each in status["dead_letters"])
+
+
+def test_monitors_that_ask_the_broker_see_no_lag(accounts: dict[str, Account], service: Service) -> None:
+    until_lag_monitors_see_none(service)
 
 
 def test_a_balance_is_what_the_events_say(accounts: dict[str, Account], service: Service) -> None:
