@@ -116,6 +116,20 @@ def test_each_metric_is_told_and_no_other() -> None:
     assert told == exported
 
 
+def test_the_map_shows_each_module_of_the_core() -> None:
+    row = re.search(r"^\| `services/avoir/core/`.*$", text_of(ROOT / "docs/architecture.md"), re.MULTILINE)
+    assert row is not None
+    modules = {path.stem for path in (ROOT / "services/avoir/core").glob("[a-z]*.py")}
+    assert set(re.findall(r"`(\w+)`", row[0])) == modules
+
+
+def test_the_map_leads_to_what_is_there() -> None:
+    _, _, places = text_of(ROOT / "docs/architecture.md").partition("## Where things are")
+    named = re.findall(r"`((?:services|schemas|deploy|tests)/[\w/.]*)`", places)
+    assert named
+    assert all((ROOT / place).exists() for place in named)
+
+
 def test_each_ledger_account_is_told() -> None:
     ledger = text_of(ROOT / "docs/ledger.md")
     assert all(f"`{account}`" in ledger for account in ("issued", *GRANT_BUCKETS))
