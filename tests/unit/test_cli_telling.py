@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from avoir.core.decision import WOULD_CHANGE_IT
-from avoir.read.story import ChangeStory, DecisionMade, Explanation, Subject
+from avoir.read.story import ApplicationStory, ChangeStory, DecisionMade, Explanation, Subject
 from avoir.read.telling import paragraph
 from avoir.read.words import OUTCOMES, REASONS
 
@@ -63,6 +64,19 @@ def test_a_booking_on_many_lines_says_how_many() -> None:
 
 def test_a_fee_is_told() -> None:
     assert "A cancellation fee of 10.00 was kept." in told("issued", "booking_cancelled", LINE, fee="10.00")
+
+
+@pytest.mark.parametrize("outcome", ["duplicate", "conflict"])
+def test_a_repetition_is_not_told_to_have_used_credit(outcome: str) -> None:
+    subject = Subject("invoice", "i1")
+    first, again = (
+        DecisionMade("invoice-finalized", "e1", 0, at, AT, AT, said, said, {}, {}, None, subject)
+        for at, said in ((1, "applied"), (2, outcome))
+    )
+    use = ApplicationStory(UUID(int=1), "i1", "EUR", 5_000_000, "auto", AT, False, "invoice-finalized", "e1")
+    told = Explanation("t1", subject, AT, decisions=(first, again), applications=(use,))
+    assert "Credit of 5.00 EUR was used on it." in paragraph(told, first)
+    assert paragraph(told, again).endswith(OUTCOMES[outcome])
 
 
 @pytest.mark.parametrize("reason", sorted(set(WOULD_CHANGE_IT) - {"malformed", "conflict", "parked"}))

@@ -132,7 +132,10 @@ def _is_zero(amount: str) -> bool:
 
 
 def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
-    given, used = list(_given_by(explanation, decision)), list(_used_by(explanation, decision))
+    # A repetition has the ids of the message that gave the credit.
+    is_first = decision.outcome not in ("duplicate", "conflict")
+    given = list(_given_by(explanation, decision)) if is_first else []
+    used = list(_used_by(explanation, decision)) if is_first else []
     yield from (f"Credit of {amount} was given." for amount in given)
     yield from (f"Credit of {amount} was used on it." for amount in used)
     if not given and not used:
