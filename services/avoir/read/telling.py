@@ -15,7 +15,7 @@ from avoir.read.story import (
     PaymentStory,
     Step,
 )
-from avoir.read.words import CAUSES, HAPPENED, MOVED, OUTCOMES, date_words, reason_words
+from avoir.read.words import CAUSES, HAPPENED, MOVED, OUTCOMES, date_words, reason_words, recorded_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +138,13 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
     used = list(_used_by(explanation, decision)) if is_first else []
     yield from (f"Credit of {amount} was given." for amount in given)
     yield from (f"Credit of {amount} was used on it." for amount in used)
-    if not given and not used:
+    if decision.outcome == "recorded":
+        yield recorded_words(decision.topic, decision.reason)
+    elif not given and not used:
         yield OUTCOMES.get(decision.outcome, f"The outcome was {decision.outcome}.")
     if decision.outcome in ("rejected", "parked"):
         yield f"The reason noted: {decision.reason}."
-    elif (
-        decision.outcome not in ("issued", "applied", "duplicate", "conflict")
-        and decision.reason != "recorded"
-    ):
+    elif decision.outcome not in ("issued", "applied", "recorded", "duplicate", "conflict"):
         yield reason_words(decision.reason)
     if fee := decision.facts.get("fee"):
         yield f"A cancellation fee of {fee} was kept."

@@ -49,6 +49,20 @@ REASONS: Mapping[str, str] = {
     "expired": "Its time was over.",
 }
 
+RECORDED: Mapping[tuple[str, str], str] = {
+    (
+        "invoice-voided",
+        "invoice_voided",
+    ): "Nothing is due on it any more; the credit used on it went back, the credit "
+    "it had given was taken back, and what had been paid for it is credit now.",
+    ("invoice-finalized", "invoice_voided"): "It had been voided before it came, so nothing is due on it.",
+    (
+        "payment-reversed",
+        "payment_reversed",
+    ): "What the payment had paid is undone as far as it was reversed.",
+}
+"""What was done where a message was recorded, by topic and reason; for changes see `changed`."""
+
 HAPPENED: Mapping[str, str] = {
     "invoice-finalized": "invoice {id} was finalized",
     "invoice-voided": "invoice {id} was voided",
@@ -102,6 +116,13 @@ MONTHS = (
 def reason_words(code: str) -> str:
     """A reason as a sentence; what the table does not know is shown as it is."""
     return REASONS.get(code, code.replace("_", " ").capitalize().rstrip(".") + "." if code else "")
+
+
+def recorded_words(topic: str, reason: str) -> str:
+    """What it means that a message was recorded."""
+    if reason == "changed":
+        return "Credit that had been given for it was taken back, as far as it was left."
+    return RECORDED.get((topic, reason), OUTCOMES["recorded"])
 
 
 def date_words(moment: datetime) -> str:
