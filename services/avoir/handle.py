@@ -19,6 +19,7 @@ from avoir.record import (
     PARKED_WINDOW,
     BatchReport,
     Fenced,
+    Notable,
     Positions,
     Record,
     TopicPartition,
@@ -46,7 +47,7 @@ class Handler:
         """Handle records, in their order, and move the consumer's positions on in the same transaction.
 
         `positions` holds the expected next offset of each of their partitions. Raises Fenced where the stored
-        positions differ. Errors of the data split the batch until one message is alone, which is parked;
+        positions differ. Errors of the data or the code split the batch until one message is alone, which is parked;
         errors of connection and resources are the caller's to retry.
         """
         parsed = [parse(record, self._rules.max_message_bytes) for record in records]
@@ -54,12 +55,26 @@ class Handler:
 
     async def expire(self, limit: int) -> BatchReport:
         """Expire overdue credit of a bounded number of accounts; of no messages where there is nothing to do."""
+        async with self._connection.use() as connection:
+            found = await connection.fetch(queries.read_accounts_to_expire, limit)
+        return await self._expire(sorted({rows.account_key(row) for row in found}))
+
+    async def _expire(self, accounts: Sequence[AccountKey]) -> BatchReport:
+        if not accounts:
+            return BatchReport(0)
+        try:
+            return await self._expire_together(accounts)
+        except Exception as error:
+            if not _is_of_the_data(error):
+                raise
+            if len(accounts) == 1:
+                return BatchReport(0, alarms={"expiry_failed": 1}, notable=[_not_expired(accounts[0], error)])
+        half = len(accounts) // 2
+        return merged(await self._expire(accounts[:half]), await self._expire(accounts[half:]))
+
+    async def _expire_together(self, accounts: Sequence[AccountKey]) -> BatchReport:
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
-            found = await session.fetch(queries.read_accounts_to_expire, limit)
-            accounts = {rows.account_key(row) for row in found}
-            if not accounts:
-                return BatchReport(0)
             batch = await Batch.locked(session, self._rules, accounts)
             batch.load(await load(session, Named(), accounts))
             batch.expire(accounts)
@@ -75,8 +90,8 @@ class Handler:
             part = cut.decided
             if cut.halted:
                 return replace(await self._handle(parsed[:part], positions), halted=True)
-        except asyncpg.PostgresError as error:
-            if not _is_data_error(error):
+        except Exception as error:
+            if not _is_of_the_data(error):
                 raise
             if len(parsed) == 1:
                 return await self._transact(parsed, positions, parked=brief(error))
@@ -145,8 +160,15 @@ def _next_offsets(parsed: Iterable[Incoming | Unreadable]) -> dict[TopicPartitio
     }
 
 
-def _is_data_error(error: asyncpg.PostgresError) -> bool:
-    return str(error.sqlstate or "")[:2] in ("22", "23")
+def _is_of_the_data(error: Exception) -> bool:
+    """Whether an error comes from what was handled, or the code on it: not from connections, resources, positions."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate or "")[:2] in ("22", "23")
+    return not isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | Fenced)
+
+
+def _not_expired(account: AccountKey, error: Exception) -> Notable:
+    return Notable("expiry", "", account.tenant_id, "failed", brief(error))
 
 
 async def _claim(session: Session, named: Named) -> dict[InboxKey, bytes]:

@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from datetime import timedelta
 from unittest.mock import patch
 
 import pytest
 
 from avoir.batch import Rules
-from avoir.core.facts import Message
+from avoir.core.decide import expire
+from avoir.core.draft import Draft, Moment
+from avoir.core.events import AccountKey
+from avoir.core.facts import Message, Owner
+from avoir.core.state import State
 from avoir.postgres.connect import Connection
 from avoir.record import Fenced, TopicPartition
 from tests.integration.handler import GROUP, delivering
@@ -123,6 +128,49 @@ async def test_a_defect_parks_eleven_messages_and_leaves_the_rest_alone(database
         assert report.decisions["payment-recorded", "parked"] == 11
         async with kept.use() as connection:
             assert await connection.fetchval("SELECT sum(next_offset) FROM consumer_offsets") == 12
+
+
+async def test_a_defect_outside_of_the_decision_parks_its_message_alone(database: str) -> None:
+    """Expiring what is overdue in an account comes before its messages: a failure there is theirs."""
+
+    def failing(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
+        if any(account.owner_id == "bad" for account in accounts):
+            raise RuntimeError("a defect")
+        return expire(state, accounts, moment)
+
+    async with delivering(database) as (deliverer, _):
+        bad = message("p1", "06-03", payment("p1", "100", owner=Owner("user", "bad")))
+        with patch("avoir.batch.expire", side_effect=failing):
+            report = await deliverer.deliver([finalized(1), bad, cancellation(1)])
+        assert report.decisions == {
+            ("invoice-finalized", "recorded"): 1,
+            ("payment-recorded", "parked"): 1,
+            ("booking-cancelled", "issued"): 1,
+        }
+
+
+async def test_a_defect_in_the_sweep_leaves_the_other_accounts_expired(database: str) -> None:
+    def failing(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
+        if any(account.owner_id == "bad" for account in accounts):
+            raise RuntimeError("a defect")
+        return expire(state, accounts, moment)
+
+    async with delivering(database) as (deliverer, kept):
+        for owner in ("good", "bad"):
+            bill = invoice(
+                owner,
+                line("l1", "10", kind="prepaid", expires="06-20"),
+                paid="10",
+                owner=Owner("user", owner),
+            )
+            with patch("avoir.core.settle._expire"), patch("avoir.core.settle.expire_overdue"):
+                await deliverer.deliver([message(f"f-{owner}", "06-01", bill)])
+        with patch("avoir.batch.expire", side_effect=failing):
+            report = await deliverer._handler.expire(100)
+        assert (report.messages, report.alarms) == (1, {"expiry_failed": 1})
+        async with kept.use() as connection:
+            found = await connection.fetch("SELECT owner_id FROM accounts WHERE available > 0")
+        assert [row["owner_id"] for row in found] == ["bad"]
 
 
 async def test_a_message_that_the_database_refuses_is_parked_alone(database: str) -> None:
