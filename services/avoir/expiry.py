@@ -85,6 +85,6 @@ class Expiry:
                 await connection.execute(queries.ensure_partitions)
                 self._partitions_at = time.monotonic()
         report = await self._expirer.expire(self._rows)
-        if report.messages:
+        if report.messages or report.alarms:
             self._done(report)
         return report.messages > 0
