@@ -64,6 +64,8 @@ WOULD_CHANGE_IT: Mapping[str, str] = {
     "parked": "A mended release of Avoir, and the message replayed.",
 }
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
+
 
 def would_change(reason: str) -> str | None:
     """What would change a decision that gave nothing, in a sentence; None where it gave something."""
@@ -79,6 +81,8 @@ def listed(key: str, items: list[Any]) -> dict[str, Any]:
 
 def fitting(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """Facts of at most 2 KiB: lists lose their last items (and say how many there were), then ids their end."""
+    if _size(facts) <= MAX_FACTS:
+        return facts
     found = dict(facts)
     lists = [key for key, value in facts.items() if isinstance(value, list)]
     while _size(found) > MAX_FACTS and any(len(found[key]) > 1 for key in lists):
@@ -89,7 +93,7 @@ def fitting(facts: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _size(facts: Mapping[str, Any]) -> int:
-    return len(json.dumps(facts, ensure_ascii=False).encode())
+    return len(_JSON.encode(facts).encode())
 
 
 def _cut(value: Any) -> Any:

@@ -138,7 +138,8 @@ class Draft:
     ) -> None:
         """Record an event of an account and post what it moves; the event holds the balance after it."""
         occurred_at = occurred_at or self.occurred_at
-        account = replace(self.account(key), seq=self.account(key).seq + 1)
+        before = self.account(key)
+        account = Account(key, before.available, before.reserved, before.seq + 1, before.head)
         legs = [leg for posting in postings for leg in _legs(posting)]
         for n, leg in enumerate(legs, 1):
             entry = self._entry(account, n, leg, body, cause or BY_TIME, occurred_at)
@@ -242,8 +243,8 @@ def _legs(posting: Posting) -> Iterator[Leg]:
 
 def _after(account: Account, entry: Entry) -> Account:
     if entry.ledger_account == "available":
-        return replace(account, available=entry.balance, head=entry.hash)
-    return replace(account, reserved=entry.balance, head=entry.hash)
+        return Account(account.key, entry.balance, account.reserved, account.seq, entry.hash)
+    return Account(account.key, account.available, entry.balance, account.seq, entry.hash)
 
 
 def _reason(body: EventBody) -> str:

@@ -30,6 +30,8 @@ GRANT_BUCKETS: Mapping[str, str] = {
 BUCKETS: tuple[CustomerAccount, CustomerAccount] = ("available", "reserved")
 GENESIS = bytes(32)
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 class Posting(NamedTuple):
     """A positive amount of one grant, moved from one ledger account to another."""
@@ -102,4 +104,4 @@ def entry_hash(previous: bytes, entry: Entry) -> bytes:
         _instant(entry.occurred_at),
         _instant(entry.recorded_at),
     )
-    return sha256(previous + json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()).digest()
+    return sha256(previous + _COMPACT.encode(fields).encode()).digest()
