@@ -63,7 +63,9 @@ def test_a_booking_on_many_lines_says_how_many() -> None:
 
 
 def test_a_fee_is_told() -> None:
-    assert "A cancellation fee of 10.00 was kept." in told("issued", "booking_cancelled", LINE, fee="10.00")
+    assert "A cancellation fee of 10.00 EUR was kept." in told(
+        "issued", "booking_cancelled", LINE, fee="10.00", currency="EUR"
+    )
 
 
 @pytest.mark.parametrize("outcome", ["duplicate", "conflict"])

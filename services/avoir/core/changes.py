@@ -223,8 +223,8 @@ def _target(draft: Draft, billed: Billed) -> int:
 def change_facts(draft: Draft, change: Change, billed: Sequence[Billed]) -> Mapping[str, Any]:
     """The facts that a decision on a change used: its lines with cost, target, what was given, what is due."""
     facts: dict[str, Any] = {f"{change.subject.kind}_id": change.subject.id}
-    if change.fee:
-        facts["fee"] = format_decimal(change.fee, change.currency or "EUR")
+    if change.fee and change.currency is not None:
+        facts |= {"fee": format_decimal(change.fee, change.currency), "currency": change.currency}
     return fitting(facts | listed("lines", [line_facts(draft, each) for each in billed]))
 
 

@@ -147,7 +147,7 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
     elif decision.outcome not in ("issued", "applied", "recorded", "duplicate", "conflict"):
         yield reason_words(decision.reason)
     if fee := decision.facts.get("fee"):
-        yield f"A cancellation fee of {fee} was kept."
+        yield f"A cancellation fee of {fee} {decision.facts.get('currency', '')} was kept."
 
 
 def _given_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
