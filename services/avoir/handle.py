@@ -26,6 +26,9 @@ from avoir.record import (
     too_many_parked,
 )
 
+PLANS_LAST = 50_000
+"""How many messages a plan serves at most; where the database gathers statistics it is made anew before."""
+
 
 class _Cut(Exception):
     """What is `decided` of a batch goes by itself: it took long, or (`halted`) too much of it was parked."""
@@ -42,6 +45,7 @@ class Handler:
     def __init__(self, connection: KeptConnection, rules: Rules) -> None:
         self._connection = connection
         self._rules = rules
+        self._handled = self._plan_anew_at = 0
 
     async def handle(self, records: Sequence[Record], positions: Positions) -> BatchReport:
         """Handle records, in their order, and move the consumer's positions on in the same transaction.
@@ -110,6 +114,7 @@ class Handler:
     ) -> BatchReport:
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
+            await self._plan_anew(session, len(parsed))
             await self._advance(session, parsed, positions)
             named = Named()
             for each in parsed:
@@ -134,6 +139,13 @@ class Handler:
             if too_many_parked(batch.parked_lately, PARKED_WINDOW):
                 raise _Cut(decided, halted=True)
             batch.decide(each, parked)
+
+    async def _plan_anew(self, session: Session, messages: int) -> None:
+        """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
+        if self._handled >= self._plan_anew_at:
+            await session.fetch(queries.forget_plans)
+            self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
+        self._handled += messages
 
     async def _advance(
         self, session: Session, parsed: Sequence[Incoming | Unreadable], positions: dict[TopicPartition, int]

@@ -1,5 +1,9 @@
 -- The statements of the batch transaction, in the order in which it runs them.
 
+-- name: forget_plans
+-- Lets every plan of the connection be made anew at its next use, those of foreign keys included.
+DISCARD PLANS;
+
 -- name: claim_inbox
 -- Claims event ids, in one order; a claim that another message holds comes back with that message's contents.
 -- $1 tenants, $2 topics, $3 event ids, $4 contents.
