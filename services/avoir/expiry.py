@@ -76,6 +76,10 @@ class Expiry:
                 await self._lease.release(connection)
         await self._kept.close()
 
+    def drop(self) -> None:
+        """Break the connection off."""
+        self._kept.drop()
+
     async def _round(self) -> bool:
         """Expire one batch, if the lease is ours; whether there may be more."""
         async with self._kept.use() as connection:

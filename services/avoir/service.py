@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,8 +28,17 @@ from avoir.watch import Watch
 _JOIN_TIMEOUT_S = 60.0
 _LEAVE_TIMEOUT_S = 4.0
 _CREDENTIALS_AFTER_S = 60.0
+_BREAK_OFF_S = (0.75, 0.25, 0.25)
 
 log = structlog.get_logger("avoir.service")
+
+
+class Dropping(Protocol):
+    """What has connections to the database that can be broken off."""
+
+    def drop(self) -> None:
+        """Break them off without a word to the server."""
+        ...
 
 
 class Closing(Protocol):
@@ -56,6 +65,7 @@ class Service:
     health: Health
     metrics: Metrics
     connection: KeptConnection
+    dropping: Sequence[Dropping]
     closing: Sequence[Closing]
     fault: str = ""
     _wind_down: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,7 +77,7 @@ class Service:
     async def run(self, stopping: asyncio.Event) -> None:
         """Run until told to stop, or until a part cannot go on: then `fault` says why."""
         try:
-            if await self._wait_for_schema(stopping):
+            if await self._usable(stopping):
                 await self._run_parts(stopping)
         finally:
             for part in self.closing:
@@ -90,9 +100,23 @@ class Service:
         except TimeoutError:
             log.error("did not end in time", after_s=self.settings.shutdown_s)
         finally:
-            for task in (consuming, *others):
+            await self._break_off({consuming, *others})
+
+    async def _break_off(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        """Cancel what has not ended by now, within a moment.
+
+        The connections go first: who is cancelled in a transaction would wait for the answer to its ROLLBACK. A part
+        that takes that for one more error to wait out is cancelled again.
+        """
+        left = {task for task in tasks if not task.done()}
+        for patience_s in _BREAK_OFF_S:
+            if not left:
+                return
+            for part in self.dropping:
+                part.drop()
+            for task in left:
                 task.cancel()
-            await asyncio.gather(consuming, *others, return_exceptions=True)
+            _, left = await asyncio.wait(left, timeout=patience_s)
 
     def _part(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> asyncio.Task[None]:
         """Run one part; when it cannot go on, the whole service ends."""
@@ -110,6 +134,17 @@ class Service:
                 stopping.set()
 
         return asyncio.create_task(guarded())
+
+    async def _usable(self, stopping: asyncio.Event) -> bool:
+        """Wait for the schema, but not for an answer once the service is to stop: nothing is under way yet."""
+        waiting = asyncio.create_task(self._wait_for_schema(stopping))
+        told = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({waiting, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            await self._break_off({waiting})
+        return not waiting.cancelled() and waiting.result()
 
     async def _wait_for_schema(self, stopping: asyncio.Event) -> bool:
         backoff = Backoff()

@@ -136,6 +136,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         health=Health(pool, loop, relay),
         metrics=metrics,
         connection=waiting,
+        dropping=(waiting, handling, expiring, positions, relay, expiry, pool),
         closing=(waiting, handling, expiring, positions, pool, traces),
     )
 

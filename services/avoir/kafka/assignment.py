@@ -105,6 +105,10 @@ class Positions:
         ends = await consumer.end_offsets(list(consumer.assignment()))
         return {self.known(partition): end for partition, end in ends.items()}
 
+    def drop(self) -> None:
+        """Break the connection off."""
+        self._kept.drop()
+
     async def close(self) -> None:
         """Close the connection."""
         await self._kept.close()

@@ -81,6 +81,10 @@ class Relay:
                 await self._recover(error, backoff, stopping)
         await self._end()
 
+    def drop(self) -> None:
+        """Break the connection off."""
+        self._kept.drop()
+
     async def _lead(self, backoff: Backoff, stopping: asyncio.Event) -> None:
         """Stand by until the lease is free; then publish for as long as it can be renewed."""
         async with self._kept.use() as connection:

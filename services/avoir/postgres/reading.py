@@ -19,6 +19,10 @@ class ReadingPool:
 
     async def close(self) -> None:
         """Break off all connections: nothing is under way that counts."""
+        self.drop()
+
+    def drop(self) -> None:
+        """Break off all connections without a word to the server."""
         if self._pool is not None:
             self._pool.terminate()
             self._pool = None
