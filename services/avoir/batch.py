@@ -3,7 +3,7 @@
 import json
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid5
@@ -38,6 +38,9 @@ AMOUNTS = {
     CreditExpired: "expired",
 }
 """The events whose amounts are counted, and as what."""
+
+LATEST_MS = 253_402_300_799_000
+"""The last second of the year 9999, as Kafka counts: a record's time may lie beyond it."""
 
 NOTABLE = frozenset({"declined", "rejected", "conflict", "parked"})
 
@@ -112,7 +115,7 @@ class Batch:
         if isinstance(each, Incoming):
             each = ahead(each, self._moment.now, self._rules.max_future) or each
         if isinstance(each, Unreadable):
-            self._dead_letter(each.record, _rejected(each), each.problem)
+            self._dead_letter(each.record, _rejected(each), printable(each.problem))
         elif parked is not None:
             self._dead_letter(each.record, _parked(each), parked)
         else:
@@ -162,7 +165,7 @@ class Batch:
         self._written.decisions.append(
             (
                 decision.tenant_id,
-                uuid5(NAMESPACE, "\x1f".join(map(str, ("decision", *place)))),
+                uuid5(NAMESPACE, "\0".join(map(str, ("decision", *place)))),
                 *place,
                 decision.event_id,
                 decision.occurred_at,
@@ -190,7 +193,7 @@ class Batch:
     def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
         place = (record.topic, record.partition, record.offset)
         now = self._moment.now
-        dead_letter_id = uuid5(NAMESPACE, "\x1f".join(map(str, ("dead-letter", *place, now.isoformat()))))
+        dead_letter_id = uuid5(NAMESPACE, "\0".join(map(str, ("dead-letter", *place, now.isoformat()))))
         self._written.dead_letters.append(
             (
                 decision.tenant_id,
@@ -199,7 +202,7 @@ class Batch:
                 reason,
                 decision.event_id,
                 *place,
-                datetime.fromtimestamp(max(record.timestamp_ms, 0) / 1000, UTC),
+                datetime.fromtimestamp(min(max(record.timestamp_ms, 0), LATEST_MS) / 1000, UTC),
                 record.key,
                 record.value,
                 *headers_columns(record.headers),
@@ -248,7 +251,7 @@ def _rejected(each: Unreadable) -> Decision:
         occurred_at=None,
         outcome="rejected",
         reason="malformed",
-        facts={"problem": each.problem},
+        facts={"problem": printable(each.problem)},
         policy={},
         would_change_it=would_change("malformed"),
         subject_kind="message",
@@ -275,4 +278,15 @@ def _parked(each: Incoming) -> Decision:
 
 def brief(error: BaseException) -> str:
     """An error in one line of at most 500 characters."""
-    return f"{type(error).__name__}: {error}"[:500]
+    return printable(f"{type(error).__name__}: {error}")
+
+
+def printable(text: str) -> str:
+    """A text as every column and header can hold it: without NUL and lone surrogates, at most 500 characters."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")[:500]
+
+
+def bare(each: Incoming | Unreadable) -> Unreadable:
+    """What is kept of a record that could not be kept whole: where it was, its key and its value."""
+    record = replace(each.record, headers=(), timestamp_ms=0)
+    return Unreadable(record, "could not be kept with its headers: only key and value are", "", "")

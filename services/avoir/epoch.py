@@ -20,6 +20,8 @@ async def raise_epoch(connection: Connection, reason: str, ce_source: str) -> tu
     """
     published = 0
     async with connection.transaction():
+        # No batch may read the old epoch and commit after the balances are read.
+        await connection.execute(queries.lock_all_accounts)
         epoch: int = await connection.fetchval(queries.raise_epoch, reason)
         stream = await connection.cursor(queries.stream_accounts)
         while found := await stream.fetch(ROWS_AT_A_TIME):
@@ -27,7 +29,7 @@ async def raise_epoch(connection: Connection, reason: str, ce_source: str) -> tu
             for row in found:
                 account = rows.account(row)
                 balance = Balance(
-                    event_id=uuid5(NAMESPACE, "\x1f".join(map(str, (*account.key, epoch, account.seq)))),
+                    event_id=uuid5(NAMESPACE, "\0".join(map(str, (*account.key, epoch, account.seq)))),
                     account=account.key,
                     available=account.available,
                     reserved=account.reserved,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import asyncpg
+import structlog
 
-from avoir.batch import Batch, Rules, brief
+from avoir.batch import Batch, Rules, bare, brief
 from avoir.core.events import AccountKey
 from avoir.core.state import InboxKey, State
 from avoir.kafka.translate import Incoming, Unreadable, parse
@@ -28,6 +29,8 @@ from avoir.record import (
 
 PLANS_LAST = 50_000
 """How many messages a plan serves at most; where the database gathers statistics it is made anew before."""
+
+log = structlog.get_logger("avoir.handle")
 
 
 class _Cut(Exception):
@@ -98,13 +101,30 @@ class Handler:
             if not _is_of_the_data(error):
                 raise
             if len(parsed) == 1:
-                return await self._transact(parsed, positions, parked=brief(error))
+                return await self._park(parsed[0], positions, brief(error))
             part = len(parsed) // 2
         first = await self._handle(parsed[:part], positions)
-        if first.halted or too_many_parked(first.parked, first.messages):
+        if first.halted or not first.complete:
+            return first
+        if too_many_parked(first.parked, first.messages):
             return replace(first, halted=True)
-        second = await self._handle(parsed[part:], positions | _next_offsets(parsed[:part]))
+        try:
+            second = await self._handle(parsed[part:], positions | _next_offsets(parsed[:part]))
+        except Exception as error:
+            # What is committed must be reported; the rest is read again, and meets the error by itself.
+            log.warning("a part of a batch was not handled yet", error=brief(error))
+            return replace(first, complete=False)
         return merged(first, second)
+
+    async def _park(
+        self, each: Incoming | Unreadable, positions: dict[TopicPartition, int], reason: str
+    ) -> BatchReport:
+        try:
+            return await self._transact([each], positions, parked=reason)
+        except Exception as error:
+            if not _is_of_the_data(error):
+                raise
+            return await self._transact([bare(each)], positions, parked=reason)
 
     async def _transact(
         self,
@@ -234,4 +254,5 @@ def merged(first: BatchReport, second: BatchReport) -> BatchReport:
         statements=first.statements + second.statements,
         alarms=Counter(first.alarms) + Counter(second.alarms),
         halted=second.halted,
+        complete=second.complete,
     )

@@ -56,8 +56,8 @@ def too_many_parked(parked: int, messages: int) -> bool:
 class BatchReport:
     """What one batch did: decisions by (topic, outcome), micros by (event, currency), and the notable messages.
 
-    `halted` means that so many of its messages were parked that the rest was left alone: only the first `messages`
-    were handled.
+    Only the first `messages` of the batch were handled where it was `halted`, since too many of them were parked, or
+    where it is not `complete`, since an error came in between: what is left is to be read again.
     """
 
     messages: int
@@ -67,6 +67,7 @@ class BatchReport:
     statements: int = 0
     alarms: Mapping[str, int] = field(default_factory=dict)
     halted: bool = False
+    complete: bool = True
 
     @property
     def parked(self) -> int:

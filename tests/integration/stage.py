@@ -80,7 +80,7 @@ async def add_outbox(
             [row[0] for row in rows],
             [row[1] for row in rows],
             [row[2] for row in rows],
-            list(headers or {}),
+            [name.encode() for name in headers or {}],
             list((headers or {}).values()),
         )
 

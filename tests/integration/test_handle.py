@@ -13,12 +13,15 @@ from avoir.core.decide import expire
 from avoir.core.draft import Draft, Moment
 from avoir.core.events import AccountKey
 from avoir.core.facts import Message, Owner
+from avoir.core.policy import Policy
 from avoir.core.state import State
 from avoir.postgres.connect import Connection
-from avoir.record import Fenced, TopicPartition
+from avoir.postgres.load import Named, load
+from avoir.postgres.session import Session
+from avoir.record import Fenced, Record, TopicPartition
 from tests.integration.handler import GROUP, delivering
 from tests.integration.records import value
-from tests.unit.core.world import cancelled, invoice, line, message, payment
+from tests.unit.core.world import cancelled, invoice, line, message, payment, voided
 
 
 def finalized(n: int, paid: str = "100") -> Message:
@@ -60,12 +63,14 @@ async def test_bad_messages_are_dead_lettered_and_their_neighbours_handled(datab
         assert kept_bytes is not None and out is not None
         assert (kept_bytes["value"], kept_bytes["header_names"], kept_bytes["header_values"]) == (
             bad,
-            ["h"],
+            [b"h"],
             [b"\xff"],
         )
         headers = dict(zip(out["header_names"], out["header_values"], strict=True))
         assert (
-            out["value"] == bad and headers["h"] == b"\xff" and headers["avoir-topic"] == b"booking-cancelled"
+            out["value"] == bad
+            and headers[b"h"] == b"\xff"
+            and headers[b"avoir-topic"] == b"booking-cancelled"
         )
 
 
@@ -244,3 +249,79 @@ async def test_ten_thousand_lines_leave_small_facts(database: str) -> None:
             facts = await connection.fetchval("SELECT facts FROM decisions WHERE outcome = 'issued'")
             assert await connection.fetchval("SELECT available FROM accounts") == 4_000_000_000
         assert len(facts) <= 2_048 and json.loads(facts)["lines_in_all"] == 4_000
+
+
+async def test_overpayment_that_comes_back_settles_the_invoice_that_its_payment_names(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        for each in (
+            message("p1", "06-01", payment("p1", "100", "iA")),
+            message("fB", "06-02", invoice("iB", line("l1", "100", kind="other"))),
+            message("fA", "06-03", invoice("iA", line("l1", "100", kind="other"), automatic=False)),
+            message("vB", "06-04", voided("iB")),
+        ):
+            await deliverer.deliver([each])
+        async with kept.use() as connection:
+            assert (
+                await connection.fetchval("SELECT settled FROM invoices WHERE invoice_id = 'iA'")
+                == 100_000_000
+            )
+            assert await connection.fetchval("SELECT available FROM accounts") == 0
+
+
+async def test_credit_that_came_to_rest_costs_no_later_message_anything(database: str) -> None:
+    """A thousand lines whose credit never came, since they were paid too late, are not read again."""
+    never = Rules(GROUP, Policy(unpaid_change="never"))
+    lines = [line(f"l{n}", "1", booking=f"b{n}") for n in range(1_000)]
+    async with delivering(database, never) as (deliverer, kept):
+        await deliverer.deliver([message("f1", "06-01", invoice("i1", *lines))])
+        await deliverer.deliver([message(f"c{n}", "06-02", cancelled(f"b{n}")) for n in range(1_000)])
+        await deliverer.deliver([message("p1", "06-03", payment("p1", "1000", "i1"))])
+        async with kept.use() as connection, connection.transaction():
+            account = AccountKey("t1", "user", "u1", "EUR")
+            state = await load(Session(connection), Named(), [account])
+        assert len(state.entitlements) == len(state.lines) == 0
+
+
+HOSTILE = {
+    "a NUL in a header's name": Record("booking-cancelled", 0, 0, 1_000, b"k", b"{}", (("a\0b", b"x"),)),
+    "a NUL in a name that is told": Record(
+        "booking-cancelled", 0, 0, 1_000, b"k", b"{}", (("ce_\0", b"\xff"),)
+    ),
+    "a very long name": Record(
+        "booking-cancelled", 0, 0, 1_000, b"k", b"{}", (("ce_" + "x" * 5_000, b"\xff"),)
+    ),
+    "a time beyond the year 9999": Record("booking-cancelled", 0, 0, 2**62, None, b"{}"),
+    "a time before time": Record("booking-cancelled", 0, 0, -1, None, None),
+    "a key and a value that are no text": Record("booking-cancelled", 0, 0, 1, b"\0\xff", b"\0\xff"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_a_hostile_record_is_kept_whole(what: str, database: str) -> None:
+    record = HOSTILE[what]
+    async with delivering(database) as (deliverer, kept):
+        report = await deliverer._handler.handle([record], {TopicPartition("booking-cancelled", 0): 0})
+        assert report.decisions == {("booking-cancelled", "rejected"): 1}
+        async with kept.use() as connection:
+            row = await connection.fetchrow("SELECT * FROM dead_letters")
+        assert row is not None and (row["key"], row["value"]) == (record.key, record.value)
+        names = [name.decode() for name in row["header_names"]]
+        assert list(zip(names, row["header_values"], strict=True)) == list(record.headers)
+
+
+async def test_a_record_that_cannot_be_kept_whole_is_kept_without_its_headers(database: str) -> None:
+    """The last resort: whatever makes the whole dead letter fail, its place, key and value are kept."""
+    record = Record("booking-cancelled", 0, 0, 1_000, b"k", b"{}", (("h", b"x"),))
+
+    def failing(headers: Iterable[tuple[str, bytes | None]]) -> tuple[list[bytes], list[bytes | None]]:
+        pairs = list(headers)
+        if any(name == "h" for name, _ in pairs):
+            raise ValueError("a defect")
+        return [name.encode() for name, _ in pairs], [held for _, held in pairs]
+
+    async with delivering(database) as (deliverer, kept):
+        with patch("avoir.batch.headers_columns", side_effect=failing):
+            await deliverer._handler.handle([record], {TopicPartition("booking-cancelled", 0): 0})
+        async with kept.use() as connection:
+            row = await connection.fetchrow("SELECT key, value, header_names FROM dead_letters")
+        assert row is not None and tuple(row) == (b"k", b"{}", [])

@@ -84,6 +84,7 @@ class Draft:
     writes: int = 0
     _ids: int = 0
     _touched: dict[AccountKey, Touched] = field(default_factory=dict)
+    _touched_before: dict[AccountKey, Touched] = field(default_factory=dict)
 
     def put(self, *rows: Any) -> None:
         """Set rows, with their index entries, and note what they touch."""
@@ -91,17 +92,29 @@ class Draft:
         self.state.add(rows)
         for row in rows:
             if isinstance(row, Invoice | Payment | Entitlement | Grant):
-                self.touched(row.account).add(row)
+                self._touched.setdefault(row.account, Touched()).add(row)
 
     def touched(self, key: AccountKey) -> Touched:
-        """What the message has changed in an account so far."""
-        return self._touched.setdefault(key, Touched())
+        """What was touched in an account in this pass and the one before it; what is older is at rest."""
+        before, now = self._touched_before.get(key), self._touched.get(key)
+        if before is None or now is None:
+            return before or now or Touched()
+        return Touched(
+            before.invoices | now.invoices,
+            before.payments | now.payments,
+            before.entitlements | now.entitlements,
+            before.grants | now.grants,
+        )
+
+    def begin_pass(self, key: AccountKey) -> None:
+        """Let what was touched until now be the past of a new pass over an account."""
+        self._touched_before[key] = self._touched.pop(key, Touched())
 
     def new_id(self, tenant_id: str, *parts: object) -> UUID:
         """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5)."""
         self._ids += 1
         cause = self.cause or BY_TIME
-        return uuid5(NAMESPACE, "\x1f".join(map(str, (tenant_id, *cause, self._ids, *parts))))
+        return uuid5(NAMESPACE, "\0".join(map(str, (tenant_id, *cause, self._ids, *parts))))
 
     def account(self, key: AccountKey) -> Account:
         """An account, opened if it is new."""
@@ -114,9 +127,9 @@ class Draft:
         return sorted(found, key=lambda each: (each.finalized_at, each.key))
 
     def payments(self, key: AccountKey) -> list[Payment]:
-        """An account's payments: `amount_paid` before others, then by time and id."""
+        """An account's payments in their order."""
         payments = (self.state.payments[each] for each in self.state.payments_of_account.get(key) or ())
-        return sorted(payments, key=lambda each: (each.key.kind, each.occurred_at, each.key.id))
+        return sorted(payments, key=payment_order)
 
     def grants(self, key: AccountKey) -> Iterator[Grant]:
         """An account's grants that are known here."""
@@ -150,7 +163,7 @@ class Draft:
         self.put(account)
         self.events.append(
             Event(
-                event_id=uuid5(NAMESPACE, "\x1f".join(map(str, (*key, self.moment.epoch, account.seq)))),
+                event_id=uuid5(NAMESPACE, "\0".join(map(str, (*key, self.moment.epoch, account.seq)))),
                 tenant_id=key.tenant_id,
                 owner=key.owner,
                 account=key,
@@ -213,6 +226,11 @@ class Draft:
             recorded_at=self.moment.now,
         )
         return replace(entry, hash=entry_hash(account.head, entry))
+
+
+def payment_order(payment: Payment) -> tuple[object, ...]:
+    """The order in which payments settle: `amount_paid` before others, then by time and id."""
+    return payment.key.kind, payment.occurred_at, payment.key.id
 
 
 MOVEMENTS: Mapping[type, str] = {

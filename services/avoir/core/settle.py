@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from avoir.core.allocation import allocate, usable
-from avoir.core.draft import Draft
+from avoir.core.draft import Draft, payment_order
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import AccountKey, CreditApplied, CreditExpired, Slice
 from avoir.core.issue import issue
@@ -26,6 +26,7 @@ from avoir.core.state import (
     Invoice,
     InvoiceKey,
     Payment,
+    PaymentKey,
     Settlement,
 )
 from avoir.core.take_back import take_back, take_from_grants
@@ -45,6 +46,7 @@ def settle(draft: Draft, accounts: Iterable[AccountKey]) -> None:
 def settle_once(draft: Draft, account: AccountKey) -> bool:
     """One pass over what the message touched in an account; says whether anything changed."""
     before = draft.writes
+    draft.begin_pass(account)
     _expire(draft, account, touched_grants(draft, account))
     for payment in payments_concerned(draft, account):
         settle_invoices(draft, payment)
@@ -74,10 +76,12 @@ def payments_concerned(draft: Draft, account: AccountKey) -> list[Payment]:
     if any(draft.state.invoices[key].due > 0 for key in touched.invoices):
         return draft.payments(account)
     returned = {
-        grant.entitlement[:3] for grant in touched_grants(draft, account) if grant.entitlement is not None
+        PaymentKey(grant.entitlement.tenant_id, grant.entitlement.kind, grant.entitlement.id)
+        for grant in touched_grants(draft, account)
+        if grant.entitlement is not None
+        and (grant.entitlement.kind == "payment" or grant.entitlement.kind == "amount_paid")
     }
-    keys: set[tuple[str, ...]] = {*touched.payments, *returned}
-    return [payment for payment in draft.payments(account) if payment.key in keys] if keys else []
+    return sorted((draft.state.payments[key] for key in touched.payments | returned), key=payment_order)
 
 
 def entitlements_concerned(draft: Draft, account: AccountKey) -> list[Entitlement]:

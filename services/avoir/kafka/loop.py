@@ -145,7 +145,7 @@ class Loop:
                 report = await self._handler.handle(records, {place: seen[place] for place in batch})
         finally:
             self.in_flight = frozenset()
-        if report.halted:
+        if report.halted or not report.complete:
             self.assignment.forget()
         seen.update({place: part[-1].offset + 1 for place, part in batch.items()})
         self.state.moved_at = time.monotonic()
@@ -153,7 +153,7 @@ class Loop:
         self._backoff.reset()
         self.breaker.count(report)
         oldest_ms = min(record.timestamp_ms for record in records)
-        self._done(BatchDone(report, len(records), oldest_ms, self.state.moved_at - begun))
+        self._done(BatchDone(report, report.messages, oldest_ms, self.state.moved_at - begun))
 
     async def _recover(self, error: Exception, stopping: asyncio.Event) -> None:
         refuse_wrong_schema(error)

@@ -140,7 +140,8 @@ class Publisher:
 
 
 def _append(batch: _Batch, row: asyncpg.Record) -> bool:
-    headers = list(zip(row["header_names"], row["header_values"], strict=True))
+    names = [name.decode() for name in row["header_names"]]
+    headers = list(zip(names, row["header_values"], strict=True))
     added: Any = batch.builder.append(key=row["key"], value=row["value"], timestamp=None, headers=headers)
     if added is None:
         return False

@@ -101,18 +101,16 @@ class Named:
         payments = {(key.tenant_id, "payment", key.id) for key in self.payments}
         return invoices | payments | {(key.tenant_id, "reversal", key.id) for key in self.reversals}
 
-    def undoing(self, known: Mapping[Any, AccountKey]) -> set[AccountKey]:
-        """The accounts in which a message of the batch may undo what another of its messages did.
+    def undoing(self, known: Mapping[Any, AccountKey], accounts: Iterable[AccountKey]) -> set[AccountKey]:
+        """Those of the batch's accounts in which one of its messages may undo what another of them did.
 
         `known` gives the accounts of stored invoices, payments and applications by key. An application that is not
         stored yet may come up in the batch (a restored database), so its whole tenant counts.
         """
         keys: Iterable[Any] = (*self.voided, *self.reversed, *self.applications)
-        accounts = {known.get(key) or self.finalized.get(key) or self.paid.get(key) for key in keys}
+        undoing = {known.get(key) or self.finalized.get(key) or self.paid.get(key) for key in keys}
         unknown = {key.tenant_id for key in self.applications if key not in known}
-        return {each for each in accounts if each} | {
-            each for each in self.accounts if each.tenant_id in unknown
-        }
+        return {each for each in accounts if each in undoing or each.tenant_id in unknown}
 
 
 async def load(session: Session, named: Named, accounts: Collection[AccountKey]) -> State:
@@ -136,18 +134,21 @@ async def load(session: Session, named: Named, accounts: Collection[AccountKey])
     state.add(invoices)
     known: dict[Any, AccountKey] = {each.key: each.account for each in invoices}
     known |= {each.key: each.account for each in applications}
-    undoing = await _undoing(session, named, known)
+    undoing = await _undoing(session, named, known, accounts)
     touched |= {each.key for each in invoices if each.account in undoing and each.due > 0}
     await _load_rest(session, state, named, concerned, subjects, touched)
     return state
 
 
-async def _undoing(session: Session, named: Named, known: dict[Any, AccountKey]) -> set[AccountKey]:
+async def _undoing(
+    session: Session, named: Named, known: dict[Any, AccountKey], accounts: Collection[AccountKey]
+) -> set[AccountKey]:
     if named.reversed:
         keys = columns(named.reversed, 3)
-        for row in await session.fetch(queries.load_payments, *columns((), 4), *keys, *columns((), 2)):
+        nothing = columns((), 2)
+        for row in await session.fetch(queries.load_payments, *columns((), 4), *keys, *nothing, *nothing):
             known[rows.payment(row).key] = rows.account_key(row)
-    return named.undoing(known)
+    return named.undoing(known, accounts)
 
 
 async def _load_rest(
@@ -162,7 +163,15 @@ async def _load_rest(
     if touched:
         found = await session.fetch(queries.load_applications, *columns((), 2), *invoices)
         state.add(map(rows.application, found))
-    found = await session.fetch_if(queries.load_payments, *concerned, *columns(named.payments, 3), *invoices)
+    slices = {
+        (application.key.tenant_id, grant_id)
+        for application in state.applications.changed()
+        for grant_id, _ in application.slices
+    }
+    used = columns(slices, 2)
+    found = await session.fetch_if(
+        queries.load_payments, *concerned, *columns(named.payments, 3), *invoices, *used
+    )
     payments = [rows.payment(row) for row in found]
     state.add(payments)
     keys = columns((each.key for each in payments), 3)
@@ -177,13 +186,8 @@ async def _load_rest(
     }
     found = await session.fetch_if(queries.load_lines, *subjects, *invoices, *columns(lines, 3))
     state.add(sorted(map(rows.line, found), key=lambda line: (line.invoice, line.position)))
-    slices = {
-        (application.key.tenant_id, grant_id)
-        for application in state.applications.changed()
-        for grant_id, _ in application.slices
-    }
     due_for = columns((each.key for each in entitlements), 4)
-    found = await session.fetch_if(queries.load_grants, *concerned, *due_for, *columns(slices, 2))
+    found = await session.fetch_if(queries.load_grants, *concerned, *due_for, *used)
     state.add(map(rows.grant, found))
     await _load_facts(session, state, named, subjects)
 

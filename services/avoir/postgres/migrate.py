@@ -65,6 +65,7 @@ async def migrate(dsn: str) -> list[str]:
                 names.append(migration.name)
             elif applied[migration.version] != migration.sha256:
                 raise MigrationChangedError(f"{migration.name} was applied with other contents")
+        await connection.execute("SELECT avoir.ensure_partitions()")
         return names
     finally:
         await connection.close(timeout=10)

@@ -106,7 +106,7 @@ def entry_columns(entry: Entry) -> tuple[Any, ...]:
     return tuple(chain(entry.account, numbered, moved, when, (entry.hash,)))
 
 
-def headers_columns(headers: Iterable[tuple[str, bytes | None]]) -> tuple[list[str], list[bytes | None]]:
-    """Record headers as two arrays, names and values."""
+def headers_columns(headers: Iterable[tuple[str, bytes | None]]) -> tuple[list[bytes], list[bytes | None]]:
+    """Record headers as two arrays, names (UTF-8) and values; a name may hold what a text column cannot."""
     pairs = list(headers)
-    return [name for name, _ in pairs], [value for _, value in pairs]
+    return [name.encode() for name, _ in pairs], [value for _, value in pairs]

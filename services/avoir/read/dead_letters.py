@@ -66,7 +66,8 @@ async def read_dead_letter(connection: Connection, dead_letter_id: UUID) -> Dead
     row = await connection.fetchrow(queries.read_dead_letter, dead_letter_id)
     if row is None:
         return None
-    headers = tuple(zip(row["header_names"], row["header_values"], strict=True))
+    names = [name.decode() for name in row["header_names"]]
+    headers = tuple(zip(names, row["header_values"], strict=True))
     return DeadLetterBytes(_letter(row), row["kafka_timestamp"], row["key"], row["value"], headers)
 
 

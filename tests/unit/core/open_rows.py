@@ -86,8 +86,13 @@ def open_rows(state: State, told: Message) -> State:
     applications = [each for each in rows(state.applications) if each.invoice in need.undone]
     slices = {grant_id for each in applications for grant_id, _ in each.slices}
     entitlements = [each for each in rows(state.entitlements) if each.account in need.accounts]
-    is_open = {each.key for each in entitlements if each.target != each.given or each.shortfall}
-    waits_for = {each.invoice for each in entitlements if each.key in is_open}
+    due = {each.key for each in rows(state.invoices) if each.due}
+    is_open = {
+        each.key
+        for each in entitlements
+        if each.shortfall or (each.invoice in due and each.target != each.given)
+    }
+    waits_for = {each.invoice for each in entitlements if each.shortfall}
     some.add(
         each
         for each in rows(state.invoices)
@@ -100,6 +105,7 @@ def open_rows(state: State, told: Message) -> State:
         if each.available + each.reserved and each.account in need.accounts
     ]
     unused = {each.entitlement for each in held}
+    unused |= {each.entitlement for each in rows(state.grants) if each.key.id in slices}
     payments = [
         each
         for each in rows(state.payments)

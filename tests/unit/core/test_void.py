@@ -221,3 +221,14 @@ def test_the_credit_of_a_negative_total_does_not_expire_by_policy() -> None:
     bill = message("f", "06-01", invoice("i1", line("d", "-50.00", kind="other")))
     world = given(bill, policy=Policy(expires_after_days=5))
     assert world.available() == 50
+
+
+def test_overpayment_that_comes_back_settles_the_invoice_that_its_payment_names() -> None:
+    """The payment came before the invoice it names, and its credit had been used on another, which is void now."""
+    world = World()
+    world.told("p1", "06-01", payment("p1", "100", "iA"))
+    world.told("fB", "06-02", invoice("iB", line("l1", "100", kind="other")))
+    world.told("fA", "06-03", invoice("iA", line("l1", "100", kind="other"), automatic=False))
+    assert (world.due("iB"), world.due("iA")) == (0, 100)
+    world.told("vB", "06-04", voided("iB"))
+    assert (world.due("iA"), world.available()) == (0, 0)

@@ -113,8 +113,7 @@ FROM unnest($1::text[], $2::text[]) AS k (tenant_id, payment_id)
 JOIN settlements s ON s.tenant_id = k.tenant_id AND s.kind = 'payment' AND s.payment_id = k.payment_id;
 
 -- name: load_invoices
--- Invoices with something due of some accounts, and those that open entitlements of these accounts wait for;
--- the invoices that bill some bookings and plans; and invoices by id.
+-- Invoices with something due of some accounts, and those whose credit is short there; the invoices that bill some bookings and plans; and invoices by id.
 -- $1-$4 accounts; $5-$7 tenants, kinds, ids of bookings and plans; $8-$9 tenants, invoice ids.
 WITH concerned AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
@@ -125,7 +124,7 @@ WITH concerned AS (
     UNION
     SELECT e.tenant_id, e.id FROM concerned
     JOIN entitlements e USING (tenant_id, owner_type, owner_id, currency)
-    WHERE (e.target <> e.given OR e.shortfall > 0) AND e.kind IN ('line', 'negative_total')
+    WHERE e.shortfall > 0 AND e.kind IN ('line', 'negative_total')
     UNION
     SELECT l.tenant_id, l.invoice_id
     FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, subject_id)
@@ -136,8 +135,9 @@ WITH concerned AS (
 SELECT i.* FROM found JOIN invoices i USING (tenant_id, invoice_id);
 
 -- name: load_payments
--- Payments by key, those that settled some invoices, and those of some accounts whose overpayment is not used up.
--- $1-$4 accounts; $5-$7 tenants, kinds, payment ids; $8-$9 tenants, invoice ids.
+-- Payments by key, those that settled some invoices, those of some accounts whose overpayment is not used up, and
+-- those whose overpayment may come back, by its grants.
+-- $1-$4 accounts; $5-$7 tenants, kinds, payment ids; $8-$9 tenants, invoice ids; $10-$11 tenants, grant ids.
 WITH found AS (
     SELECT g.tenant_id, g.entitlement_kind AS kind, g.entitlement_id AS payment_id
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
@@ -149,6 +149,11 @@ WITH found AS (
     SELECT s.tenant_id, s.kind, s.payment_id
     FROM unnest($8::text[], $9::text[]) AS k (tenant_id, invoice_id)
     JOIN settlements s USING (tenant_id, invoice_id)
+    UNION
+    SELECT g.tenant_id, g.entitlement_kind, g.entitlement_id
+    FROM unnest($10::text[], $11::uuid[]) AS k (tenant_id, grant_id)
+    JOIN grants g USING (tenant_id, grant_id)
+    WHERE g.entitlement_kind IN ('payment', 'amount_paid')
 )
 SELECT p.* FROM found JOIN payments p USING (tenant_id, kind, payment_id);
 
@@ -159,13 +164,19 @@ JOIN settlements s USING (tenant_id, kind, payment_id)
 ORDER BY s.tenant_id, s.kind, s.payment_id, s.n;
 
 -- name: load_entitlements
--- Open entitlements of some accounts; those of the lines of some bookings and plans; all of some invoices; and by key.
+-- Entitlements of some accounts that are short, or wait for an invoice with something due; those of the lines of some bookings and plans; all of some invoices; and by key.
 -- $1-$4 accounts; $5-$7 bookings and plans; $8-$9 invoices; $10-$12 tenants, kinds, ids of payments.
 WITH found AS (
     SELECT e.tenant_id, e.kind, e.id, e.line_id
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
     JOIN entitlements e USING (tenant_id, owner_type, owner_id, currency)
-    WHERE e.target <> e.given OR e.shortfall > 0
+    WHERE e.shortfall > 0
+    UNION
+    SELECT e.tenant_id, e.kind, e.id, e.line_id
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+    JOIN invoices i USING (tenant_id, owner_type, owner_id, currency)
+    JOIN entitlements e ON e.tenant_id = i.tenant_id AND e.kind = 'line' AND e.id = i.invoice_id
+    WHERE NOT i.voided AND i.total > i.settled + i.applied AND i.total > 0 AND e.target <> e.given
     UNION
     SELECT l.tenant_id, 'line', l.invoice_id, l.line_id
     FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, subject_id)

@@ -27,6 +27,10 @@ ON CONFLICT (tenant_id, dead_letter_id) DO NOTHING;
 -- Begins a new epoch: from now on the same sequence numbers may come again with other contents. $1 why.
 INSERT INTO epochs (epoch, reason) SELECT max(epoch) + 1, $1 FROM epochs RETURNING epoch;
 
+-- name: lock_all_accounts
+-- Waits for the batches in hand and keeps new ones waiting.
+LOCK TABLE accounts IN EXCLUSIVE MODE;
+
 -- name: stream_accounts
 -- Every account that an event was published of, as it stands.
 SELECT tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, recorded_at
