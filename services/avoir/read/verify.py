@@ -32,6 +32,8 @@ SUMS: tuple[tuple[str, Callable[[asyncpg.Record], str]], ...] = (
     ("verify_invoices", lambda row: f"invoice {row['invoice_id']}"),
     ("verify_payments", lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']}"),
     ("verify_applications", lambda row: f"application {row['application_id']}"),
+    ("verify_payments_at_rest", lambda row: f"invoice {row['invoice_id']}"),
+    ("verify_invoices_at_rest", lambda row: f"invoice {row['invoice_id']}"),
     (
         "verify_entitlements",
         lambda row: f"credit due for {row['kind']} {row['id']} {row['line_id']}".rstrip(),

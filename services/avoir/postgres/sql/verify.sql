@@ -178,3 +178,35 @@ SELECT tenant_id, topic, event_id, subject_kind, subject_id, revision, occurred_
 FROM changes
 WHERE tenant_id = $1
 ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";
+
+-- name: verify_payments_at_rest
+-- Invoices that are still due beside a payment with overpayment left that is for them. $1 tenant.
+SELECT i.invoice_id, i.currency, 'due beside the rest of payment ' || p.payment_id AS part,
+       0::bigint AS expected, least(i.total - i.settled - i.applied, rest.available)::bigint AS found
+FROM invoices i
+JOIN payments p USING (tenant_id, owner_type, owner_id, currency)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(g.available), 0) AS available
+    FROM grants g
+    WHERE g.tenant_id = p.tenant_id AND g.entitlement_kind = p.kind AND g.entitlement_id = p.payment_id
+      AND g.entitlement_line_id = '' AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())
+) AS rest
+WHERE i.tenant_id = $1 AND NOT i.voided AND i.total > 0 AND i.total > i.settled + i.applied
+  AND (i.invoice_id = ANY (p.invoice_ids)
+       OR (cardinality(p.invoice_ids) = 0 AND i.finalized_at <= p.occurred_at))
+  AND rest.available >= 10000;
+
+-- name: verify_invoices_at_rest
+-- Automatic invoices that are still due beside credit that was early enough for them. $1 tenant.
+SELECT i.invoice_id, i.currency, 'due beside usable credit' AS part,
+       0::bigint AS expected, least(i.total - i.settled - i.applied, usable.available)::bigint AS found
+FROM invoices i
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(g.available), 0) AS available
+    FROM grants g
+    WHERE g.tenant_id = i.tenant_id AND g.owner_type = i.owner_type AND g.owner_id = i.owner_id
+      AND g.currency = i.currency AND g.available + g.reserved > 0 AND g.effective_at <= i.finalized_at
+      AND (g.expires_at IS NULL OR g.expires_at > greatest(i.finalized_at, clock_timestamp()))
+) AS usable
+WHERE i.tenant_id = $1 AND NOT i.voided AND i.automatic AND NOT i.barred
+  AND i.total > 0 AND i.total > i.settled + i.applied AND usable.available >= 10000;
