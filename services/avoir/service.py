@@ -92,13 +92,14 @@ class Service:
         ]
         try:
             await stopping.wait()
-            async with asyncio.timeout(self.settings.shutdown_s):
-                await consuming
-                # The relay goes last: it may still publish what the last batch has written.
-                self._wind_down.set()
-                await asyncio.gather(*others)
-        except TimeoutError:
-            log.error("did not end in time", after_s=self.settings.shutdown_s)
+            # Waiting leaves the tasks alone when the time is over: a timeout around them would cancel one and wait on.
+            end_at = time.monotonic() + self.settings.shutdown_s
+            await asyncio.wait({consuming}, timeout=self.settings.shutdown_s)
+            # The relay goes last: it may still publish what the last batch has written.
+            self._wind_down.set()
+            _, left = await asyncio.wait({consuming, *others}, timeout=max(0.0, end_at - time.monotonic()))
+            if left:
+                log.error("did not end in time", after_s=self.settings.shutdown_s)
         finally:
             await self._break_off({consuming, *others})
 

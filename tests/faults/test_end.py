@@ -1,7 +1,8 @@
 """SIGTERM ends a process within ten seconds, whatever the database does."""
 
-import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,11 +11,28 @@ import pytest
 from avoir.postgres.migrate import migrate
 from avoir.settings import Settings
 from deploy.local.postgres import Postgres
-from tests.faults.test_outages import done, prepared, steady_load
+from tests.faults.test_outages import prepared, send
 from tests.integration.process import service_process
-from tests.integration.stage import until
+from tests.integration.stage import connection_to, until
 
 MOST_S_TO_END = 10
+
+
+@asynccontextmanager
+async def in_a_transaction(settings: Settings) -> AsyncIterator[None]:
+    """Keep the service waiting for a lock in the middle of a batch."""
+    async with (
+        connection_to(settings.postgres_dsn.get_secret_value()) as connection,
+        connection.transaction(),
+    ):
+        await connection.execute("LOCK TABLE inbox")
+        await send(settings, range(100))
+
+        async def waits() -> bool:
+            return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+        await until(waits, 10, "the batch waits for the lock")
+        yield
 
 
 @pytest.mark.faults
@@ -26,13 +44,15 @@ async def test_it_ends_in_time_while_the_database_is_stalled(
     settings = await prepared(kafka, dsn, topic_prefix)
     with service_process(settings, tmp_path / "in the middle") as service:
         await service.ready()
-        async with steady_load(settings, 0):
-            await until(lambda: _some(settings), 20)
+        async with in_a_transaction(settings):
             own_postgres.server.pause()
-            await asyncio.sleep(1)
             service.signal(signal.SIGTERM)
-            assert await service.ended(MOST_S_TO_END) == 0
+            try:
+                assert await service.ended(MOST_S_TO_END) == 0
+            finally:
+                own_postgres.server.resume()
         assert "did not end in time" in {line["event"] for line in service.lines()}
+    own_postgres.server.pause()
     with service_process(settings, tmp_path / "before the schema is read") as service:
 
         async def lives() -> bool:
@@ -42,7 +62,3 @@ async def test_it_ends_in_time_while_the_database_is_stalled(
         service.signal(signal.SIGTERM)
         assert await service.ended(MOST_S_TO_END) == 0
     own_postgres.server.resume()
-
-
-async def _some(settings: Settings) -> bool:
-    return await done(settings) > 200
