@@ -21,7 +21,8 @@ from avoir.core.events import (
     Event,
 )
 from avoir.core.policy import Policy
-from avoir.core.state import InboxKey, State
+from avoir.core.rows import InboxKey
+from avoir.core.state import State
 from avoir.kafka.translate import Incoming, Unreadable, ahead
 from avoir.kafka.translate_dead_letters import dead_letter_record
 from avoir.kafka.translate_events import balance_record, event_record

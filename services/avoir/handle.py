@@ -10,7 +10,8 @@ import structlog
 
 from avoir.batch import Batch, Rules, bare, brief
 from avoir.core.events import AccountKey
-from avoir.core.state import InboxKey, State
+from avoir.core.rows import InboxKey
+from avoir.core.state import State
 from avoir.kafka.translate import Incoming, Unreadable, parse
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import KeptConnection

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from avoir.core.state import Grant
+from avoir.core.rows import Grant
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.draft import Draft
 from avoir.core.facts import ApplicationRejected, Message
 from avoir.core.invoices import invoice_facts
+from avoir.core.rows import ApplicationKey
 from avoir.core.settle import settle
-from avoir.core.state import ApplicationKey
 
 
 def reject(draft: Draft, message: Message, fact: ApplicationRejected) -> Conclusion:

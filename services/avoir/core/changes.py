@@ -18,8 +18,8 @@ from avoir.core.events import (
 from avoir.core.facts import BookingCancelled, BookingShortened, Message, Owner, PlanCancelled
 from avoir.core.money import format_decimal
 from avoir.core.policy import Policy
+from avoir.core.rows import Change, Entitlement, Line, SubjectKey
 from avoir.core.settle import settle
-from avoir.core.state import Change, Entitlement, Line, SubjectKey
 from avoir.core.worth import (
     SOURCES,
     Billed,

@@ -21,8 +21,9 @@ from avoir.core.facts import (
     PlanCancelled,
 )
 from avoir.core.ledger import Entry
+from avoir.core.rows import InboxKey
 from avoir.core.settle import expire_overdue
-from avoir.core.state import InboxKey, State
+from avoir.core.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from avoir.core.events import (
 from avoir.core.facts import Owner
 from avoir.core.ledger import CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
 from avoir.core.policy import Policy
-from avoir.core.state import (
+from avoir.core.rows import (
     Account,
     Entitlement,
     EntitlementKey,
@@ -30,8 +30,8 @@ from avoir.core.state import (
     InvoiceKey,
     Payment,
     PaymentKey,
-    State,
 )
+from avoir.core.state import State
 
 NAMESPACE = UUID("8a3f5c1e-58b1-5d5c-9d0e-6f2b7d1c4a90")
 

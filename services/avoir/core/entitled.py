@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from avoir.core.draft import Draft
 from avoir.core.events import CreditFor
-from avoir.core.state import Entitlement, Payment
+from avoir.core.rows import Entitlement, Payment
 
 
 def worth(draft: Draft, entitlement: Entitlement) -> int:

@@ -10,8 +10,8 @@ from avoir.core.draft import Draft
 from avoir.core.events import AccountKey, CreditNoteIssued
 from avoir.core.facts import InvoiceFinalized, InvoiceVoided, Message
 from avoir.core.money import format_decimal
+from avoir.core.rows import Entitlement, Invoice, InvoiceKey, Line, Payment, PaymentKey, Void
 from avoir.core.settle import expire_overdue, settle
-from avoir.core.state import Entitlement, Invoice, InvoiceKey, Line, Payment, PaymentKey, Void
 from avoir.core.worth import costs
 
 

@@ -8,7 +8,7 @@ from avoir.core.entitled import credit_for, worth
 from avoir.core.events import CreditIssued, LineItem
 from avoir.core.ledger import Posting
 from avoir.core.money import share
-from avoir.core.state import Entitlement, Grant, GrantKey, Line
+from avoir.core.rows import Entitlement, Grant, GrantKey, Line
 
 DEFAULT_PRIORITY = 50
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from avoir.core.events import AccountKey
-from avoir.core.state import Grant
+from avoir.core.rows import Grant
 
 CustomerAccount = Literal["available", "reserved"]
 CounterAccount = Literal["issued", "applied", "drawn", "refunded", "expired", "voided", "taken_back"]

@@ -10,8 +10,8 @@ from avoir.core.draft import Draft
 from avoir.core.events import AccountKey
 from avoir.core.facts import Message, PaymentRecorded, PaymentReversed
 from avoir.core.money import format_decimal
+from avoir.core.rows import InvoiceKey, Payment, PaymentKey, Reversal, ReversalKey
 from avoir.core.settle import expire_overdue, settle
-from avoir.core.state import InvoiceKey, Payment, PaymentKey, Reversal, ReversalKey
 
 
 def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:

@@ -18,7 +18,7 @@ from avoir.core.events import AccountKey, CreditApplied, CreditExpired, Slice
 from avoir.core.issue import issue
 from avoir.core.ledger import BUCKETS, Posting
 from avoir.core.money import round_down
-from avoir.core.state import (
+from avoir.core.rows import (
     Application,
     ApplicationKey,
     Entitlement,

@@ -6,7 +6,7 @@ from avoir.core.draft import Draft
 from avoir.core.entitled import credit_for, worth
 from avoir.core.events import CreditShortfall, CreditVoided, ShortfallReason
 from avoir.core.ledger import BUCKETS, Posting
-from avoir.core.state import Entitlement
+from avoir.core.rows import Entitlement
 
 
 def take_back(draft: Draft, entitlement: Entitlement) -> None:

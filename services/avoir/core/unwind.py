@@ -7,7 +7,7 @@ from avoir.core.draft import Draft
 from avoir.core.entitled import retarget_payment, worth
 from avoir.core.events import CreditReinstated, Slice
 from avoir.core.ledger import Posting
-from avoir.core.state import (
+from avoir.core.rows import (
     Application,
     Entitlement,
     EntitlementKey,

@@ -14,7 +14,7 @@ from avoir.core.proration import (
     unused_by_time,
     unused_of_shortened,
 )
-from avoir.core.state import Change, EntitlementKey, Invoice, Line
+from avoir.core.rows import Change, EntitlementKey, Invoice, Line
 
 
 class Billed(NamedTuple):

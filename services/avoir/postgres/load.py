@@ -17,15 +17,8 @@ from avoir.core.facts import (
     PaymentReversed,
     PlanCancelled,
 )
-from avoir.core.state import (
-    ApplicationKey,
-    InboxKey,
-    InvoiceKey,
-    PaymentKey,
-    ReversalKey,
-    State,
-    SubjectKey,
-)
+from avoir.core.rows import ApplicationKey, InboxKey, InvoiceKey, PaymentKey, ReversalKey, SubjectKey
+from avoir.core.state import State
 from avoir.postgres import queries, rows
 from avoir.postgres.session import Session
 

@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from avoir.core.events import AccountKey
 from avoir.core.facts import Period
-from avoir.core.state import (
+from avoir.core.rows import (
     Account,
     Application,
     ApplicationKey,

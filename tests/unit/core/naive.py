@@ -3,8 +3,8 @@
 from avoir.core.draft import Draft
 from avoir.core.events import AccountKey
 from avoir.core.issue import issue
+from avoir.core.rows import Entitlement
 from avoir.core.settle import apply_available, expire_overdue, settle_invoices
-from avoir.core.state import Entitlement
 from avoir.core.take_back import take_back
 
 

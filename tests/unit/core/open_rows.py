@@ -16,7 +16,8 @@ from avoir.core.facts import (
     PaymentReversed,
     PlanCancelled,
 )
-from avoir.core.state import InvoiceKey, PaymentKey, State, SubjectKey
+from avoir.core.rows import InvoiceKey, PaymentKey, SubjectKey
+from avoir.core.state import State
 from tests.unit.core.world import rows
 
 

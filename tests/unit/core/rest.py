@@ -4,7 +4,7 @@ from avoir.core.allocation import usable
 from avoir.core.draft import Draft, Moment
 from avoir.core.entitled import worth
 from avoir.core.events import CreditShortfall, CreditVoided
-from avoir.core.state import Entitlement
+from avoir.core.rows import Entitlement
 from tests.unit.core.naive import settle_everything_once
 from tests.unit.core.world import World, rows
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from avoir.core.events import AccountKey, CreditShortfall
 from avoir.core.facts import InvoiceFinalized, InvoiceVoided, Message, PaymentRecorded, PaymentReversed
-from avoir.core.state import EntitlementKey
+from avoir.core.rows import EntitlementKey
 from tests.unit.core.timelines import days, timelines
 from tests.unit.core.world import World, cancelled, invoice, line, message, rows, voided
 from tests.unit.core.world import given as told

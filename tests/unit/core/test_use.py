@@ -9,7 +9,7 @@ import pytest
 from avoir.core.allocation import allocate, usable
 from avoir.core.events import AccountKey, CreditApplied, CreditExpired
 from avoir.core.policy import Policy
-from avoir.core.state import Grant, GrantKey
+from avoir.core.rows import Grant, GrantKey
 from tests.unit.core.world import (
     NOW,
     World,

@@ -1,0 +1,283 @@
+"""The rows that Avoir knows things by: frozen values, each with the key that it is unique by."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from avoir.core.events import AccountKey, AppliedBy, ShortfallReason, Source
+from avoir.core.facts import ChangedBy, LineKind, Period, SubjectKind
+
+PaymentKind = Literal["payment", "amount_paid"]
+EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total"]
+
+
+class InvoiceKey(NamedTuple):
+    tenant_id: str
+    invoice_id: str
+
+
+class SubjectKey(NamedTuple):
+    """A booking or a plan."""
+
+    tenant_id: str
+    kind: SubjectKind
+    id: str
+
+
+class PaymentKey(NamedTuple):
+    """A payment; an invoice's `amount_paid` is one too, of that kind and with the invoice's id."""
+
+    tenant_id: str
+    kind: PaymentKind
+    id: str
+
+
+class EntitlementKey(NamedTuple):
+    """What credit can be due for: an invoice line, what a payment has left, or an invoice's negative total."""
+
+    tenant_id: str
+    kind: EntitlementKind
+    id: str
+    line_id: str
+
+
+class GrantKey(NamedTuple):
+    tenant_id: str
+    id: UUID
+
+
+class ApplicationKey(NamedTuple):
+    tenant_id: str
+    id: UUID
+
+
+class ReversalKey(NamedTuple):
+    tenant_id: str
+    id: str
+
+
+class InboxKey(NamedTuple):
+    tenant_id: str
+    topic: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One owner's credit in one currency, with the number of its last event and the head of its hash chain."""
+
+    key: AccountKey
+    available: int
+    reserved: int
+    seq: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """An invoice; `settled` is paid with money, `applied` with credit, `settled_at` the time of the last of these."""
+
+    key: InvoiceKey
+    account: AccountKey
+    number: str
+    finalized_at: datetime
+    total: int
+    amount_paid: int
+    automatic: bool
+    barred: bool
+    voided: bool
+    settled: int
+    applied: int
+    settled_at: datetime
+    event_id: str
+    contents: bytes
+
+    @property
+    def due(self) -> int:
+        """What is still to be paid, in micros: zero once voided, and of a credit note."""
+        return 0 if self.voided else max(self.total, 0) - self.settled - self.applied
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An invoice line; `cost` is its total less its share of the invoice's discounts."""
+
+    invoice: InvoiceKey
+    position: int
+    line_id: str
+    kind: LineKind
+    subject_id: str | None
+    period: Period | None
+    amount: int
+    tax: int
+    cost: int
+    credit_line_id: str | None
+    expires_at: datetime | None
+
+    @property
+    def key(self) -> EntitlementKey:
+        """What credit for this line is due under."""
+        return EntitlementKey(self.invoice.tenant_id, "line", self.invoice.invoice_id, self.line_id)
+
+    @property
+    def subject(self) -> SubjectKey | None:
+        """The booking or plan that the line bills."""
+        if self.kind not in ("booking", "plan") or self.subject_id is None:
+            return None
+        return SubjectKey(self.invoice.tenant_id, self.kind, self.subject_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change to a booking or plan, with the policy values of its time; only the fields of its topic are set."""
+
+    subject: SubjectKey
+    topic: str
+    event_id: str
+    revision: int | None
+    occurred_at: datetime
+    changed_by: ChangedBy
+    asked: bool
+    fee: int
+    currency: str | None
+    billed_period: Period | None
+    remaining_period: Period | None
+    billed_price: int | None
+    remaining_price: int | None
+    effective_at: datetime | None
+    unused: str | None
+    proration: str | None
+    time_zone: str | None
+    unpaid_change: str
+    contents: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment: of `amount`, `reversed` went back and `settled` is used on invoices; the rest is overpayment."""
+
+    key: PaymentKey
+    account: AccountKey
+    amount: int
+    occurred_at: datetime
+    invoice_ids: tuple[str, ...]
+    reversed: int
+    settled: int
+    event_id: str
+    contents: bytes
+
+    @property
+    def left(self) -> int:
+        """What is neither reversed nor used on invoices, in micros."""
+        return self.amount - self.reversed - self.settled
+
+    @property
+    def entitlement(self) -> EntitlementKey:
+        """What its overpayment is due under."""
+        return EntitlementKey(self.key.tenant_id, self.key.kind, self.key.id, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    key: ReversalKey
+    payment_id: str
+    amount: int
+    currency: str
+    reason: str
+    occurred_at: datetime
+    event_id: str
+    contents: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    key: InvoiceKey
+    reason: str
+    occurred_at: datetime
+    event_id: str
+    contents: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The n-th use of a payment: so much of it on an invoice; an undone part is no longer in `amount`."""
+
+    payment: PaymentKey
+    n: int
+    invoice: InvoiceKey
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """What is due (`target`, of at most `cost`), what was given less what was taken back, and what is short.
+
+    `covered` is the part that could not be taken back but was kept from the payments of a voided invoice.
+    `due_from` is the change, payment or finalization that it comes from; where `settle_by` is set the invoice
+    had to be settled by then (policy `unpaid_change: never`). `grants` counts the grants made for it.
+    """
+
+    key: EntitlementKey
+    account: AccountKey
+    cost: int
+    target: int
+    given: int
+    covered: int
+    shortfall: int
+    shortfall_reason: ShortfallReason | None
+    grants: int
+    source: Source
+    due_from: datetime
+    settle_by: datetime | None
+
+    @property
+    def invoice(self) -> InvoiceKey | None:
+        """The invoice that must be settled first, if any."""
+        return (
+            InvoiceKey(self.key.tenant_id, self.key.id)
+            if self.key.kind in ("line", "negative_total")
+            else None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One credit given, and where its amount is now: available, reserved, spent, lost to time or voids, taken back."""
+
+    key: GrantKey
+    account: AccountKey
+    amount: int
+    available: int
+    reserved: int
+    spent: int
+    lost: int
+    taken: int
+    source: Source
+    reason: str
+    note: str | None
+    priority: int
+    paid_for: bool
+    effective_at: datetime
+    expires_at: datetime | None
+    reference: str | None
+    entitlement: EntitlementKey | None
+    ordinal: int
+    topic: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Credit used on an invoice: which grants, how much of each."""
+
+    key: ApplicationKey
+    account: AccountKey
+    invoice: InvoiceKey
+    amount: int
+    applied_by: AppliedBy
+    applied_at: datetime
+    reinstated: bool
+    slices: tuple[tuple[UUID, int], ...]
+    topic: str
+    event_id: str
