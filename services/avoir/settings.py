@@ -1,9 +1,12 @@
 """Every setting of the service, from environment variables that begin with `AVOIR_`."""
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import available_timezones
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -94,6 +97,13 @@ class PolicySettings(BaseSettings):
         None, pattern="^[A-Z]{3}$", description="ISO 4217 currency of the two refill amounts."
     )
 
+    @field_validator("policy_time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name != "UTC" and name not in available_timezones():
+            raise ValueError(f"{name!r} is no IANA time zone known here, such as Europe/Brussels")
+        return name
+
     @model_validator(mode="after")
     def _refill_is_whole(self) -> "PolicySettings":
         parts = (self.policy_refill_threshold, self.policy_refill_amount, self.policy_refill_currency)
@@ -105,7 +115,10 @@ class PolicySettings(BaseSettings):
 class Settings(KafkaSettings, PolicySettings):
     """All settings together; unknown ones are left alone, wrong ones end the program with their names."""
 
-    model_config = SettingsConfigDict(env_prefix="AVOIR_", extra="ignore", validate_default=True)
+    # Values are left out of errors, since some are secret.
+    model_config = SettingsConfigDict(
+        env_prefix="AVOIR_", extra="ignore", validate_default=True, hide_input_in_errors=True
+    )
 
     postgres_dsn: SecretStr = Field(
         description="postgresql://user:password@host/database?sslmode=verify-full"
@@ -134,7 +147,9 @@ class Settings(KafkaSettings, PolicySettings):
     expiry_interval_s: float = Field(
         1.0, gt=0, description="Pause between two looks for credit that has expired."
     )
-    expiry_rows: int = Field(500, ge=1, le=10_000, description="Most grants expired in one transaction.")
+    expiry_rows: int = Field(
+        500, ge=1, le=10_000, description="Most overdue grants looked at in one transaction."
+    )
     stuck_after_s: float = Field(
         60.0,
         ge=5,
@@ -147,3 +162,41 @@ class Settings(KafkaSettings, PolicySettings):
         description="OpenTelemetry: a span per batch, exported as the OTEL_ variables say (extra `otel`).",
     )
     log_level: LogLevel = Field("INFO", description="Least severe log lines that are written.")
+
+    @field_validator("postgres_dsn")
+    @classmethod
+    def _dsn_can_be_read(cls, dsn: SecretStr) -> SecretStr:
+        # Never a word of the value, nor of the parser's error: either may hold a part of the password.
+        if not _is_dsn(dsn.get_secret_value()):
+            raise ValueError(
+                "must be postgresql://user:password@host:port/database; "
+                "characters like / : @ # ? % in user or password are written as %2F %3A %40 %23 %3F %25"
+            )
+        return dsn
+
+    @model_validator(mode="after")
+    def _timeouts_rise(self) -> "Settings":
+        names = ("idle_in_transaction_s", "lock_timeout_s", "statement_timeout_s", "command_timeout_s")
+        for first, second in pairwise(f"postgres_{name}" for name in names):
+            if getattr(self, first) >= getattr(self, second):
+                raise ValueError(f"AVOIR_{first.upper()} must be below AVOIR_{second.upper()}")
+        return self
+
+
+def _is_dsn(dsn: str) -> bool:
+    """Whether the database's client will be able to read it: hosts are separated by commas, ports are numbers."""
+    try:
+        parts = urlsplit(dsn)
+        query = parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        return False
+    user, _, hosts = parts.netloc.rpartition("@")
+    if parts.scheme not in ("postgresql", "postgres") or "@" in user or parts.fragment:
+        return False
+    ports = [_port(host) for host in hosts.split(",")] + query.get("port", [""])[0].split(",")
+    return all(port == "" or (port.isascii() and port.isdigit() and int(port) < 65_536) for port in ports)
+
+
+def _port(host: str) -> str:
+    """What stands after a host's name or after its address in brackets."""
+    return host.rpartition("]")[2].partition(":")[2]

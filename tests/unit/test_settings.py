@@ -3,6 +3,8 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from avoir.cli.access import BROKERS, DSN, load_settings
+from avoir.cli.ending import Failure
 from avoir.kafka.client import client_of
 from avoir.kafka.topics import TopicNames
 from avoir.settings import Settings
@@ -50,6 +52,77 @@ def test_secrets_do_not_show(settings: Settings) -> None:
 def test_a_wrong_setting_is_refused(settings: Settings, name: str, value: object) -> None:
     with pytest.raises(ValidationError):
         Settings(**{**settings.model_dump(), name: value})
+
+
+DSNS = [
+    "h",
+    "h:5432",
+    "h1:1,h2:2",
+    "h1,h2",
+    "[::1]:5432",
+    "[::1]",
+    "",
+    "u@h",
+    "u:p%2Fq@h:1",
+    "%2Frun%2Fpostgresql",
+]
+
+
+@pytest.mark.parametrize("place", DSNS)
+def test_a_dsn_that_can_be_read_is_taken(settings: Settings, place: str) -> None:
+    dsn = f"postgresql://{place}/d?sslmode=disable"
+    assert Settings(**{**settings.model_dump(), "postgres_dsn": dsn}).postgres_dsn.get_secret_value() == dsn
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:se/cret@h/d",
+        "postgresql://u:se?cret@h/d",
+        "postgresql://u:se#cret@h/d",
+        "postgresql://u:se@cret@h/d",
+        "postgresql://u:s[e]cret@h/d",
+        "postgresql://h:cret/d",
+        "postgresql://h:99999/d",
+        "postgresql://h/d?port=cret",
+        "mysql://u:cret@h/d",
+        "host=h password=cret",
+    ],
+)
+def test_a_dsn_that_cannot_be_read_is_refused_without_a_word_of_it(
+    monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    monkeypatch.setenv("AVOIR_KAFKA_BOOTSTRAP_SERVERS", "a:1")
+    monkeypatch.setenv("AVOIR_POSTGRES_DSN", dsn)
+    with pytest.raises(ValidationError, match="postgres_dsn") as refused:
+        Settings()
+    assert "cret" not in str(refused.value)
+    with pytest.raises(Failure, match="AVOIR_POSTGRES_DSN: ") as told:
+        load_settings(DSN, BROKERS)
+    assert "cret" not in told.value.message
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "europe"])
+def test_a_time_zone_must_be_known(settings: Settings, zone: str) -> None:
+    with pytest.raises(ValidationError, match="no IANA time zone"):
+        Settings(**{**settings.model_dump(), "policy_time_zone": zone})
+    known = Settings(**{**settings.model_dump(), "policy_time_zone": "Europe/Brussels"})
+    assert known.policy_time_zone == "Europe/Brussels"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("idle_in_transaction_s", 15.0, "IDLE_IN_TRANSACTION_S must be below AVOIR_POSTGRES_LOCK_TIMEOUT_S"),
+        ("lock_timeout_s", 30.0, "LOCK_TIMEOUT_S must be below AVOIR_POSTGRES_STATEMENT_TIMEOUT_S"),
+        ("command_timeout_s", 5.0, "STATEMENT_TIMEOUT_S must be below AVOIR_POSTGRES_COMMAND_TIMEOUT_S"),
+    ],
+)
+def test_timeouts_rise_in_the_order_in_which_they_fire(
+    settings: Settings, name: str, value: float, named: str
+) -> None:
+    with pytest.raises(ValidationError, match=f"AVOIR_POSTGRES_{named}"):
+        Settings(**{**settings.model_dump(), f"postgres_{name}": value})
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
