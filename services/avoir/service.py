@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer
 from faststream.kafka import KafkaBroker
@@ -148,7 +149,7 @@ class Service:
         return not waiting.cancelled() and waiting.result()
 
     async def _wait_for_schema(self, stopping: asyncio.Event) -> bool:
-        backoff = Backoff()
+        backoff, begun = Backoff(), time.monotonic()
         while not stopping.is_set():
             try:
                 async with self.connection.use() as connection:
@@ -158,7 +159,10 @@ class Service:
                     return True
                 log.warning("the database waits for `avoir migrate`", has=version, needs=REQUIRED_VERSION)
             except Exception as error:
-                log.warning("database not usable yet", error=f"{type(error).__name__}: {error}")
+                hint = (
+                    {} if time.monotonic() < begun + _CREDENTIALS_AFTER_S else {"hint": _database_hint(error)}
+                )
+                log.warning("database not usable yet", error=f"{type(error).__name__}: {error}", **hint)
             await pause(backoff.next_s(), stopping)
         return False
 
@@ -195,3 +199,10 @@ class Service:
         with suppress(Exception):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await self.broker.stop()
+
+
+def _database_hint(error: Exception) -> str:
+    """What to look at when the database has been out of reach for long."""
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return "check the user and password in AVOIR_POSTGRES_DSN"
+    return "check host, port and TLS in AVOIR_POSTGRES_DSN"
