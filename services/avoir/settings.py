@@ -64,7 +64,11 @@ class KafkaSettings(BaseSettings):
     relay_rows: int = Field(
         2_000, ge=1, le=20_000, description="Most outbox rows the relay publishes at a time."
     )
-    relay_lease_s: float = Field(3.0, ge=0.5, description="A silent relay is replaced after this time.")
+    relay_lease_s: float = Field(
+        2.0,
+        ge=0.5,
+        description="A silent relay loses its lease after this time; another begins within a second more.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "KafkaSettings":
