@@ -11,6 +11,7 @@ from confluent_kafka import Consumer
 
 from avoir.cli import run
 from avoir.cli.ending import Exit
+from tests.integration.stage import connection_to
 from tests.integration.timeline import GROUP, Timeline, cancellation, invoice
 
 BOOKING = {"kind": "booking", "booking_id": "b1", "paid": "121.00"}
@@ -184,6 +185,20 @@ async def test_dead_letters_are_listed_shown_and_replayed(
     assert value == b"\xff\x00"
     assert (await command.json("dead-letters", "list"))["dead_letters"] == []
     assert len((await command.json("dead-letters", "list", "--all"))["dead_letters"]) == 1
+
+
+async def test_a_record_without_key_and_value_cannot_be_replayed(command: Command, database: str) -> None:
+    id_ = "0b0e2a62-4f0f-5a35-9f47-0b8ae52a9d8a"
+    async with connection_to(database) as connection:
+        await connection.execute(
+            "INSERT INTO dead_letters (tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition,"
+            " kafka_offset, header_names, header_values, recorded_at)"
+            f" VALUES ('', '{id_}', 'rejected', 'no message', '', 'invoice-voided', 0, 7, '{{}}', '{{}}', now())"
+        )
+    said = await command.text("dead-letters", "replay", id_, code=Exit.FOUND)
+    assert said == f"{id_} has neither key nor value: there is nothing to replay."
+    (left,) = (await command.json("dead-letters", "list"))["dead_letters"]
+    assert left["replayed_at"] is None
 
 
 async def test_only_the_record_at_which_the_service_stands_is_passed_by(

@@ -162,6 +162,10 @@ async def replay(
         for each in found:
             if each.letter.outcome == "skipped":
                 not_found(f"{each.letter.dead_letter_id} was passed by unread: there are no bytes to replay.")
+            if each.key is None and each.value is None:
+                not_found(
+                    f"{each.letter.dead_letter_id} has neither key nor value: there is nothing to replay."
+                )
         async with kafka_failures(settings), producing(client) as producer:
             for each in found:
                 async with connection.transaction():
