@@ -27,6 +27,8 @@ COMMANDS = [
     ["dead-letters", "replay"],
     ["dead-letters", "skip"],
     ["epoch", "raise"],
+    ["offsets", "list"],
+    ["offsets", "set"],
 ]
 
 
