@@ -132,9 +132,7 @@ class Publisher:
             if batch is None:
                 batch = _Batch(self._names.actual(place[0]), place[1], self._producer.create_batch(), [])
                 if not _append(batch, row):
-                    raise RuntimeError(
-                        f"row {row['outbox_id']} of the outbox does not go into an empty batch"
-                    )
+                    raise RefusedError([row["outbox_id"]], ValueError("it does not go into an empty batch"))
             if row["outbox_id"] in alone:
                 yield batch
             else:
