@@ -12,7 +12,9 @@ from avoir.record import BatchReport
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _MICROS = 1_000_000
-_UNHANDLED_S = "Age of the oldest message that waits to be handled, as far as this process knows."
+_UNHANDLED_S = (
+    "Age, by Kafka's timestamp, of the oldest message of the batch in hand or the last one, while any wait."
+)
 
 
 class Metrics:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 from aiokafka import AIOKafkaConsumer
 
-from avoir.kafka.loop import BatchDone, Loop
+from avoir.kafka.loop import Loop
 from avoir.metrics import Metrics, age_s
 from avoir.postgres import queries
 from avoir.postgres.reading import ReadingPool
@@ -43,11 +43,6 @@ class Watch:
         self._behind: dict[TopicPartition, tuple[int, float]] = {}
         self._stands: tuple[dict[TopicPartition, int], float] = ({}, time.monotonic())
         self._joined_at = time.monotonic()
-        self._last_oldest_ms: int | None = None
-
-    def batch_done(self, done: BatchDone) -> None:
-        """Remember how old the last batch was."""
-        self._last_oldest_ms = done.oldest_ms
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Measure until told to stop. Raises StopServiceError when nothing moves that should."""
@@ -120,8 +115,9 @@ class Watch:
                 self._behind[place] = (ends[place], now)
         self._behind = {place: seen for place, seen in self._behind.items() if place in lags}
         oldest_s = max((now - since for _, since in self._behind.values()), default=0.0)
-        if any(lags.values()) and self._last_oldest_ms is not None and self._loop.in_flight:
-            oldest_s = max(oldest_s, age_s(self._last_oldest_ms))
+        if any(lags.values()) and self._loop.oldest_ms is not None:
+            # Of the batch in hand or the last one: a new process knows from its first batch how far it is behind.
+            oldest_s = max(oldest_s, age_s(self._loop.oldest_ms))
         self._metrics.lags(by_topic, oldest_s)
 
     def _look_for_standstill(

@@ -95,7 +95,6 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
 
     def batch_done(done: BatchDone) -> None:
         metrics.batch_done(done)
-        watch.batch_done(done)
         log_report(structlog.get_logger("avoir.batch"), "batch", done.report, seconds=round(done.seconds, 4))
         wake.set()
 

@@ -1,6 +1,7 @@
 """What the service measures and says of itself, and that it ends when it stands still."""
 
 import asyncio
+import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -43,6 +44,20 @@ async def test_lag_and_backlog_are_measured(settings: Settings) -> None:
         await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
         await until(lambda: _metric(run, "avoir_outbox_rows") == 0)
         assert _metric(run, "avoir_messages_total", topic="tally", outcome="issued") == 10
+
+
+@pytest.mark.usefixtures("measured_often")
+async def test_the_oldest_waiting_message_is_as_old_as_kafka_says(settings: Settings) -> None:
+    names = await make_all_topics(settings)
+    hour_ms = 3_600_000
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
+        an_hour_ago = int(time.time() * 1000) - hour_ms
+        await producer.send_and_wait(names.actual(FACT), b"1", b"k", timestamp_ms=an_hour_ago)
+    async with running(settings) as run:
+        run.tally.fault = KeyError("not now")
+        await until(lambda: (_metric(run, "avoir_oldest_unhandled_seconds") or 0) > 3599)
+        run.tally.fault = None
+        await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
 
 
 @pytest.mark.usefixtures("measured_often")

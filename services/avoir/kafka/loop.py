@@ -42,7 +42,6 @@ class BatchDone:
 
     report: BatchReport
     records: int
-    oldest_ms: int
     seconds: float
 
 
@@ -80,6 +79,7 @@ class Loop:
         self.assignment = assignment
         self.positions = positions
         self.in_flight: frozenset[TopicPartition] = frozenset()
+        self.oldest_ms: int | None = None
         self._handler = handler
         self._default_name = default_name
         self._done = done
@@ -139,6 +139,7 @@ class Loop:
     ) -> None:
         records = list(merged(batch.values()))
         self.state.doing, self.in_flight = "handling", frozenset(batch)
+        self.oldest_ms = min(record.timestamp_ms for record in records)
         begun = time.monotonic()
         try:
             with self._span("batch"):
@@ -152,8 +153,7 @@ class Loop:
         self.state.last_error = ""
         self._backoff.reset()
         self.breaker.count(report)
-        oldest_ms = min(record.timestamp_ms for record in records)
-        self._done(BatchDone(report, report.messages, oldest_ms, self.state.moved_at - begun))
+        self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
 
     async def _recover(self, error: Exception, stopping: asyncio.Event) -> None:
         refuse_wrong_schema(error)
