@@ -1,11 +1,12 @@
 """The order of a batch: by Kafka's timestamp over the heads of the partitions."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avoir.kafka.merge import merged
+from avoir.kafka.merge import merged, oldest
 from avoir.record import Record
 
 
@@ -56,3 +57,34 @@ def test_the_order_does_not_depend_on_how_the_partitions_came(times: list[list[i
     shuffled = list(partitions)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert list(merged(partitions)) == list(merged(shuffled))
+
+
+class Held(NamedTuple):
+    timestamp: int
+
+
+def _oldest(held: dict[str, list[int]], full: str, limit: int) -> dict[str, int]:
+    records = {(name, 0): [Held(time) for time in times] for name, times in held.items()}
+    taken = oldest(records, {(name, 0) for name in full}, limit)
+    return {name: count for (name, _), count in taken.items()}
+
+
+def test_the_oldest_of_all_partitions_are_next() -> None:
+    assert _oldest({"a": [1, 2, 9], "b": [3, 4, 5]}, "", 4) == {"a": 2, "b": 2}
+
+
+def test_what_comes_after_a_full_partition_waits_for_more_of_it() -> None:
+    assert _oldest({"a": [1, 2], "b": [3, 4, 5]}, "a", 10) == {"a": 2}
+    assert _oldest({"a": [1, 2], "b": [3, 4, 5]}, "b", 10) == {"a": 2, "b": 3}
+
+
+def test_something_is_next_wherever_something_is_held() -> None:
+    assert _oldest({"a": [7]}, "a", 10) == {"a": 1}
+    assert _oldest({"a": []}, "a", 10) == {}
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(0, 9), max_size=8)), st.integers(1, 12))
+def test_of_partitions_without_more_all_is_taken_up_to_the_limit(
+    held: dict[str, list[int]], limit: int
+) -> None:
+    assert sum(_oldest(held, "", limit).values()) == min(limit, sum(map(len, held.values())))

@@ -118,6 +118,7 @@ class Loop:
         self._recheck_stopped()
         if self.assignment.positions is None:
             self.state.doing = "joining"
+            self.reader.forget()
             await self.positions.seek(consumer, self.assignment)
         seen = self.assignment.positions
         found = await self.reader.read(consumer)

@@ -1,9 +1,13 @@
-"""Puts a batch's partitions into one order: by Kafka's timestamp, each partition's own order kept."""
+"""Puts partitions into one order: by Kafka's timestamp, each partition's own order kept."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
+from typing import Protocol, TypeVar
 
 from avoir.record import Record
+
+Place = TypeVar("Place", bound=tuple[str, int])
 
 
 def merged(partitions: Iterable[Sequence[Record]]) -> Iterator[Record]:
@@ -23,3 +27,37 @@ def merged(partitions: Iterable[Sequence[Record]]) -> Iterator[Record]:
             heapreplace(heads, (following.timestamp_ms, topic, partition, n, place + 1))
         else:
             heappop(heads)
+
+
+class Timed(Protocol):
+    """A record as the client has it."""
+
+    @property
+    def timestamp(self) -> int:
+        """Kafka's time, in milliseconds."""
+        ...
+
+
+def oldest(held: Mapping[Place, Iterable[Timed]], full: Collection[Place], limit: int) -> dict[Place, int]:
+    """How many of the held records of each partition are next, oldest heads first; at most `limit` in all.
+
+    It ends where a partition that is `full` (the broker may have more of it) has no head left: what comes next there
+    may be older than what the others hold.
+    """
+    taken: Counter[Place] = Counter()
+    queues = {place: iter(records) for place, records in held.items()}
+    heads = [(first.timestamp, place) for place, queue in queues.items() if (first := next(queue, None))]
+    heapify(heads)
+    left = limit
+    while heads and left:
+        _, place = heads[0]
+        taken[place] += 1
+        left -= 1
+        following = next(queues[place], None)
+        if following is not None:
+            heapreplace(heads, (following.timestamp, place))
+        elif place in full:
+            break
+        else:
+            heappop(heads)
+    return dict(taken)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,10 +16,13 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from avoir.kafka.merge import oldest
+
 _POLL_MS = 200
 _POLL_LIMIT_S = 2.0
 _CAREFUL_S = 60.0
 _PAUSE_S = 0.05
+_LEAST_HELD = 16
 
 Found = Mapping[KafkaPartition, Sequence[ConsumerRecord]]
 
@@ -31,10 +35,15 @@ class UnreadableError(Exception):
 
 @dataclass(slots=True)
 class Reader:
-    """Reads batches; a partition with a record that cannot be read is paused there, and the others go on."""
+    """Reads batches; a partition with a record that cannot be read is paused there, and the others go on.
+
+    In a backlog the client would empty one partition after the other, and payments would come long before their
+    invoices. So a few records of each partition are held, and a batch takes the oldest of them all.
+    """
 
     max_records: int
     unreadable: dict[KafkaPartition, str] = field(default_factory=dict)
+    _held: dict[KafkaPartition, deque[ConsumerRecord]] = field(default_factory=dict)
     _careful_until: float = 0.0
     _alarmed: set[str] = field(default_factory=set)
 
@@ -48,8 +57,7 @@ class Reader:
         try:
             # While the group rebalances getmany waits for its end, and the service may be asked to stop.
             async with asyncio.timeout(_POLL_LIMIT_S):
-                found: Found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self.max_records)
-                return found
+                full = await self._fill(consumer)
         except TimeoutError:
             return {}
         except Exception as error:
@@ -57,31 +65,62 @@ class Reader:
                 self.look_closely()
                 raise UnreadableError(f"{type(error).__name__}: {error}") from error
             raise
+        taken = oldest(self._held, full, self.max_records)
+        return {place: [self._held[place].popleft() for _ in range(count)] for place, count in taken.items()}
+
+    def forget(self) -> None:
+        """Drop what is held: the caller is about to seek."""
+        self._held.clear()
+
+    async def _fill(self, consumer: AIOKafkaConsumer) -> set[KafkaPartition]:
+        """Hold a share of each partition; returns those that may have more than is held."""
+        places = sorted(consumer.assignment() - consumer.paused())
+        share = max(_LEAST_HELD, 2 * self.max_records // max(1, len(places)))
+        if not any(self._held.values()):
+            self._hold(await consumer.getmany(timeout_ms=_POLL_MS, max_records=share))
+        if any(self._held.values()):
+            for place in places:
+                room = share - len(self._held.get(place, ()))
+                if room > 0:
+                    self._hold(await consumer.getmany(place, timeout_ms=0, max_records=room))
+        return {place for place, held in self._held.items() if len(held) >= share}
+
+    def _hold(self, found: Found) -> None:
+        for place, records in found.items():
+            self._held.setdefault(place, deque()).extend(records)
 
     def look_closely(self) -> None:
         """Read one record at a time for a while, partitions that were stopped included."""
         self._careful_until = time.monotonic() + _CAREFUL_S
         self.unreadable.clear()
+        self.forget()
 
     async def _read_singly(self, consumer: AIOKafkaConsumer) -> Found:
         found: dict[KafkaPartition, list[ConsumerRecord]] = {}
-        left = self.max_records
-        for partition in sorted(consumer.assignment() - consumer.paused()):
-            while left:
-                try:
-                    part = await consumer.getmany(partition, timeout_ms=0, max_records=1)
-                except Exception as error:
-                    if not _is_about_a_record(error):
-                        raise
-                    await self._stop(consumer, partition, error)
-                    break
-                if not part:
-                    break
-                found.setdefault(partition, []).extend(part[partition])
-                left -= 1
+        waiting, left = sorted(consumer.assignment() - consumer.paused()), self.max_records
+        while waiting and left:
+            # One record of each in turn, so that no backlog starves the others.
+            for partition in waiting[:left]:
+                record = await self._read_one(consumer, partition)
+                if record is None:
+                    waiting.remove(partition)
+                else:
+                    found.setdefault(partition, []).append(record)
+                    left -= 1
         if not found:
             await asyncio.sleep(_PAUSE_S)
         return found
+
+    async def _read_one(self, consumer: AIOKafkaConsumer, partition: KafkaPartition) -> ConsumerRecord | None:
+        """The next record that is there; none also where it cannot be read: then the partition is stopped."""
+        try:
+            part = await consumer.getmany(partition, timeout_ms=0, max_records=1)
+        except Exception as error:
+            if not _is_about_a_record(error):
+                raise
+            await self._stop(consumer, partition, error)
+            return None
+        return part[partition][0] if part else None
 
     async def _stop(self, consumer: AIOKafkaConsumer, partition: KafkaPartition, error: Exception) -> None:
         try:

@@ -1,0 +1,63 @@
+"""Records read one at a time: fairly over the partitions, and past none that cannot be read."""
+
+from typing import Any
+
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import CorruptRecordException
+
+from avoir.kafka.reader import Reader
+
+FIRST, SECOND, THIRD = (KafkaPartition("facts", number) for number in range(3))
+
+
+class Backlog:
+    """A consumer with records in hand; None is one that cannot be read."""
+
+    def __init__(self, records: dict[KafkaPartition, list[str | None]]) -> None:
+        self._records = records
+        self._paused: set[KafkaPartition] = set()
+
+    def assignment(self) -> set[KafkaPartition]:
+        return set(self._records)
+
+    def paused(self) -> set[KafkaPartition]:
+        return set(self._paused)
+
+    def pause(self, partition: KafkaPartition) -> None:
+        self._paused.add(partition)
+
+    async def position(self, _: KafkaPartition) -> int:
+        return 7
+
+    async def getmany(self, partition: KafkaPartition, **_: Any) -> dict[KafkaPartition, list[str]]:
+        if not self._records[partition]:
+            return {}
+        record = self._records[partition].pop(0)
+        if record is None:
+            raise CorruptRecordException
+        return {partition: [record]}
+
+
+async def read_closely(backlog: Backlog, most: int) -> tuple[Reader, Any]:
+    reader = Reader(most)
+    reader.look_closely()
+    return reader, await reader.read(backlog)
+
+
+async def test_no_backlog_starves_the_others() -> None:
+    backlog = Backlog({FIRST: [*"abcdefgh"], SECOND: [*"ij"], THIRD: [*"klmnop"]})
+    _, found = await read_closely(backlog, 9)
+    assert found == {FIRST: [*"abc"], SECOND: [*"ij"], THIRD: [*"klm"]}
+
+
+async def test_all_is_read_that_there_is() -> None:
+    _, found = await read_closely(Backlog({FIRST: [*"ab"], SECOND: [], THIRD: [*"klm"]}), 100)
+    assert found == {FIRST: [*"ab"], THIRD: [*"klm"]}
+
+
+async def test_a_record_that_cannot_be_read_stops_its_partition_only() -> None:
+    backlog = Backlog({FIRST: ["a", None, "b"], SECOND: [*"ij"]})
+    reader, found = await read_closely(backlog, 100)
+    assert found == {FIRST: ["a"], SECOND: [*"ij"]}
+    assert backlog.paused() == reader.unreadable.keys() == {FIRST}
+    assert reader.unreadable[FIRST].startswith("facts 0 7: CorruptRecordException")
