@@ -100,8 +100,8 @@ class Reader:
         waiting, left = sorted(consumer.assignment() - consumer.paused()), self.max_records
         while waiting and left:
             # One record of each in turn, so that no backlog starves the others.
-            for partition in waiting[:left]:
-                record = await self._read_one(consumer, partition)
+            for partition in tuple(waiting):
+                record = await self._read_one(consumer, partition) if left else None
                 if record is None:
                     waiting.remove(partition)
                 else:
