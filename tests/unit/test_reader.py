@@ -46,7 +46,7 @@ async def read_closely(backlog: Backlog, most: int) -> tuple[Reader, Any]:
 
 async def test_no_backlog_starves_the_others() -> None:
     backlog = Backlog({FIRST: [*"abcdefgh"], SECOND: [*"ij"], THIRD: [*"klmnop"]})
-    _, found = await read_closely(backlog, 9)
+    _, found = await read_closely(backlog, 8)
     assert found == {FIRST: [*"abc"], SECOND: [*"ij"], THIRD: [*"klm"]}
 
 
