@@ -46,13 +46,7 @@ def retarget_payment(draft: Draft, payment: Payment) -> None:
                 account=payment.account,
                 cost=payment.amount,
                 target=payment.left,
-                given=0,
-                covered=0,
-                shortfall=0,
-                shortfall_reason=None,
-                grants=0,
                 source="overpayment",
                 due_from=payment.occurred_at,
-                settle_by=None,
             )
         )

@@ -87,14 +87,8 @@ def _due_with_invoice(invoice: Invoice, line: Line | None) -> Entitlement:
         account=invoice.account,
         cost=amount,
         target=amount,
-        given=0,
-        covered=0,
-        shortfall=0,
-        shortfall_reason=None,
-        grants=0,
         source="negative_invoice" if line is None else "prepaid",
         due_from=invoice.finalized_at,
-        settle_by=None,
     )
 
 

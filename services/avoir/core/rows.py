@@ -222,14 +222,14 @@ class Entitlement:
     account: AccountKey
     cost: int
     target: int
-    given: int
-    covered: int
-    shortfall: int
-    shortfall_reason: ShortfallReason | None
-    grants: int
     source: Source
     due_from: datetime
-    settle_by: datetime | None
+    settle_by: datetime | None = None
+    given: int = 0
+    covered: int = 0
+    shortfall: int = 0
+    shortfall_reason: ShortfallReason | None = None
+    grants: int = 0
 
     @property
     def invoice(self) -> InvoiceKey | None:
