@@ -36,7 +36,6 @@ def running_service(
 
     `more` are further settings; the port is a wish. Raises StackError with what the failing command said.
     """
-    replication = {} if stack.kafka.origin == "named" else {"AVOIR_KAFKA_REPLICATION": "1"}
     environment = {
         "AVOIR_KAFKA_BOOTSTRAP_SERVERS": stack.kafka.address,
         "AVOIR_POSTGRES_DSN": stack.postgres.address,
@@ -57,7 +56,7 @@ def running_service(
         try:
             # It waits by itself for the schema and the topics, so that nothing waits for its imports.
             server.launch()
-            _prepare(environment | replication)
+            _prepare(environment)
             server.wait_ready()
             yield Running(address, environment, server.log)
         finally:

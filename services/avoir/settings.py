@@ -59,7 +59,11 @@ class KafkaSettings(BaseSettings):
         description='Other names of topics, without prefix, as JSON: {"invoice-voided": "billing.voids"}.',
     )
     kafka_partitions: int = Field(8, ge=1, description="Partitions of topics made by `avoir topics create`.")
-    kafka_replication: int = Field(3, ge=1, description="Replicas of topics made by `avoir topics create`.")
+    kafka_replication: int | None = Field(
+        None,
+        ge=1,
+        description="Replicas of topics made by `avoir topics create`: 3 if not set, or as many as there are brokers.",
+    )
 
     relay_rows: int = Field(
         2_000, ge=1, le=20_000, description="Most outbox rows the relay publishes at a time."

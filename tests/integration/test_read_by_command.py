@@ -23,7 +23,6 @@ def _settings(monkeypatch: pytest.MonkeyPatch, kafka: str, database: str, topic_
     monkeypatch.setenv("AVOIR_POSTGRES_DSN", database)
     monkeypatch.setenv("AVOIR_KAFKA_TOPIC_PREFIX", topic_prefix)
     monkeypatch.setenv("AVOIR_KAFKA_PARTITIONS", "2")
-    monkeypatch.setenv("AVOIR_KAFKA_REPLICATION", "1")
 
 
 class Command:

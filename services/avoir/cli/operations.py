@@ -58,7 +58,8 @@ async def create(
         int | None, Parameter(help="Partitions of each; else AVOIR_KAFKA_PARTITIONS.")
     ] = None,
     replication: Annotated[
-        int | None, Parameter(help="Replicas of each; else AVOIR_KAFKA_REPLICATION.")
+        int | None,
+        Parameter(help="Replicas of each; else AVOIR_KAFKA_REPLICATION, or 3 if there are brokers for it."),
     ] = None,
     json: AsJson = False,
 ) -> int:

@@ -47,6 +47,7 @@ EVENTS = (
     DEAD_LETTER,
 )
 SUBSCRIBED = FACTS
+_USUAL_REPLICAS = 3
 _ALREADY_EXISTS = 36
 
 
@@ -80,8 +81,26 @@ class TopicsMade(NamedTuple):
     faults: list[str]
 
 
-async def create_topics(client: Client, names: TopicNames, partitions: int, replication: int) -> TopicsMade:
-    """Make the topics that are missing; those that exist are left as they are, whatever their settings."""
+async def create_topics(
+    client: Client, names: TopicNames, partitions: int, replication: int | None
+) -> TopicsMade:
+    """Make the topics that are missing; those that exist are left as they are, whatever their settings.
+
+    Without `replication` they get three replicas, or as many as there are brokers.
+    """
+    admin = AIOKafkaAdminClient(**client.options())
+    await admin.start()
+    try:
+        if replication is None:
+            replication = min(_USUAL_REPLICAS, len((await admin.describe_cluster())["brokers"]))
+        return await _create(admin, names, partitions, replication)
+    finally:
+        await admin.close()
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, names: TopicNames, partitions: int, replication: int
+) -> TopicsMade:
     wanted = [
         NewTopic(
             name=names.actual(name),
@@ -92,26 +111,19 @@ async def create_topics(client: Client, names: TopicNames, partitions: int, repl
         for name in (*FACTS, *COMMANDS, *EVENTS)
     ]
     made = TopicsMade([], [], [])
-    admin = AIOKafkaAdminClient(**client.options())
-    await admin.start()
-    try:
-        response = await admin.create_topics(wanted)
-        for topic, code, *message in response.topic_errors:
-            if code == 0:
-                made.created.append(topic)
-            elif code == _ALREADY_EXISTS:
-                made.existing.append(topic)
-            else:
-                made.faults.append(
-                    f"{topic}: {for_code(code).__name__} {' '.join(filter(None, message))}".strip()
-                )
-        balance = names.actual(BALANCE)
-        if balance in made.existing and "compact" not in await _cleanup_policy(admin, balance):
+    response = await admin.create_topics(wanted)
+    for topic, code, *message in response.topic_errors:
+        if code == 0:
+            made.created.append(topic)
+        elif code == _ALREADY_EXISTS:
+            made.existing.append(topic)
+        else:
             made.faults.append(
-                f"{balance}: exists without cleanup.policy=compact, so it would lose old balances"
+                f"{topic}: {for_code(code).__name__} {' '.join(filter(None, message))}".strip()
             )
-    finally:
-        await admin.close()
+    balance = names.actual(BALANCE)
+    if balance in made.existing and "compact" not in await _cleanup_policy(admin, balance):
+        made.faults.append(f"{balance}: exists without cleanup.policy=compact, so it would lose old balances")
     return made
 
 
