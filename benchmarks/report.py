@@ -8,7 +8,6 @@ from rich.table import Table
 from benchmarks.usage import Figures
 
 WIDTH = 100
-AIMS = {"of the plain handler": 20.0, "of the floor": 0.10, "peak MB": 200.0}
 
 
 def ratios(service: Figures, floor: Figures, plain: Figures) -> dict[str, float]:

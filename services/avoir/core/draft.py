@@ -18,7 +18,7 @@ from avoir.core.events import (
     EventBody,
 )
 from avoir.core.facts import Owner
-from avoir.core.ledger import CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
+from avoir.core.ledger import GENESIS, CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
 from avoir.core.policy import Policy
 from avoir.core.rows import (
     Account,
@@ -118,13 +118,13 @@ class Draft:
 
     def account(self, key: AccountKey) -> Account:
         """An account, opened if it is new."""
-        return self.state.accounts.get(key) or Account(key, 0, 0, 0, bytes(32))
+        return self.state.accounts.get(key) or Account(key, 0, 0, 0, GENESIS)
 
     def open_invoices(self, key: AccountKey, since: datetime | None = None) -> list[Invoice]:
         """An account's invoices with something due, finalized at or after a time, oldest finalization first."""
         invoices = (self.state.invoices[each] for each in self.state.invoices_of_account.get(key) or ())
         found = [each for each in invoices if each.due > 0 and (since is None or each.finalized_at >= since)]
-        return sorted(found, key=lambda each: (each.finalized_at, each.key))
+        return sorted(found, key=invoice_order)
 
     def payments(self, key: AccountKey) -> list[Payment]:
         """An account's payments in their order."""
@@ -226,6 +226,11 @@ class Draft:
             recorded_at=self.moment.now,
         )
         return replace(entry, hash=entry_hash(account.head, entry))
+
+
+def invoice_order(invoice: Invoice) -> tuple[object, ...]:
+    """The order in which invoices are paid: oldest finalization first."""
+    return invoice.finalized_at, invoice.key
 
 
 def payment_order(payment: Payment) -> tuple[object, ...]:

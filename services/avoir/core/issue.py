@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from avoir.core.draft import Draft
+from avoir.core.draft import BY_TIME, Draft
 from avoir.core.entitled import credit_for, worth
 from avoir.core.events import CreditIssued, LineItem
 from avoir.core.ledger import Posting
@@ -21,6 +21,7 @@ def issue(draft: Draft, entitlement: Entitlement) -> None:
     line = draft.state.lines.get(entitlement.key) if entitlement.key.kind == "line" else None
     effective_at = effective(draft, entitlement)
     ordinal = entitlement.grants + 1
+    cause = draft.cause or BY_TIME
     grant = Grant(
         key=GrantKey(entitlement.key.tenant_id, draft.new_id(*entitlement.key, ordinal)),
         account=entitlement.account,
@@ -40,8 +41,8 @@ def issue(draft: Draft, entitlement: Entitlement) -> None:
         reference=None,
         entitlement=entitlement.key,
         ordinal=ordinal,
-        topic=draft.cause.topic if draft.cause else "",
-        event_id=draft.cause.event_id if draft.cause else "",
+        topic=cause.topic,
+        event_id=cause.event_id,
     )
     item = (
         line_item(draft, entitlement, grant, line) if line is not None and line.subject is not None else None

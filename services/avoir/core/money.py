@@ -1,11 +1,8 @@
 """Amounts of money as integers, in millionths of the currency's major unit (micros)."""
 
 from functools import cache
-from typing import NewType
 
 from iso4217 import Currency
-
-Micros = NewType("Micros", int)
 
 MICROS_PER_MAJOR = 1_000_000
 

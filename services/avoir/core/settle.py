@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from avoir.core.allocation import allocate, usable
-from avoir.core.draft import Draft, payment_order
+from avoir.core.draft import BY_TIME, Draft, invoice_order, payment_order
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import AccountKey, CreditApplied, CreditExpired, Slice
 from avoir.core.issue import issue
@@ -106,7 +106,7 @@ def invoices_concerned(draft: Draft, account: AccountKey) -> list[Invoice]:
     for key in touched.invoices:
         found[key] = draft.state.invoices[key]
     open_ones = [each for each in found.values() if each.due > 0 and each.automatic and not each.barred]
-    return sorted(open_ones, key=lambda each: (each.finalized_at, each.key))
+    return sorted(open_ones, key=invoice_order)
 
 
 def expire_overdue(draft: Draft, account: AccountKey) -> None:
@@ -198,7 +198,7 @@ def apply_available(draft: Draft, invoice: Invoice) -> None:
 def apply(draft: Draft, invoice: Invoice, amount: int, grants: Sequence[Grant]) -> None:
     """Apply an amount of credit to an invoice, from grants in the order given."""
     parts = allocate(amount, grants)
-    cause = draft.cause
+    cause = draft.cause or BY_TIME
     application = Application(
         key=ApplicationKey(
             invoice.key.tenant_id, draft.new_id(invoice.key.tenant_id, "application", *invoice.key)
@@ -210,8 +210,8 @@ def apply(draft: Draft, invoice: Invoice, amount: int, grants: Sequence[Grant]) 
         applied_at=invoice.finalized_at,
         reinstated=False,
         slices=tuple((part.grant.key.id, part.amount) for part in parts),
-        topic=cause.topic if cause else "",
-        event_id=cause.event_id if cause else "",
+        topic=cause.topic,
+        event_id=cause.event_id,
     )
     draft.put(application, replace(invoice, applied=invoice.applied + amount))
     draft.record(
@@ -225,5 +225,5 @@ def apply(draft: Draft, invoice: Invoice, amount: int, grants: Sequence[Grant]) 
             slices=tuple(Slice(part.grant.key.id, part.amount, part.grant.source) for part in parts),
         ),
         [Posting(part.grant.key.id, "available", "applied", part.amount) for part in parts],
-        cause=cause,
+        cause=draft.cause,
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import chain
 
 from avoir.core.draft import Draft
-from avoir.core.entitled import retarget_payment, worth
+from avoir.core.entitled import retarget_payment
 from avoir.core.events import CreditReinstated, Slice
 from avoir.core.ledger import Posting
 from avoir.core.rows import (
@@ -17,7 +17,7 @@ from avoir.core.rows import (
     PaymentKey,
     Settlement,
 )
-from avoir.core.take_back import take_from_grants, unreturned
+from avoir.core.take_back import excess, take_from_grants, unreturned
 
 
 def reinstate(draft: Draft, application: Application, reason: str) -> None:
@@ -101,7 +101,7 @@ def void(draft: Draft, key: InvoiceKey) -> None:
         if not application.reinstated:
             reinstate(draft, application, "invoice_voided")
     for entitlement in entitlements_on(draft, key):
-        above = entitlement.given - entitlement.covered - worth(draft, entitlement)
+        above = excess(draft, entitlement)
         if above > 0:
             take_from_grants(draft, entitlement, above, "invoice_voided")
     _release(draft, key)
@@ -115,7 +115,8 @@ def _release(draft: Draft, key: InvoiceKey) -> None:
     for settlement in settlements_on(draft, key):
         kept = min(settlement.amount, keep)
         keep -= kept
-        _undo(draft, settlement, settlement.amount - kept)
+        if settlement.amount > kept:
+            _undo(draft, settlement, settlement.amount - kept)
     covered = sum(short.values()) - keep
     for entitlement_key, amount in short.items():
         part = min(amount, covered)
@@ -126,8 +127,6 @@ def _release(draft: Draft, key: InvoiceKey) -> None:
 
 
 def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
-    if amount == 0:
-        return
     payment = draft.state.payments[settlement.payment]
     invoice = draft.state.invoices[settlement.invoice]
     payment = replace(payment, settled=payment.settled - amount)
@@ -150,6 +149,8 @@ def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
     for settlement_key in sorted(draft.state.settlements_of_payment.get(key) or (), reverse=True):
         settlement = draft.state.settlements[settlement_key]
         undone = min(max(over, 0), settlement.amount)
+        if undone == 0:
+            continue
         over -= undone
         _undo(draft, settlement, undone)
         _uncover(draft, settlement.invoice, undone)

@@ -14,8 +14,6 @@ from avoir.read.grouping import grouped
 
 PREFETCH = 2_000
 
-SubjectOf = tuple[str, str]
-
 
 async def verify_costs(
     connection: Connection, tenant_id: str, progress: Progress
