@@ -15,14 +15,18 @@ class Tracing:
 
     span: Callable[[str], AbstractContextManager[object]] = nullcontext
     flush: Callable[[], object] | None = None
+    give_up: Callable[[], object] | None = None
 
     async def close(self) -> None:
         """Send what is left, for two seconds at most."""
         if self.flush is not None:
             # A collector that is away must not hold up the end of the process.
-            sending = threading.Thread(target=self.flush, daemon=True)
+            sending = threading.Thread(target=self.flush, name="last-spans", daemon=True)
             sending.start()
             await asyncio.to_thread(sending.join, _FLUSH_S)
+        if self.give_up is not None:
+            # Otherwise the exporter goes on trying in its thread.
+            self.give_up()
 
 
 def tracing(on: bool) -> Tracing:
@@ -36,5 +40,8 @@ def tracing(on: bool) -> Tracing:
 
     resource = Resource.create({"service.name": "avoir"})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Tracing(provider.get_tracer("avoir").start_as_current_span, provider.force_flush)
+    exporter = OTLPSpanExporter()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return Tracing(
+        provider.get_tracer("avoir").start_as_current_span, provider.force_flush, exporter.shutdown
+    )

@@ -3,6 +3,7 @@
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from threading import enumerate as enumerate_threads
 
 import pytest
 
@@ -45,6 +46,10 @@ async def test_a_collector_that_is_away_delays_the_end_by_two_seconds_at_most(
     begun = time.monotonic()
     await traces.close()
     assert time.monotonic() - begun < 3
+    sending = [thread for thread in enumerate_threads() if thread.name == "last-spans"]
+    for thread in sending:
+        thread.join(2)
+    assert not any(thread.is_alive() for thread in sending), "the exporter goes on trying"
 
 
 async def test_without_the_setting_spans_do_nothing() -> None:
