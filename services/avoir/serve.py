@@ -1,6 +1,7 @@
 """`avoir serve`: the process, with its HTTP answers and its signals."""
 
 import asyncio
+import gc
 import json
 import signal
 from collections.abc import Iterator
@@ -15,9 +16,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from avoir.health import OK
 from avoir.logs import configure_logs
+from avoir.retry import pause
 from avoir.service import Service
 from avoir.settings import Settings
 from avoir.wiring import MakeHandler, build, credit_handler
+
+_COLLECT_EVERY_S = 10.0
 
 log = structlog.get_logger("avoir.serve")
 
@@ -45,11 +49,21 @@ async def _serve(settings: Settings, make_handler: MakeHandler) -> int:
     # HTTP comes first: the process says that it lives, and what it waits for, while it waits.
     working = asyncio.create_task(service.run(stopping))
     working.add_done_callback(lambda _: server.end())
+    collecting = asyncio.create_task(_collect_garbage(stopping))
     await server.serve()
     stopping.set()
-    await working
+    await asyncio.gather(working, collecting)
     log.info("ended", fault=service.fault or None)
     return 1 if service.fault else 0
+
+
+async def _collect_garbage(stopping: asyncio.Event) -> None:
+    """Collect by the clock: by the count of allocations a batch of thousands of values costs a third more."""
+    gc.freeze()
+    gc.disable()
+    while not stopping.is_set():
+        await pause(_COLLECT_EVERY_S, stopping)
+        gc.collect()
 
 
 def application(service: Service) -> AsgiFastStream:

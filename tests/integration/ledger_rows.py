@@ -194,7 +194,7 @@ class Book:
             at + timedelta(microseconds=self.seq),
         )
         self.head = entry_hash(self.head, entry)
-        values = (*self.key, *[getattr(entry, name) for name in Entry.__slots__[1:-1]], self.head)
+        values = (*self.key, *[getattr(entry, name) for name in Entry.__struct_fields__[1:-1]], self.head)
         holes = ", ".join(f"${n}" for n in range(1, len(values) + 1))
         await self.connection.execute(f"INSERT INTO avoir.entries VALUES ({holes})", *values)
         await self.connection.execute(

@@ -2,11 +2,11 @@
 
 import os
 import random
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from avoir.core.facts import Message
 from avoir.postgres import rows as db

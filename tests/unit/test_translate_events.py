@@ -1,7 +1,6 @@
 """Records out: every event as the contract has it, with its key and its CloudEvents headers."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec.structs import replace
 
 from avoir.core import events
 from avoir.core.facts import Owner

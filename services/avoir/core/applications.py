@@ -1,7 +1,8 @@
 """Applications: what becomes of one that the invoicing service could not use."""
 
-from dataclasses import replace
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from avoir.core import unwind
 from avoir.core.conclusion import Conclusion, conclude

@@ -1,8 +1,9 @@
 """Changes of bookings and plans: what they make lines worth, and why one gave nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.decision import Outcome, fitting, listed, would_change

@@ -1,8 +1,9 @@
 """One decision for one message: what it records, what credit follows, and the reason."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, assert_never
+
+from msgspec import Struct
 
 from avoir.core import applications, changes, invoices, payments
 from avoir.core.conclusion import Conclusion, conclude
@@ -26,8 +27,7 @@ from avoir.core.settle import expire_overdue
 from avoir.core.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """The decision on a message with what follows from it; `state` is the fork to take over."""
 
     decision: Decision

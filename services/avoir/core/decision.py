@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+
+from msgspec import Struct
 
 Outcome = Literal[
     "issued",
@@ -28,8 +29,7 @@ MAX_CUT = 64
 """How much of an id is kept in facts that would be too long otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The outcome of one message with its reason, the facts used (ids, decimal amounts) and the policy that counted."""
 
     tenant_id: str

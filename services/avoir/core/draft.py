@@ -1,10 +1,12 @@
 """What one message changes: a copy-on-write view of the state, with the events and entries recorded on the way."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from avoir.core.events import (
     AccountKey,
@@ -39,8 +41,7 @@ BY_TIME = Cause("", "")
 """The cause on entries that time alone made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """When and where a batch is decided: database clock (after the last lock), epoch, and the policy in force."""
 
     now: datetime
@@ -48,8 +49,7 @@ class Moment:
     policy: Policy
 
 
-@dataclass(slots=True)
-class Touched:
+class Touched(Struct, eq=False):
     """What a message has changed in one account so far: keys of rows."""
 
     invoices: set[InvoiceKey] = field(default_factory=set)
@@ -70,8 +70,7 @@ class Touched:
                 self.grants.add(row.key)
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(Struct, eq=False):
     """The changes of one message so far; they count only when `state` is taken over by the batch's state."""
 
     state: State

@@ -1,6 +1,6 @@
 """What is due as things stand: what an entitlement is worth now, and what it is due for."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from avoir.core.draft import Draft
 from avoir.core.events import CreditFor

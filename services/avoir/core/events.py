@@ -1,10 +1,11 @@
 """What Avoir tells others: one frozen value an event, amounts in micros, times in UTC."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
 
 from avoir.core.facts import Owner
 
@@ -35,8 +36,7 @@ class AccountKey(NamedTuple):
         return Owner(self.owner_type, self.owner_id)
 
 
-@dataclass(frozen=True, slots=True)
-class CreditFor:
+class CreditFor(Struct, frozen=True):
     """The invoice line, or else the payment, that credit was given for."""
 
     invoice_id: str | None = None
@@ -46,8 +46,7 @@ class CreditFor:
     payment_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LineItem:
+class LineItem(Struct, frozen=True):
     """How a grant shows on an invoice: `amount` and `tax` are zero or below."""
 
     credit_line_id: UUID
@@ -57,8 +56,7 @@ class LineItem:
     credit_for: CreditFor
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """The part of one grant that was used."""
 
     grant_id: UUID
@@ -66,8 +64,7 @@ class Slice:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class CreditIssued:
+class CreditIssued(Struct, frozen=True):
     grant_id: UUID
     amount: int
     source: Source
@@ -79,8 +76,7 @@ class CreditIssued:
     line_item: LineItem | None
 
 
-@dataclass(frozen=True, slots=True)
-class CreditApplied:
+class CreditApplied(Struct, frozen=True):
     application_id: UUID
     invoice_id: str
     amount: int
@@ -89,8 +85,7 @@ class CreditApplied:
     slices: tuple[Slice, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CreditReinstated:
+class CreditReinstated(Struct, frozen=True):
     """The undo of an application, or the release of a reservation (`undone`)."""
 
     application_id: UUID
@@ -102,28 +97,24 @@ class CreditReinstated:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CreditVoided:
+class CreditVoided(Struct, frozen=True):
     grant_id: UUID
     amount: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CreditExpired:
+class CreditExpired(Struct, frozen=True):
     grant_id: UUID
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class CreditNoteIssued:
+class CreditNoteIssued(Struct, frozen=True):
     credit_note: str
     invoice_id: str
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class CreditShortfall:
+class CreditShortfall(Struct, frozen=True):
     """What could not be taken back: `amount` is the change (negative: made up for), `outstanding` what is left."""
 
     amount: int
@@ -132,8 +123,7 @@ class CreditShortfall:
     short_of: CreditFor
 
 
-@dataclass(frozen=True, slots=True)
-class CreditDeclined:
+class CreditDeclined(Struct, frozen=True):
     """A change that gave nothing; `asked` and `facts` hold JSON values, amounts as decimal strings."""
 
     asked: Mapping[str, Any]
@@ -161,8 +151,7 @@ class Cause(NamedTuple):
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """An event with its envelope; `available` and `reserved` are the account's balance after it.
 
     Where no account is concerned `account`, `seq` and the balance are None and `owner` says who asked.
@@ -182,8 +171,7 @@ class Event:
     body: EventBody
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True):
     """The latest standing of an account (`credit-balance`): `event_id` and `seq` of the event it stands at."""
 
     event_id: UUID

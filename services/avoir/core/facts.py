@@ -1,8 +1,9 @@
 """What other services tell Avoir: one frozen value a message, amounts in micros, times in UTC."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 LineKind = Literal["booking", "plan", "prepaid", "credit", "other"]
 SubjectKind = Literal["booking", "plan"]
@@ -24,8 +25,7 @@ class Period(NamedTuple):
     end: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceLine:
+class InvoiceLine(Struct, frozen=True):
     """One line of an invoice; `subject_id` is the booking or plan it bills."""
 
     line_id: str
@@ -38,8 +38,7 @@ class InvoiceLine:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceFinalized:
+class InvoiceFinalized(Struct, frozen=True):
     invoice_id: str
     number: str
     owner: Owner
@@ -51,8 +50,7 @@ class InvoiceFinalized:
     amount_paid: int
 
 
-@dataclass(frozen=True, slots=True)
-class BookingCancelled:
+class BookingCancelled(Struct, frozen=True):
     """A booking that will not take place; `fee` (tax included) is kept, in `currency`."""
 
     booking_id: str
@@ -64,8 +62,7 @@ class BookingCancelled:
     currency: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BookingShortened:
+class BookingShortened(Struct, frozen=True):
     """A booking that takes less than what was billed: by the two periods, or by the two prices with `currency`."""
 
     booking_id: str
@@ -80,8 +77,7 @@ class BookingShortened:
     currency: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PlanCancelled:
+class PlanCancelled(Struct, frozen=True):
     plan_id: str
     owner: Owner
     changed_by: ChangedBy
@@ -91,8 +87,7 @@ class PlanCancelled:
     create_credit: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentRecorded:
+class PaymentRecorded(Struct, frozen=True):
     payment_id: str
     owner: Owner
     amount: int
@@ -100,8 +95,7 @@ class PaymentRecorded:
     invoice_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentReversed:
+class PaymentReversed(Struct, frozen=True):
     reversal_id: str
     payment_id: str
     amount: int
@@ -109,14 +103,12 @@ class PaymentReversed:
     reason: ReversalReason
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceVoided:
+class InvoiceVoided(Struct, frozen=True):
     invoice_id: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApplicationRejected:
+class ApplicationRejected(Struct, frozen=True):
     """The invoicing service could not use an application (topic `credit-application-rejected`)."""
 
     application_id: str
@@ -135,8 +127,7 @@ Fact = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """A fact with its envelope; `contents` is the SHA-256 of the canonical form, `topic` the default name."""
 
     tenant_id: str

@@ -1,7 +1,8 @@
 """Invoices: what is recorded when one is finalized, and what is undone when one is voided."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from avoir.core import unwind
 from avoir.core.changes import retarget

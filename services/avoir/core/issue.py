@@ -1,7 +1,8 @@
 """Issues what has become due, as new grants."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from avoir.core.draft import BY_TIME, Draft
 from avoir.core.entitled import credit_for, worth

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from avoir.core.events import AccountKey
 from avoir.core.rows import Grant
@@ -42,8 +44,7 @@ class Posting(NamedTuple):
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """The signed row that a posting writes on a customer's ledger account, numbered by its event's seq and n."""
 
     account: AccountKey

@@ -1,11 +1,11 @@
 """The settings of a business that decide how its credit comes and goes."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+
+class Policy(Struct, frozen=True):
     """The policy values in force; `expires_after_days` is for credit from bookings, plans and overpayment."""
 
     auto_apply: bool = True

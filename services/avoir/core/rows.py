@@ -1,9 +1,10 @@
 """The rows that Avoir knows things by: frozen values, each with the key that it is unique by."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
 
 from avoir.core.events import AccountKey, AppliedBy, ShortfallReason, Source
 from avoir.core.facts import ChangedBy, LineKind, Period, SubjectKind
@@ -63,8 +64,7 @@ class InboxKey(NamedTuple):
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """One owner's credit in one currency, with the number of its last event and the head of its hash chain."""
 
     key: AccountKey
@@ -74,8 +74,7 @@ class Account:
     head: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Invoice:
+class Invoice(Struct, frozen=True):
     """An invoice; `settled` is paid with money, `applied` with credit, `settled_at` the time of the last of these."""
 
     key: InvoiceKey
@@ -99,8 +98,7 @@ class Invoice:
         return 0 if self.voided else max(self.total, 0) - self.settled - self.applied
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """An invoice line; `cost` is its total less its share of the invoice's discounts."""
 
     invoice: InvoiceKey
@@ -128,8 +126,7 @@ class Line:
         return SubjectKey(self.invoice.tenant_id, self.kind, self.subject_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A change to a booking or plan, with the policy values of its time; only the fields of its topic are set."""
 
     subject: SubjectKey
@@ -153,8 +150,7 @@ class Change:
     contents: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(Struct, frozen=True):
     """A payment: of `amount`, `reversed` went back and `settled` is used on invoices; the rest is overpayment."""
 
     key: PaymentKey
@@ -178,8 +174,7 @@ class Payment:
         return EntitlementKey(self.key.tenant_id, self.key.kind, self.key.id, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Reversal:
+class Reversal(Struct, frozen=True):
     key: ReversalKey
     payment_id: str
     amount: int
@@ -190,8 +185,7 @@ class Reversal:
     contents: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Void:
+class Void(Struct, frozen=True):
     key: InvoiceKey
     reason: str
     occurred_at: datetime
@@ -199,8 +193,7 @@ class Void:
     contents: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """The n-th use of a payment: so much of it on an invoice; an undone part is no longer in `amount`."""
 
     payment: PaymentKey
@@ -209,8 +202,7 @@ class Settlement:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entitlement:
+class Entitlement(Struct, frozen=True):
     """What is due (`target`, of at most `cost`), what was given less what was taken back, and what is short.
 
     `covered` is the part that could not be taken back but was kept from the payments of a voided invoice.
@@ -241,8 +233,7 @@ class Entitlement:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """One credit given, and where its amount is now: available, reserved, spent, lost to time or voids, taken back."""
 
     key: GrantKey
@@ -267,8 +258,7 @@ class Grant:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(Struct, frozen=True):
     """Credit used on an invoice: which grants, how much of each."""
 
     key: ApplicationKey

@@ -9,7 +9,8 @@ That worklist is what a pass walks; tests hold it against the same pass over eve
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from avoir.core.allocation import allocate, usable
 from avoir.core.draft import BY_TIME, Draft, invoice_order, payment_order

@@ -1,8 +1,9 @@
 """What Avoir knows while it decides: rows in copy-on-write tables, with the indexes that decisions walk."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
 from typing import Any
+
+from msgspec import Struct
 
 from avoir.core.events import AccountKey
 from avoir.core.rows import (
@@ -29,8 +30,7 @@ from avoir.core.rows import (
 from avoir.core.table import Table
 
 
-@dataclass(slots=True)
-class State:
+class State(Struct, eq=False):
     """The tables of a batch. Index tables hold tuples of keys, or of rows that never change."""
 
     inbox: Table[InboxKey, bytes]
@@ -61,7 +61,7 @@ class State:
     @classmethod
     def empty(cls) -> "State":
         """A state in which nothing is known."""
-        return cls(*(Table({}) for _ in fields(cls)))
+        return cls(*(Table({}) for _ in cls.__struct_fields__))
 
     def fork(self) -> "State":
         """A copy-on-write view of this state."""
@@ -80,7 +80,7 @@ class State:
             ADDERS[type(row)](self, row)
 
 
-STATE_TABLES = tuple(field.name for field in fields(State))
+STATE_TABLES = State.__struct_fields__
 
 
 def index(table: Table[Any, tuple[Any, ...]], key: Any, value: Any) -> None:

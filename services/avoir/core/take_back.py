@@ -1,6 +1,6 @@
 """Takes back what was given above the worth, and says what could not be taken back."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from avoir.core.draft import Draft
 from avoir.core.entitled import credit_for, worth

@@ -1,7 +1,8 @@
 """Undoing: invoices voided, payments reversed, applications reinstated; each an exact opposite of what was done."""
 
-from dataclasses import replace
 from itertools import chain
+
+from msgspec.structs import replace
 
 from avoir.core.draft import Draft
 from avoir.core.entitled import retarget_payment

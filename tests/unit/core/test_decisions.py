@@ -1,9 +1,9 @@
 """Every message leaves one decision: its outcome, the first reason that holds, and facts of a bounded size."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from avoir.core import decide as decide_module
 from avoir.core.decide import decide

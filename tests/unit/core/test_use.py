@@ -1,10 +1,10 @@
 """How credit is used by itself: on which invoices, in what order, and until when."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from avoir.core.allocation import allocate, usable
 from avoir.core.events import AccountKey, CreditApplied, CreditExpired
@@ -111,7 +111,7 @@ def grant(n: int, **how: object) -> Grant:
         topic="",
         event_id="",
     )
-    return replace(made, **how)  # type: ignore[arg-type]
+    return replace(made, **how)
 
 
 def test_the_order_of_use_is_priority_expiry_given_effective_id() -> None:

@@ -1,10 +1,12 @@
 """The core as tests speak to it: facts in the words of the domain, handled one after the other."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
+
+from msgspec.structs import replace
 
 from avoir.core.decide import Decided, decide
 from avoir.core.decision import Decision
