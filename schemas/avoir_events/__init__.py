@@ -2,6 +2,7 @@
 
 from avoir_events.commands import (
     ApplyCredit,
+    Command,
     DrawCredit,
     GrantCredit,
     RefundCredit,
@@ -62,6 +63,7 @@ __all__ = [
     "BookingLine",
     "BookingShortened",
     "Cause",
+    "Command",
     "CreditApplicationRejected",
     "CreditApplied",
     "CreditBalance",

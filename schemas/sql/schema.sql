@@ -10,6 +10,7 @@ CREATE TABLE avoir.accounts (
     seq bigint NOT NULL DEFAULT 0,
     head bytea NOT NULL DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000'::bytea,
     recorded_at timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone,
+    refill_asked boolean NOT NULL DEFAULT false,
     CONSTRAINT accounts_pkey PRIMARY KEY (tenant_id, owner_type, owner_id, currency),
     CONSTRAINT accounts_available_check CHECK ((available >= 0)),
     CONSTRAINT accounts_reserved_check CHECK ((reserved >= 0)),
@@ -66,7 +67,13 @@ CREATE TABLE avoir.changes (
     time_zone text,
     unpaid_change text NOT NULL,
     contents bytea NOT NULL,
+    owner_type text NOT NULL DEFAULT ''::text,
+    owner_id text NOT NULL DEFAULT ''::text,
+    credit_as text NOT NULL DEFAULT 'balance'::text,
+    expires_after_days integer,
     CONSTRAINT changes_pkey PRIMARY KEY (tenant_id, topic, event_id),
+    CONSTRAINT changes_credit_as_check CHECK ((credit_as = ANY (ARRAY['balance'::text, 'line_item'::text]))),
+    CONSTRAINT changes_expires_after_days_check CHECK ((expires_after_days > 0)),
     CONSTRAINT changes_fee_check CHECK ((fee >= 0))
 );
 CREATE INDEX changes_of_subject ON avoir.changes USING btree (tenant_id, subject_kind, subject_id);
@@ -158,13 +165,16 @@ CREATE TABLE avoir.entitlements (
     source text NOT NULL,
     due_from timestamp with time zone NOT NULL,
     settle_by timestamp with time zone,
+    as_line_item boolean NOT NULL DEFAULT false,
+    expires_after_days integer,
     CONSTRAINT entitlements_pkey PRIMARY KEY (tenant_id, kind, id, line_id),
     CONSTRAINT credit_within_cost CHECK (((given >= 0) AND (given <= cost))),
     CONSTRAINT entitlements_check CHECK (((target >= 0) AND (target <= cost))),
     CONSTRAINT entitlements_cost_check CHECK ((cost >= 0)),
     CONSTRAINT entitlements_covered_check CHECK ((covered >= 0)),
+    CONSTRAINT entitlements_expires_after_days_check CHECK ((expires_after_days > 0)),
     CONSTRAINT entitlements_grants_check CHECK ((grants >= 0)),
-    CONSTRAINT entitlements_kind_check CHECK ((kind = ANY (ARRAY['line'::text, 'payment'::text, 'amount_paid'::text, 'negative_total'::text]))),
+    CONSTRAINT entitlements_kind_check CHECK ((kind = ANY (ARRAY['line'::text, 'payment'::text, 'amount_paid'::text, 'negative_total'::text, 'credit_line'::text]))),
     CONSTRAINT entitlements_shortfall_check CHECK ((shortfall >= 0)),
     CONSTRAINT entitlements_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
@@ -249,11 +259,14 @@ CREATE TABLE avoir.grants (
     topic text NOT NULL,
     event_id text NOT NULL,
     recorded_at timestamp with time zone NOT NULL,
+    pending bigint NOT NULL DEFAULT 0,
+    contents bytea,
     CONSTRAINT grants_pkey PRIMARY KEY (tenant_id, grant_id),
-    CONSTRAINT grant_adds_up CHECK ((amount = ((((available + reserved) + spent) + lost) + taken))),
+    CONSTRAINT grant_adds_up CHECK ((amount = (((((pending + available) + reserved) + spent) + lost) + taken))),
     CONSTRAINT grants_amount_check CHECK ((amount > 0)),
     CONSTRAINT grants_available_check CHECK ((available >= 0)),
     CONSTRAINT grants_lost_check CHECK ((lost >= 0)),
+    CONSTRAINT grants_pending_check CHECK ((pending >= 0)),
     CONSTRAINT grants_reserved_check CHECK ((reserved >= 0)),
     CONSTRAINT grants_spent_check CHECK ((spent >= 0)),
     CONSTRAINT grants_taken_check CHECK ((taken >= 0)),
@@ -262,7 +275,8 @@ CREATE TABLE avoir.grants (
 ) WITH (fillfactor=80);
 CREATE UNIQUE INDEX grants_of_entitlement ON avoir.grants USING btree (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id, ordinal) WHERE (entitlement_kind IS NOT NULL);
 CREATE UNIQUE INDEX grants_of_reference ON avoir.grants USING btree (tenant_id, reference) WHERE (reference IS NOT NULL);
-CREATE INDEX grants_open ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((available + reserved) > 0);
+CREATE INDEX grants_open ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency) WHERE (((available + reserved) + pending) > 0);
+CREATE INDEX grants_to_begin ON avoir.grants USING btree (effective_at) WHERE (pending > 0);
 CREATE INDEX grants_to_expire ON avoir.grants USING btree (expires_at) WHERE ((available + reserved) > 0);
 GRANT INSERT, SELECT, UPDATE ON avoir.grants TO avoir_service;
 GRANT SELECT ON avoir.grants TO avoir_readonly;
@@ -317,14 +331,16 @@ CREATE TABLE avoir.invoices (
     settled_at timestamp with time zone NOT NULL,
     event_id text NOT NULL,
     contents bytea NOT NULL,
+    restored bigint NOT NULL DEFAULT 0,
     CONSTRAINT invoices_pkey PRIMARY KEY (tenant_id, invoice_id),
     CONSTRAINT invoices_amount_paid_check CHECK ((amount_paid >= 0)),
     CONSTRAINT invoices_applied_check CHECK ((applied >= 0)),
-    CONSTRAINT invoices_check CHECK ((voided OR ((settled + applied) <= GREATEST(total, (0)::bigint)))),
+    CONSTRAINT invoices_check CHECK ((voided OR ((settled + applied) <= GREATEST((total + restored), (0)::bigint)))),
+    CONSTRAINT invoices_restored_check CHECK ((restored >= 0)),
     CONSTRAINT invoices_settled_check CHECK ((settled >= 0)),
     CONSTRAINT invoices_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
-CREATE INDEX invoices_open ON avoir.invoices USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((NOT voided) AND (total > (settled + applied)) AND (total > 0));
+CREATE INDEX invoices_open ON avoir.invoices USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((NOT voided) AND ((total + restored) > (settled + applied)) AND ((total + restored) > 0));
 GRANT INSERT, SELECT, UPDATE ON avoir.invoices TO avoir_service;
 GRANT SELECT ON avoir.invoices TO avoir_readonly;
 
@@ -386,6 +402,44 @@ CREATE TABLE avoir.payments (
 ) WITH (fillfactor=80);
 GRANT INSERT, SELECT, UPDATE ON avoir.payments TO avoir_service;
 GRANT SELECT ON avoir.payments TO avoir_readonly;
+
+CREATE TABLE avoir.policies (
+    tenant_id text NOT NULL,
+    event_id text NOT NULL,
+    scope text NOT NULL,
+    scope_id text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    keys jsonb NOT NULL,
+    CONSTRAINT policies_pkey PRIMARY KEY (tenant_id, event_id),
+    CONSTRAINT policies_scope_check CHECK ((scope = ANY (ARRAY['tenant'::text, 'owner'::text, 'invoice'::text])))
+);
+CREATE INDEX policies_of_scope ON avoir.policies USING btree (tenant_id, scope, scope_id);
+GRANT INSERT, SELECT ON avoir.policies TO avoir_service;
+GRANT SELECT ON avoir.policies TO avoir_readonly;
+
+CREATE TABLE avoir.reservations (
+    tenant_id text NOT NULL,
+    application_id uuid NOT NULL,
+    grant_id uuid NOT NULL,
+    owner_type text NOT NULL,
+    owner_id text NOT NULL,
+    currency text NOT NULL,
+    invoice_id text,
+    reserved_for text NOT NULL,
+    seq bigint NOT NULL,
+    amount bigint NOT NULL,
+    topic text NOT NULL,
+    event_id text NOT NULL,
+    CONSTRAINT reservations_pkey PRIMARY KEY (tenant_id, application_id, grant_id),
+    CONSTRAINT reservations_amount_check CHECK ((amount >= 0)),
+    CONSTRAINT reservations_reserved_for_check CHECK ((reserved_for = ANY (ARRAY['line_item'::text, 'command'::text]))),
+    CONSTRAINT reservations_seq_check CHECK ((seq >= 1)),
+    CONSTRAINT reservations_tenant_id_grant_id_fkey FOREIGN KEY (tenant_id, grant_id) REFERENCES avoir.grants(tenant_id, grant_id)
+) WITH (fillfactor=80);
+CREATE INDEX reservations_of_grant ON avoir.reservations USING btree (tenant_id, grant_id);
+CREATE INDEX reservations_of_invoice ON avoir.reservations USING btree (tenant_id, invoice_id) WHERE (amount > 0);
+GRANT INSERT, SELECT, UPDATE ON avoir.reservations TO avoir_service;
+GRANT SELECT ON avoir.reservations TO avoir_readonly;
 
 CREATE TABLE avoir.reversals (
     tenant_id text NOT NULL,

@@ -240,6 +240,8 @@ async def _lock(session: Session, named: Named) -> set[AccountKey]:
         *columns(named.voided, 2),
         *columns(((key.tenant_id, key.id) for key in named.reversed), 2),
         *columns(named.applications, 2),
+        *columns({*named.finalized, *named.voided}, 2),
+        *columns(named.grants, 2),
     )
     await session.execute_if(queries.add_accounts, *columns(named.accounts, 4))
     return named.accounts | {rows.account_key(row) for row in concerned}

@@ -18,9 +18,6 @@ from tests.acceptance.service import Service
 FOLDER = Path(__file__).resolve().parents[1] / "cases"
 ALL_ORDERS_UP_TO = 4
 DRAWN_ORDERS = 24
-LATER_TOPICS = {"grant-credit", "apply-credit", "draw-credit", "refund-credit", "set-credit-policy"}
-"""Commands that the service does not read yet: cases with them are skipped, and no others."""
-
 PLACEHOLDER = re.compile(r"[$@](grant|application):(\w+)")
 
 
@@ -33,11 +30,6 @@ class Case:
     steps: tuple[dict[str, Any], ...]
     waves: tuple[int, ...]
     expect: dict[str, Any]
-
-    @property
-    def later_topics(self) -> list[str]:
-        """The topics of this case that the service does not read yet."""
-        return sorted({step["topic"] for step in self.steps} & LATER_TOPICS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,13 @@ CASES = load_cases()
 @pytest.fixture(scope="module")
 def played(service: Service) -> dict[str, list[Run]]:
     """All runs of all cases by the case's name, played side by side."""
-    runs = {
-        case.name: list(runs_of(case, f"case-{number}"))
-        for number, case in enumerate(CASES)
-        if not case.later_topics
-    }
+    runs = {case.name: list(runs_of(case, f"case-{number}")) for number, case in enumerate(CASES)}
     play(service, [run for each in runs.values() for run in each])
     return runs
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_case(case: Case, request: pytest.FixtureRequest, service: Service) -> None:
-    if case.later_topics:
-        pytest.skip(f"needs topics that are not read yet: {', '.join(case.later_topics)}")
     runs: list[Run] = request.getfixturevalue("played")[case.name]
     failures = []
     for run in runs:
@@ -34,7 +28,6 @@ def test_case(case: Case, request: pytest.FixtureRequest, service: Service) -> N
     assert not failures, f"{len(failures)} of {len(runs)} orders:\n" + "\n\n".join(failures)
 
 
-def test_the_cases_are_all_there_and_only_those_that_need_later_topics_are_skipped() -> None:
+def test_the_cases_are_all_there() -> None:
     assert len(CASES) == 48
     assert len({case.name for case in CASES}) == 48
-    assert sum(not case.later_topics for case in CASES) == 25

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from avoir.core import facts
-from avoir.core.facts import Message
+from avoir.core import commands, facts
+from avoir.core.commands import Command
+from avoir.core.message import Message
 from avoir.core.money import format_decimal
 from avoir.handle import Handler
 from avoir.record import BatchReport, Record, TopicPartition
@@ -41,8 +42,8 @@ def line(each: facts.InvoiceLine) -> dict[str, Any]:
     )
 
 
-def body(fact: facts.Fact) -> dict[str, Any]:
-    """The fields of a fact."""
+def body(fact: facts.Fact | Command) -> dict[str, Any]:
+    """The fields of a fact or a command."""
     match fact:
         case facts.InvoiceFinalized():
             return {
@@ -95,6 +96,62 @@ def body(fact: facts.Fact) -> dict[str, Any]:
             return {"invoice_id": fact.invoice_id, "reason": fact.reason}
         case facts.ApplicationRejected():
             return {"application_id": fact.application_id, "reason": fact.reason}
+        case _:
+            return {"actor": {"type": fact.actor.type, "id": fact.actor.id}} | command(fact)
+
+
+def command(asked: Command) -> dict[str, Any]:
+    """The fields of a command but its actor."""
+    match asked:
+        case commands.GrantCredit():
+            return {
+                "owner": owner(asked.owner),
+                "amount": amount(asked.amount),
+                "currency": asked.currency,
+                "reason": asked.reason,
+                "note": asked.note,
+                "priority": asked.priority,
+                "effective_at": time(asked.effective_at),
+                "expires_at": time(asked.expires_at),
+                "reference": asked.reference,
+            }
+        case commands.ApplyCredit():
+            return {
+                "owner": owner(asked.owner),
+                "invoice_id": asked.invoice_id,
+                "currency": asked.currency,
+                "amount": None if asked.amount is None else amount(asked.amount),
+                "grant_id": asked.grant_id,
+            }
+        case commands.ReinstateCredit():
+            return {"application_id": asked.application_id, "reason": asked.reason}
+        case commands.VoidCredit():
+            return {"grant_id": asked.grant_id, "reason": asked.reason}
+        case commands.RefundCredit():
+            return paid_out(asked) | {"grant_id": asked.grant_id}
+        case commands.DrawCredit():
+            return paid_out(asked) | {"allow_partial": asked.allow_partial}
+        case commands.SetCreditPolicy():
+            refill = {"refill_threshold", "refill_amount"}
+            keys = {
+                name: amount(each) if name in refill and each is not None else each
+                for name, each in asked.keys.items()
+            }
+            scopes = {
+                "tenant": {"tenant": True},
+                "owner": {"owner": None if asked.owner is None else owner(asked.owner)},
+                "invoice": {"invoice_id": asked.invoice_id},
+            }
+            return {"scope": scopes[asked.scope], "policy": keys}
+
+
+def paid_out(asked: commands.RefundCredit | commands.DrawCredit) -> dict[str, Any]:
+    return {
+        "owner": owner(asked.owner),
+        "amount": amount(asked.amount),
+        "currency": asked.currency,
+        "reference": asked.reference,
+    }
 
 
 def change(fact: facts.BookingCancelled | facts.BookingShortened | facts.PlanCancelled) -> dict[str, Any]:
@@ -109,7 +166,7 @@ def value(message: Message) -> bytes:
         "tenant_id": message.tenant_id,
         "occurred_at": message.occurred_at.isoformat(),
     }
-    return json.dumps(envelope | body(message.fact)).encode()
+    return json.dumps(envelope | body(message.body)).encode()
 
 
 class Deliverer:

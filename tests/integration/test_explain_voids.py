@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from avoir.core.facts import Message
+from avoir.core.message import Message
 from avoir.postgres.connect import Database
 from avoir.read.explain import explain
 from avoir.read.story import Subject

@@ -12,7 +12,8 @@ from avoir.batch import Rules
 from avoir.core.decide import expire
 from avoir.core.draft import Draft, Moment
 from avoir.core.events import AccountKey
-from avoir.core.facts import Message, Owner
+from avoir.core.facts import Owner
+from avoir.core.message import Message
 from avoir.core.policy import Policy
 from avoir.core.state import State
 from avoir.postgres.connect import Connection

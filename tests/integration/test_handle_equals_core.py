@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from avoir.core.facts import Message
+from avoir.core.message import Message
 from avoir.postgres import rows as db
 from avoir.postgres.connect import Connection
 from tests.integration.handler import delivering

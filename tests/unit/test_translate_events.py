@@ -21,6 +21,7 @@ from avoir_events.json_schemas import json_schema
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 GRANT = UUID(EXAMPLES["credit-issued"]["grant_id"])
 APPLICATION = UUID(EXAMPLES["credit-applied"]["application_id"])
+DRAW = UUID(EXAMPLES["credit-drawn"]["draw_id"])
 ACCOUNT = events.AccountKey("t1", "user", "u1", "EUR")
 CHANGED = datetime(2026, 6, 2, 8, 30, tzinfo=UTC)
 LINE = events.CreditFor("i1", "l1", "b1")
@@ -46,6 +47,10 @@ BODIES: dict[str, events.EventBody] = {
     "credit-reinstated": events.CreditReinstated(
         APPLICATION, "application", "i1", 80_000_000, 120_000_000, SLICES, "invoice_voided"
     ),
+    "credit-reserved": events.CreditReserved(APPLICATION, GRANT, 80_000_000, None),
+    "credit-refunded": events.CreditRefunded(80_000_000, SLICES, "gateway refund 4711"),
+    "credit-drawn": events.CreditDrawn(DRAW, 80_000_000, 80_000_000, SLICES, "usage 17"),
+    "credit-refill-requested": events.CreditRefillRequested(50_000_000, 10_000_000),
     "credit-voided": events.CreditVoided(GRANT, 20_000_000, "granted by mistake"),
     "credit-expired": events.CreditExpired(GRANT, 20_000_000),
     "credit-note-issued": events.CreditNoteIssued("INV-0001-CN1", "i1", 30_000_000),

@@ -1,27 +1,82 @@
-"""Applications: what becomes of one that the invoicing service could not use."""
+"""Applications and reservations undone: by command, or since the invoicing service could not use one.
+
+applied --reinstate-credit, credit-application-rejected, invoice voided--> reinstated
+"""
 
 from uuid import UUID
 
 from msgspec.structs import replace
 
 from avoir.core import unwind
+from avoir.core.commands import ReinstateCredit
 from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.draft import Draft
-from avoir.core.facts import ApplicationRejected, Message
+from avoir.core.facts import ApplicationRejected
 from avoir.core.invoices import invoice_facts
-from avoir.core.rows import ApplicationKey
-from avoir.core.settle import settle
+from avoir.core.message import Message
+from avoir.core.money import format_decimal
+from avoir.core.refusal import refuse
+from avoir.core.reservations import held, release
+from avoir.core.rows import Application, ApplicationKey, Reservation
+from avoir.core.settle import expire_overdue, settle
 
 
 def reject(draft: Draft, message: Message, fact: ApplicationRejected) -> Conclusion:
-    application = draft.state.applications.get(application_key(message.tenant_id, fact.application_id))
+    """Undo an application that could not be used; one that is undone already stays so."""
+    key = application_key(message.tenant_id, fact.application_id)
+    holding = _holding(draft, key)
+    application = draft.state.applications.get(key)
+    if holding:
+        return _release(draft, message, holding, fact.reason)
     if application is None:
         return conclude(message, "declined", "unknown_application", {"application_id": fact.application_id})
+    return _undo(draft, message, application, fact.reason)
+
+
+def reinstate(draft: Draft, message: Message, command: ReinstateCredit) -> Conclusion:
+    """Undo an application or release a reservation, as far as it is still there."""
+    key = application_key(message.tenant_id, command.application_id)
+    asked = {"application_id": command.application_id}
+    holding = _holding(draft, key)
+    if holding:
+        return _release(draft, message, holding, command.reason)
+    application = draft.state.applications.get(key)
+    if application is None or application.reinstated:
+        rows = draft.state.reservations_of_application.get(key)
+        account = draft.state.reservations[rows[0]].account if rows else None
+        account = account if application is None else application.account
+        facts = {**asked, "undone_already": account is not None}
+        return refuse(draft, message, "unknown_application", facts, asked=asked, account=account)
+    return _undo(draft, message, application, command.reason)
+
+
+def _holding(draft: Draft, key: ApplicationKey) -> list[Reservation]:
+    rows = draft.state.reservations_of_application.get(key)
+    if rows:
+        expire_overdue(draft, draft.state.reservations[rows[0]].account)
+    return held(draft, rows)
+
+
+def _release(draft: Draft, message: Message, rows: list[Reservation], reason: str) -> Conclusion:
+    account = rows[0].account
+    facts = {
+        "application_id": str(rows[0].key.application_id),
+        "currency": account.currency,
+        "amount": format_decimal(sum(row.amount for row in rows), account.currency),
+        "invoice_id": rows[0].invoice_id,
+    }
+    draft.reason = "payment_reversed"
+    release(draft, rows, reason)
+    settle(draft, [account])
+    return conclude(message, "recorded", "released", facts)
+
+
+def _undo(draft: Draft, message: Message, application: Application, reason: str) -> Conclusion:
     invoice = draft.state.invoices[application.invoice]
     draft.reason = "payment_reversed"
     draft.put(replace(invoice, barred=True))
     if not application.reinstated:
-        unwind.reinstate(draft, application, fact.reason)
+        unwind.reinstate(draft, application, reason)
         settle(draft, [application.account])
     return conclude(message, "recorded", "recorded", invoice_facts(draft.state.invoices[application.invoice]))
 

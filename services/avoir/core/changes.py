@@ -1,6 +1,7 @@
 """Changes of bookings and plans: what they make lines worth, and why one gave nothing."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -16,9 +17,10 @@ from avoir.core.events import (
     CreditShortfall,
     CreditVoided,
 )
-from avoir.core.facts import BookingCancelled, BookingShortened, Message, Owner, PlanCancelled
+from avoir.core.facts import BookingCancelled, BookingShortened, Owner, PlanCancelled
+from avoir.core.message import Message
 from avoir.core.money import format_decimal
-from avoir.core.policy import Policy
+from avoir.core.policy import InForce, Policy
 from avoir.core.rows import Change, Entitlement, Line, SubjectKey
 from avoir.core.settle import settle
 from avoir.core.worth import (
@@ -45,32 +47,70 @@ class Concluded(NamedTuple):
 def change(
     draft: Draft, message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled
 ) -> Conclusion:
-    change = to_change(message, fact, draft.moment.policy)
+    subject = subject_of_change(message, fact)
+    billed = billed_lines(draft, subject)
+    owner = billed[0].invoice.account.owner if billed else fact.owner
+    policy = _policy_of(draft, subject.tenant_id, owner, message.occurred_at)
+    change = to_change(message, fact, policy.policy)
     draft.reason = "changed"
     draft.put(change)
     settle(draft, retarget(draft, change.subject))
     took_back = any(isinstance(event.body, CreditVoided | CreditShortfall) for event in draft.events)
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
     concluded = conclude_change(draft, change, fact.owner, is_effective=took_back or gave)
-    policy: dict[str, Any] = {"unpaid_change": change.unpaid_change}
+    keys = ["unpaid_change", "credit_as", "expires_after_days"]
     if change.unused == "prorate":
-        policy |= {"proration": change.proration, "time_zone": change.time_zone}
-    return conclude(message, concluded.outcome, concluded.reason, concluded.facts, policy)
+        keys += ["proration", "time_zone"]
+    return conclude(message, concluded.outcome, concluded.reason, concluded.facts, policy.told(*keys))
+
+
+def subject_of_change(
+    message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled
+) -> SubjectKey:
+    """The booking or plan that a change is about."""
+    if isinstance(fact, PlanCancelled):
+        return SubjectKey(message.tenant_id, "plan", fact.plan_id)
+    return SubjectKey(message.tenant_id, "booking", fact.booking_id)
+
+
+def _policy_of(draft: Draft, tenant_id: str, owner: Owner, at: datetime) -> InForce:
+    """The policy for changes of an owner's bookings and plans; refills, which have a currency, are none of it."""
+    return draft.policy(AccountKey(tenant_id, *owner, ""), at)
+
+
+def adopt_policies(draft: Draft, subject: SubjectKey, account: AccountKey) -> None:
+    """Let changes that came before any invoice have the policy of the invoice's owner, now that one is known."""
+    lines = draft.state.lines_of_subject.get(subject) or ()
+    if len({line.invoice for line in lines}) > 1:
+        return
+    for change in draft.state.changes_of_subject.get(subject) or ():
+        if change.owner != account.owner:
+            policy = _policy_of(draft, subject.tenant_id, account.owner, change.occurred_at).policy
+            draft.put(with_policy(change, policy))
+
+
+def with_policy(change: Change, policy: Policy) -> Change:
+    """A change with the policy values that count for it."""
+    is_plan = change.subject.kind == "plan"
+    return replace(
+        change,
+        proration=policy.proration if is_plan else None,
+        time_zone=policy.time_zone if is_plan else None,
+        unpaid_change=policy.unpaid_change,
+        credit_as=policy.credit_as,
+        expires_after_days=policy.expires_after_days,
+    )
 
 
 def to_change(
     message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled, policy: Policy
 ) -> Change:
     """A change as it is kept, with the policy values in force for it."""
-    is_plan = isinstance(fact, PlanCancelled)
     shortened = fact if isinstance(fact, BookingShortened) else None
     ended = fact if isinstance(fact, PlanCancelled) else None
     return Change(
-        subject=SubjectKey(
-            message.tenant_id,
-            "plan" if is_plan else "booking",
-            fact.plan_id if isinstance(fact, PlanCancelled) else fact.booking_id,
-        ),
+        subject=subject_of_change(message, fact),
+        owner=fact.owner,
         topic=message.topic,
         event_id=message.event_id,
         revision=fact.revision,
@@ -88,6 +128,8 @@ def to_change(
         proration=policy.proration if ended else None,
         time_zone=policy.time_zone if ended else None,
         unpaid_change=policy.unpaid_change,
+        credit_as=policy.credit_as,
+        expires_after_days=policy.expires_after_days,
         contents=message.contents,
     )
 
@@ -127,7 +169,13 @@ def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | Non
             settle_by=settle_by,
         )
     aimed = replace(
-        known, target=target.amount, source=source, due_from=change.occurred_at, settle_by=settle_by
+        known,
+        target=target.amount,
+        source=source,
+        due_from=change.occurred_at,
+        settle_by=settle_by,
+        as_line_item=change.credit_as == "line_item",
+        expires_after_days=change.expires_after_days,
     )
     if draft.state.entitlements.get(line.key) != aimed:
         draft.put(aimed)

@@ -3,6 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, assert_never
 
+from avoir.core.commands import (
+    ApplyCredit,
+    DrawCredit,
+    GrantCredit,
+    RefundCredit,
+    ReinstateCredit,
+    SetCreditPolicy,
+    VoidCredit,
+)
 from avoir.core.decision import Outcome, fitting
 from avoir.core.facts import (
     ApplicationRejected,
@@ -10,11 +19,11 @@ from avoir.core.facts import (
     BookingShortened,
     InvoiceFinalized,
     InvoiceVoided,
-    Message,
     PaymentRecorded,
     PaymentReversed,
     PlanCancelled,
 )
+from avoir.core.message import Message
 
 
 class Conclusion(NamedTuple):
@@ -30,7 +39,7 @@ class Conclusion(NamedTuple):
 
 def subject_of(message: Message) -> tuple[str, str]:
     """What a message is about, as decisions are looked up: kind and id."""
-    match message.fact:
+    match message.body:
         case InvoiceFinalized(invoice_id=invoice_id) | InvoiceVoided(invoice_id=invoice_id):
             return "invoice", invoice_id
         case BookingCancelled(booking_id=booking_id) | BookingShortened(booking_id=booking_id):
@@ -39,8 +48,19 @@ def subject_of(message: Message) -> tuple[str, str]:
             return "plan", plan_id
         case PaymentRecorded(payment_id=payment_id) | PaymentReversed(payment_id=payment_id):
             return "payment", payment_id
-        case ApplicationRejected(application_id=application_id):
+        case (
+            ApplicationRejected(application_id=application_id)
+            | ReinstateCredit(application_id=application_id)
+        ):
             return "application", application_id
+        case ApplyCredit(invoice_id=invoice_id):
+            return "invoice", invoice_id
+        case VoidCredit(grant_id=grant_id):
+            return "grant", grant_id
+        case GrantCredit(owner=owner) | RefundCredit(owner=owner) | DrawCredit(owner=owner):
+            return "owner", f"{owner.type}/{owner.id}"
+        case SetCreditPolicy(scope=scope):
+            return "policy", scope
         case never:
             assert_never(never)
 

@@ -1,11 +1,22 @@
 """One decision for one message: what it records, what credit follows, and the reason."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, assert_never
+from collections.abc import Iterable
+from typing import assert_never
 
 from msgspec import Struct
 
-from avoir.core import applications, changes, invoices, payments
+from avoir.core import applications, changes, granting, invoices, payments, spending
+from avoir.core.applying import apply_credit
+from avoir.core.commands import (
+    ApplyCredit,
+    Command,
+    DrawCredit,
+    GrantCredit,
+    RefundCredit,
+    ReinstateCredit,
+    SetCreditPolicy,
+    VoidCredit,
+)
 from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.decision import Decision, Outcome, would_change
 from avoir.core.draft import Draft, Moment
@@ -14,14 +25,17 @@ from avoir.core.facts import (
     ApplicationRejected,
     BookingCancelled,
     BookingShortened,
+    Fact,
     InvoiceFinalized,
     InvoiceVoided,
-    Message,
     PaymentRecorded,
     PaymentReversed,
     PlanCancelled,
 )
 from avoir.core.ledger import Entry
+from avoir.core.message import Message
+from avoir.core.policies import set_policy
+from avoir.core.refills import ask_for_refills
 from avoir.core.rows import InboxKey
 from avoir.core.settle import expire_overdue
 from avoir.core.state import State
@@ -43,6 +57,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
     inbox_key = InboxKey(message.tenant_id, message.topic, message.event_id)
     seen = state.inbox.get(inbox_key)
     conclusion = _handle(draft, message) if seen is None else _seen_before(message, seen)
+    ask_for_refills(draft)
     if conclusion.outcome != "conflict":
         draft.state.inbox.put(inbox_key, message.contents)
     outcome, reason = _outcome(draft, conclusion)
@@ -54,7 +69,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         outcome=outcome,
         reason=reason,
         facts=conclusion.facts,
-        policy=_policy(draft, conclusion),
+        policy=conclusion.policy,
         would_change_it=would_change(reason) if outcome in ("declined", "waiting", "conflict") else None,
         subject_kind=conclusion.subject_kind,
         subject_id=conclusion.subject_id,
@@ -63,17 +78,12 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
 
 
 def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
-    """Expire what is overdue in accounts, over a fork of the state; the caller takes the draft's state over."""
+    """What time does by itself in accounts: grants begin and expire. The caller takes the draft's state over."""
     draft = Draft(state.fork(), moment, None, moment.now)
     for account in accounts:
+        granting.begin_due(draft, account)
         expire_overdue(draft, account)
     return draft
-
-
-def _policy(draft: Draft, conclusion: Conclusion) -> Mapping[str, Any]:
-    if any(isinstance(event.body, CreditIssued) for event in draft.events):
-        return {**conclusion.policy, "expires_after_days": draft.moment.policy.expires_after_days}
-    return conclusion.policy
 
 
 def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:
@@ -87,19 +97,45 @@ def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:
 
 
 def _handle(draft: Draft, message: Message) -> Conclusion:
-    match message.fact:
-        case InvoiceFinalized() as fact:
+    if isinstance(message.body, Command):
+        return _obey(draft, message, message.body)
+    return _take_in(draft, message, message.body)
+
+
+def _take_in(draft: Draft, message: Message, fact: Fact) -> Conclusion:
+    match fact:
+        case InvoiceFinalized():
             return invoices.finalize(draft, message, fact)
-        case BookingCancelled() | BookingShortened() | PlanCancelled() as fact:
+        case BookingCancelled() | BookingShortened() | PlanCancelled():
             return changes.change(draft, message, fact)
-        case PaymentRecorded() as fact:
+        case PaymentRecorded():
             return payments.pay(draft, message, fact)
-        case PaymentReversed() as fact:
+        case PaymentReversed():
             return payments.reverse(draft, message, fact)
-        case InvoiceVoided() as fact:
+        case InvoiceVoided():
             return invoices.void(draft, message, fact)
-        case ApplicationRejected() as fact:
+        case ApplicationRejected():
             return applications.reject(draft, message, fact)
+        case never:
+            assert_never(never)
+
+
+def _obey(draft: Draft, message: Message, command: Command) -> Conclusion:
+    match command:
+        case GrantCredit():
+            return granting.give(draft, message, command)
+        case ApplyCredit():
+            return apply_credit(draft, message, command)
+        case ReinstateCredit():
+            return applications.reinstate(draft, message, command)
+        case VoidCredit():
+            return granting.void(draft, message, command)
+        case RefundCredit():
+            return spending.refund(draft, message, command)
+        case DrawCredit():
+            return spending.draw(draft, message, command)
+        case SetCreditPolicy():
+            return set_policy(draft, message, command)
         case never:
             assert_never(never)
 

@@ -12,16 +12,19 @@ from avoir.core.events import (
     AccountKey,
     Cause,
     CreditApplied,
+    CreditDrawn,
     CreditExpired,
     CreditIssued,
+    CreditRefunded,
     CreditReinstated,
+    CreditReserved,
     CreditVoided,
     Event,
     EventBody,
 )
 from avoir.core.facts import Owner
 from avoir.core.ledger import GENESIS, CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
-from avoir.core.policy import Policy
+from avoir.core.policy import InForce, Policy, ScopeKey, in_force
 from avoir.core.rows import (
     Account,
     Entitlement,
@@ -42,7 +45,7 @@ BY_TIME = Cause("", "")
 
 
 class Moment(Struct, frozen=True):
-    """When and where a batch is decided: database clock (after the last lock), epoch, and the policy in force."""
+    """When and where a batch is decided: database clock (after the last lock), epoch, and the widest policy."""
 
     now: datetime
     epoch: int
@@ -119,6 +122,17 @@ class Draft(Struct, eq=False):
         """An account, opened if it is new."""
         return self.state.accounts.get(key) or Account(key, 0, 0, 0, GENESIS)
 
+    def policy(self, account: AccountKey, at: datetime, invoice: InvoiceKey | None = None) -> InForce:
+        """The policy for an account, or for one of its invoices, in force at a moment."""
+        scopes = [
+            ScopeKey.of_owner(account.tenant_id, account.owner),
+            ScopeKey(account.tenant_id, "tenant", ""),
+        ]
+        if invoice is not None:
+            scopes.insert(0, ScopeKey(account.tenant_id, "invoice", invoice.invoice_id))
+        versions = [found for scope in scopes if (found := self.state.policies_of_scope.get(scope))]
+        return in_force(self.moment.policy, versions, at, account.currency)
+
     def open_invoices(self, key: AccountKey, since: datetime | None = None) -> list[Invoice]:
         """An account's invoices with something due, finalized at or after a time, oldest finalization first."""
         invoices = (self.state.invoices[each] for each in self.state.invoices_of_account.get(key) or ())
@@ -151,7 +165,7 @@ class Draft(Struct, eq=False):
         """Record an event of an account and post what it moves; the event holds the balance after it."""
         occurred_at = occurred_at or self.occurred_at
         before = self.account(key)
-        account = Account(key, before.available, before.reserved, before.seq + 1, before.head)
+        account = replace(before, seq=before.seq + 1)
         legs = [leg for posting in postings for leg in _legs(posting)]
         for n, leg in enumerate(legs, 1):
             entry = self._entry(account, n, leg, body, cause or BY_TIME, occurred_at)
@@ -177,7 +191,7 @@ class Draft(Struct, eq=False):
             )
         )
 
-    def record_without_account(self, tenant_id: str, owner: Owner, body: EventBody) -> None:
+    def record_without_account(self, tenant_id: str, owner: Owner | None, body: EventBody) -> None:
         """Record an event that concerns no account: it has no sequence number and no balance."""
         self.events.append(
             Event(
@@ -240,9 +254,12 @@ def payment_order(payment: Payment) -> tuple[object, ...]:
 MOVEMENTS: Mapping[type, str] = {
     CreditIssued: "issued",
     CreditApplied: "applied",
+    CreditReserved: "reserved",
     CreditReinstated: "reinstated",
     CreditVoided: "voided",
+    CreditRefunded: "refunded",
     CreditExpired: "expired",
+    CreditDrawn: "drawn",
 }
 """What an entry calls the event that it belongs to."""
 
@@ -265,8 +282,8 @@ def _legs(posting: Posting) -> Iterator[Leg]:
 
 def _after(account: Account, entry: Entry) -> Account:
     if entry.ledger_account == "available":
-        return Account(account.key, entry.balance, account.reserved, account.seq, entry.hash)
-    return Account(account.key, account.available, entry.balance, account.seq, entry.hash)
+        return replace(account, available=entry.balance, head=entry.hash)
+    return replace(account, reserved=entry.balance, head=entry.hash)
 
 
 def _reason(body: EventBody) -> str:
@@ -275,6 +292,10 @@ def _reason(body: EventBody) -> str:
             return body.reason
         case CreditApplied():
             return body.by
+        case CreditRefunded() | CreditDrawn():
+            return body.reference
+        case CreditReserved():
+            return "reserved"
         case CreditExpired():
             return "expired"
         case _:

@@ -40,6 +40,7 @@ def retarget_payment(draft: Draft, payment: Payment) -> None:
         if entitlement.target != payment.left:
             draft.put(replace(entitlement, target=payment.left))
     elif payment.left:
+        policy = draft.policy(payment.account, payment.occurred_at).policy
         draft.put(
             Entitlement(
                 key=payment.entitlement,
@@ -48,5 +49,6 @@ def retarget_payment(draft: Draft, payment: Payment) -> None:
                 target=payment.left,
                 source="overpayment",
                 due_from=payment.occurred_at,
+                expires_after_days=policy.expires_after_days,
             )
         )

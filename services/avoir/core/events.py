@@ -85,6 +85,15 @@ class CreditApplied(Struct, frozen=True):
     slices: tuple[Slice, ...]
 
 
+class CreditReserved(Struct, frozen=True):
+    """Credit of one grant set aside for an invoice to come; `invoice_id` None is the owner's next one."""
+
+    application_id: UUID
+    grant_id: UUID
+    amount: int
+    invoice_id: str | None
+
+
 class CreditReinstated(Struct, frozen=True):
     """The undo of an application, or the release of a reservation (`undone`)."""
 
@@ -108,6 +117,31 @@ class CreditExpired(Struct, frozen=True):
     amount: int
 
 
+class CreditRefunded(Struct, frozen=True):
+    """Credit that was paid out in money."""
+
+    amount: int
+    slices: tuple[Slice, ...]
+    reference: str
+
+
+class CreditDrawn(Struct, frozen=True):
+    """Credit used for a piece of usage; `asked` is what the command wanted."""
+
+    draw_id: UUID
+    amount: int
+    asked: int
+    slices: tuple[Slice, ...]
+    reference: str
+
+
+class CreditRefillRequested(Struct, frozen=True):
+    """Available credit fell below `threshold`: a refill of `amount` is asked for, once until one came."""
+
+    amount: int
+    threshold: int
+
+
 class CreditNoteIssued(Struct, frozen=True):
     credit_note: str
     invoice_id: str
@@ -124,7 +158,10 @@ class CreditShortfall(Struct, frozen=True):
 
 
 class CreditDeclined(Struct, frozen=True):
-    """A change that gave nothing; `asked` and `facts` hold JSON values, amounts as decimal strings."""
+    """A change that gave nothing, or a command that was refused.
+
+    `asked` and `facts` hold JSON values, amounts as decimal strings.
+    """
 
     asked: Mapping[str, Any]
     reason: str
@@ -135,9 +172,13 @@ class CreditDeclined(Struct, frozen=True):
 EventBody = (
     CreditIssued
     | CreditApplied
+    | CreditReserved
     | CreditReinstated
     | CreditVoided
+    | CreditRefunded
     | CreditExpired
+    | CreditDrawn
+    | CreditRefillRequested
     | CreditNoteIssued
     | CreditShortfall
     | CreditDeclined
@@ -154,12 +195,12 @@ class Cause(NamedTuple):
 class Event(Struct, frozen=True):
     """An event with its envelope; `available` and `reserved` are the account's balance after it.
 
-    Where no account is concerned `account`, `seq` and the balance are None and `owner` says who asked.
+    Where no account is concerned `account`, `seq` and the balance are None and `owner` says who asked, if known.
     """
 
     event_id: UUID
     tenant_id: str
-    owner: Owner
+    owner: Owner | None
     account: AccountKey | None
     occurred_at: datetime
     recorded_at: datetime

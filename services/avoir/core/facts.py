@@ -125,14 +125,3 @@ Fact = (
     | InvoiceVoided
     | ApplicationRejected
 )
-
-
-class Message(Struct, frozen=True):
-    """A fact with its envelope; `contents` is the SHA-256 of the canonical form, `topic` the default name."""
-
-    tenant_id: str
-    topic: str
-    event_id: str
-    occurred_at: datetime
-    contents: bytes
-    fact: Fact

@@ -5,12 +5,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from avoir.core import unwind
-from avoir.core.changes import retarget
+from avoir.core.changes import adopt_policies, retarget
 from avoir.core.conclusion import Conclusion, conclude, key_taken
+from avoir.core.credit_lines import use_credit_lines
+from avoir.core.decision import listed
 from avoir.core.draft import Draft
 from avoir.core.events import AccountKey, CreditNoteIssued
-from avoir.core.facts import InvoiceFinalized, InvoiceVoided, Message
+from avoir.core.facts import InvoiceFinalized, InvoiceVoided
+from avoir.core.message import Message
 from avoir.core.money import format_decimal
+from avoir.core.policy import Policy
+from avoir.core.reservations import release_for
 from avoir.core.rows import Entitlement, Invoice, InvoiceKey, Line, Payment, PaymentKey, Void
 from avoir.core.settle import expire_overdue, settle
 from avoir.core.worth import costs
@@ -21,10 +26,16 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     known = draft.state.invoices.get(key)
     if known is not None:
         return key_taken(message, known.contents, "invoice_id")
-    invoice = _open_invoice(draft, message, fact, key)
-    accounts = {invoice.account}
+    account = AccountKey(message.tenant_id, *fact.owner, fact.currency)
+    policy = draft.policy(account, message.occurred_at, key)
+    invoice = _open_invoice(draft, message, fact, account, policy.policy)
+    expire_overdue(draft, account)
+    unknown = use_credit_lines(draft, invoice) if not invoice.voided else []
+    accounts = {account, *_reserving(draft, key)}
     for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):
-        accounts |= retarget(draft, subject) if subject is not None else set()
+        if subject is not None:
+            adopt_policies(draft, subject, account)
+            accounts |= retarget(draft, subject)
     draft.reason = "changed"
     settle(draft, accounts)
     if invoice.total < 0 and not invoice.voided:
@@ -32,14 +43,21 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
         draft.record(invoice.account, note, cause=draft.cause)
     invoice = draft.state.invoices[key]
     reason = "invoice_voided" if invoice.voided else "recorded"
-    return conclude(
-        message, "recorded", reason, invoice_facts(invoice), {"auto_apply": draft.moment.policy.auto_apply}
-    )
+    facts = invoice_facts(invoice) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
+    return conclude(message, "recorded", reason, facts, policy.told("auto_apply"))
 
 
-def _open_invoice(draft: Draft, message: Message, fact: InvoiceFinalized, key: InvoiceKey) -> Invoice:
-    account = AccountKey(message.tenant_id, fact.owner.type, fact.owner.id, fact.currency)
-    auto_apply = draft.moment.policy.auto_apply if fact.auto_apply is None else fact.auto_apply
+def _reserving(draft: Draft, key: InvoiceKey) -> set[AccountKey]:
+    """The accounts whose credit is reserved for an invoice; what another owner's command reserved is released."""
+    keys = draft.state.reservations_of_invoice.get(key) or ()
+    return {draft.state.reservations[each].account for each in keys}
+
+
+def _open_invoice(
+    draft: Draft, message: Message, fact: InvoiceFinalized, account: AccountKey, policy: Policy
+) -> Invoice:
+    key = InvoiceKey(message.tenant_id, fact.invoice_id)
+    auto_apply = policy.auto_apply if fact.auto_apply is None else fact.auto_apply
     invoice = Invoice(
         key=key,
         account=account,
@@ -114,12 +132,14 @@ def void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
         return key_taken(message, known.contents, "invoice_id")
     draft.put(Void(key, fact.reason, message.occurred_at, message.event_id, message.contents))
     invoice = draft.state.invoices.get(key)
-    if invoice is None:
-        return conclude(message, "waiting", "unknown_invoice", {"invoice_id": fact.invoice_id})
     draft.reason = "invoice_voided"
+    if invoice is None:
+        settle(draft, release_for(draft, key, "invoice_voided"))
+        return conclude(message, "waiting", "unknown_invoice", {"invoice_id": fact.invoice_id})
     draft.put(replace(invoice, voided=True))
     for entitlement in unwind.entitlements_on(draft, key):
-        draft.put(replace(entitlement, target=0))
+        given = 0 if entitlement.key.kind == "credit_line" else entitlement.given
+        draft.put(replace(entitlement, target=0, given=given))
     accounts = {invoice.account}
     for line in draft.state.lines_of_invoice.get(key) or ():
         if line.subject is not None:

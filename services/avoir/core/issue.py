@@ -6,10 +6,11 @@ from msgspec.structs import replace
 
 from avoir.core.draft import BY_TIME, Draft
 from avoir.core.entitled import credit_for, worth
-from avoir.core.events import CreditIssued, LineItem
+from avoir.core.events import AccountKey, CreditIssued, LineItem
 from avoir.core.ledger import Posting
 from avoir.core.money import share
-from avoir.core.rows import Entitlement, Grant, GrantKey, Line
+from avoir.core.reservations import reserve_as_line_item
+from avoir.core.rows import Entitlement, Grant, GrantKey, InvoiceKey, Line
 
 DEFAULT_PRIORITY = 50
 
@@ -27,6 +28,7 @@ def issue(draft: Draft, entitlement: Entitlement) -> None:
         key=GrantKey(entitlement.key.tenant_id, draft.new_id(*entitlement.key, ordinal)),
         account=entitlement.account,
         amount=amount,
+        pending=amount,
         available=0,
         reserved=0,
         spent=0,
@@ -65,6 +67,17 @@ def issue(draft: Draft, entitlement: Entitlement) -> None:
         [Posting(grant.key.id, "issued", "available", amount)],
         cause=draft.cause,
     )
+    if entitlement.as_line_item:
+        reserve_as_line_item(draft, draft.state.grants[grant.key], amount)
+    if entitlement.source == "prepaid":
+        await_refill(draft, entitlement.account)
+
+
+def await_refill(draft: Draft, key: AccountKey) -> None:
+    """Prepaid credit came: the next time that there is little, a refill may be asked for again."""
+    account = draft.account(key)
+    if account.refill_asked:
+        draft.put(replace(account, refill_asked=False))
 
 
 def effective(draft: Draft, entitlement: Entitlement) -> datetime:
@@ -77,13 +90,29 @@ def effective(draft: Draft, entitlement: Entitlement) -> datetime:
 def expiry(
     draft: Draft, entitlement: Entitlement, line: Line | None, effective_at: datetime
 ) -> datetime | None:
-    """When new credit expires: prepaid lines say so, the policy does for bookings, plans and overpayment."""
+    """When new credit expires: prepaid lines say so, the policy does for bookings, plans and overpayment.
+
+    That of a negative total expires with the first of the credit lines that the invoice used.
+    """
     if entitlement.source == "prepaid":
         return line.expires_at if line is not None else None
-    days = draft.moment.policy.expires_after_days
-    if days is None or entitlement.source == "negative_invoice":
-        return None
-    return effective_at + timedelta(days=days)
+    if entitlement.source == "negative_invoice":
+        return _first_expiry_of_credit_lines(draft, entitlement)
+    days = entitlement.expires_after_days
+    return None if days is None else effective_at + timedelta(days=days)
+
+
+def _first_expiry_of_credit_lines(draft: Draft, entitlement: Entitlement) -> datetime | None:
+    key = InvoiceKey(entitlement.key.tenant_id, entitlement.key.id)
+    keys = draft.state.applications_of_invoice.get(key) or ()
+    used = (draft.state.applications[each] for each in keys)
+    grants = (
+        draft.state.grants[GrantKey(key.tenant_id, grant_id)]
+        for application in used
+        if application.applied_by == "line_item" and not application.reinstated
+        for grant_id, _ in application.slices
+    )
+    return min((grant.expires_at for grant in grants if grant.expires_at is not None), default=None)
 
 
 def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) -> LineItem:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ CounterAccount = Literal["issued", "applied", "drawn", "refunded", "expired", "v
 LedgerAccount = CustomerAccount | CounterAccount
 
 GRANT_BUCKETS: Mapping[str, str] = {
+    "issued": "pending",
     "available": "available",
     "reserved": "reserved",
     "applied": "spent",
@@ -27,7 +28,7 @@ GRANT_BUCKETS: Mapping[str, str] = {
     "voided": "lost",
     "taken_back": "taken",
 }
-"""Where a grant keeps what went to a ledger account; `issued` is the amount itself."""
+"""Where a grant keeps what went to a ledger account; what is not issued yet is pending."""
 
 BUCKETS: tuple[CustomerAccount, CustomerAccount] = ("available", "reserved")
 GENESIS = bytes(32)
@@ -70,12 +71,10 @@ def post(grant: Grant, posting: Posting) -> Grant:
     """The grant after a posting. ValueError if an amount is not above zero or a ledger account would be overdrawn."""
     if posting.amount <= 0:
         raise ValueError(f"a posting of {posting.amount} micros")
-    moved: dict[str, Any] = {}
-    if posting.source != "issued":
-        bucket = GRANT_BUCKETS[posting.source]
-        moved[bucket] = getattr(grant, bucket) - posting.amount
-        if moved[bucket] < 0:
-            raise ValueError(f"grant {grant.key.id} has less than {posting.amount} micros {posting.source}")
+    bucket = GRANT_BUCKETS[posting.source]
+    moved = {bucket: getattr(grant, bucket) - posting.amount}
+    if moved[bucket] < 0:
+        raise ValueError(f"grant {grant.key.id} has less than {posting.amount} micros {posting.source}")
     bucket = GRANT_BUCKETS[posting.destination]
     moved[bucket] = moved.get(bucket, getattr(grant, bucket)) + posting.amount
     return replace(grant, **moved)

@@ -8,7 +8,8 @@ from avoir.core.conclusion import Conclusion, conclude, key_taken
 from avoir.core.decision import listed
 from avoir.core.draft import Draft
 from avoir.core.events import AccountKey
-from avoir.core.facts import Message, PaymentRecorded, PaymentReversed
+from avoir.core.facts import PaymentRecorded, PaymentReversed
+from avoir.core.message import Message
 from avoir.core.money import format_decimal
 from avoir.core.rows import InvoiceKey, Payment, PaymentKey, Reversal, ReversalKey
 from avoir.core.settle import expire_overdue, settle
@@ -41,7 +42,8 @@ def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
     ]
     if others:
         facts |= listed("not_of_this_owner_and_currency", others)
-    return conclude(message, "recorded", "recorded", facts)
+    policy = draft.policy(account, message.occurred_at).told("expires_after_days")
+    return conclude(message, "recorded", "recorded", facts, policy)
 
 
 def _is_of_another(draft: Draft, key: InvoiceKey, account: AccountKey) -> bool:

@@ -7,10 +7,11 @@ from uuid import UUID
 from msgspec import Struct
 
 from avoir.core.events import AccountKey, AppliedBy, ShortfallReason, Source
-from avoir.core.facts import ChangedBy, LineKind, Period, SubjectKind
+from avoir.core.facts import ChangedBy, LineKind, Owner, Period, SubjectKind
 
 PaymentKind = Literal["payment", "amount_paid"]
-EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total"]
+EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
+ReservedFor = Literal["line_item", "command"]
 
 
 class InvoiceKey(NamedTuple):
@@ -35,7 +36,10 @@ class PaymentKey(NamedTuple):
 
 
 class EntitlementKey(NamedTuple):
-    """What credit can be due for: an invoice line, what a payment has left, or an invoice's negative total."""
+    """What credit can be due for: an invoice line, what a payment has left, or an invoice's negative total.
+
+    A `credit_line` is the opposite: an invoice line that used more than its grant held, for which nothing is due.
+    """
 
     tenant_id: str
     kind: EntitlementKind
@@ -53,6 +57,21 @@ class ApplicationKey(NamedTuple):
     id: UUID
 
 
+class ReservationKey(NamedTuple):
+    """What one application sets aside of one grant."""
+
+    tenant_id: str
+    application_id: UUID
+    grant_id: UUID
+
+
+class ReferenceKey(NamedTuple):
+    """The producer's own key of a grant."""
+
+    tenant_id: str
+    reference: str
+
+
 class ReversalKey(NamedTuple):
     tenant_id: str
     id: str
@@ -65,17 +84,24 @@ class InboxKey(NamedTuple):
 
 
 class Account(Struct, frozen=True):
-    """One owner's credit in one currency, with the number of its last event and the head of its hash chain."""
+    """One owner's credit in one currency, with the number of its last event and the head of its hash chain.
+
+    `refill_asked` stays true from the request of a refill until prepaid credit comes.
+    """
 
     key: AccountKey
     available: int
     reserved: int
     seq: int
     head: bytes
+    refill_asked: bool = False
 
 
 class Invoice(Struct, frozen=True):
-    """An invoice; `settled` is paid with money, `applied` with credit, `settled_at` the time of the last of these."""
+    """An invoice; `settled` is paid with money, `applied` with credit, `settled_at` the time of the last of these.
+
+    `restored` is what its credit lines took off the total and no longer do, since their use was reinstated.
+    """
 
     key: InvoiceKey
     account: AccountKey
@@ -91,11 +117,17 @@ class Invoice(Struct, frozen=True):
     settled_at: datetime
     event_id: str
     contents: bytes
+    restored: int = 0
+
+    @property
+    def charged(self) -> int:
+        """What is to be paid in all, in micros; below zero where credit is due instead."""
+        return self.total + self.restored
 
     @property
     def due(self) -> int:
         """What is still to be paid, in micros: zero once voided, and of a credit note."""
-        return 0 if self.voided else max(self.total, 0) - self.settled - self.applied
+        return 0 if self.voided else max(self.charged, 0) - self.settled - self.applied
 
 
 class Line(Struct, frozen=True):
@@ -130,6 +162,7 @@ class Change(Struct, frozen=True):
     """A change to a booking or plan, with the policy values of its time; only the fields of its topic are set."""
 
     subject: SubjectKey
+    owner: Owner
     topic: str
     event_id: str
     revision: int | None
@@ -147,6 +180,8 @@ class Change(Struct, frozen=True):
     proration: str | None
     time_zone: str | None
     unpaid_change: str
+    credit_as: str
+    expires_after_days: int | None
     contents: bytes
 
 
@@ -207,7 +242,8 @@ class Entitlement(Struct, frozen=True):
 
     `covered` is the part that could not be taken back but was kept from the payments of a voided invoice.
     `due_from` is the change, payment or finalization that it comes from; where `settle_by` is set the invoice
-    had to be settled by then (policy `unpaid_change: never`). `grants` counts the grants made for it.
+    had to be settled by then (policy `unpaid_change: never`). `grants` counts the grants made for it; new ones are
+    reserved at once where `as_line_item` is true, and expire after so many days.
     """
 
     key: EntitlementKey
@@ -222,19 +258,24 @@ class Entitlement(Struct, frozen=True):
     shortfall: int = 0
     shortfall_reason: ShortfallReason | None = None
     grants: int = 0
+    as_line_item: bool = False
+    expires_after_days: int | None = None
 
     @property
     def invoice(self) -> InvoiceKey | None:
         """The invoice that must be settled first, if any."""
         return (
             InvoiceKey(self.key.tenant_id, self.key.id)
-            if self.key.kind in ("line", "negative_total")
+            if self.key.kind in ("line", "negative_total", "credit_line")
             else None
         )
 
 
 class Grant(Struct, frozen=True):
-    """One credit given, and where its amount is now: available, reserved, spent, lost to time or voids, taken back."""
+    """One credit given, and where its amount is now: available, reserved, spent, lost to time or voids, taken back.
+
+    All of it is `pending`, and on no balance, until a later `effective_at` has come. `contents` is that of the command.
+    """
 
     key: GrantKey
     account: AccountKey
@@ -256,6 +297,13 @@ class Grant(Struct, frozen=True):
     ordinal: int
     topic: str
     event_id: str
+    pending: int = 0
+    contents: bytes | None = None
+
+    @property
+    def remaining(self) -> int:
+        """What is neither spent nor lost nor taken back, in micros."""
+        return self.available + self.reserved
 
 
 class Application(Struct, frozen=True):
@@ -271,3 +319,34 @@ class Application(Struct, frozen=True):
     slices: tuple[tuple[UUID, int], ...]
     topic: str
     event_id: str
+
+
+class Reservation(Struct, frozen=True):
+    """Credit of one grant set aside: `amount` is what is still held; without an invoice it is for the owner's next.
+
+    `seq` is the number of the event that made it: what is reserved first is used first.
+    """
+
+    key: ReservationKey
+    account: AccountKey
+    invoice_id: str | None
+    reserved_for: ReservedFor
+    seq: int
+    amount: int
+    topic: str
+    event_id: str
+
+    @property
+    def grant(self) -> GrantKey:
+        """The grant that it holds a part of."""
+        return GrantKey(self.key.tenant_id, self.key.grant_id)
+
+    @property
+    def application(self) -> ApplicationKey:
+        """The application that it belongs to."""
+        return ApplicationKey(self.key.tenant_id, self.key.application_id)
+
+    @property
+    def invoice(self) -> InvoiceKey | None:
+        """The invoice that it is for, if one is named."""
+        return None if self.invoice_id is None else InvoiceKey(self.key.tenant_id, self.invoice_id)

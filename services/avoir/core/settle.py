@@ -1,27 +1,28 @@
 """The heart: after every message, until nothing changes, money and credit go where they are due.
 
 For one account: (1) payments settle the invoices they are for; (2) what is no longer due is taken back, then what is
-left of payments is issued; (3) automatic invoices take available credit; (4) what has become due is issued. Within a
+left of payments is issued; (3) invoices take what is reserved for them, automatic ones then available credit; (4) what
+has become due is issued. Within a
 pass invoices only become settled and never reopen, so each repetition settles at least one: `settle` ends.
 
 Before a message everything is at rest, so only what the message touched, and what depends on it, can need anything.
 That worklist is what a pass walks; tests hold it against the same pass over everything.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from avoir.core.allocation import allocate, usable
-from avoir.core.draft import BY_TIME, Draft, invoice_order, payment_order
+from avoir.core.allocation import allocate, usable, whole
+from avoir.core.apply import apply
+from avoir.core.draft import Draft, invoice_order, payment_order
 from avoir.core.entitled import retarget_payment
-from avoir.core.events import AccountKey, CreditApplied, CreditExpired, Slice
+from avoir.core.events import AccountKey, CreditExpired
 from avoir.core.issue import issue
 from avoir.core.ledger import BUCKETS, Posting
 from avoir.core.money import round_down
+from avoir.core.reservations import lower_grant, use_reservations
 from avoir.core.rows import (
-    Application,
-    ApplicationKey,
     Entitlement,
     Grant,
     Invoice,
@@ -56,6 +57,8 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
     for entitlement in entitlements_concerned(draft, account):
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
+    for key in sorted(draft.touched(account).invoices):
+        use_reservations(draft, key)
     for invoice in invoices_concerned(draft, account):
         if draft.account(account).available == 0:
             break
@@ -120,14 +123,14 @@ def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
     overdue = [
         (grant.expires_at, grant.key, grant)
         for grant in grants
-        if grant.expires_at is not None and grant.expires_at <= now and grant.available + grant.reserved > 0
+        if grant.expires_at is not None and grant.expires_at <= now and grant.remaining > 0
     ]
     for expires_at, _, grant in sorted(overdue, key=lambda each: each[:2]):
-        remaining = grant.available + grant.reserved
+        lower_grant(draft, grant.key, grant.reserved)
         postings = [Posting(grant.key.id, bucket, "expired", getattr(grant, bucket)) for bucket in BUCKETS]
         draft.record(
             account,
-            CreditExpired(grant.key.id, remaining),
+            CreditExpired(grant.key.id, grant.remaining),
             [posting for posting in postings if posting.amount],
             occurred_at=expires_at,
         )
@@ -190,41 +193,6 @@ def _settle_invoice(draft: Draft, payment: Payment, invoice: Invoice, amount: in
 def apply_available(draft: Draft, invoice: Invoice) -> None:
     """Use available credit, effective no later than the finalization, on an invoice with something due."""
     grants = usable(draft.grants(invoice.account), invoice.finalized_at, draft.moment.now)
-    available = sum(grant.available for grant in grants)
-    amount = round_down(min(invoice.due, available), invoice.account.currency)
+    amount = min(round_down(invoice.due, invoice.account.currency), sum(map(whole, grants)))
     if amount > 0:
-        apply(draft, invoice, amount, grants)
-
-
-def apply(draft: Draft, invoice: Invoice, amount: int, grants: Sequence[Grant]) -> None:
-    """Apply an amount of credit to an invoice, from grants in the order given."""
-    parts = allocate(amount, grants)
-    cause = draft.cause or BY_TIME
-    application = Application(
-        key=ApplicationKey(
-            invoice.key.tenant_id, draft.new_id(invoice.key.tenant_id, "application", *invoice.key)
-        ),
-        account=invoice.account,
-        invoice=invoice.key,
-        amount=amount,
-        applied_by="auto",
-        applied_at=invoice.finalized_at,
-        reinstated=False,
-        slices=tuple((part.grant.key.id, part.amount) for part in parts),
-        topic=cause.topic,
-        event_id=cause.event_id,
-    )
-    draft.put(application, replace(invoice, applied=invoice.applied + amount))
-    draft.record(
-        invoice.account,
-        CreditApplied(
-            application_id=application.key.id,
-            invoice_id=invoice.key.invoice_id,
-            amount=amount,
-            amount_due=invoice.due - amount,
-            by="auto",
-            slices=tuple(Slice(part.grant.key.id, part.amount, part.grant.source) for part in parts),
-        ),
-        [Posting(part.grant.key.id, "available", "applied", part.amount) for part in parts],
-        cause=draft.cause,
-    )
+        apply(draft, invoice, allocate(amount, grants), "auto", at=invoice.finalized_at)

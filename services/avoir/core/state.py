@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from avoir.core.events import AccountKey
+from avoir.core.policy import PolicyVersion, ScopeKey
 from avoir.core.rows import (
     Account,
     Application,
@@ -21,6 +22,9 @@ from avoir.core.rows import (
     Line,
     Payment,
     PaymentKey,
+    ReferenceKey,
+    Reservation,
+    ReservationKey,
     Reversal,
     ReversalKey,
     Settlement,
@@ -45,6 +49,8 @@ class State(Struct, eq=False):
     grants: Table[GrantKey, Grant]
     applications: Table[ApplicationKey, Application]
     changes: Table[tuple[str, str, str], Change]
+    reservations: Table[ReservationKey, Reservation]
+    policies: Table[tuple[str, str], PolicyVersion]
     lines_of_invoice: Table[InvoiceKey, tuple[Line, ...]]
     lines_of_subject: Table[SubjectKey, tuple[Line, ...]]
     changes_of_subject: Table[SubjectKey, tuple[Change, ...]]
@@ -57,6 +63,11 @@ class State(Struct, eq=False):
     payments_of_account: Table[AccountKey, tuple[PaymentKey, ...]]
     entitlements_of_invoice: Table[InvoiceKey, tuple[EntitlementKey, ...]]
     grants_of_account: Table[AccountKey, tuple[GrantKey, ...]]
+    grant_of_reference: Table[ReferenceKey, GrantKey]
+    reservations_of_grant: Table[GrantKey, tuple[ReservationKey, ...]]
+    reservations_of_application: Table[ApplicationKey, tuple[ReservationKey, ...]]
+    reservations_of_invoice: Table[InvoiceKey, tuple[ReservationKey, ...]]
+    policies_of_scope: Table[ScopeKey, tuple[PolicyVersion, ...]]
 
     @classmethod
     def empty(cls) -> "State":
@@ -109,9 +120,10 @@ def _add_line(state: State, row: Line) -> None:
 
 def _add_change(state: State, row: Change) -> None:
     key = (row.subject.tenant_id, row.topic, row.event_id)
-    if state.changes.get(key) is None:
-        state.changes.put(key, row)
-        index(state.changes_of_subject, row.subject, row)
+    known = state.changes_of_subject.get(row.subject) or ()
+    state.changes.put(key, row)
+    others = tuple(each for each in known if (each.topic, each.event_id) != (row.topic, row.event_id))
+    state.changes_of_subject.put(row.subject, (*others, row))
 
 
 def _add_payment(state: State, row: Payment) -> None:
@@ -149,6 +161,8 @@ def _add_grant(state: State, row: Grant) -> None:
         index(state.grants_of_account, row.account, row.key)
         if row.entitlement is not None:
             index(state.grants_of_entitlement, row.entitlement, row.key)
+        if row.reference is not None:
+            state.grant_of_reference.put(ReferenceKey(row.key.tenant_id, row.reference), row.key)
     state.grants.put(row.key, row)
 
 
@@ -156,6 +170,22 @@ def _add_application(state: State, row: Application) -> None:
     if state.applications.get(row.key) is None:
         index(state.applications_of_invoice, row.invoice, row.key)
     state.applications.put(row.key, row)
+
+
+def _add_reservation(state: State, row: Reservation) -> None:
+    if state.reservations.get(row.key) is None:
+        index(state.reservations_of_grant, row.grant, row.key)
+        index(state.reservations_of_application, row.application, row.key)
+        if row.invoice is not None:
+            index(state.reservations_of_invoice, row.invoice, row.key)
+    state.reservations.put(row.key, row)
+
+
+def _add_policy(state: State, row: PolicyVersion) -> None:
+    key = (row.key.tenant_id, row.event_id)
+    if state.policies.get(key) is None:
+        state.policies.put(key, row)
+        index(state.policies_of_scope, row.key, row)
 
 
 ADDERS: dict[type, Any] = {
@@ -170,4 +200,6 @@ ADDERS: dict[type, Any] = {
     Entitlement: _add_entitlement,
     Grant: _add_grant,
     Application: _add_application,
+    Reservation: _add_reservation,
+    PolicyVersion: _add_policy,
 }

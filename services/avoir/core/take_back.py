@@ -6,6 +6,7 @@ from avoir.core.draft import Draft
 from avoir.core.entitled import credit_for, worth
 from avoir.core.events import CreditShortfall, CreditVoided, ShortfallReason
 from avoir.core.ledger import BUCKETS, Posting
+from avoir.core.reservations import lower_grant
 from avoir.core.rows import Entitlement
 
 
@@ -38,6 +39,8 @@ def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason
         for grant in reversed(draft.grants_for(entitlement.key)):
             part = min(amount - taken, getattr(grant, bucket))
             if part > 0:
+                if bucket == "reserved":
+                    lower_grant(draft, grant.key, part)
                 draft.record(
                     entitlement.account,
                     CreditVoided(grant.key.id, part, reason),
@@ -62,8 +65,8 @@ def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> Non
     change = outstanding - entitlement.shortfall
     if change == 0:
         return
-    why = (
-        shortfall_reason(reason)
+    why: ShortfallReason = (
+        shortfall_reason(entitlement, reason)
         if change > 0 or not entitlement.shortfall_reason
         else entitlement.shortfall_reason
     )
@@ -72,8 +75,10 @@ def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> Non
     draft.record(entitlement.account, body, cause=draft.cause)
 
 
-def shortfall_reason(reason: str) -> ShortfallReason:
-    """The reason of a shortfall from the reason that credit was taken back for."""
+def shortfall_reason(entitlement: Entitlement, reason: str) -> ShortfallReason:
+    """The reason of a shortfall from what is short and the reason that credit was taken back for."""
+    if entitlement.key.kind == "credit_line":
+        return "credit_line"
     match reason:
         case "invoice_voided":
             return "invoice_voided"

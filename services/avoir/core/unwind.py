@@ -4,17 +4,21 @@ from itertools import chain
 
 from msgspec.structs import replace
 
+from avoir.core.allocation import is_usable
 from avoir.core.draft import Draft
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import CreditReinstated, Slice
 from avoir.core.ledger import Posting
+from avoir.core.reservations import is_line_item, reserve_as_line_item
 from avoir.core.rows import (
     Application,
     Entitlement,
     EntitlementKey,
+    Grant,
     GrantKey,
     Invoice,
     InvoiceKey,
+    Line,
     PaymentKey,
     Settlement,
 )
@@ -22,13 +26,18 @@ from avoir.core.take_back import excess, take_from_grants, unreturned
 
 
 def reinstate(draft: Draft, application: Application, reason: str) -> None:
-    """Give applied credit back to its grants; the invoice is due again as before."""
+    """Give applied credit back to its grants; the invoice is due again as before.
+
+    A credit line had lowered the total: without its use the total is what it would have been, and a credit note less.
+    """
     invoice = draft.state.invoices[application.invoice]
-    draft.put(
-        replace(application, reinstated=True), replace(invoice, applied=invoice.applied - application.amount)
-    )
+    if application.applied_by == "line_item":
+        invoice = replace(invoice, restored=invoice.restored + application.amount)
+    else:
+        invoice = replace(invoice, applied=invoice.applied - application.amount)
+    draft.put(replace(application, reinstated=True), invoice)
+    _lower_negative_total(draft, invoice)
     invoice = remember_settlement(draft, invoice.key)
-    tenant_id = application.key.tenant_id
     draft.record(
         application.account,
         CreditReinstated(
@@ -38,14 +47,34 @@ def reinstate(draft: Draft, application: Application, reason: str) -> None:
             amount=application.amount,
             amount_due=invoice.due,
             slices=tuple(
-                Slice(grant_id, amount, draft.state.grants[GrantKey(tenant_id, grant_id)].source)
-                for grant_id, amount in application.slices
+                Slice(grant.key.id, amount, grant.source) for grant, amount in _slices(draft, application)
             ),
             reason=reason,
         ),
         [Posting(grant_id, "applied", "available", amount) for grant_id, amount in application.slices],
         cause=draft.cause,
     )
+
+
+def _slices(draft: Draft, application: Application) -> list[tuple[Grant, int]]:
+    tenant_id = application.key.tenant_id
+    return [
+        (draft.state.grants[GrantKey(tenant_id, grant_id)], amount) for grant_id, amount in application.slices
+    ]
+
+
+def _lower_negative_total(draft: Draft, invoice: Invoice) -> None:
+    entitlement = draft.state.entitlements.get(negative_total_key(invoice.key))
+    negative = max(0, -invoice.charged)
+    if entitlement is not None and entitlement.target > negative:
+        draft.put(replace(entitlement, target=negative))
+
+
+def _reserve_again(draft: Draft, application: Application) -> None:
+    """Set what a credit line had used aside again, for grants that are line items and have not expired meanwhile."""
+    for grant, amount in _slices(draft, application):
+        if is_line_item(draft, grant.key) and is_usable(grant, grant.effective_at, draft.moment.now):
+            reserve_as_line_item(draft, grant, amount)
 
 
 def remember_settlement(draft: Draft, key: InvoiceKey) -> Invoice:
@@ -77,12 +106,11 @@ def settlements_on(draft: Draft, key: InvoiceKey) -> list[Settlement]:
 
 
 def entitlements_on(draft: Draft, key: InvoiceKey) -> list[Entitlement]:
-    """The entitlements of an invoice: its lines in order, then its negative total."""
-    keys = [
-        line.key
-        for line in sorted(draft.state.lines_of_invoice.get(key) or (), key=lambda line: line.position)
-    ]
+    """The entitlements of an invoice: its lines in order, its negative total, and what its credit lines are short."""
+    lines = sorted(draft.state.lines_of_invoice.get(key) or (), key=lambda line: line.position)
+    keys = [line.key for line in lines]
     keys.append(negative_total_key(key))
+    keys += [credit_line_key(line) for line in lines if line.kind == "credit"]
     known = (draft.state.entitlements.get(each) for each in keys)
     return [each for each in known if each is not None]
 
@@ -90,6 +118,11 @@ def entitlements_on(draft: Draft, key: InvoiceKey) -> list[Entitlement]:
 def negative_total_key(key: InvoiceKey) -> EntitlementKey:
     """What the credit of an invoice's negative total is due under."""
     return EntitlementKey(key.tenant_id, "negative_total", key.invoice_id, "")
+
+
+def credit_line_key(line: Line) -> EntitlementKey:
+    """What a credit line that used more than its grant held is short under."""
+    return line.key._replace(kind="credit_line")
 
 
 def void(draft: Draft, key: InvoiceKey) -> None:
@@ -101,6 +134,8 @@ def void(draft: Draft, key: InvoiceKey) -> None:
         application = draft.state.applications[application_key]
         if not application.reinstated:
             reinstate(draft, application, "invoice_voided")
+            if application.applied_by == "line_item":
+                _reserve_again(draft, application)
     for entitlement in entitlements_on(draft, key):
         above = excess(draft, entitlement)
         if above > 0:

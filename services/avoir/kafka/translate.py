@@ -11,13 +11,16 @@ from pydantic import TypeAdapter, ValidationError
 
 import avoir_events as wire
 from avoir.core import facts
+from avoir.core.commands import Command
+from avoir.core.message import Message
 from avoir.core.money import parse_decimal
 from avoir.kafka import cloudevents
 from avoir.kafka.cloudevents import Attributes, ProblemError
+from avoir.kafka.translate_commands import command_of
 from avoir.record import Record
 from avoir_events.scalars import Time
 
-TOPICS = tuple(wire.FACTS)
+TOPICS = (*wire.FACTS, *wire.COMMANDS)
 """The topics, by default name, whose messages `parse` understands."""
 
 AMOUNTS = frozenset(
@@ -46,7 +49,7 @@ class Incoming:
     """A record and the message in it."""
 
     record: Record
-    message: facts.Message
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +70,13 @@ def parse(record: Record, max_bytes: int) -> Incoming | Unreadable:
         return _unreadable(record, wire.describe(error), max_bytes)
     except ProblemError as error:
         return _unreadable(record, str(error), max_bytes)
-    message = facts.Message(
+    message = Message(
         tenant_id=model.tenant_id,
         topic=record.topic,
         event_id=model.event_id,
         occurred_at=model.occurred_at,
         contents=contents_hash(model),
-        fact=_fact(model),
+        body=_body(model),
     )
     return Incoming(record, message)
 
@@ -114,7 +117,7 @@ def _to_canonical(fields: dict[str, Any]) -> None:
 
 
 def _read(record: Record, max_bytes: int) -> wire.Incoming:
-    model = wire.FACTS.get(record.topic)
+    model = wire.FACTS.get(record.topic) or wire.COMMANDS.get(record.topic)
     if model is None:
         raise ProblemError(f"no message is read from topic {record.topic}")
     if record.value is None:
@@ -173,7 +176,9 @@ def _id(value: object) -> str:
     return str(value) if is_id else ""
 
 
-def _fact(message: wire.Incoming) -> facts.Fact:
+def _body(message: wire.Incoming) -> facts.Fact | Command:
+    if isinstance(message, wire.Command):
+        return command_of(message)
     match message:
         case wire.InvoiceFinalized():
             return _invoice_finalized(message)
@@ -204,7 +209,7 @@ def _fact(message: wire.Incoming) -> facts.Fact:
         case wire.CreditApplicationRejected():
             return facts.ApplicationRejected(message.application_id, message.reason)
         case _:
-            raise TypeError(f"{type(message).__name__} is no fact")
+            raise TypeError(f"{type(message).__name__} is no message in")
 
 
 def _invoice_finalized(message: wire.InvoiceFinalized) -> facts.InvoiceFinalized:

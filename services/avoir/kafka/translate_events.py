@@ -37,7 +37,7 @@ def event_record(event: events.Event, ce_source: str) -> Outgoing:
         "occurred_at": _time(event.occurred_at),
         "recorded_at": _time(event.recorded_at),
         "caused_by": event.caused_by._asdict() if event.caused_by is not None else None,
-        "account": {"owner": _owner(event.owner), "currency": currency},
+        "account": {"owner": _owner(event.owner) if event.owner is not None else None, "currency": currency},
         "epoch": event.epoch,
         "seq": event.seq,
         "balance": _balance(event, currency),
@@ -70,14 +70,36 @@ def _body(body: events.EventBody, currency: str) -> tuple[str, Json]:
             return "credit-issued", _issued(body, currency)
         case events.CreditApplied():
             return "credit-applied", _applied(body, currency)
+        case events.CreditReserved():
+            return "credit-reserved", _reserved(body, currency)
         case events.CreditReinstated():
             return "credit-reinstated", _reinstated(body, currency)
+        case events.CreditRefunded():
+            return "credit-refunded", _refunded(body, currency)
+        case events.CreditDrawn():
+            return "credit-drawn", _drawn(body, currency)
         case events.CreditVoided():
-            amount = format_decimal(body.amount, currency)
-            return "credit-voided", {"grant_id": str(body.grant_id), "amount": amount, "reason": body.reason}
+            return "credit-voided", _lost(body, currency, body.reason)
         case events.CreditExpired():
-            amount = format_decimal(body.amount, currency)
-            return "credit-expired", {"grant_id": str(body.grant_id), "amount": amount, "reason": "expired"}
+            return "credit-expired", _lost(body, currency, "expired")
+        case _:
+            return _told(body, currency)
+
+
+def _told(
+    body: events.CreditRefillRequested
+    | events.CreditNoteIssued
+    | events.CreditShortfall
+    | events.CreditDeclined,
+    currency: str,
+) -> tuple[str, Json]:
+    """The events that move no credit."""
+    match body:
+        case events.CreditRefillRequested():
+            return "credit-refill-requested", {
+                "amount": format_decimal(body.amount, currency),
+                "threshold": format_decimal(body.threshold, currency),
+            }
         case events.CreditNoteIssued():
             return "credit-note-issued", {
                 "credit_note": body.credit_note,
@@ -100,6 +122,38 @@ def _body(body: events.EventBody, currency: str) -> tuple[str, Json]:
             }
         case _:
             assert_never(body)
+
+
+def _lost(body: events.CreditVoided | events.CreditExpired, currency: str, reason: str) -> Json:
+    amount = format_decimal(body.amount, currency)
+    return {"grant_id": str(body.grant_id), "amount": amount, "reason": reason}
+
+
+def _reserved(body: events.CreditReserved, currency: str) -> Json:
+    return {
+        "application_id": str(body.application_id),
+        "grant_id": str(body.grant_id),
+        "amount": format_decimal(body.amount, currency),
+        "invoice_id": body.invoice_id,
+    }
+
+
+def _refunded(body: events.CreditRefunded, currency: str) -> Json:
+    return {
+        "amount": format_decimal(body.amount, currency),
+        "slices": _slices(body.slices, currency),
+        "reference": body.reference,
+    }
+
+
+def _drawn(body: events.CreditDrawn, currency: str) -> Json:
+    return {
+        "draw_id": str(body.draw_id),
+        "amount": format_decimal(body.amount, currency),
+        "asked": format_decimal(body.asked, currency),
+        "slices": _slices(body.slices, currency),
+        "reference": body.reference,
+    }
 
 
 def _issued(body: events.CreditIssued, currency: str) -> Json:

@@ -3,8 +3,19 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from avoir.core.applications import application_key
+from avoir.core.commands import (
+    ApplyCredit,
+    Command,
+    DrawCredit,
+    GrantCredit,
+    RefundCredit,
+    ReinstateCredit,
+    VoidCredit,
+)
+from avoir.core.credit_lines import grant_key
 from avoir.core.events import AccountKey
 from avoir.core.facts import (
     ApplicationRejected,
@@ -12,12 +23,22 @@ from avoir.core.facts import (
     BookingShortened,
     InvoiceFinalized,
     InvoiceVoided,
-    Message,
     PaymentRecorded,
     PaymentReversed,
     PlanCancelled,
 )
-from avoir.core.rows import ApplicationKey, InboxKey, InvoiceKey, PaymentKey, ReversalKey, SubjectKey
+from avoir.core.message import Message
+from avoir.core.policy import ScopeKey
+from avoir.core.rows import (
+    ApplicationKey,
+    GrantKey,
+    InboxKey,
+    InvoiceKey,
+    PaymentKey,
+    ReferenceKey,
+    ReversalKey,
+    SubjectKey,
+)
 from avoir.core.state import State
 from avoir.postgres import queries, rows
 from avoir.postgres.session import Session
@@ -33,7 +54,7 @@ def columns(keys: Iterable[tuple[Any, ...]], width: int) -> Columns:
 
 @dataclass(slots=True)
 class Named:
-    """What the messages of a batch name, by kind; `undone` are the things that a message undoes something of."""
+    """What the messages of a batch name, by kind; `chosen` are the invoices that a command uses credit on."""
 
     inbox: dict[InboxKey, bytes] = field(default_factory=dict)
     subjects: set[SubjectKey] = field(default_factory=set)
@@ -45,11 +66,15 @@ class Named:
     reversed: set[PaymentKey] = field(default_factory=set)
     reversals: set[ReversalKey] = field(default_factory=set)
     applications: set[ApplicationKey] = field(default_factory=set)
+    chosen: set[InvoiceKey] = field(default_factory=set)
+    grants: set[GrantKey] = field(default_factory=set)
+    references: set[ReferenceKey] = field(default_factory=set)
+    scopes: set[ScopeKey] = field(default_factory=set)
     accounts: set[AccountKey] = field(default_factory=set)
 
     def add(self, message: Message) -> None:
         """Note what a message names."""
-        tenant_id, fact = message.tenant_id, message.fact
+        tenant_id, fact = message.tenant_id, message.body
         self.inbox.setdefault(InboxKey(tenant_id, message.topic, message.event_id), message.contents)
         match fact:
             case InvoiceFinalized():
@@ -73,13 +98,38 @@ class Named:
                 self.invoices.add(InvoiceKey(tenant_id, fact.invoice_id))
             case ApplicationRejected():
                 self.applications.add(application_key(tenant_id, fact.application_id))
+            case _:
+                self._asked(tenant_id, fact)
+        if isinstance(fact, BookingCancelled | BookingShortened | PlanCancelled):
+            self.scopes.add(ScopeKey.of_owner(tenant_id, fact.owner))
+        self.scopes.add(ScopeKey(tenant_id, "tenant", ""))
+
+    def _asked(self, tenant_id: str, command: Command) -> None:
+        if isinstance(command, GrantCredit | ApplyCredit | RefundCredit | DrawCredit):
+            self.accounts.add(AccountKey(tenant_id, *command.owner, command.currency))
+        if isinstance(command, ApplyCredit | RefundCredit | VoidCredit):
+            grant = grant_key(tenant_id, command.grant_id)
+            self.grants |= {grant} if grant is not None else set()
+        match command:
+            case GrantCredit(reference=str() as reference):
+                self.references.add(ReferenceKey(tenant_id, reference))
+            case ApplyCredit():
+                invoice = InvoiceKey(tenant_id, command.invoice_id)
+                self.invoices.add(invoice)
+                self.chosen.add(invoice)
+            case ReinstateCredit():
+                self.applications.add(application_key(tenant_id, command.application_id))
 
     def _finalized(self, tenant_id: str, fact: InvoiceFinalized) -> None:
         key = InvoiceKey(tenant_id, fact.invoice_id)
         self.finalized[key] = AccountKey(tenant_id, *fact.owner, fact.currency)
         self.invoices.add(key)
         self.accounts.add(self.finalized[key])
+        self.scopes.add(ScopeKey(tenant_id, "invoice", fact.invoice_id))
         for line in fact.lines:
+            credit = grant_key(tenant_id, line.credit_line_id)
+            if credit is not None:
+                self.grants.add(credit)
             if line.subject_id is not None and (line.kind == "booking" or line.kind == "plan"):
                 self.subjects.add(SubjectKey(tenant_id, line.kind, line.subject_id))
 
@@ -89,10 +139,14 @@ class Named:
 
     @property
     def locked_first(self) -> set[tuple[str, str, str]]:
-        """The things other than bookings and plans that are locked: invoices, payments and reversals."""
-        invoices = {(key.tenant_id, "invoice", key.invoice_id) for key in (*self.finalized, *self.voided)}
-        payments = {(key.tenant_id, "payment", key.id) for key in self.payments}
-        return invoices | payments | {(key.tenant_id, "reversal", key.id) for key in self.reversals}
+        """The things other than bookings and plans that are locked: invoices, payments, reversals and references."""
+        named = (*self.finalized, *self.voided, *self.chosen)
+        return {
+            *((key.tenant_id, "invoice", key.invoice_id) for key in named),
+            *((key.tenant_id, "payment", key.id) for key in self.payments),
+            *((key.tenant_id, "reversal", key.id) for key in self.reversals),
+            *((key.tenant_id, "reference", key.reference) for key in self.references),
+        }
 
     def undoing(self, known: Mapping[Any, AccountKey], accounts: Iterable[AccountKey]) -> set[AccountKey]:
         """Those of the batch's accounts in which one of its messages may undo what another of them did.
@@ -130,6 +184,9 @@ async def load(session: Session, named: Named, accounts: Collection[AccountKey])
     undoing = await _undoing(session, named, known, accounts)
     touched |= {each.key for each in invoices if each.account in undoing and each.due > 0}
     await _load_rest(session, state, named, concerned, subjects, touched)
+    owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in accounts}
+    scopes = columns(named.scopes | owners, 3)
+    state.add(map(rows.policy, await session.fetch_if(queries.load_policies, *scopes)))
     return state
 
 
@@ -161,7 +218,7 @@ async def _load_rest(
         for application in state.applications.changed()
         for grant_id, _ in application.slices
     }
-    used = columns(slices, 2)
+    used = columns(slices | named.grants, 2)
     found = await session.fetch_if(
         queries.load_payments, *concerned, *columns(named.payments, 3), *invoices, *used
     )
@@ -180,9 +237,24 @@ async def _load_rest(
     found = await session.fetch_if(queries.load_lines, *subjects, *invoices, *columns(lines, 3))
     state.add(sorted(map(rows.line, found), key=lambda line: (line.invoice, line.position)))
     due_for = columns((each.key for each in entitlements), 4)
-    found = await session.fetch_if(queries.load_grants, *concerned, *due_for, *used)
+    references = columns(named.references, 2)
+    found = await session.fetch_if(queries.load_grants, *concerned, *due_for, *used, *references)
     state.add(map(rows.grant, found))
+    await _load_reservations(session, state, named, slices)
     await _load_facts(session, state, named, subjects)
+
+
+async def _load_reservations(
+    session: Session, state: State, named: Named, used: set[tuple[str, UUID]]
+) -> None:
+    grants = {each.key for each in state.grants.changed() if each.reserved > 0} | named.grants | used
+    found = await session.fetch_if(
+        queries.load_reservations,
+        *columns(grants, 2),
+        *columns(named.applications, 2),
+        *columns({*named.finalized, *named.voided}, 2),
+    )
+    state.add(map(rows.reservation, found))
 
 
 async def _load_facts(session: Session, state: State, named: Named, subjects: Columns) -> None:
@@ -190,5 +262,5 @@ async def _load_facts(session: Session, state: State, named: Named, subjects: Co
     payments = columns(((key.tenant_id, key.id) for key in named.payments), 2)
     reversals = columns(named.reversals, 2)
     state.add(map(rows.reversal, await session.fetch_if(queries.load_reversals, *payments, *reversals)))
-    invoices = columns({*named.finalized, *named.voided}, 2)
+    invoices = columns({*named.finalized, *named.voided, *named.chosen}, 2)
     state.add(map(rows.void, await session.fetch_if(queries.load_voids, *invoices)))

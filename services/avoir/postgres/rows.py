@@ -7,7 +7,8 @@ from typing import Any
 from asyncpg import Record
 
 from avoir.core.events import AccountKey
-from avoir.core.facts import Period
+from avoir.core.facts import Owner, Period
+from avoir.core.policy import PolicyVersion, ScopeKey
 from avoir.core.rows import (
     Account,
     Application,
@@ -22,6 +23,8 @@ from avoir.core.rows import (
     Line,
     Payment,
     PaymentKey,
+    Reservation,
+    ReservationKey,
     Reversal,
     ReversalKey,
     Settlement,
@@ -47,7 +50,9 @@ def _ends(period: Period | None) -> tuple[Any, Any]:
 
 def account(row: Row) -> Account:
     """A row of `accounts`."""
-    return Account(account_key(row), row["available"], row["reserved"], row["seq"], row["head"])
+    return Account(
+        account_key(row), row["available"], row["reserved"], row["seq"], row["head"], row["refill_asked"]
+    )
 
 
 def invoice(row: Row) -> Invoice:
@@ -67,6 +72,7 @@ def invoice(row: Row) -> Invoice:
         settled_at=row["settled_at"],
         event_id=row["event_id"],
         contents=row["contents"],
+        restored=row["restored"],
     )
 
 
@@ -91,6 +97,7 @@ def change(row: Row) -> Change:
     """A row of `changes`."""
     return Change(
         subject=SubjectKey(row["tenant_id"], row["subject_kind"], row["subject_id"]),
+        owner=Owner(row["owner_type"], row["owner_id"]),
         topic=row["topic"],
         event_id=row["event_id"],
         revision=row["revision"],
@@ -108,6 +115,8 @@ def change(row: Row) -> Change:
         proration=row["proration"],
         time_zone=row["time_zone"],
         unpaid_change=row["unpaid_change"],
+        credit_as=row["credit_as"],
+        expires_after_days=row["expires_after_days"],
         contents=row["contents"],
     )
 
@@ -172,6 +181,8 @@ def entitlement(row: Row) -> Entitlement:
         source=row["source"],
         due_from=row["due_from"],
         settle_by=row["settle_by"],
+        as_line_item=row["as_line_item"],
+        expires_after_days=row["expires_after_days"],
     )
 
 
@@ -199,6 +210,8 @@ def grant(row: Row) -> Grant:
         ordinal=row["ordinal"],
         topic=row["topic"],
         event_id=row["event_id"],
+        pending=row["pending"],
+        contents=row["contents"],
     )
 
 
@@ -218,9 +231,29 @@ def application(row: Row) -> Application:
     )
 
 
+def reservation(row: Row) -> Reservation:
+    """A row of `reservations`."""
+    return Reservation(
+        key=ReservationKey(row["tenant_id"], row["application_id"], row["grant_id"]),
+        account=account_key(row),
+        invoice_id=row["invoice_id"],
+        reserved_for=row["reserved_for"],
+        seq=row["seq"],
+        amount=row["amount"],
+        topic=row["topic"],
+        event_id=row["event_id"],
+    )
+
+
+def policy(row: Row) -> PolicyVersion:
+    """A row of `policies`."""
+    key = ScopeKey(row["tenant_id"], row["scope"], row["scope_id"])
+    return PolicyVersion(key, row["event_id"], row["occurred_at"], json.loads(row["keys"]))
+
+
 def account_columns(row: Account) -> tuple[Any, ...]:
     """What `write_accounts` takes of an account."""
-    return (*row.key, row.available, row.reserved, row.seq, row.head)
+    return (*row.key, row.available, row.reserved, row.seq, row.head, row.refill_asked)
 
 
 def invoice_columns(row: Invoice) -> tuple[Any, ...]:
@@ -244,6 +277,7 @@ def invoice_columns(row: Invoice) -> tuple[Any, ...]:
         row.settled_at,
         row.event_id,
         row.contents,
+        row.restored,
     )
 
 
@@ -263,7 +297,8 @@ def entitlement_columns(row: Entitlement) -> tuple[Any, ...]:
     """What `write_entitlements` takes of an entitlement."""
     _, *owner_and_currency = row.account
     amounts = (row.cost, row.target, row.given, row.covered, row.shortfall, row.shortfall_reason, row.grants)
-    return (*row.key, *owner_and_currency, *amounts, row.source, row.due_from, row.settle_by)
+    terms = (row.source, row.due_from, row.settle_by, row.as_line_item, row.expires_after_days)
+    return (*row.key, *owner_and_currency, *amounts, *terms)
 
 
 def grant_columns(row: Grant) -> tuple[Any, ...]:
@@ -272,7 +307,7 @@ def grant_columns(row: Grant) -> tuple[Any, ...]:
     amounts = (row.amount, row.available, row.reserved, row.spent, row.lost, row.taken)
     terms = (row.priority, row.paid_for, row.effective_at, row.expires_at, row.reference)
     entitlement_key = (None, None, None) if row.entitlement is None else row.entitlement[1:]
-    origin = (*entitlement_key, row.ordinal, row.topic, row.event_id)
+    origin = (*entitlement_key, row.ordinal, row.topic, row.event_id, row.pending, row.contents)
     return (*row.key, *owner_and_currency, *amounts, row.source, row.reason, row.note, *terms, *origin)
 
 
@@ -284,6 +319,13 @@ def application_columns(row: Application) -> tuple[Any, ...]:
     return (*row.key, *owner_and_currency, *used, slices, row.topic, row.event_id)
 
 
+def reservation_columns(row: Reservation) -> tuple[Any, ...]:
+    """What `write_reservations` takes of a reservation."""
+    _, *owner_and_currency = row.account
+    held = (row.invoice_id, row.reserved_for, row.seq, row.amount)
+    return (*row.key, *owner_and_currency, *held, row.topic, row.event_id)
+
+
 def line_columns(row: Line) -> tuple[Any, ...]:
     """A line as `invoice_lines` holds it, in LINE_COLUMNS' order."""
     said = (row.position, row.line_id, row.kind, row.subject_id, *_ends(row.period))
@@ -291,12 +333,13 @@ def line_columns(row: Line) -> tuple[Any, ...]:
 
 
 def change_columns(row: Change) -> tuple[Any, ...]:
-    """A change as `changes` holds it, in its columns' order."""
+    """What `write_changes` takes of a change."""
     _, *subject = row.subject
     said = (row.revision, row.occurred_at, row.changed_by, row.asked, row.fee, row.currency)
     periods = (*_ends(row.billed_period), *_ends(row.remaining_period), row.billed_price, row.remaining_price)
-    policy = (row.effective_at, row.unused, row.proration, row.time_zone, row.unpaid_change)
-    return (row.subject.tenant_id, row.topic, row.event_id, *subject, *said, *periods, *policy, row.contents)
+    policy = (row.proration, row.time_zone, row.unpaid_change, row.credit_as, row.expires_after_days)
+    change = (row.subject.tenant_id, row.topic, row.event_id, *subject, *row.owner)
+    return (*change, *said, *periods, row.effective_at, row.unused, *policy, row.contents)
 
 
 def reversal_columns(row: Reversal) -> tuple[Any, ...]:
@@ -308,6 +351,12 @@ def reversal_columns(row: Reversal) -> tuple[Any, ...]:
 def void_columns(row: Void) -> tuple[Any, ...]:
     """A void as `voids` holds it."""
     return (*row.key, row.reason, row.occurred_at, row.event_id, row.contents)
+
+
+def policy_columns(row: PolicyVersion) -> tuple[Any, ...]:
+    """A version of a policy as `policies` holds it."""
+    tenant_id, *scope = row.key
+    return (tenant_id, row.event_id, *scope, row.occurred_at, json.dumps(row.keys))
 
 
 COPIED: Mapping[str, tuple[Callable[[Any], tuple[Any, ...]], tuple[str, ...]]] = {
@@ -329,34 +378,6 @@ COPIED: Mapping[str, tuple[Callable[[Any], tuple[Any, ...]], tuple[str, ...]]] =
             "expires_at",
         ),
     ),
-    "changes": (
-        change_columns,
-        (
-            "tenant_id",
-            "topic",
-            "event_id",
-            "subject_kind",
-            "subject_id",
-            "revision",
-            "occurred_at",
-            "changed_by",
-            "asked",
-            "fee",
-            "currency",
-            "billed_start",
-            "billed_end",
-            "remaining_start",
-            "remaining_end",
-            "billed_price",
-            "remaining_price",
-            "effective_at",
-            "unused",
-            "proration",
-            "time_zone",
-            "unpaid_change",
-            "contents",
-        ),
-    ),
     "reversals": (
         reversal_columns,
         (
@@ -374,6 +395,10 @@ COPIED: Mapping[str, tuple[Callable[[Any], tuple[Any, ...]], tuple[str, ...]]] =
     "voids": (
         void_columns,
         ("tenant_id", "invoice_id", "reason", "occurred_at", "event_id", "contents"),
+    ),
+    "policies": (
+        policy_columns,
+        ("tenant_id", "event_id", "scope", "scope_id", "occurred_at", "keys"),
     ),
 }
 """The facts that never change and so are copied in: how a row becomes columns, and the columns' names."""

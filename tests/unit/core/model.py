@@ -11,10 +11,10 @@ from avoir.core.facts import (
     InvoiceFinalized,
     InvoiceLine,
     InvoiceVoided,
-    Message,
     Period,
     PlanCancelled,
 )
+from avoir.core.message import Message
 from avoir.core.policy import Policy
 
 CENT = 10_000
@@ -26,16 +26,16 @@ Billed = tuple[Message, InvoiceFinalized, InvoiceLine]
 def targets(told: Iterable[Message], policy: Policy) -> dict[tuple[str, str], int]:
     """The target above zero of every line, by invoice and line id, from all messages at once."""
     messages = {(each.topic, each.event_id): each for each in told}.values()
-    void = {each.fact.invoice_id for each in messages if isinstance(each.fact, InvoiceVoided)}
+    void = {each.body.invoice_id for each in messages if isinstance(each.body, InvoiceVoided)}
     billed: dict[tuple[str, str], list[Billed]] = {}
     changes: dict[tuple[str, str], list[Message]] = {}
     for each in messages:
-        if isinstance(each.fact, InvoiceFinalized) and each.fact.invoice_id not in void:
-            for line in each.fact.lines:
+        if isinstance(each.body, InvoiceFinalized) and each.body.invoice_id not in void:
+            for line in each.body.lines:
                 if line.kind in ("booking", "plan"):
-                    billed.setdefault((line.kind, str(line.subject_id)), []).append((each, each.fact, line))
-        elif isinstance(each.fact, Change):
-            changes.setdefault(subject(each.fact), []).append(each)
+                    billed.setdefault((line.kind, str(line.subject_id)), []).append((each, each.body, line))
+        elif isinstance(each.body, Change):
+            changes.setdefault(subject(each.body), []).append(each)
     found = {}
     for about, lines in billed.items():
         for _, invoice, line in lines:
@@ -62,7 +62,7 @@ def target(
     counted = sorted(
         (each for each in changes if is_counted(each, invoice.currency, finalized_at)), key=place
     )
-    asked = [each for each in counted if is_asked(each.fact)]
+    asked = [each for each in counted if is_asked(each.body)]
     if not asked:
         return 0
     last_asked, last = asked[-1], counted[-1]
@@ -71,7 +71,7 @@ def target(
 
 def place(told: Message) -> tuple[object, ...]:
     """The place of a change among those to the same booking: revision (none first), time, event id, topic."""
-    revision = told.fact.revision  # type: ignore[union-attr]
+    revision = told.body.revision  # type: ignore[union-attr]
     return (-1 if revision is None else revision), told.occurred_at, told.event_id, told.topic
 
 
@@ -82,7 +82,7 @@ def is_asked(fact: object) -> bool:
 
 def is_counted(told: Message, currency: str, finalized_at: datetime) -> bool:
     """Whether a change counts for a line: not before its finalization, and not in another currency."""
-    stated = getattr(told.fact, "currency", None)
+    stated = getattr(told.body, "currency", None)
     return told.occurred_at >= finalized_at and stated in (None, currency)
 
 
@@ -90,7 +90,7 @@ def value(
     told: Message, invoice: InvoiceFinalized, line: InvoiceLine, lines: Sequence[Billed], policy: Policy
 ) -> int:
     """What one change alone makes one line worth, in micros."""
-    fact, cost = told.fact, costs(invoice)[line.line_id]
+    fact, cost = told.body, costs(invoice)[line.line_id]
     if isinstance(fact, BookingCancelled):
         before = 0
         for earlier, other, other_line in sorted(lines, key=in_order):

@@ -11,11 +11,11 @@ from avoir.core.facts import (
     BookingShortened,
     InvoiceFinalized,
     InvoiceVoided,
-    Message,
     PaymentRecorded,
     PaymentReversed,
     PlanCancelled,
 )
+from avoir.core.message import Message
 from avoir.core.rows import InvoiceKey, PaymentKey, SubjectKey
 from avoir.core.state import State
 from tests.unit.core.world import rows
@@ -31,7 +31,7 @@ class Needed:
         self.undone: set[InvoiceKey] = set()
         self.accounts: set[AccountKey] = set()
         tenant = told.tenant_id
-        match told.fact:
+        match told.body:
             case InvoiceFinalized() as fact:
                 self.invoices.add(InvoiceKey(tenant, fact.invoice_id))
                 self.accounts.add(AccountKey(tenant, *fact.owner, fact.currency))

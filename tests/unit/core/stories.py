@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from avoir.core.facts import Message
+from avoir.core.message import Message
 from avoir.core.policy import Policy
 from tests.unit.core.timelines import timelines
 from tests.unit.core.world import World, at, message, rejected, rows

@@ -9,7 +9,8 @@ from avoir.core import decide as decide_module
 from avoir.core.decide import decide
 from avoir.core.draft import Moment
 from avoir.core.events import CreditDeclined
-from avoir.core.facts import Fact, Message
+from avoir.core.facts import Fact
+from avoir.core.message import Message
 from avoir.core.policy import Policy
 from avoir.core.state import STATE_TABLES
 from tests.unit.core.world import (

@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from avoir.core.events import AccountKey, CreditShortfall
-from avoir.core.facts import InvoiceFinalized, InvoiceVoided, Message, PaymentRecorded, PaymentReversed
+from avoir.core.facts import InvoiceFinalized, InvoiceVoided, PaymentRecorded, PaymentReversed
+from avoir.core.message import Message
 from avoir.core.rows import EntitlementKey
 from tests.unit.core.timelines import days, timelines
 from tests.unit.core.world import World, cancelled, invoice, line, message, rows, voided
@@ -36,7 +37,7 @@ def targets(world: World) -> dict[EntitlementKey, int]:
 
 def net_from_facts(world: World, timeline: Sequence[Message]) -> dict[AccountKey, int]:
     """The net positions from the facts alone: payments and targets less what invoices charge."""
-    void = {each.fact.invoice_id for each in timeline if isinstance(each.fact, InvoiceVoided)}
+    void = {each.body.invoice_id for each in timeline if isinstance(each.body, InvoiceVoided)}
     net: dict[AccountKey, int] = {}
 
     def count(owner: tuple[str, str], currency: str, amount: int) -> None:
@@ -44,19 +45,19 @@ def net_from_facts(world: World, timeline: Sequence[Message]) -> dict[AccountKey
         net[key] = net.get(key, 0) + amount
 
     for each in timeline:
-        if isinstance(each.fact, InvoiceFinalized):
-            count(each.fact.owner, each.fact.currency, each.fact.amount_paid)
-            if each.fact.invoice_id not in void:
-                count(each.fact.owner, each.fact.currency, -each.fact.total)
-        if isinstance(each.fact, PaymentRecorded):
+        if isinstance(each.body, InvoiceFinalized):
+            count(each.body.owner, each.body.currency, each.body.amount_paid)
+            if each.body.invoice_id not in void:
+                count(each.body.owner, each.body.currency, -each.body.total)
+        if isinstance(each.body, PaymentRecorded):
             back = sum(
-                other.fact.amount
+                other.body.amount
                 for other in timeline
-                if isinstance(other.fact, PaymentReversed)
-                and other.fact.payment_id == each.fact.payment_id
-                and other.fact.currency == each.fact.currency
+                if isinstance(other.body, PaymentReversed)
+                and other.body.payment_id == each.body.payment_id
+                and other.body.currency == each.body.currency
             )
-            count(each.fact.owner, each.fact.currency, each.fact.amount - min(back, each.fact.amount))
+            count(each.body.owner, each.body.currency, each.body.amount - min(back, each.body.amount))
     for key, target in targets(world).items():
         account = world.state.entitlements[key].account
         net[account] = net.get(account, 0) + target

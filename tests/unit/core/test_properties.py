@@ -10,7 +10,7 @@ from avoir.core.decide import decide
 from avoir.core.decision import Decision
 from avoir.core.draft import Draft, Moment
 from avoir.core.events import AccountKey, CreditIssued
-from avoir.core.facts import Message
+from avoir.core.message import Message
 from tests.unit.core import model
 from tests.unit.core.open_rows import open_rows
 from tests.unit.core.rest import assert_at_rest

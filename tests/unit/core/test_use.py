@@ -147,11 +147,19 @@ def test_a_grant_is_usable_when_effective_and_unexpired_then_and_now(how: dict, 
 
 
 def test_an_amount_is_allocated_exactly_or_not_at_all() -> None:
-    parts = allocate(15, [grant(1), grant(2), grant(3)])
+    parts = allocate(15, [grant(1), grant(2), grant(3)], lambda each: each.available)
     assert [(part.grant.key.id.int, part.amount) for part in parts] == [(1, 10), (2, 5)]
     assert allocate(0, []) == ()
     with pytest.raises(ValueError, match="more than"):
-        allocate(21, [grant(1), grant(2)])
+        allocate(21, [grant(1), grant(2)], lambda each: each.available)
+
+
+def test_a_fraction_of_a_cent_stays_in_its_grant() -> None:
+    cents = [grant(1, amount=15_000, available=15_000), grant(2, amount=20_000, available=20_000)]
+    parts = allocate(30_000, cents)
+    assert [(part.grant.key.id.int, part.amount) for part in parts] == [(1, 10_000), (2, 20_000)]
+    with pytest.raises(ValueError, match="more than"):
+        allocate(35_000, cents)
 
 
 @pytest.mark.parametrize(("left", "applied"), [(0, 0), (9_999, 0), (10_000, 10_000), (25_432, 20_000)])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from avoir.core import settle as settle_module
 from avoir.core.decide import decide
 from avoir.core.draft import Moment
-from avoir.core.facts import Message
+from avoir.core.message import Message
 from avoir.core.take_back import take_back
 from tests.unit.core.naive import settle_everything_once
 from tests.unit.core.stories import Story, stories

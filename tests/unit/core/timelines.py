@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from avoir.core.facts import Fact, InvoiceFinalized, InvoiceLine, Message, Owner, PaymentReversed
+from avoir.core.facts import Fact, InvoiceFinalized, InvoiceLine, Owner, PaymentReversed
+from avoir.core.message import Message
 from tests.unit.core.world import (
     cancelled,
     invoice,

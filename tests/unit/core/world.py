@@ -20,7 +20,6 @@ from avoir.core.facts import (
     InvoiceFinalized,
     InvoiceLine,
     InvoiceVoided,
-    Message,
     Owner,
     PaymentRecorded,
     PaymentReversed,
@@ -28,6 +27,7 @@ from avoir.core.facts import (
     PlanCancelled,
 )
 from avoir.core.ledger import Entry, entry_hash
+from avoir.core.message import Message
 from avoir.core.money import parse_decimal
 from avoir.core.policy import Policy
 from avoir.core.settle import expire_overdue

@@ -60,8 +60,9 @@ JOIN invoice_lines l USING (tenant_id, invoice_id)
 WHERE l.subject_id IS NOT NULL;
 
 -- name: read_accounts_concerned
--- The accounts that bookings and plans, invoices, payments and applications lead to.
--- $1-$3 tenants, kinds, ids of bookings and plans; $4-$5 invoices; $6-$7 payments; $8-$9 applications.
+-- The accounts that bookings and plans, invoices, payments, applications, reservations and grants lead to.
+-- $1-$3 tenants, kinds, ids of bookings and plans; $4-$5 invoices; $6-$7 payments; $8-$9 applications and reservations;
+-- $10-$11 invoices that credit may be reserved for; $12-$13 grants.
 SELECT i.tenant_id, i.owner_type, i.owner_id, i.currency
 FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, subject_id)
 JOIN invoice_lines l ON l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id
@@ -77,7 +78,20 @@ JOIN payments p ON p.tenant_id = k.tenant_id AND p.kind = 'payment' AND p.paymen
 UNION
 SELECT a.tenant_id, a.owner_type, a.owner_id, a.currency
 FROM unnest($8::text[], $9::uuid[]) AS k (tenant_id, application_id)
-JOIN applications a USING (tenant_id, application_id);
+JOIN applications a USING (tenant_id, application_id)
+UNION
+SELECT r.tenant_id, r.owner_type, r.owner_id, r.currency
+FROM unnest($8::text[], $9::uuid[]) AS k (tenant_id, application_id)
+JOIN reservations r USING (tenant_id, application_id)
+UNION
+SELECT r.tenant_id, r.owner_type, r.owner_id, r.currency
+FROM unnest($10::text[], $11::text[]) AS k (tenant_id, invoice_id)
+JOIN reservations r USING (tenant_id, invoice_id)
+WHERE r.amount > 0
+UNION
+SELECT g.tenant_id, g.owner_type, g.owner_id, g.currency
+FROM unnest($12::text[], $13::uuid[]) AS k (tenant_id, grant_id)
+JOIN grants g USING (tenant_id, grant_id);
 
 -- name: add_accounts
 -- Opens accounts that are new, in one order. $1 tenants, $2 owner types, $3 owner ids, $4 currencies.
@@ -88,7 +102,8 @@ ON CONFLICT DO NOTHING;
 
 -- name: lock_accounts
 -- Locks accounts in one order and reads them. $1 tenants, $2 owner types, $3 owner ids, $4 currencies.
-SELECT a.tenant_id, a.owner_type, a.owner_id, a.currency, a.available, a.reserved, a.seq, a.head, a.recorded_at
+SELECT a.tenant_id, a.owner_type, a.owner_id, a.currency, a.available, a.reserved, a.seq, a.head, a.refill_asked,
+    a.recorded_at
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
 JOIN accounts a USING (tenant_id, owner_type, owner_id, currency)
 ORDER BY tenant_id, owner_type, owner_id, currency
@@ -120,11 +135,11 @@ WITH concerned AS (
 ), found AS (
     SELECT i.tenant_id, i.invoice_id FROM concerned
     JOIN invoices i USING (tenant_id, owner_type, owner_id, currency)
-    WHERE NOT i.voided AND i.total > i.settled + i.applied AND i.total > 0
+    WHERE NOT i.voided AND i.total + i.restored > i.settled + i.applied AND i.total + i.restored > 0
     UNION
     SELECT e.tenant_id, e.id FROM concerned
     JOIN entitlements e USING (tenant_id, owner_type, owner_id, currency)
-    WHERE e.shortfall > 0 AND e.kind IN ('line', 'negative_total')
+    WHERE e.shortfall > 0 AND e.kind IN ('line', 'negative_total', 'credit_line')
     UNION
     SELECT l.tenant_id, l.invoice_id
     FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, subject_id)
@@ -176,7 +191,7 @@ WITH found AS (
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
     JOIN invoices i USING (tenant_id, owner_type, owner_id, currency)
     JOIN entitlements e ON e.tenant_id = i.tenant_id AND e.kind = 'line' AND e.id = i.invoice_id
-    WHERE NOT i.voided AND i.total > i.settled + i.applied AND i.total > 0 AND e.target <> e.given
+    WHERE NOT i.voided AND i.total + i.restored > i.settled + i.applied AND i.total + i.restored > 0 AND e.target <> e.given
     UNION
     SELECT l.tenant_id, 'line', l.invoice_id, l.line_id
     FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, subject_id)
@@ -184,7 +199,7 @@ WITH found AS (
     UNION
     SELECT e.tenant_id, e.kind, e.id, e.line_id
     FROM unnest($8::text[], $9::text[]) AS k (tenant_id, id)
-    JOIN entitlements e ON e.tenant_id = k.tenant_id AND e.kind IN ('line', 'negative_total') AND e.id = k.id
+    JOIN entitlements e ON e.tenant_id = k.tenant_id AND e.kind IN ('line', 'negative_total', 'credit_line') AND e.id = k.id
     UNION
     SELECT k.tenant_id, k.kind, k.id, '' FROM unnest($10::text[], $11::text[], $12::text[]) AS k (tenant_id, kind, id)
 )
@@ -203,13 +218,15 @@ SELECT l.* FROM unnest($6::text[], $7::text[], $8::text[]) AS k (tenant_id, invo
 JOIN invoice_lines l USING (tenant_id, invoice_id, line_id);
 
 -- name: load_grants
--- Grants of some accounts with something left, all grants of some entitlements, and grants by id.
--- $1-$4 accounts; $5-$8 tenants, kinds, ids, line ids of entitlements; $9-$10 tenants, grant ids.
+-- Grants of some accounts with something left or still to come, all grants of some entitlements, and grants by id and
+-- by reference.
+-- $1-$4 accounts; $5-$8 tenants, kinds, ids, line ids of entitlements; $9-$10 tenants, grant ids; $11-$12 tenants,
+-- references.
 WITH found AS (
     SELECT g.tenant_id, g.grant_id
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
     JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
-    WHERE g.available + g.reserved > 0
+    WHERE g.available + g.reserved + g.pending > 0
     UNION
     SELECT g.tenant_id, g.grant_id
     FROM unnest($5::text[], $6::text[], $7::text[], $8::text[])
@@ -217,8 +234,30 @@ WITH found AS (
     JOIN grants g USING (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id)
     UNION
     SELECT * FROM unnest($9::text[], $10::uuid[]) AS k (tenant_id, grant_id)
+    UNION
+    SELECT g.tenant_id, g.grant_id
+    FROM unnest($11::text[], $12::text[]) AS k (tenant_id, reference)
+    JOIN grants g USING (tenant_id, reference)
 )
 SELECT g.* FROM found JOIN grants g USING (tenant_id, grant_id);
+
+-- name: load_reservations
+-- What is reserved of some grants, used or not; under some application ids; and for some invoices.
+-- $1-$2 tenants, grant ids; $3-$4 tenants, application ids; $5-$6 tenants, invoice ids.
+SELECT r.* FROM unnest($1::text[], $2::uuid[]) AS k (tenant_id, grant_id)
+JOIN reservations r USING (tenant_id, grant_id)
+UNION
+SELECT r.* FROM unnest($3::text[], $4::uuid[]) AS k (tenant_id, application_id)
+JOIN reservations r USING (tenant_id, application_id)
+UNION
+SELECT r.* FROM unnest($5::text[], $6::text[]) AS k (tenant_id, invoice_id)
+JOIN reservations r USING (tenant_id, invoice_id)
+WHERE r.amount > 0;
+
+-- name: load_policies
+-- All versions of the policies of some scopes. $1 tenants, $2 scopes, $3 their ids.
+SELECT p.* FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, scope, scope_id)
+JOIN policies p USING (tenant_id, scope, scope_id);
 
 -- name: load_changes
 -- All changes of some bookings and plans. $1-$3 tenants, kinds, ids.
@@ -239,32 +278,42 @@ SELECT v.* FROM unnest($1::text[], $2::text[]) AS k (tenant_id, invoice_id)
 JOIN voids v USING (tenant_id, invoice_id);
 
 -- name: read_accounts_to_expire
--- Accounts with grants whose time has come, the longest overdue first. $1 how many grants to look at.
-SELECT DISTINCT tenant_id, owner_type, owner_id, currency
+-- Accounts with grants whose end or beginning has come, the longest overdue first. $1 how many grants to look at of each.
+SELECT tenant_id, owner_type, owner_id, currency
 FROM (
     SELECT tenant_id, owner_type, owner_id, currency FROM grants
     WHERE expires_at <= clock_timestamp() AND available + reserved > 0
     ORDER BY expires_at LIMIT $1
-) AS overdue;
+) AS over
+UNION
+SELECT tenant_id, owner_type, owner_id, currency
+FROM (
+    SELECT tenant_id, owner_type, owner_id, currency FROM grants
+    WHERE effective_at <= clock_timestamp() AND pending > 0
+    ORDER BY effective_at LIMIT $1
+) AS begun;
 
 -- name: write_accounts
--- What accounts hold now. $1-$4 keys, $5 available, $6 reserved, $7 seq, $8 heads, $9 recorded at.
+-- What accounts hold now. $1-$4 keys, $5 available, $6 reserved, $7 seq, $8 heads, $9 refills asked for, $10 recorded at.
 UPDATE accounts a
-SET available = v.available, reserved = v.reserved, seq = v.seq, head = v.head, recorded_at = $9
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[])
-    AS v (tenant_id, owner_type, owner_id, currency, available, reserved, seq, head)
+SET available = v.available, reserved = v.reserved, seq = v.seq, head = v.head, refill_asked = v.refill_asked,
+    recorded_at = $10
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[],
+    $9::boolean[])
+    AS v (tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked)
 WHERE a.tenant_id = v.tenant_id AND a.owner_type = v.owner_type AND a.owner_id = v.owner_id AND a.currency = v.currency;
 
 -- name: write_invoices
--- New invoices, and what changed of known ones. $1-$17 the columns in the table's order.
+-- New invoices, and what changed of known ones. $1-$18 the columns in the table's order.
 INSERT INTO invoices AS i (tenant_id, invoice_id, owner_type, owner_id, currency, number, finalized_at, total,
-    amount_paid, automatic, barred, voided, settled, applied, settled_at, event_id, contents)
+    amount_paid, automatic, barred, voided, settled, applied, settled_at, event_id, contents,
+    restored)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
     $8::bigint[], $9::bigint[], $10::boolean[], $11::boolean[], $12::boolean[], $13::bigint[], $14::bigint[],
-    $15::timestamptz[], $16::text[], $17::bytea[])
+    $15::timestamptz[], $16::text[], $17::bytea[], $18::bigint[])
 ON CONFLICT (tenant_id, invoice_id) DO UPDATE
 SET barred = excluded.barred, voided = excluded.voided, settled = excluded.settled, applied = excluded.applied,
-    settled_at = excluded.settled_at;
+    settled_at = excluded.settled_at, restored = excluded.restored;
 
 -- name: write_payments
 -- New payments, and what changed of known ones. $1-$12 the columns in the table's order, invoice ids as JSON arrays.
@@ -285,30 +334,53 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text
 ON CONFLICT (tenant_id, kind, payment_id, n) DO UPDATE SET amount = excluded.amount;
 
 -- name: write_entitlements
--- New entitlements, and what changed of known ones. $1-$17 the columns in the table's order.
+-- New entitlements, and what changed of known ones. $1-$19 the columns in the table's order.
 INSERT INTO entitlements AS e (tenant_id, kind, id, line_id, owner_type, owner_id, currency, cost, target, given,
-    covered, shortfall, shortfall_reason, grants, source, due_from, settle_by)
+    covered, shortfall, shortfall_reason, grants, source, due_from, settle_by, as_line_item,
+    expires_after_days)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::integer[], $15::text[],
-    $16::timestamptz[], $17::timestamptz[])
+    $16::timestamptz[], $17::timestamptz[], $18::boolean[], $19::integer[])
 ON CONFLICT (tenant_id, kind, id, line_id) DO UPDATE
 SET target = excluded.target, given = excluded.given, covered = excluded.covered, shortfall = excluded.shortfall,
     shortfall_reason = excluded.shortfall_reason, grants = excluded.grants, source = excluded.source,
-    due_from = excluded.due_from, settle_by = excluded.settle_by;
+    due_from = excluded.due_from, settle_by = excluded.settle_by, as_line_item = excluded.as_line_item,
+    expires_after_days = excluded.expires_after_days;
 
 -- name: write_grants
--- New grants, and where the amounts of known ones are now. $1-$25 the columns in the table's order, $26 recorded at.
+-- New grants, and where the amounts of known ones are now. $1-$27 columns, $28 recorded at.
 INSERT INTO grants AS g (tenant_id, grant_id, owner_type, owner_id, currency, amount, available, reserved, spent, lost,
     taken, source, reason, note, priority, paid_for, effective_at, expires_at, reference, entitlement_kind,
-    entitlement_id, entitlement_line_id, ordinal, topic, event_id, recorded_at)
-SELECT v.*, $26::timestamptz
+    entitlement_id, entitlement_line_id, ordinal, topic, event_id, pending, contents, recorded_at)
+SELECT v.*, $28::timestamptz
 FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::integer[], $16::boolean[],
     $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::text[], $22::text[], $23::integer[],
-    $24::text[], $25::text[]) AS v
+    $24::text[], $25::text[], $26::bigint[], $27::bytea[]) AS v
 ON CONFLICT (tenant_id, grant_id) DO UPDATE
 SET available = excluded.available, reserved = excluded.reserved, spent = excluded.spent, lost = excluded.lost,
-    taken = excluded.taken;
+    taken = excluded.taken, pending = excluded.pending;
+
+-- name: write_changes
+-- New changes, and the policy values of known ones. $1-$27 the columns.
+INSERT INTO changes AS c (tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at,
+    changed_by, asked, fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price,
+    remaining_price, effective_at, unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+    $9::timestamptz[], $10::text[], $11::boolean[], $12::bigint[], $13::text[], $14::timestamptz[], $15::timestamptz[],
+    $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::bigint[], $20::timestamptz[], $21::text[], $22::text[],
+    $23::text[], $24::text[], $25::text[], $26::integer[], $27::bytea[])
+ON CONFLICT (tenant_id, topic, event_id) DO UPDATE
+SET proration = excluded.proration, time_zone = excluded.time_zone, unpaid_change = excluded.unpaid_change,
+    credit_as = excluded.credit_as, expires_after_days = excluded.expires_after_days;
+
+-- name: write_reservations
+-- New reservations, and what known ones still hold. $1-$12 the columns in the table's order.
+INSERT INTO reservations AS r (tenant_id, application_id, grant_id, owner_type, owner_id, currency, invoice_id,
+    reserved_for, seq, amount, topic, event_id)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::bigint[], $10::bigint[], $11::text[], $12::text[])
+ON CONFLICT (tenant_id, application_id, grant_id) DO UPDATE SET amount = excluded.amount;
 
 -- name: write_applications
 -- New applications, and those that were reinstated. $1-$10 columns, $11 slices as JSON ([[grant id, micros], ...]),

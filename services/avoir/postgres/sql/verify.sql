@@ -47,12 +47,19 @@ LEFT JOIN (
     WHERE e.tenant_id = $1
     GROUP BY e.grant_id
 ) said USING (grant_id)
+LEFT JOIN (
+    SELECT r.grant_id, sum(amount) AS amount FROM reservations r WHERE r.tenant_id = $1 GROUP BY r.grant_id
+) held USING (grant_id)
 CROSS JOIN LATERAL (
-    VALUES ('amount', coalesce(said.issued, 0), g.amount),
+    -- What was voided before it took effect was never issued, and left no entry.
+    VALUES ('amount', coalesce(said.issued, 0),
+            CASE WHEN g.pending > 0 OR said.issued IS NULL AND g.lost = g.amount THEN 0 ELSE g.amount END),
            ('available', coalesce(said.available, 0), g.available),
            ('reserved', coalesce(said.reserved, 0), g.reserved),
            ('spent', coalesce(said.spent, 0), g.spent),
-           ('lost', coalesce(said.lost, 0), g.lost),
+           ('lost', coalesce(said.lost, 0),
+            CASE WHEN said.issued IS NULL AND g.lost = g.amount THEN 0 ELSE g.lost END),
+           ('held by reservations', coalesce(held.amount, 0), g.reserved),
            ('taken back', coalesce(said.taken, 0), g.taken)
 ) AS compared (part, expected, found)
 WHERE g.tenant_id = $1 AND compared.expected <> compared.found;
@@ -65,9 +72,11 @@ LEFT JOIN (
     SELECT invoice_id, sum(amount) AS amount FROM settlements WHERE tenant_id = $1 GROUP BY invoice_id
 ) paid USING (invoice_id)
 LEFT JOIN (
-    SELECT invoice_id, sum(amount) AS amount
+    SELECT invoice_id,
+           sum(amount) FILTER (WHERE NOT reinstated AND applied_by <> 'line_item') AS amount,
+           sum(amount) FILTER (WHERE reinstated AND applied_by = 'line_item') AS restored
     FROM applications
-    WHERE tenant_id = $1 AND NOT reinstated
+    WHERE tenant_id = $1
     GROUP BY invoice_id
 ) used USING (invoice_id)
 LEFT JOIN (
@@ -76,6 +85,7 @@ LEFT JOIN (
 CROSS JOIN LATERAL (
     VALUES ('settled', coalesce(paid.amount, 0), i.settled),
            ('applied', coalesce(used.amount, 0), i.applied),
+           ('restored', coalesce(used.restored, 0), i.restored),
            ('total', coalesce(billed.amount, 0), i.total)
 ) AS compared (part, expected, found)
 WHERE i.tenant_id = $1 AND compared.expected <> compared.found;
@@ -119,16 +129,16 @@ SELECT e.kind, e.id, e.line_id, e.currency, compared.part, compared.expected::bi
 FROM (
     SELECT d.*,
            CASE WHEN d.kind IN ('payment', 'amount_paid') THEN d.target
-                WHEN i.voided OR greatest(i.total, 0) - i.settled - i.applied > 0
+                WHEN i.voided OR greatest(i.total + i.restored, 0) - i.settled - i.applied > 0
                      OR i.settled_at > d.settle_by THEN 0
                 ELSE d.target END AS worth,
            CASE WHEN d.kind IN ('payment', 'amount_paid') THEN p.amount - p.reversed - p.settled
-                WHEN d.kind = 'negative_total' THEN CASE WHEN i.voided THEN 0 ELSE -i.total END
+                WHEN d.kind = 'negative_total' THEN CASE WHEN i.voided THEN 0 ELSE greatest(0, -i.total - i.restored) END
                 WHEN d.source = 'prepaid' THEN CASE WHEN i.voided THEN 0 ELSE d.cost END
                 ELSE d.target END AS aim
     FROM entitlements d
     LEFT JOIN invoices i
-        ON d.kind IN ('line', 'negative_total') AND i.tenant_id = d.tenant_id AND i.invoice_id = d.id
+        ON d.kind IN ('line', 'negative_total', 'credit_line') AND i.tenant_id = d.tenant_id AND i.invoice_id = d.id
     LEFT JOIN payments p
         ON d.kind IN ('payment', 'amount_paid') AND p.tenant_id = d.tenant_id AND p.kind = d.kind AND p.payment_id = d.id
     WHERE d.tenant_id = $1
@@ -141,7 +151,8 @@ LEFT JOIN (
     GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
 ) g USING (kind, id, line_id)
 CROSS JOIN LATERAL (
-    VALUES ('given', coalesce(g.given, 0), e.given::numeric),
+    -- What a credit line is short was given by no grant.
+    VALUES ('given', CASE WHEN e.kind = 'credit_line' THEN e.shortfall ELSE coalesce(g.given, 0) END, e.given::numeric),
            ('target', e.aim::numeric, e.target::numeric),
            ('given at rest', greatest(e.given, e.worth)::numeric, e.given::numeric),
            ('remaining of what is no longer due', 0,
@@ -162,7 +173,7 @@ ORDER BY l.tenant_id, l.invoice_id, l.position;
 SELECT l.tenant_id, l.kind, l.subject_id, l.invoice_id, l.position, l.line_id, l.period_start, l.period_end, l.amount,
        l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
        i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
-       e.target
+       i.restored, e.target
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e
@@ -172,9 +183,9 @@ ORDER BY l.kind COLLATE "C", l.subject_id COLLATE "C";
 
 -- name: verify_changes
 -- Every change, subject by subject in the order of verify_billed. $1 tenant.
-SELECT tenant_id, topic, event_id, subject_kind, subject_id, revision, occurred_at, changed_by, asked, fee, currency,
-       billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at, unused,
-       proration, time_zone, unpaid_change, contents
+SELECT tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at, changed_by, asked,
+       fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at,
+       unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents
 FROM changes
 WHERE tenant_id = $1
 ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";
@@ -182,7 +193,7 @@ ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";
 -- name: verify_payments_at_rest
 -- Invoices that are still due beside a payment with overpayment left that is for them. $1 tenant.
 SELECT i.invoice_id, i.currency, 'due beside the rest of payment ' || p.payment_id AS part,
-       0::bigint AS expected, least(i.total - i.settled - i.applied, rest.available)::bigint AS found
+       0::bigint AS expected, least(i.total + i.restored - i.settled - i.applied, rest.available)::bigint AS found
 FROM invoices i
 JOIN payments p USING (tenant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
@@ -191,7 +202,7 @@ CROSS JOIN LATERAL (
     WHERE g.tenant_id = p.tenant_id AND g.entitlement_kind = p.kind AND g.entitlement_id = p.payment_id
       AND g.entitlement_line_id = '' AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())
 ) AS rest
-WHERE i.tenant_id = $1 AND NOT i.voided AND i.total > 0 AND i.total > i.settled + i.applied
+WHERE i.tenant_id = $1 AND NOT i.voided AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied
   AND (i.invoice_id = ANY (p.invoice_ids)
        OR (cardinality(p.invoice_ids) = 0 AND i.finalized_at <= p.occurred_at))
   AND rest.available >= 10000;
@@ -199,7 +210,7 @@ WHERE i.tenant_id = $1 AND NOT i.voided AND i.total > 0 AND i.total > i.settled 
 -- name: verify_invoices_at_rest
 -- Automatic invoices that are still due beside credit that was early enough for them. $1 tenant.
 SELECT i.invoice_id, i.currency, 'due beside usable credit' AS part,
-       0::bigint AS expected, least(i.total - i.settled - i.applied, usable.available)::bigint AS found
+       0::bigint AS expected, least(i.total + i.restored - i.settled - i.applied, usable.available)::bigint AS found
 FROM invoices i
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(g.available), 0) AS available
@@ -209,4 +220,4 @@ CROSS JOIN LATERAL (
       AND (g.expires_at IS NULL OR g.expires_at > greatest(i.finalized_at, clock_timestamp()))
 ) AS usable
 WHERE i.tenant_id = $1 AND NOT i.voided AND i.automatic AND NOT i.barred
-  AND i.total > 0 AND i.total > i.settled + i.applied AND usable.available >= 10000;
+  AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied AND usable.available >= 10000;

@@ -1,0 +1,64 @@
+"""Uses credit on an invoice: the one place where an application is made, whatever asked for it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from avoir.core.allocation import Part
+from avoir.core.draft import BY_TIME, Draft
+from avoir.core.events import AppliedBy, CreditApplied, Slice
+from avoir.core.ledger import CustomerAccount, Posting
+from avoir.core.rows import Application, ApplicationKey, Invoice
+
+
+def apply(
+    draft: Draft,
+    invoice: Invoice,
+    parts: Sequence[Part],
+    by: AppliedBy,
+    *,
+    at: datetime,
+    application_id: UUID | None = None,
+) -> None:
+    """Apply parts of grants to an invoice: by itself or a command from what is available, else from what is reserved.
+
+    A credit line has lowered the invoice's total already, so that its use pays nothing of what is due.
+    """
+    cause, amount = draft.cause or BY_TIME, sum(part.amount for part in parts)
+    tenant_id = invoice.key.tenant_id
+    application = Application(
+        key=ApplicationKey(tenant_id, application_id or draft.new_id(tenant_id, "application", *invoice.key)),
+        account=invoice.account,
+        invoice=invoice.key,
+        amount=amount,
+        applied_by=by,
+        applied_at=at,
+        reinstated=False,
+        slices=tuple((part.grant.key.id, part.amount) for part in parts),
+        topic=cause.topic,
+        event_id=cause.event_id,
+    )
+    if by != "line_item":
+        invoice = replace(invoice, applied=invoice.applied + amount, settled_at=max(invoice.settled_at, at))
+    draft.put(application, invoice)
+    source: CustomerAccount = "available" if by in ("auto", "command") else "reserved"
+    draft.record(
+        invoice.account,
+        CreditApplied(
+            application_id=application.key.id,
+            invoice_id=invoice.key.invoice_id,
+            amount=amount,
+            amount_due=invoice.due,
+            by=by,
+            slices=slices(parts),
+        ),
+        [Posting(part.grant.key.id, source, "applied", part.amount) for part in parts],
+        cause=draft.cause,
+    )
+
+
+def slices(parts: Sequence[Part]) -> tuple[Slice, ...]:
+    """Parts of grants in the words of the events."""
+    return tuple(Slice(part.grant.key.id, part.amount, part.grant.source) for part in parts)

@@ -1,0 +1,104 @@
+"""Credit lines: what an invoice uses of credit by having it as a line.
+
+What the line says is used: of the grant's line item first, then of what is available, then of what else is reserved.
+More than the grant holds is a shortfall. A line that names no grant of the invoice's account lowers the total only.
+"""
+
+from uuid import UUID
+
+from avoir.core.allocation import Part, whole
+from avoir.core.apply import apply
+from avoir.core.draft import Draft
+from avoir.core.reservations import held_of_grant, lower, reserve
+from avoir.core.rows import Entitlement, Grant, GrantKey, Invoice, Line, Reservation, ReservationKey
+from avoir.core.unwind import credit_line_key
+
+
+def use_credit_lines(draft: Draft, invoice: Invoice) -> list[str]:
+    """Use the credit lines of an invoice, in order; returns the ids of lines that name no grant of its account."""
+    unknown = []
+    lines = draft.state.lines_of_invoice.get(invoice.key) or ()
+    for line in sorted(lines, key=lambda line: line.position):
+        if line.kind == "credit" and line.amount + line.tax < 0:
+            grant = _grant(draft, invoice, line)
+            if grant is None:
+                unknown.append(line.line_id)
+            else:
+                _use(draft, invoice, line, grant)
+    return unknown
+
+
+def grant_key(tenant_id: str, grant_id: str | None) -> GrantKey | None:
+    """The key of a grant named by a message; None for an id that Avoir cannot have made."""
+    try:
+        return GrantKey(tenant_id, UUID(grant_id)) if grant_id is not None else None
+    except ValueError:
+        return None
+
+
+def _grant(draft: Draft, invoice: Invoice, line: Line) -> Grant | None:
+    key = grant_key(invoice.key.tenant_id, line.credit_line_id)
+    grant = draft.state.grants.get(key) if key is not None else None
+    return grant if grant is not None and grant.account == invoice.account else None
+
+
+def _use(draft: Draft, invoice: Invoice, line: Line, grant: Grant) -> None:
+    left = -(line.amount + line.tax)
+    holding = held_of_grant(draft, grant.key)
+    for row in holding:
+        if row.reserved_for == "line_item":
+            left -= _use_reserved(draft, invoice, row, left)
+    left -= _use_available(draft, invoice, grant, min(left, whole(grant)))
+    for row in holding:
+        if row.reserved_for != "line_item":
+            left -= _use_reserved(draft, invoice, row, left)
+    if left > 0:
+        draft.put(_short(invoice, line, grant, left))
+
+
+def _use_available(draft: Draft, invoice: Invoice, grant: Grant, amount: int) -> int:
+    """Set so much aside for this invoice and use it: what a credit line uses is always reserved before."""
+    if amount <= 0:
+        return 0
+    application_id = draft.new_id(invoice.key.tenant_id, "credit line", *invoice.key)
+    key = ReservationKey(invoice.key.tenant_id, application_id, grant.key.id)
+    reserve(
+        draft,
+        invoice.account,
+        [Part(grant, amount)],
+        application_id=application_id,
+        invoice_id=invoice.key.invoice_id,
+        reserved_for="command",
+    )
+    return _use_reserved(draft, invoice, draft.state.reservations[key], amount)
+
+
+def _use_reserved(draft: Draft, invoice: Invoice, row: Reservation, amount: int) -> int:
+    """Use so much of a reservation, as far as it goes; the first use keeps its id where it was for this invoice."""
+    amount = min(row.amount, amount)
+    if amount <= 0:
+        return 0
+    lower(draft, row, amount)
+    is_for_it = row.invoice is None or row.invoice == invoice.key
+    keeps_id = is_for_it and draft.state.applications.get(row.application) is None
+    apply(
+        draft,
+        draft.state.invoices[invoice.key],
+        [Part(draft.state.grants[row.grant], amount)],
+        "line_item",
+        at=invoice.finalized_at,
+        application_id=row.key.application_id if keeps_id else None,
+    )
+    return amount
+
+
+def _short(invoice: Invoice, line: Line, grant: Grant, amount: int) -> Entitlement:
+    return Entitlement(
+        key=credit_line_key(line),
+        account=invoice.account,
+        cost=amount,
+        target=0,
+        source=grant.source,
+        due_from=invoice.finalized_at,
+        given=amount,
+    )
