@@ -15,8 +15,10 @@ from avoir.core.events import (
     AccountKey,
     Balance,
     CreditApplied,
+    CreditDrawn,
     CreditExpired,
     CreditIssued,
+    CreditRefunded,
     CreditVoided,
     Event,
 )
@@ -37,6 +39,8 @@ AMOUNTS = {
     CreditApplied: "applied",
     CreditVoided: "taken_back",
     CreditExpired: "expired",
+    CreditDrawn: "drawn",
+    CreditRefunded: "refunded",
 }
 """The events whose amounts are counted, and as what."""
 

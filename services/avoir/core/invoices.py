@@ -31,7 +31,8 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     invoice = _open_invoice(draft, message, fact, account, policy.policy)
     expire_overdue(draft, account)
     unknown = use_credit_lines(draft, invoice) if not invoice.voided else []
-    accounts = {account, *_reserving(draft, key)}
+    # What somebody else set aside for this invoice cannot be used on it.
+    accounts = {account, *release_for(draft, key, "not_needed", besides=account)}
     for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):
         if subject is not None:
             adopt_policies(draft, subject, account)
@@ -45,12 +46,6 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     reason = "invoice_voided" if invoice.voided else "recorded"
     facts = invoice_facts(invoice) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
     return conclude(message, "recorded", reason, facts, policy.told("auto_apply"))
-
-
-def _reserving(draft: Draft, key: InvoiceKey) -> set[AccountKey]:
-    """The accounts whose credit is reserved for an invoice; what another owner's command reserved is released."""
-    keys = draft.state.reservations_of_invoice.get(key) or ()
-    return {draft.state.reservations[each].account for each in keys}
 
 
 def _open_invoice(

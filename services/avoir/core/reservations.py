@@ -149,20 +149,22 @@ def by_application(rows: Iterable[Reservation]) -> list[list[Reservation]]:
     return list(found.values())
 
 
-def release_for(draft: Draft, key: InvoiceKey, reason: str) -> set[AccountKey]:
-    """Release all that is reserved for an invoice; returns the accounts whose credit that was."""
+def release_for(
+    draft: Draft, key: InvoiceKey, reason: str, *, besides: AccountKey | None = None
+) -> set[AccountKey]:
+    """Release what is reserved for an invoice, all but what one account has; returns the accounts concerned."""
     applications = by_application(held(draft, draft.state.reservations_of_invoice.get(key)))
-    for rows in applications:
+    released = [rows for rows in applications if rows[0].account != besides]
+    for rows in released:
         release(draft, rows, reason)
-    return {rows[0].account for rows in applications}
+    return {rows[0].account for rows in released}
 
 
 def use_reservations(draft: Draft, key: InvoiceKey) -> None:
     """Use what is reserved for a finalized invoice on what is due, first reserved first, and release the rest."""
     for rows in by_application(held(draft, draft.state.reservations_of_invoice.get(key))):
         invoice = draft.state.invoices[key]
-        if rows[0].account == invoice.account:
-            _use(draft, invoice, rows)
+        _use(draft, invoice, rows)
         left = held(draft, [row.key for row in rows])
         release(draft, left, "invoice_voided" if invoice.voided else "not_needed")
 

@@ -29,6 +29,7 @@ def reinstate(draft: Draft, application: Application, reason: str) -> None:
     """Give applied credit back to its grants; the invoice is due again as before.
 
     A credit line had lowered the total: without its use the total is what it would have been, and a credit note less.
+    What it had used of a line item is set aside again for the owner's next invoice.
     """
     invoice = draft.state.invoices[application.invoice]
     if application.applied_by == "line_item":
@@ -54,6 +55,8 @@ def reinstate(draft: Draft, application: Application, reason: str) -> None:
         [Posting(grant_id, "applied", "available", amount) for grant_id, amount in application.slices],
         cause=draft.cause,
     )
+    if application.applied_by == "line_item":
+        _reserve_again(draft, application)
 
 
 def _slices(draft: Draft, application: Application) -> list[tuple[Grant, int]]:
@@ -134,8 +137,6 @@ def void(draft: Draft, key: InvoiceKey) -> None:
         application = draft.state.applications[application_key]
         if not application.reinstated:
             reinstate(draft, application, "invoice_voided")
-            if application.applied_by == "line_item":
-                _reserve_again(draft, application)
     for entitlement in entitlements_on(draft, key):
         above = excess(draft, entitlement)
         if above > 0:
