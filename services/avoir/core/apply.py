@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import assert_never
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -43,7 +44,7 @@ def apply(
     if by != "line_item":
         invoice = replace(invoice, applied=invoice.applied + amount, settled_at=max(invoice.settled_at, at))
     draft.put(application, invoice)
-    source: CustomerAccount = "available" if by in ("auto", "command") else "reserved"
+    source = taken_from(by)
     draft.record(
         invoice.account,
         CreditApplied(
@@ -57,6 +58,17 @@ def apply(
         [Posting(part.grant.key.id, source, "applied", part.amount) for part in parts],
         cause=draft.cause,
     )
+
+
+def taken_from(by: AppliedBy) -> CustomerAccount:
+    """The ledger account of the customer that an application takes from."""
+    match by:
+        case "auto" | "command":
+            return "available"
+        case "line_item" | "reservation":
+            return "reserved"
+        case never:
+            assert_never(never)
 
 
 def slices(parts: Sequence[Part]) -> tuple[Slice, ...]:

@@ -1,16 +1,17 @@
 """Credit lines: what an invoice uses of credit by having it as a line.
 
 What the line says is used: of the grant's line item first, then of what is available, then of what else is reserved.
-More than the grant holds is a shortfall. A line that names no grant of the invoice's account lowers the total only.
+More than the grant holds is a shortfall, made up for when credit comes back to the grant. A line that names no grant of
+the invoice's account lowers the total only.
 """
 
-from uuid import UUID
+from msgspec.structs import replace
 
 from avoir.core.allocation import Part, whole
 from avoir.core.apply import apply
 from avoir.core.draft import Draft
 from avoir.core.reservations import held_of_grant, lower, reserve
-from avoir.core.rows import Entitlement, Grant, GrantKey, Invoice, Line, Reservation, ReservationKey
+from avoir.core.rows import Entitlement, Grant, Invoice, Line, Reservation, ReservationKey
 from avoir.core.unwind import credit_line_key
 
 
@@ -24,26 +25,34 @@ def use_credit_lines(draft: Draft, invoice: Invoice) -> list[str]:
             if grant is None:
                 unknown.append(line.line_id)
             else:
-                _use(draft, invoice, line, grant)
+                left = _use(draft, invoice, grant, -(line.amount + line.tax))
+                if left > 0:
+                    draft.put(_short(invoice, line, grant, left))
     return unknown
 
 
-def grant_key(tenant_id: str, grant_id: str | None) -> GrantKey | None:
-    """The key of a grant named by a message; None for an id that Avoir cannot have made."""
-    try:
-        return GrantKey(tenant_id, UUID(grant_id)) if grant_id is not None else None
-    except ValueError:
-        return None
+def make_up(draft: Draft, grant: Grant) -> None:
+    """Use credit that came back to a grant on those credit lines that had used more of it than it held."""
+    for key in draft.state.credit_lines_of_grant.get(grant.key) or ():
+        line = draft.state.lines[key]
+        short = draft.state.entitlements.get(credit_line_key(line))
+        invoice = draft.state.invoices[line.invoice]
+        if short is None or short.given == 0 or invoice.voided or invoice.barred:
+            continue
+        left = _use(draft, invoice, draft.state.grants[grant.key], short.given)
+        if left < short.given:
+            draft.put(replace(short, given=left))
 
 
 def _grant(draft: Draft, invoice: Invoice, line: Line) -> Grant | None:
-    key = grant_key(invoice.key.tenant_id, line.credit_line_id)
+    key = line.credit_grant
     grant = draft.state.grants.get(key) if key is not None else None
     return grant if grant is not None and grant.account == invoice.account else None
 
 
-def _use(draft: Draft, invoice: Invoice, line: Line, grant: Grant) -> None:
-    left = -(line.amount + line.tax)
+def _use(draft: Draft, invoice: Invoice, grant: Grant, amount: int) -> int:
+    """Use so much of a grant on an invoice, as far as it goes; returns what could not be used."""
+    left = amount
     holding = held_of_grant(draft, grant.key)
     for row in holding:
         if row.reserved_for == "line_item":
@@ -52,8 +61,7 @@ def _use(draft: Draft, invoice: Invoice, line: Line, grant: Grant) -> None:
     for row in holding:
         if row.reserved_for != "line_item":
             left -= _use_reserved(draft, invoice, row, left)
-    if left > 0:
-        draft.put(_short(invoice, line, grant, left))
+    return left
 
 
 def _use_available(draft: Draft, invoice: Invoice, grant: Grant, amount: int) -> int:

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from avoir.core.commands import GrantCredit, VoidCredit
 from avoir.core.conclusion import Conclusion, conclude, key_taken
-from avoir.core.credit_lines import grant_key
 from avoir.core.draft import Draft
 from avoir.core.events import AccountKey, Cause, CreditIssued, CreditVoided
 from avoir.core.issue import await_refill
@@ -101,7 +100,7 @@ def begin_due(draft: Draft, account: AccountKey) -> None:
 def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
     """Take back what remains of a grant, reserved credit included; what a line was given stays given."""
     asked = {"grant_id": command.grant_id}
-    key = grant_key(message.tenant_id, command.grant_id)
+    key = GrantKey.named(message.tenant_id, command.grant_id)
     grant = draft.state.grants.get(key) if key is not None else None
     if grant is None:
         return refuse(draft, message, "unknown_grant", asked, asked=asked, account=None)

@@ -51,6 +51,14 @@ class GrantKey(NamedTuple):
     tenant_id: str
     id: UUID
 
+    @classmethod
+    def named(cls, tenant_id: str, grant_id: str | None) -> "GrantKey | None":
+        """The key of a grant that a message names; None for an id that Avoir cannot have made."""
+        try:
+            return cls(tenant_id, UUID(grant_id)) if grant_id is not None else None
+        except ValueError:
+            return None
+
 
 class ApplicationKey(NamedTuple):
     tenant_id: str
@@ -149,6 +157,11 @@ class Line(Struct, frozen=True):
     def key(self) -> EntitlementKey:
         """What credit for this line is due under."""
         return EntitlementKey(self.invoice.tenant_id, "line", self.invoice.invoice_id, self.line_id)
+
+    @property
+    def credit_grant(self) -> "GrantKey | None":
+        """The grant that a credit line names."""
+        return GrantKey.named(self.invoice.tenant_id, self.credit_line_id) if self.kind == "credit" else None
 
     @property
     def subject(self) -> SubjectKey | None:

@@ -1,9 +1,9 @@
 """The heart: after every message, until nothing changes, money and credit go where they are due.
 
-For one account: (1) payments settle the invoices they are for; (2) what is no longer due is taken back, then what is
-left of payments is issued; (3) invoices take what is reserved for them, automatic ones then available credit; (4) what
-has become due is issued. Within a
-pass invoices only become settled and never reopen, so each repetition settles at least one: `settle` ends.
+For one account: (1) payments settle the invoices they are for; (2) what is no longer due is taken back, credit
+lines that were short take what came back, then what is left of payments is issued; (3) invoices take what is
+reserved for them, automatic ones then available credit; (4) what has become due is issued. Within a pass invoices
+only become settled and never reopen, so each repetition settles at least one: `settle` ends.
 
 Before a message everything is at rest, so only what the message touched, and what depends on it, can need anything.
 That worklist is what a pass walks; tests hold it against the same pass over everything.
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from avoir.core.allocation import allocate, usable, whole
 from avoir.core.apply import apply
+from avoir.core.credit_lines import make_up
 from avoir.core.draft import Draft, invoice_order, payment_order
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import AccountKey, CreditExpired
@@ -54,6 +55,8 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
         settle_invoices(draft, payment)
     for entitlement in entitlements_concerned(draft, account):
         take_back(draft, entitlement)
+    for grant in touched_grants(draft, account):
+        make_up(draft, grant)
     for entitlement in entitlements_concerned(draft, account):
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)

@@ -7,14 +7,13 @@ from avoir.core.allocation import allocate, order_of_refund, usable, whole
 from avoir.core.apply import slices
 from avoir.core.commands import DrawCredit, RefundCredit
 from avoir.core.conclusion import Conclusion, conclude
-from avoir.core.credit_lines import grant_key
 from avoir.core.draft import Draft
 from avoir.core.events import AccountKey, CreditDrawn, CreditRefunded
 from avoir.core.ledger import Posting
 from avoir.core.message import Message
 from avoir.core.money import format_decimal
 from avoir.core.refusal import refuse
-from avoir.core.rows import Grant
+from avoir.core.rows import Grant, GrantKey
 from avoir.core.settle import expire_overdue
 
 
@@ -74,7 +73,7 @@ def refund(draft: Draft, message: Message, command: RefundCredit) -> Conclusion:
 
 def named_grant(draft: Draft, account: AccountKey, grant_id: str) -> Grant | str:
     """A grant named by a command on an account, or the reason why it cannot be used: nobody else's, and not expired."""
-    key = grant_key(account.tenant_id, grant_id)
+    key = GrantKey.named(account.tenant_id, grant_id)
     grant = draft.state.grants.get(key) if key is not None else None
     if grant is None or grant.account.owner != account.owner:
         return "unknown_grant"

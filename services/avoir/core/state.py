@@ -53,6 +53,7 @@ class State(Struct, eq=False):
     policies: Table[tuple[str, str], PolicyVersion]
     lines_of_invoice: Table[InvoiceKey, tuple[Line, ...]]
     lines_of_subject: Table[SubjectKey, tuple[Line, ...]]
+    credit_lines_of_grant: Table[GrantKey, tuple[EntitlementKey, ...]]
     changes_of_subject: Table[SubjectKey, tuple[Change, ...]]
     reversals_of_payment: Table[PaymentKey, tuple[Reversal, ...]]
     settlements_of_payment: Table[PaymentKey, tuple[tuple[PaymentKey, int], ...]]
@@ -116,6 +117,8 @@ def _add_line(state: State, row: Line) -> None:
     index(state.lines_of_invoice, row.invoice, row)
     if row.subject is not None:
         index(state.lines_of_subject, row.subject, row)
+    if row.credit_grant is not None:
+        index(state.credit_lines_of_grant, row.credit_grant, row.key)
 
 
 def _add_change(state: State, row: Change) -> None:

@@ -15,7 +15,6 @@ from avoir.core.commands import (
     ReinstateCredit,
     VoidCredit,
 )
-from avoir.core.credit_lines import grant_key
 from avoir.core.events import AccountKey
 from avoir.core.facts import (
     ApplicationRejected,
@@ -108,7 +107,7 @@ class Named:
         if isinstance(command, GrantCredit | ApplyCredit | RefundCredit | DrawCredit):
             self.accounts.add(AccountKey(tenant_id, *command.owner, command.currency))
         if isinstance(command, ApplyCredit | RefundCredit | VoidCredit):
-            grant = grant_key(tenant_id, command.grant_id)
+            grant = GrantKey.named(tenant_id, command.grant_id)
             self.grants |= {grant} if grant is not None else set()
         match command:
             case GrantCredit(reference=str() as reference):
@@ -127,7 +126,7 @@ class Named:
         self.accounts.add(self.finalized[key])
         self.scopes.add(ScopeKey(tenant_id, "invoice", fact.invoice_id))
         for line in fact.lines:
-            credit = grant_key(tenant_id, line.credit_line_id)
+            credit = GrantKey.named(tenant_id, line.credit_line_id)
             if credit is not None:
                 self.grants.add(credit)
             if line.subject_id is not None and (line.kind == "booking" or line.kind == "plan"):
@@ -232,7 +231,7 @@ async def _load_rest(
     lines = {
         (each.key.tenant_id, each.key.id, each.key.line_id)
         for each in entitlements
-        if each.key.kind == "line"
+        if each.key.kind in ("line", "credit_line")
     }
     found = await session.fetch_if(queries.load_lines, *subjects, *invoices, *columns(lines, 3))
     state.add(sorted(map(rows.line, found), key=lambda line: (line.invoice, line.position)))
