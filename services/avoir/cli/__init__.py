@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Group
 
-from avoir.cli.accounts import balance, statement
+from avoir.cli.accounts import balance
 from avoir.cli.ending import Exit, Failure
 from avoir.cli.letters import letters
 from avoir.cli.offsets import offsets
@@ -16,6 +16,7 @@ from avoir.cli.output import hint
 from avoir.cli.proof import verify
 from avoir.cli.reasons import explain
 from avoir.cli.sending import send
+from avoir.cli.statement import statement
 
 EPILOGUE = (
     "Exit codes: 0 done, 1 not found or differences found, 2 wrong call, 3 database or broker cannot be used.\n\n"

@@ -39,7 +39,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     draft.reason = "changed"
     settle(draft, accounts)
     if invoice.total < 0 and not invoice.voided:
-        note = CreditNoteIssued(f"{invoice.number}-CN1", invoice.key.invoice_id, -invoice.total)
+        note = CreditNoteIssued(credit_note_number(invoice.number), invoice.key.invoice_id, -invoice.total)
         draft.record(invoice.account, note, cause=draft.cause)
     invoice = draft.state.invoices[key]
     reason = "invoice_voided" if invoice.voided else "recorded"
@@ -51,6 +51,11 @@ def _reserving(draft: Draft, key: InvoiceKey) -> set[AccountKey]:
     """The accounts whose credit is reserved for an invoice; what another owner's command reserved is released."""
     keys = draft.state.reservations_of_invoice.get(key) or ()
     return {draft.state.reservations[each].account for each in keys}
+
+
+def credit_note_number(invoice_number: str) -> str:
+    """What the credit note is called that an invoice with a negative total becomes."""
+    return f"{invoice_number}-CN1"
 
 
 def _open_invoice(
