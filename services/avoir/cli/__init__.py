@@ -15,6 +15,7 @@ from avoir.cli.operations import epoch, migrate, policy, serve, status, topics
 from avoir.cli.output import hint
 from avoir.cli.proof import verify
 from avoir.cli.reasons import explain
+from avoir.cli.report import report
 from avoir.cli.sending import send
 from avoir.cli.statement import statement
 
@@ -34,7 +35,7 @@ app = App(
 
 GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
     (Group("Set up and run", sort_key=1), (migrate, topics, serve, send)),
-    (Group("Ask about credit", sort_key=2), (balance, statement, explain, policy)),
+    (Group("Ask about credit", sort_key=2), (balance, statement, report, explain, policy)),
     (Group("Look after the service", sort_key=3), (status, verify, letters, offsets, epoch)),
 )
 for group, commands in GROUPS:
