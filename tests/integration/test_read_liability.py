@@ -9,7 +9,9 @@ import pytest
 from avoir.core.events import AccountKey
 from avoir.postgres.connect import Connection
 from avoir.read.liability import NO_FIGURES, Figures, TenantLiability, read_liability, totals
+from avoir.read.movements import NOTHING, Held
 from avoir.read.snapshot import NotYetError
+from avoir.read.statement import Span, read_statement
 from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
 from tests.integration.test_read_statement import tamper
 
@@ -186,3 +188,18 @@ async def test_many_accounts_add_up(connection: Connection) -> None:
                 grant, -n * EUR // 10, "drawn", JULY - DAY, event="drawn", reason="u", event_id="c"
             )
     assert (await total(connection)).outstanding == 400 * EUR - sum(range(1, 40, 2)) * EUR // 10
+
+
+async def test_the_report_is_the_sum_of_the_statements_as_of_the_same_moment(connection: Connection) -> None:
+    book, grant = await cancelled_booking(connection, KEY)
+    await book.grant("gone", 7 * EUR, day(8), expires_at=JULY)
+    await book.post(grant, -EUR, "reserved", day(6), event="reserved", reason="command", event_id="c1")
+    other = await Book(connection, AccountKey("t1", "team", "t7", "EUR")).open()
+    await other.grant("g", 5 * EUR, day(3), to="reserved")
+    await other.grant("late", 5 * EUR, day(3), recorded_at=JULY + DAY)
+    left = NOTHING
+    for key in (KEY, other.key):
+        statement = await read_statement(connection, "t1", key.owner, "EUR", Span(as_of=JULY))
+        left = left.plus(statement.accounts[0].unexpired)
+    figures = await total(connection)
+    assert left == Held(figures.available, figures.reserved) == Held(40 * EUR, 6 * EUR)

@@ -75,10 +75,10 @@ async def liability(
         print_json(liability_json(tenants, as_of))
     elif csv:
         print_csv(COLUMNS, (row for each in tenants for row in liability_rows(each)))
-    else:
-        print_tenants(tenants)
     if tenant is not None and not tenants:
         not_found(f"No account of anybody in tenant {tenant}.")
+    if not json and not csv:
+        print_tenants(tenants)
     return _conclude(tenants, as_of)
 
 
@@ -186,15 +186,18 @@ def print_tenants(tenants: Sequence[TenantLiability]) -> None:
     """Every tenant's figures as tables, and the totals over all of them."""
     if not tenants:
         say("Nobody has an account yet.")
-    for tenant in tenants:
+    for place, tenant in enumerate(tenants):
+        if place:
+            say("")
         print_tenant(tenant)
     if len(tenants) > 1:
+        say("")
         show(totals_table(tenants))
 
 
 def print_tenant(tenant: TenantLiability) -> None:
     """One tenant's figures: two tables a currency."""
-    say(f"Credit of the customers of tenant {tenant.tenant_id}, as of {short_time(tenant.as_of)} UTC")
+    say(f"Credit of the customers of tenant {tenant.tenant_id}, as of {short_time(tenant.as_of)} UTC\n")
     if not tenant.currencies:
         say("No credit is outstanding.")
     for told in tenant.currencies:

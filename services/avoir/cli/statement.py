@@ -92,7 +92,9 @@ def _print(told: Statement, span: Span, *, json: bool, csv: bool) -> None:
     elif csv:
         print_csv(STATEMENT_COLUMNS, statement_rows(told))
     else:
-        for account in told.accounts:
+        for place, account in enumerate(told.accounts):
+            if place:
+                say("")
             print_account(told, span, account)
 
 
@@ -117,11 +119,9 @@ def print_account(told: Statement, span: Span, account: AccountStatement) -> Non
 
 def heading(told: Statement, span: Span, currency: str) -> str:
     """Whose statement it is, and of which time."""
-    start, end = (
-        f" {word} {short_time(at)}" if at else "" for word, at in (("from", span.start), ("until", span.end))
-    )
-    whose = f"{owner_name(told.owner)} of tenant {told.tenant_id}, {currency}"
-    return f"{whose}\nRecorded{start}{end}, as of {short_time(told.as_of)} (UTC)"
+    bounds = (("from", span.start), ("until", span.end), ("as of", told.as_of))
+    when = ", ".join(f"{word} {short_time(at)}" for word, at in bounds if at)
+    return f"Statement of {owner_name(told.owner)}, tenant {told.tenant_id}, in {currency}\n{when} (UTC)"
 
 
 def statement_table(account: AccountStatement) -> Table:
