@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import asyncpg
 import pytest
@@ -57,6 +58,50 @@ async def test_what_the_service_did_adds_up_in_every_form(command: Command, data
     assert (euros["outstanding"], euros["sources"][0]["source"]) == ("41.00", "booking_cancelled")
     assert document["tenants"][0]["adds_up"] is True
     assert "The totals are what the accounts held then." in await command.text("report", "liability")
+
+
+async def test_granted_reserved_drawn_and_refunded_credit(command: Command, database: str) -> None:
+    timeline = Timeline(database)
+    common: dict[str, Any] = {
+        "owner": {"type": "user", "id": "u1"},
+        "currency": "EUR",
+        "actor": {"type": "admin", "id": "a1"},
+    }
+
+    async def ask(topic: str, **more: Any) -> None:
+        await timeline.tell(topic, occurred_at=datetime.now(UTC).isoformat(), **common, **more)
+
+    await ask("grant-credit", amount="50.00", reason="purchase", reference="order_7")
+    await ask("grant-credit", amount="5.00", reason="goodwill")
+    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    await ask("grant-credit", amount="9.00", reason="goodwill", effective_at=later)
+    await ask("apply-credit", amount="20.00", invoice_id="i1", grant_id=None)
+    await ask("draw-credit", amount="0.000125", reference="usage_17", allow_partial=False)
+    await ask("refund-credit", amount="10.00", reference="gateway 4711", grant_id=None)
+    at = datetime.now(UTC).isoformat()
+    await timeline.tell("invoice-finalized", **invoice("i1", "12.00", at))
+    await timeline.close()
+    (account,) = (await command.json("statement", *WHOSE))["accounts"]
+    assert [(each["event"], each["amount"]) for each in account["movements"]] == [
+        ("issued", "50.00"),
+        ("issued", "5.00"),
+        ("reserved", "0.00"),
+        ("reserved", "0.00"),
+        ("drawn", "-0.000125"),
+        ("refunded", "-10.00"),
+        ("applied", "-5.00"),
+        ("applied", "-7.00"),
+        ("reinstated", "0.00"),
+    ]
+    assert account["closing"] == {"available": "32.999875", "reserved": "0.00"}
+    said = await command.text("statement", *WHOSE)
+    for words in ("reference order_7", "reserved 5.00", "reference usage_17", "released 8.00"):
+        assert words in said
+    assert "granted: purchase 32.999875 0.00 32.999875" in await command.text("report", "liability")
+    rows = await command.csv("report", "liability")
+    assert [(each["reason"], each["paid_for"], each["outstanding"]) for each in rows] == [
+        ("purchase", "yes", "32.999875")
+    ]
 
 
 async def test_the_rows_of_a_statement_sum_to_its_balance(command: Command, connection: Connection) -> None:

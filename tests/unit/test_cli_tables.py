@@ -95,6 +95,10 @@ def test_words_for_movements_and_documents() -> None:
     assert movement_words(aside, "EUR") == "reserved 20.00\ncommand"
     taken = movement(Held(-EUR, 0), CLOSING, event="voided", reason="changed", counter_account="taken_back")
     assert movement_words(taken, "EUR") == "taken back\nchanged"
+    back = movement(Held(EUR, -EUR), CLOSING, event="reinstated", reason="not_needed")
+    assert movement_words(back, "EUR") == "released 1.00\nnot needed"
+    drawn = {"event": "drawn", "reason": "usage_17", "document": Document("reference", "usage_17")}
+    assert movement_words(movement(Held(-1, 0), CLOSING, **drawn), "EUR") == "drawn"
     new = movement(Held(EUR, 0), CLOSING, event="some_new_event", reason="some_new_event")
     assert movement_words(new, "EUR") == "some new event"
     assert document_words(Document("booking", "b1", "INV-1")) == "booking b1, invoice INV-1"

@@ -106,4 +106,6 @@ def test_each_document_has_its_number_where_it_is_known() -> None:
     assert document_of(**note | {"number": None}) == Document("credit_note", "i1", None)
     assert document_of(entitlement_kind="payment", entitlement_id="p1") == Document("payment", "p1")
     assert document_of(reference="friend of u7") == Document("reference", "friend of u7")
+    used = {"event": "drawn", "reason": "usage_17", "reference": "order 7"}
+    assert document_of(**used) == Document("reference", "usage_17")
     assert document_of() is None

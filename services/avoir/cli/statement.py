@@ -159,10 +159,19 @@ def movement_row(movement: Movement, currency: str) -> tuple[str, ...]:
 
 def movement_words(movement: Movement, currency: str) -> str:
     """What happened and why; of what only moves between available and reserved, also how much."""
-    event = "taken_back" if movement.counter_account == "taken_back" else movement.event
-    happened, reason = (code.replace("_", " ") for code in (event, movement.reason))
+    happened, reason = _event_words(movement), movement.reason.replace("_", " ")
     told = happened if movement.amount else f"{happened} {amount(max(movement.change), currency)}"
-    return told if reason == happened else f"{told}\n{reason}"
+    in_document = movement.document == Document("reference", movement.reason)
+    return told if reason == happened or in_document else f"{told}\n{reason}"
+
+
+def _event_words(movement: Movement) -> str:
+    """What people call an event: to take back is not to void, and to release is not to reinstate."""
+    if movement.counter_account == "taken_back":
+        return "taken back"
+    if movement.event == "reinstated" and not movement.amount:
+        return "released"
+    return movement.event.replace("_", " ")
 
 
 def document_words(document: Document | None) -> str:

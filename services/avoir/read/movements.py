@@ -32,6 +32,8 @@ class Held(NamedTuple):
 
 
 NOTHING = Held(0, 0)
+NAMED_BY_REFERENCE = frozenset({"drawn", "refunded"})
+"""Events whose entries have as their reason the reference that the command gave."""
 
 
 class Document(NamedTuple):
@@ -163,6 +165,8 @@ def _movement(row: asyncpg.Record, n: int, change: Held, after: Held) -> Movemen
 
 def _document(row: asyncpg.Record) -> Document | None:
     number = row["number"]
+    if row["event"] in NAMED_BY_REFERENCE:
+        return Document("reference", row["reason"])
     if row["invoice_id"] is not None:
         return Document("invoice", row["invoice_id"], number)
     match row["entitlement_kind"]:
