@@ -83,8 +83,8 @@ def say(text: str) -> None:
 
 
 def hint(text: str) -> None:
-    """A line on standard error."""
-    notes().print(text, markup=False)
+    """A line on standard error, unbroken however long, so that a log keeps it whole."""
+    notes().print(text, markup=False, soft_wrap=True)
 
 
 def rfc3339(moment: datetime | None) -> str | None:
