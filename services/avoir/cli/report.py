@@ -30,7 +30,7 @@ from avoir.read.snapshot import NotYetError
 
 PATIENCE_S = 3600.0
 UNDER_WAY = timedelta(minutes=5)
-"""No transaction of the service lasts as long: a moment so long ago has everything that belongs to it."""
+"""Far longer than a transaction of the service takes: a moment so long ago has everything that belongs to it."""
 
 AGES = {"0_30": "0-30", "31_60": "31-60", "61_90": "61-90", "over_90": "over 90"}
 SPANS = ("30", "60", "90")
