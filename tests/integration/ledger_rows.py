@@ -10,7 +10,15 @@ from avoir.core.events import AccountKey
 from avoir.core.ledger import Entry, entry_hash
 
 NAMESPACE = UUID("6f1c1f6e-6c55-4b36-9a3a-0d1f7b9a2c11")
-BUCKETS = {"applied": "spent", "expired": "lost", "voided": "lost", "taken_back": "taken", "issued": "amount"}
+BUCKETS = {
+    "applied": "spent",
+    "drawn": "spent",
+    "refunded": "spent",
+    "expired": "lost",
+    "voided": "lost",
+    "taken_back": "taken",
+    "issued": "amount",
+}
 EUR = 1_000_000
 FACTS = """{"booking_id": "b1", "lines": [{"invoice_id": "i1", "line_id": "l1", "currency": "EUR", "cost": "121.00",
     "finalized_at": "2025-06-01T00:00:00+00:00", "target": "121.00", "given": "121.00", "due_on_invoice": "0.00"}]}"""
@@ -133,29 +141,43 @@ class Book:
         entitlement: tuple[str, str] | None = None,
         expires_at: datetime | None = None,
         event_id: str = "e2",
+        source: str = "booking_cancelled",
+        reason: str | None = None,
+        paid_for: bool = True,
+        reference: str | None = None,
+        to: str = "available",
+        recorded_at: datetime | None = None,
     ) -> UUID:
+        """A grant effective at `at`, and its entry; issued to available, or reserved at once."""
+        recorded_at, reason = recorded_at or at, reason or source
         grant_id = uuid5(NAMESPACE, f"{self.key}{name}")
         kind, id_, line_id = ("line", *entitlement) if entitlement else (None, None, None)
         await self.connection.execute(
             """
             INSERT INTO avoir.grants (tenant_id, owner_type, owner_id, currency, grant_id, amount, available, reserved,
                 spent, lost, taken, source, reason, priority, paid_for, effective_at, expires_at, entitlement_kind,
-                entitlement_id, entitlement_line_id, ordinal, topic, event_id, recorded_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $6, 0, 0, 0, 0, 'booking_cancelled', 'booking_cancelled', 50, true, $7, $8,
-                $9, $10, $11, 1, 'booking-cancelled', $12, $7)
+                entitlement_id, entitlement_line_id, ordinal, topic, event_id, recorded_at, reference)
+            VALUES ($1, $2, $3, $4, $5, $6::bigint, $7::bigint, $6::bigint - $7::bigint, 0, 0, 0, $8, $9, 50, $10,
+                $11, $12, $13, $14, $15, 1, 'booking-cancelled', $16, $17, $18)
             """,
             *self.key,
             grant_id,
             amount,
+            amount if to == "available" else 0,
+            source,
+            reason,
+            paid_for,
             at,
             expires_at,
             kind,
             id_,
             line_id,
             event_id,
+            recorded_at,
+            reference,
         )
         await self.post(
-            grant_id, amount, "issued", at, event="issued", reason="booking_cancelled", event_id=event_id
+            grant_id, amount, "issued", recorded_at, event="issued", reason=reason, event_id=event_id, side=to
         )
         return grant_id
 
@@ -171,19 +193,41 @@ class Book:
         event_id: str,
         invoice_id: str | None = None,
         application_id: UUID | None = None,
+        side: str = "available",
     ) -> None:
-        """One entry on the available account, a microsecond after `at` for each event before it."""
+        """A posting between the counter account and one of the customer's, as an event of its own.
+
+        It is recorded a microsecond after `at` for each event before it.
+        """
         self.seq += 1
-        self.held["available"] += amount
+        told = (event, reason, invoice_id, application_id, event_id)
+        await self._enter(1, side, counter, grant_id, amount, at, told)
+        if counter in self.held:
+            await self._enter(2, counter, side, grant_id, -amount, at, told)
+        if counter != "issued":
+            await self._move(grant_id, side, BUCKETS.get(counter, counter), amount)
+
+    async def _enter(
+        self,
+        n: int,
+        side: str,
+        counter: str,
+        grant_id: UUID,
+        amount: int,
+        at: datetime,
+        told: tuple[str, str, str | None, UUID | None, str],
+    ) -> None:
+        event, reason, invoice_id, application_id, event_id = told
+        self.held[side] += amount
         entry = Entry(
             self.key,
             self.seq,
-            1,
-            "available",
+            n,
+            side,  # type: ignore[arg-type]
             counter,  # type: ignore[arg-type]
             grant_id,
             amount,
-            self.held["available"],
+            self.held[side],
             event,
             reason,
             invoice_id,
@@ -198,20 +242,18 @@ class Book:
         holes = ", ".join(f"${n}" for n in range(1, len(values) + 1))
         await self.connection.execute(f"INSERT INTO avoir.entries VALUES ({holes})", *values)
         await self.connection.execute(
-            "UPDATE avoir.accounts SET available = $5, seq = $6, head = $7, recorded_at = $8 WHERE"
+            "UPDATE avoir.accounts SET available = $5, reserved = $6, seq = $7, head = $8, recorded_at = $9 WHERE"
             " (tenant_id, owner_type, owner_id, currency) = ($1, $2, $3, $4)",
             *self.key,
-            self.held["available"],
+            *self.held.values(),
             self.seq,
             self.head,
             entry.recorded_at,
         )
-        if counter != "issued":
-            await self._move(grant_id, BUCKETS[counter], amount)
 
-    async def _move(self, grant_id: UUID, bucket: str, amount: int) -> None:
+    async def _move(self, grant_id: UUID, side: str, bucket: str, amount: int) -> None:
         await self.connection.execute(
-            f"UPDATE avoir.grants SET available = available + $3, {bucket} = {bucket} - $3"
+            f"UPDATE avoir.grants SET {side} = {side} + $3, {bucket} = {bucket} - $3"
             " WHERE tenant_id = $1 AND grant_id = $2",
             self.key.tenant_id,
             grant_id,

@@ -10,7 +10,8 @@ from avoir.core.events import AccountKey
 from avoir.core.facts import Owner
 from avoir.postgres.connect import Connection
 from avoir.read.balance import Expiry, read_balances
-from avoir.read.statement import Document, Held, Span, read_statement
+from avoir.read.movements import Document, Held
+from avoir.read.statement import Span, read_statement
 from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
 
 U1 = Owner("user", "u1")
@@ -60,8 +61,8 @@ async def test_a_statement_tells_every_movement_and_adds_up(connection: Connecti
     assert account.closing == Held(41 * EUR, 0)
     assert account.adds_up
     assert [(each.event, each.amount, each.after.available, each.document) for each in account.movements] == [
-        ("issued", 121 * EUR, 121 * EUR, Document("booking", "b1")),
-        ("applied", -80 * EUR, 41 * EUR, Document("invoice", "i2")),
+        ("issued", 121 * EUR, 121 * EUR, Document("booking", "b1", "N-i1")),
+        ("applied", -80 * EUR, 41 * EUR, Document("invoice", "i2", "N-i2")),
     ]
 
 

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 from confluent_kafka import Consumer
 
-from avoir.cli import run
 from avoir.cli.ending import Exit
+from tests.integration.command import Command
 from tests.integration.stage import connection_to
 from tests.integration.timeline import GROUP, Timeline, cancellation, invoice
 
@@ -23,27 +23,6 @@ def _settings(monkeypatch: pytest.MonkeyPatch, kafka: str, database: str, topic_
     monkeypatch.setenv("AVOIR_POSTGRES_DSN", database)
     monkeypatch.setenv("AVOIR_KAFKA_TOPIC_PREFIX", topic_prefix)
     monkeypatch.setenv("AVOIR_KAFKA_PARTITIONS", "2")
-
-
-class Command:
-    """Runs commands and reads what they print."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    async def text(self, *arguments: str, code: Exit = Exit.OK) -> str:
-        self._capsys.readouterr()
-        ended = await asyncio.to_thread(run, arguments)
-        printed = self._capsys.readouterr()
-        assert ended == code, printed.err
-        return " ".join((printed.out + printed.err).split())
-
-    async def json(self, *arguments: str, code: Exit = Exit.OK) -> Any:
-        self._capsys.readouterr()
-        ended = await asyncio.to_thread(run, [*arguments, "--json"])
-        printed = self._capsys.readouterr()
-        assert ended == code, printed.err
-        return json.loads(printed.out)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Group
 
-from avoir.cli.accounts import balance, statement
+from avoir.cli.accounts import balance
 from avoir.cli.ending import Exit, Failure
 from avoir.cli.letters import letters
 from avoir.cli.offsets import offsets
@@ -15,7 +15,9 @@ from avoir.cli.operations import epoch, migrate, policy, serve, status, topics
 from avoir.cli.output import hint
 from avoir.cli.proof import verify
 from avoir.cli.reasons import explain
+from avoir.cli.report import report
 from avoir.cli.sending import send
+from avoir.cli.statement import statement
 
 EPILOGUE = (
     "Exit codes: 0 done, 1 not found or differences found, 2 wrong call, 3 database or broker cannot be used.\n\n"
@@ -33,7 +35,7 @@ app = App(
 
 GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
     (Group("Set up and run", sort_key=1), (migrate, topics, serve, send)),
-    (Group("Ask about credit", sort_key=2), (balance, statement, explain, policy)),
+    (Group("Ask about credit", sort_key=2), (balance, statement, report, explain, policy)),
     (Group("Look after the service", sort_key=3), (status, verify, letters, offsets, epoch)),
 )
 for group, commands in GROUPS:

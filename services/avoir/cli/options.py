@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
+from avoir.cli.ending import refuse
 from avoir.core.facts import Owner
 
 OWNER_TYPES = ("user", "team", "customer")
@@ -17,6 +18,11 @@ def parse_owner(text: str) -> Owner:
     if kind not in OWNER_TYPES or not slash or not id_:
         raise ValueError(f"{text!r} is not an owner: write {'|'.join(OWNER_TYPES)}/ID, for example user/u1")
     return Owner(kind, id_)
+
+
+def owner_name(owner: Owner) -> str:
+    """An owner as people write it."""
+    return f"{owner.type}/{owner.id}"
 
 
 def parse_moment(text: str) -> datetime:
@@ -32,6 +38,12 @@ def parse_moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+def refuse_two_formats(json: bool, csv: bool) -> None:
+    """End with exit code 2 where both formats were asked for."""
+    if json and csv:
+        refuse("--json and --csv cannot be given together: choose one.")
+
+
 def _owner(_type: Any, tokens: Sequence[Token]) -> Owner:
     return parse_owner(tokens[0].value)
 
@@ -43,6 +55,10 @@ def _moment(_type: Any, tokens: Sequence[Token]) -> datetime:
 Tenant = Annotated[str, Parameter(name=["--tenant", "-t"], help="The operator whose customers these are.")]
 AsJson = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print one JSON document instead of tables.")
+]
+AsCsv = Annotated[
+    bool,
+    Parameter(name="--csv", negative=(), help="Print CSV with a line of column names instead of tables."),
 ]
 OwnerArgument = Annotated[
     Owner,

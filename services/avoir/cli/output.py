@@ -1,5 +1,6 @@
 """What commands print: tables for people, one JSON document for programs."""
 
+import csv
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from avoir.core.money import format_decimal
+from avoir.read.differences import Difference
 
 WIDTH_ELSEWHERE = 100
+WIDEST = 1_000
 
 
 def console() -> Console:
@@ -28,6 +31,24 @@ def notes() -> Console:
 def print_json(document: Any) -> None:
     """Print a document as JSON, keys in the order in which they are documented."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table as CSV with a line of column names; nothing is an empty field."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+def difference_json(difference: Difference) -> dict[str, str]:
+    """One difference in JSON."""
+    return {
+        "tenant_id": difference.tenant_id,
+        "where": difference.where,
+        "what": difference.what,
+        "expected": difference.expected,
+        "found": difference.found,
+    }
 
 
 def table(
@@ -48,14 +69,22 @@ def add_rows(to: Table, rows: Iterable[Sequence[str]]) -> Table:
     return to
 
 
+def show(made: Table) -> None:
+    """Print a table, wider than the console where an amount would lose digits otherwise."""
+    to = console()
+    needed = made.__rich_measure__(to, to.options.update(max_width=WIDEST)).minimum
+    to.width = max(to.width, needed)
+    to.print(made)
+
+
 def say(text: str) -> None:
     """A line for people, as it is: no markup in it."""
     console().print(text, markup=False)
 
 
 def hint(text: str) -> None:
-    """A line on standard error."""
-    notes().print(text, markup=False)
+    """A line on standard error, unbroken however long, so that a log keeps it whole."""
+    notes().print(text, markup=False, soft_wrap=True)
 
 
 def rfc3339(moment: datetime | None) -> str | None:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from avoir.cli.access import DSN, connected, load_settings
 from avoir.cli.ending import Exit
 from avoir.cli.options import AsJson
-from avoir.cli.output import notes, print_json, say
+from avoir.cli.output import difference_json, notes, print_json, say
 from avoir.read.differences import Difference
 from avoir.read.verify import SUMS, Sizes
 from avoir.read.verify import verify as find_differences
@@ -85,16 +85,7 @@ def _conclude(bars: _Bars, found: int, kept: list[Difference], *, json: bool) ->
                 "entries": bars.count("entries"),
                 "lines": bars.count("lines"),
                 "differences": found,
-                "found": [
-                    {
-                        "tenant_id": each.tenant_id,
-                        "where": each.where,
-                        "what": each.what,
-                        "expected": each.expected,
-                        "found": each.found,
-                    }
-                    for each in kept
-                ],
+                "found": [difference_json(each) for each in kept],
             }
         )
         return

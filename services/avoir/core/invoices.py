@@ -40,12 +40,17 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     draft.reason = "changed"
     settle(draft, accounts)
     if invoice.total < 0 and not invoice.voided:
-        note = CreditNoteIssued(f"{invoice.number}-CN1", invoice.key.invoice_id, -invoice.total)
+        note = CreditNoteIssued(credit_note_number(invoice.number), invoice.key.invoice_id, -invoice.total)
         draft.record(invoice.account, note, cause=draft.cause)
     invoice = draft.state.invoices[key]
     reason = "invoice_voided" if invoice.voided else "recorded"
     facts = invoice_facts(invoice) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
     return conclude(message, "recorded", reason, facts, policy.told("auto_apply"))
+
+
+def credit_note_number(invoice_number: str) -> str:
+    """What the credit note is called that an invoice with a negative total becomes."""
+    return f"{invoice_number}-CN1"
 
 
 def _open_invoice(

@@ -1,76 +1,63 @@
 """An account's statement: each movement with cause, document and balance after it, and the sum checked."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from avoir.core.events import AccountKey
 from avoir.core.facts import Owner
+from avoir.core.money import format_decimal
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
+from avoir.read.differences import Difference
+from avoir.read.movements import NOTHING, Held, Movement, differences, follow, last_entries, place
 from avoir.read.snapshot import BEGINNING, END, snapshot
 
-LedgerAccount = Literal["available", "reserved"]
 LAST_ENTRY = (2**62, 2**30)
 
 
-class Held(NamedTuple):
-    """The two balances of an account."""
-
-    available: int
-    reserved: int
-
-
-class Document(NamedTuple):
-    """What a movement is about: the invoice it was used on, or what its grant was given for."""
-
-    kind: str
-    id: str
-
-
 @dataclass(frozen=True, slots=True)
-class Movement:
-    """One entry of the ledger; `balance` is that of its own ledger account, `after` both."""
+class Expiring:
+    """What is left in a grant that expires, in micros."""
 
-    seq: int
-    n: int
-    event: str
-    reason: str
-    ledger_account: LedgerAccount
-    counter_account: str
-    amount: int
-    balance: int
-    after: Held
     grant_id: UUID
     source: str
-    document: Document | None
-    application_id: UUID | None
-    cause_topic: str
-    cause_event_id: str
-    occurred_at: datetime
-    recorded_at: datetime
+    reason: str
+    expires_at: datetime
+    left: Held
 
 
 @dataclass(frozen=True, slots=True)
 class AccountStatement:
     """One account within a span: opening balance, movements, closing balance.
 
+    `opening` and `closing` are what the ledger holds; `opening_expired` and `expired_unswept` the parts of them in
+    grants that had expired and were not yet swept. `expiring` is what expires after the closing, soonest first.
     `earlier` says that the limit left out older movements of the span (the opening balance counts them).
-    `expired_unswept` is the part of the closing balance in grants that had expired and were not yet swept.
-    `adds_up`: each balance follows from the one before it, and the last one is that of the account.
     """
 
     account: AccountKey
     opening: Held
+    opening_expired: Held
     movements: tuple[Movement, ...]
     closing: Held
     expired_unswept: Held
+    expiring: tuple[Expiring, ...]
     earlier: bool
-    adds_up: bool
+    differences: tuple[Difference, ...]
+
+    @property
+    def unexpired(self) -> Held:
+        """What could really be used, and what was really set aside, at the closing."""
+        return self.closing.minus(self.expired_unswept)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the movements come to the balances that are kept."""
+        return not self.differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,98 +77,97 @@ class Span:
     start: datetime | None = None
     end: datetime | None = None
     as_of: datetime | None = None
-    limit: int = 1000
+    limit: int | None = None
+
+
+class _Place(NamedTuple):
+    """A place in an account's entries: before an entry, before a moment, and no later than another."""
+
+    seq: int
+    n: int
+    before: datetime
+    as_of: datetime
 
 
 async def read_statement(
     connection: Connection, tenant_id: str, owner: Owner, currency: str | None, span: Span
 ) -> Statement:
-    """The statement of an owner's account in one currency, or of all of them."""
-    async with snapshot(connection) as now:
+    """The statement of an owner's account in one currency, or of all of them. NotYetError for a later `as_of`."""
+    async with snapshot(connection, span.as_of) as now:
         rows = await connection.fetch(queries.read_owner_accounts, tenant_id, *owner, currency)
         statements = []
         for row in rows:
             account = AccountKey(tenant_id, *owner, row["currency"])
-            held = Held(row["available"], row["reserved"])
-            statements.append(await _read_account(connection, account, held, span, now))
+            statements.append(await _read_account(connection, account, row, span, now))
     return Statement(tenant_id, owner, span.as_of or now, tuple(statements))
 
 
 async def _read_account(
-    connection: Connection, account: AccountKey, held: Held, span: Span, now: datetime
+    connection: Connection, account: AccountKey, held: asyncpg.Record, span: Span, now: datetime
 ) -> AccountStatement:
     start, end, as_of = span.start or BEGINNING, span.end or END, span.as_of or END
-    rows = await connection.fetch(queries.read_movements, *account, start, end, as_of, span.limit + 1)
-    shown = rows[: span.limit][::-1]
-    first = (shown[0]["seq"], shown[0]["n"]) if shown else LAST_ENTRY
-    before = END if shown else start
-    opening = Held(
-        *[
-            await connection.fetchval(queries.read_balance_before, *account, name, *first, before, as_of) or 0
-            for name in ("available", "reserved")
-        ]
-    )
-    movements, chained = follow(opening, shown)
-    closing = movements[-1].after if movements else opening
-    whole = span.end is None and span.as_of is None
-    expired = await connection.fetchrow(
-        queries.read_expired_unswept, *account, min(as_of, end, now), end, as_of
-    )
+    # One for knowing that there are more, one for the other half of a posting.
+    limit = None if span.limit is None else span.limit + 2
+    rows = await connection.fetch(queries.read_movements, *account, start, end, as_of, limit)
+    shown, earlier = last_entries(rows, span.limit)
+    first = _Place(shown[0]["seq"], shown[0]["n"], END, as_of) if shown else _Place(*LAST_ENTRY, start, as_of)
+    opened_at = shown[0]["recorded_at"] if earlier else start
+    before = await connection.fetch(queries.read_grants_left, *account, *first)
+    after = await connection.fetch(queries.read_grants_left, *account, *_Place(*LAST_ENTRY, end, as_of))
+    stored = [
+        await connection.fetchval(queries.read_balance_before, *account, *first, name) or 0
+        for name in Held._fields
+    ]
+    closed_at = min(as_of, end, now)
+    opening = _sum(before)
+    movements = follow(opening, shown)
     return AccountStatement(
         account,
         opening,
+        _sum(_expired(before, opened_at)),
         movements,
-        closing,
-        Held(*expired) if expired else Held(0, 0),
-        earlier=len(rows) > span.limit,
-        adds_up=chained and (not whole or closing == held),
+        movements[-1].after if movements else opening,
+        _sum(_expired(after, closed_at)),
+        _expiring(after, closed_at),
+        earlier,
+        (*differences(account, opening, Held(*stored), shown), *_whole(account, held)),
     )
 
 
-def follow(opening: Held, rows: Iterable[asyncpg.Record]) -> tuple[tuple[Movement, ...], bool]:
-    """The movements with the balance after each, and whether each stored balance is the one computed."""
-    after, chained, movements = opening, True, []
-    for row in rows:
-        if row["ledger_account"] == "available":
-            after = Held(after.available + row["amount"], after.reserved)
-            chained = chained and after.available == row["balance"]
-        else:
-            after = Held(after.available, after.reserved + row["amount"])
-            chained = chained and after.reserved == row["balance"]
-        movements.append(_movement(row, after))
-    return tuple(movements), chained
+def _sum(grants: list[asyncpg.Record]) -> Held:
+    held = NOTHING
+    for row in grants:
+        held = held.plus(Held(row["available"], row["reserved"]))
+    return held
 
 
-def _movement(row: asyncpg.Record, after: Held) -> Movement:
-    return Movement(
-        row["seq"],
-        row["n"],
-        row["event"],
-        row["reason"],
-        row["ledger_account"],
-        row["counter_account"],
-        row["amount"],
-        row["balance"],
-        after,
-        row["grant_id"],
-        row["source"],
-        _document(row),
-        row["application_id"],
-        row["topic"],
-        row["event_id"],
-        row["occurred_at"],
-        row["recorded_at"],
+def _expired(grants: list[asyncpg.Record], by: datetime) -> list[asyncpg.Record]:
+    return [row for row in grants if row["expires_at"] is not None and row["expires_at"] <= by]
+
+
+def _expiring(grants: list[asyncpg.Record], after: datetime) -> tuple[Expiring, ...]:
+    return tuple(
+        Expiring(
+            row["grant_id"],
+            row["source"],
+            row["reason"],
+            row["expires_at"],
+            Held(row["available"], row["reserved"]),
+        )
+        for row in grants
+        if row["expires_at"] is not None and row["expires_at"] > after
     )
 
 
-def _document(row: asyncpg.Record) -> Document | None:
-    if row["invoice_id"] is not None:
-        return Document("invoice", row["invoice_id"])
-    match row["entitlement_kind"]:
-        case "line" if row["line_kind"] in ("booking", "plan") and row["subject_id"]:
-            return Document(row["line_kind"], row["subject_id"])
-        case "line" | "amount_paid" | "negative_total":
-            return Document("invoice", row["entitlement_id"])
-        case "payment":
-            return Document("payment", row["entitlement_id"])
-    return None
+def _whole(account: AccountKey, held: asyncpg.Record) -> list[Difference]:
+    """Where all entries of the account, of whatever span, do not come to what it holds now."""
+    return [
+        Difference(
+            account.tenant_id,
+            place(account),
+            name,
+            *(format_decimal(held[part], account.currency) for part in (f"summed_{name}", name)),
+        )
+        for name in Held._fields
+        if held[name] != held[f"summed_{name}"]
+    ]

@@ -49,7 +49,7 @@ async def verify(
 ) -> AsyncIterator[Difference]:
     """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size."""
     async with snapshot(connection):
-        rows = await connection.fetch(queries.verify_tenants) if tenant_id is None else [(tenant_id,)]
+        rows = await connection.fetch(queries.read_tenants) if tenant_id is None else [(tenant_id,)]
         for (tenant,) in rows:
             sizes = await connection.fetchrow(queries.verify_sizes, tenant)
             begun(tenant, Sizes(*sizes) if sizes else Sizes(0, 0))

@@ -35,24 +35,46 @@ WHERE a.tenant_id = $1
 ORDER BY a.owner_type, a.owner_id, a.currency
 LIMIT $5;
 
+-- name: read_tenants
+-- Every tenant that has an account, by one index look-up each.
+WITH RECURSIVE tenants AS (
+    (SELECT tenant_id FROM accounts ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT a.tenant_id FROM accounts a WHERE a.tenant_id > t.tenant_id ORDER BY a.tenant_id LIMIT 1)
+    FROM tenants t
+    WHERE t.tenant_id IS NOT NULL
+)
+SELECT tenant_id FROM tenants WHERE tenant_id IS NOT NULL;
+
 -- name: read_owner_accounts
--- An owner's accounts as they stand. $1 tenant, $2 owner type, $3 owner id, $4 currency (null: all).
-SELECT currency, available, reserved, seq
-FROM accounts
-WHERE tenant_id = $1 AND owner_type = $2 AND owner_id = $3 AND ($4::text IS NULL OR currency = $4)
-ORDER BY currency;
+-- An owner's accounts as they stand, beside what all their entries come to.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency (null: all).
+SELECT a.currency, a.available, a.reserved, summed.available AS summed_available, summed.reserved AS summed_reserved
+FROM accounts a
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'available'), 0)::bigint AS available,
+           coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved'), 0)::bigint AS reserved
+    FROM entries e
+    WHERE e.tenant_id = a.tenant_id AND e.owner_type = a.owner_type AND e.owner_id = a.owner_id
+      AND e.currency = a.currency
+) summed
+WHERE a.tenant_id = $1 AND a.owner_type = $2 AND a.owner_id = $3 AND ($4::text IS NULL OR a.currency = $4)
+ORDER BY a.currency;
 
 -- name: read_movements
--- The last entries of an account within a span of recording, newest first.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 from, $6 before, $7 recorded no later than, $8 limit.
+-- The last entries of an account within a span of recording, newest first, with what documents know them by.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 from, $6 before, $7 recorded no later than, $8 limit (null: all).
 SELECT e.seq, e.n, e.ledger_account, e.counter_account, e.grant_id, e.amount, e.balance, e.event, e.reason,
        e.invoice_id, e.application_id, e.topic, e.event_id, e.occurred_at, e.recorded_at,
-       g.source, g.entitlement_kind, g.entitlement_id, g.entitlement_line_id, l.kind AS line_kind, l.subject_id
+       g.source, g.reference, g.entitlement_kind, g.entitlement_id, l.kind AS line_kind, l.subject_id, i.number
 FROM entries e
 JOIN grants g ON g.tenant_id = e.tenant_id AND g.grant_id = e.grant_id
 LEFT JOIN invoice_lines l
     ON g.entitlement_kind = 'line' AND l.tenant_id = g.tenant_id AND l.invoice_id = g.entitlement_id
     AND l.line_id = g.entitlement_line_id
+LEFT JOIN invoices i
+    ON i.tenant_id = e.tenant_id
+    AND i.invoice_id = coalesce(e.invoice_id, CASE WHEN g.entitlement_kind <> 'payment' THEN g.entitlement_id END)
 WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4
   AND e.recorded_at >= $5 AND e.recorded_at < $6 AND e.recorded_at <= $7
 ORDER BY e.seq DESC, e.n DESC
@@ -60,24 +82,34 @@ LIMIT $8;
 
 -- name: read_balance_before
 -- The balance of one ledger account before an entry, or before a moment where no entry is at hand.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 ledger account, $6 seq and $7 n of the entry,
--- $8 recorded before, $9 recorded no later than.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 seq and $6 n of the entry, $7 recorded before,
+-- $8 recorded no later than, $9 ledger account.
 SELECT e.balance
 FROM entries e
-WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4 AND e.ledger_account = $5
-  AND (e.seq, e.n) < ($6, $7)
-  AND e.recorded_at < $8 AND e.recorded_at <= $9
+WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4 AND e.ledger_account = $9
+  AND (e.seq, e.n) < ($5, $6)
+  AND e.recorded_at < $7 AND e.recorded_at <= $8
 ORDER BY e.seq DESC, e.n DESC
 LIMIT 1;
 
--- name: read_expired_unswept
--- What an account's entries left in grants that had expired by a moment.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 the moment, $6 recorded before, $7 recorded no later than.
-SELECT coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'available'), 0)::bigint AS available,
-       coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved'), 0)::bigint AS reserved
-FROM grants g
-JOIN entries e ON e.tenant_id = g.tenant_id AND e.grant_id = g.grant_id AND e.recorded_at < $6 AND e.recorded_at <= $7
-WHERE g.tenant_id = $1 AND g.owner_type = $2 AND g.owner_id = $3 AND g.currency = $4 AND g.expires_at <= $5;
+-- name: read_grants_left
+-- What an account's entries, up to the same place, left in each of its grants; first the one that expires first.
+-- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 seq and $6 n of an entry, $7 recorded before,
+-- $8 recorded no later than.
+SELECT g.grant_id, g.source, g.reason, g.effective_at, g.expires_at, held.available, held.reserved
+FROM (
+    SELECT e.grant_id,
+           coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'available'), 0)::bigint AS available,
+           coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved'), 0)::bigint AS reserved
+    FROM entries e
+    WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4
+      AND (e.seq, e.n) < ($5, $6)
+      AND e.recorded_at < $7 AND e.recorded_at <= $8
+    GROUP BY e.grant_id
+) held
+JOIN grants g ON g.tenant_id = $1 AND g.grant_id = held.grant_id
+WHERE held.available <> 0 OR held.reserved <> 0
+ORDER BY g.expires_at, g.effective_at, g.grant_id;
 
 -- name: read_epoch
 -- The epoch that events carry.

@@ -1,16 +1,5 @@
 -- What proves the ledger: everything that is stored twice, streamed or compared where it lies.
 
--- name: verify_tenants
--- Every tenant that has an account, by one index look-up each.
-WITH RECURSIVE tenants AS (
-    (SELECT tenant_id FROM accounts ORDER BY tenant_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT a.tenant_id FROM accounts a WHERE a.tenant_id > t.tenant_id ORDER BY a.tenant_id LIMIT 1)
-    FROM tenants t
-    WHERE t.tenant_id IS NOT NULL
-)
-SELECT tenant_id FROM tenants WHERE tenant_id IS NOT NULL;
-
 -- name: verify_sizes
 -- How many rows there are to read, for the progress bar. $1 tenant.
 SELECT (SELECT count(*) FROM entries WHERE tenant_id = $1) AS entries,
