@@ -33,7 +33,7 @@ def test_the_whole_traffic_is_proved(accounts: dict[str, Account], service: Serv
 
 def test_the_service_is_at_rest(accounts: dict[str, Account], service: Service) -> None:
     status = service.ask("status")
-    assert len(status["topics"]) == 8
+    assert len(status["topics"]) == 15
     assert not any(topic["lag"] for topic in status["topics"])
     assert (status["outbox"]["waiting"], status["outbox"]["refused"]) == (0, 0)
     (relay,) = [lease for lease in status["leases"] if lease["name"] == "relay"]
