@@ -91,10 +91,15 @@ class Draft(Struct, eq=False):
         for row in rows:
             kind = TOUCHING.get(type(row))
             if kind is not None:
-                for touched in (self._touched, self._touched_now):
-                    if row.account not in touched:
-                        touched[row.account] = Touched()
-                    getattr(touched[row.account], kind).add(row.key)
+                self._touch(self._touched, kind, row)
+                self._touch(self._touched_now, kind, row)
+
+    @staticmethod
+    def _touch(accounts: dict[AccountKey, Touched], kind: str, row: Any) -> None:
+        touched = accounts.get(row.account)
+        if touched is None:
+            touched = accounts[row.account] = Touched()
+        getattr(touched, kind).add(row.key)
 
     def touched(self, key: AccountKey) -> Touched:
         """What was touched in an account in this pass and the one before it; what is older is at rest."""

@@ -132,14 +132,15 @@ def _add_invoice(state: State, row: Invoice) -> None:
 
 
 def _add_line(state: State, row: Line) -> None:
-    if state.lines.get(row.key) is not None:
+    key, subject = row.key, row.subject
+    if state.lines.get(key) is not None:
         return
-    state.put("lines", row.key, row)
+    state.put("lines", key, row)
     state.index("lines_of_invoice", row.invoice, row)
-    if row.subject is not None:
-        state.index("lines_of_subject", row.subject, row)
+    if subject is not None:
+        state.index("lines_of_subject", subject, row)
     if row.credit_grant is not None:
-        state.index("credit_lines_of_grant", row.credit_grant, row.key)
+        state.index("credit_lines_of_grant", row.credit_grant, key)
 
 
 def _add_change(state: State, row: Change) -> None:
@@ -175,7 +176,7 @@ def _add_settlement(state: State, row: Settlement) -> None:
 
 
 def _add_entitlement(state: State, row: Entitlement) -> None:
-    if row.invoice is not None and state.entitlements.get(row.key) is None:
+    if state.entitlements.get(row.key) is None and row.invoice is not None:
         state.index("entitlements_of_invoice", row.invoice, row.key)
     state.put("entitlements", row.key, row)
 
