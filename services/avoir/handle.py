@@ -224,8 +224,8 @@ async def _settle_claims(session: Session, named: Named, seen: dict[InboxKey, by
     await session.execute_if(queries.reclaim_inbox, *columns(other, 3), [state.inbox[key] for key in other])
 
 
-async def _lock(session: Session, named: Named) -> set[AccountKey]:
-    """Lock what the messages name, then the accounts that this leads to, each kind in one order."""
+async def _lock(session: Session, named: Named) -> list[AccountKey]:
+    """Lock what the messages name, each kind in one order; returns the accounts that this leads to, in theirs."""
     await _lock_subjects(session, named.locked_first)
     billed = await session.fetch_if(queries.read_subjects_of_invoices, *columns(named.voided, 2))
     named.add_subjects(billed)
@@ -240,7 +240,7 @@ async def _lock(session: Session, named: Named) -> set[AccountKey]:
         *columns(named.grants, 2),
     )
     await session.execute_if(queries.add_accounts, *columns(named.accounts, 4))
-    return named.accounts | {rows.account_key(row) for row in concerned}
+    return sorted(named.accounts | {rows.account_key(row) for row in concerned})
 
 
 async def _lock_subjects(session: Session, keys: Collection[tuple[str, str, str]]) -> None:
