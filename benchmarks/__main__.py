@@ -17,7 +17,7 @@ from benchmarks.check import check
 from benchmarks.mix import Wire, mix
 from benchmarks.report import ratios, show
 from benchmarks.service import BenchmarkError, run_program, run_service
-from benchmarks.stage import Stage, publish, stage, topics_in
+from benchmarks.stage import PARTITIONS, Stage, publish, stage, topics_in
 from benchmarks.usage import Figures
 from deploy.local.process import StackError
 from deploy.local.stack import running_stack
@@ -32,7 +32,13 @@ def main() -> int:
     """Run what the command line asks for; the exit status is 1 where something went wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--messages", type=_count, default=MESSAGES, help=f"how many ({MESSAGES:,})")
-    parser.add_argument("--processes", type=int, default=PROCESSES, help=f"of the service ({PROCESSES})")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=PROCESSES,
+        choices=range(1, PARTITIONS + 1),
+        help=f"of the service ({PROCESSES})",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment
