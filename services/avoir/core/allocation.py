@@ -27,10 +27,14 @@ def order_of_refund(grant: Grant) -> tuple[object, ...]:
     return not grant.paid_for, *order_of_use(grant)
 
 
+def is_unexpired(grant: Grant, at: datetime, now: datetime) -> bool:
+    """Whether a grant has not expired, both at a moment and now."""
+    return grant.expires_at is None or (grant.expires_at > at and grant.expires_at > now)
+
+
 def is_usable(grant: Grant, at: datetime, now: datetime) -> bool:
     """Whether a grant can be used at a moment: effective by then, and unexpired both then and now."""
-    unexpired = grant.expires_at is None or (grant.expires_at > at and grant.expires_at > now)
-    return grant.effective_at <= at and unexpired
+    return grant.effective_at <= at and is_unexpired(grant, at, now)
 
 
 def usable(grants: Iterable[Grant], at: datetime, now: datetime) -> list[Grant]:

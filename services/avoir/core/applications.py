@@ -24,30 +24,30 @@ from avoir.core.settle import expire_overdue, settle
 def reject(draft: Draft, message: Message, fact: ApplicationRejected) -> Conclusion:
     """Undo an application that could not be used; one that is undone already stays so."""
     key = application_key(message.tenant_id, fact.application_id)
-    holding = _holding(draft, key)
     application = draft.state.applications.get(key)
+    if application is not None:
+        return _undo(draft, message, application, fact.reason)
+    holding = _holding(draft, key)
     if holding:
         return _release(draft, message, holding, fact.reason)
-    if application is None:
-        return conclude(message, "declined", "unknown_application", {"application_id": fact.application_id})
-    return _undo(draft, message, application, fact.reason)
+    return conclude(message, "declined", "unknown_application", {"application_id": fact.application_id})
 
 
 def reinstate(draft: Draft, message: Message, command: ReinstateCredit) -> Conclusion:
-    """Undo an application or release a reservation, as far as it is still there."""
+    """Undo an application, or else release a reservation, as far as it is still there."""
     key = application_key(message.tenant_id, command.application_id)
-    asked = {"application_id": command.application_id}
+    application = draft.state.applications.get(key)
+    if application is not None and not application.reinstated:
+        return _undo(draft, message, application, command.reason)
     holding = _holding(draft, key)
     if holding:
         return _release(draft, message, holding, command.reason)
-    application = draft.state.applications.get(key)
-    if application is None or application.reinstated:
-        rows = draft.state.reservations_of_application.get(key)
-        account = draft.state.reservations[rows[0]].account if rows else None
-        account = account if application is None else application.account
-        facts = {**asked, "undone_already": account is not None}
-        return refuse(draft, message, "unknown_application", facts, asked=asked, account=account)
-    return _undo(draft, message, application, command.reason)
+    rows = draft.state.reservations_of_application.get(key)
+    account = draft.state.reservations[rows[0]].account if rows else None
+    account = account if application is None else application.account
+    asked = {"application_id": command.application_id}
+    facts = {**asked, "undone_already": account is not None}
+    return refuse(draft, message, "unknown_application", facts, asked=asked, account=account)
 
 
 def _holding(draft: Draft, key: ApplicationKey) -> list[Reservation]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from avoir.core.allocation import Part, whole
 from avoir.core.apply import apply
 from avoir.core.draft import Draft
-from avoir.core.reservations import held_of_grant, lower, reserve
+from avoir.core.reservations import free_id, held_of_grant, lower, reserve
 from avoir.core.rows import Entitlement, Grant, Invoice, Line, Reservation, ReservationKey
 from avoir.core.unwind import credit_line_key
 
@@ -88,14 +88,13 @@ def _use_reserved(draft: Draft, invoice: Invoice, row: Reservation, amount: int)
         return 0
     lower(draft, row, amount)
     is_for_it = row.invoice is None or row.invoice == invoice.key
-    keeps_id = is_for_it and draft.state.applications.get(row.application) is None
     apply(
         draft,
         draft.state.invoices[invoice.key],
         [Part(draft.state.grants[row.grant], amount)],
         "line_item",
         at=invoice.finalized_at,
-        application_id=row.key.application_id if keeps_id else None,
+        application_id=free_id(draft, row) if is_for_it else None,
     )
     return amount
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from avoir.core.allocation import Part, is_usable
+from avoir.core.allocation import Part, is_unexpired
 from avoir.core.apply import apply, slices
 from avoir.core.draft import BY_TIME, Draft
 from avoir.core.events import AccountKey, CreditReinstated, CreditReserved
@@ -170,10 +170,11 @@ def use_reservations(draft: Draft, key: InvoiceKey) -> None:
 
 
 def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
+    """Use reservations of one application; their grants were effective when it was asked for."""
     parts, due = [], round_down(invoice.due, invoice.account.currency)
     for row in rows:
         grant = draft.state.grants[row.grant]
-        part = min(row.amount, due) if is_usable(grant, invoice.finalized_at, draft.moment.now) else 0
+        part = min(row.amount, due) if is_unexpired(grant, invoice.finalized_at, draft.moment.now) else 0
         if part > 0:
             lower(draft, row, part)
             parts.append(Part(grant, part))
@@ -184,6 +185,11 @@ def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
             invoice,
             parts,
             "reservation",
-            at=invoice.finalized_at,
-            application_id=rows[0].key.application_id,
+            at=max(invoice.finalized_at, *(part.grant.effective_at for part in parts)),
+            application_id=free_id(draft, rows[0]),
         )
+
+
+def free_id(draft: Draft, row: Reservation) -> UUID | None:
+    """The id that a reservation's first use keeps; None where a credit line has used a part of it before."""
+    return row.key.application_id if draft.state.applications.get(row.application) is None else None
