@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import asyncpg
@@ -224,15 +224,19 @@ async def _settle_claims(session: Session, named: Named, seen: dict[InboxKey, by
     await session.execute_if(queries.reclaim_inbox, *columns(other, 3), [state.inbox[key] for key in other])
 
 
-async def _lock(session: Session, named: Named) -> list[AccountKey]:
-    """Lock what the messages name, each kind in one order; returns the accounts that this leads to, in theirs."""
-    await _lock_subjects(session, named.locked_first)
+async def _lock(session: Session, named: Named) -> set[AccountKey]:
+    """Lock what the messages name, then the accounts that this leads to, each kind in one order."""
+    first = columns(named.locked_first, 3)
+    await session.execute_if(queries.add_subjects, *first)
+    await session.fetch_if(queries.lock_subjects, *first)
     billed = await session.fetch_if(queries.read_subjects_of_invoices, *columns(named.voided, 2))
     named.add_subjects(billed)
-    await _lock_subjects(session, named.subjects)
+    subjects = columns(named.subjects, 3)
+    await session.execute_if(queries.add_subjects, *subjects)
+    await session.fetch_if(queries.lock_subjects, *subjects)
     concerned = await session.fetch_if(
         queries.read_accounts_concerned,
-        *columns(named.subjects, 3),
+        *subjects,
         *columns(named.voided, 2),
         *columns(((key.tenant_id, key.id) for key in named.reversed), 2),
         *columns(named.applications, 2),
@@ -240,13 +244,7 @@ async def _lock(session: Session, named: Named) -> list[AccountKey]:
         *columns(named.grants, 2),
     )
     await session.execute_if(queries.add_accounts, *columns(named.accounts, 4))
-    return sorted(named.accounts | {rows.account_key(row) for row in concerned})
-
-
-async def _lock_subjects(session: Session, keys: Collection[tuple[str, str, str]]) -> None:
-    added = await session.fetch_if(queries.add_subjects, *columns(keys, 3))
-    known = set(keys).difference(map(tuple, added))
-    await session.fetch_if(queries.lock_subjects, *columns(known, 3))
+    return named.accounts | {rows.account_key(row) for row in concerned}
 
 
 def merged(first: BatchReport, second: BatchReport) -> BatchReport:

@@ -1,6 +1,6 @@
 """Amounts of money as integers, in millionths of the currency's major unit (micros)."""
 
-from functools import cache, lru_cache
+from functools import cache
 
 from iso4217 import Currency
 
@@ -42,6 +42,11 @@ def round_down(amount: int, currency: str) -> int:
     return amount - amount % minor_unit(currency)
 
 
+def round_up(amount: int, currency: str) -> int:
+    """An amount of zero or more in micros, raised to whole minor units."""
+    return amount + -amount % minor_unit(currency)
+
+
 def parse_decimal(text: str) -> int:
     """A decimal string of the wire (at most six decimals) in micros."""
     whole, _, fraction = text.partition(".")
@@ -52,7 +57,6 @@ def parse_decimal(text: str) -> int:
     return micros
 
 
-@lru_cache(maxsize=8_192)
 def format_decimal(micros: int, currency: str) -> str:
     """An amount in micros as a decimal string: at least the currency's decimals, at most six."""
     whole, fraction = divmod(abs(micros), MICROS_PER_MAJOR)

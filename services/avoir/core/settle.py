@@ -9,7 +9,7 @@ Before a message everything is at rest, so only what the message touched, and wh
 That worklist is what a pass walks; tests hold it against the same pass over everything.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -53,12 +53,11 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
     _expire(draft, account, touched_grants(draft, account))
     for payment in payments_concerned(draft, account):
         settle_invoices(draft, payment)
-    entitlements = _Concerned(draft, account)
-    for entitlement in entitlements:
+    for entitlement in entitlements_concerned(draft, account):
         take_back(draft, entitlement)
     for grant in touched_grants(draft, account):
         make_up(draft, grant)
-    for entitlement in entitlements:
+    for entitlement in entitlements_concerned(draft, account):
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
     for key in sorted(draft.touched(account).invoices):
@@ -67,31 +66,15 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
         if draft.account(account).available == 0:
             break
         apply_available(draft, invoice)
-    for entitlement in entitlements:
+    for entitlement in entitlements_concerned(draft, account):
         if entitlement.key.kind in ("line", "negative_total"):
             issue(draft, entitlement)
     return draft.writes != before
 
 
-class _Concerned:
-    """The entitlements concerned, each time as they are then; they are looked up only where something was written."""
-
-    def __init__(self, draft: Draft, account: AccountKey) -> None:
-        self._draft, self._account = draft, account
-        self._writes = -1
-        self._found: list[Entitlement] = []
-
-    def __iter__(self) -> Iterator[Entitlement]:
-        if self._writes != self._draft.writes:
-            self._found = entitlements_concerned(self._draft, self._account)
-            self._writes = self._draft.writes
-        return iter(self._found)
-
-
 def touched_grants(draft: Draft, account: AccountKey) -> list[Grant]:
     """The grants that the message moved something of."""
-    keys = draft.touched(account).grants
-    return [draft.state.grants[key] for key in sorted(keys)] if keys else []
+    return [draft.state.grants[key] for key in sorted(draft.touched(account).grants)]
 
 
 def payments_concerned(draft: Draft, account: AccountKey) -> list[Payment]:
@@ -117,7 +100,7 @@ def entitlements_concerned(draft: Draft, account: AccountKey) -> list[Entitlemen
     keys.update(
         grant.entitlement for grant in touched_grants(draft, account) if grant.entitlement is not None
     )
-    known = map(draft.state.entitlements.get, sorted(keys))
+    known = (draft.state.entitlements.get(key) for key in sorted(keys))
     return [entitlement for entitlement in known if entitlement is not None]
 
 
@@ -170,13 +153,16 @@ def settle_invoices(draft: Draft, payment: Payment) -> None:
 
 
 def free_of(draft: Draft, payment: Payment) -> int:
-    """What a payment could still settle, in micros: what is not issued yet, and what remains of its overpayment."""
+    """What a payment could still settle, in micros: what is not issued yet, and what remains of its overpayment.
+
+    Draws may leave fractions of a minor unit; these settle nothing, so that what is due stays in whole ones.
+    """
     entitlement = draft.state.entitlements.get(payment.entitlement)
     if entitlement is None:
         return payment.left
     unissued = payment.left - entitlement.given
     remaining = sum(grant.available for grant in draft.grants_for(entitlement.key))
-    return max(0, unissued + round_down(remaining, payment.account.currency))
+    return round_down(max(0, unissued + remaining), payment.account.currency)
 
 
 def invoices_for(draft: Draft, payment: Payment) -> list[Invoice]:

@@ -9,6 +9,7 @@ from avoir.core.draft import Draft
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import CreditReinstated, Slice
 from avoir.core.ledger import Posting
+from avoir.core.money import round_down, round_up
 from avoir.core.reservations import is_line_item, reserve_as_line_item
 from avoir.core.rows import (
     Application,
@@ -177,15 +178,20 @@ def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
 
 
 def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
-    """Reverse so much more of a payment: its remaining overpayment goes first, then what it settled, last first."""
+    """Reverse so much more of a payment: its remaining overpayment goes first, then what it settled, last first.
+
+    Whole minor units only, as draws may have left fractions: what is due on an invoice is payable in money again.
+    """
     payment = draft.state.payments[key]
     entitlement = draft.state.entitlements.get(payment.entitlement)
     over = amount - (payment.left - (entitlement.given if entitlement else 0))
     if entitlement is not None and over > 0:
-        over -= take_from_grants(draft, entitlement, over, "payment_reversed")
+        held = sum(grant.remaining for grant in draft.grants_for(entitlement.key))
+        whole = round_down(held, payment.account.currency)
+        over -= take_from_grants(draft, entitlement, min(over, whole), "payment_reversed")
     for settlement_key in sorted(draft.state.settlements_of_payment.get(key) or (), reverse=True):
         settlement = draft.state.settlements[settlement_key]
-        undone = min(max(over, 0), settlement.amount)
+        undone = min(round_up(max(over, 0), payment.account.currency), settlement.amount)
         if undone == 0:
             continue
         over -= undone
