@@ -8,12 +8,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 import psutil
@@ -49,14 +48,7 @@ class _Moment:
     database: Reading
 
 
-class _Served(NamedTuple):
-    """One of the processes, and where it tells its metrics."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-
-
-async def run_service(stage: Stage, messages: int, processes: int, progress: Progress) -> Figures:
+async def run_service(stage: Stage, messages: int, progress: Progress) -> Figures:
     """Run the service until all messages are handled and published; figures from the end of its first batch on."""
     connection = await asyncpg.connect(
         stage.databases["service"],
@@ -67,13 +59,11 @@ async def run_service(stage: Stage, messages: int, processes: int, progress: Pro
     try:
         await connection.execute("CHECKPOINT")
         meter = await PostgresMeter.on(connection)
-        async with AsyncExitStack() as stack:
-            served = [await stack.enter_async_context(_serving(stage)) for _ in range(processes)]
-            begin = await _until(served, connection, meter, START_S, 1, progress)
+        async with _serving(stage) as (process, port):
+            begin = await _until(process, connection, meter, START_S, 1, progress)
             within_s = START_S + messages / SLOWEST_PER_S
-            end = await _until(served, connection, meter, within_s, messages, progress)
-            peaks = [peak_bytes(process.pid) for process, _ in served]
-            counted = sum((_metrics(port) for _, port in served), Counter())
+            end = await _until(process, connection, meter, within_s, messages, progress)
+            peak, counted = peak_bytes(process.pid), _metrics(port)
     finally:
         await connection.close()
     batches = counted["avoir_batch_messages_count"]
@@ -81,8 +71,7 @@ async def run_service(stage: Stage, messages: int, processes: int, progress: Pro
         messages=end.handled - begin.handled,
         seconds=end.at - begin.at,
         cpu_s=end.cpu_s - begin.cpu_s,
-        peak_bytes=max(peaks),
-        all_peak_bytes=sum(peaks),
+        peak_bytes=peak,
         **used(begin.database, end.database),
         batch_messages=messages / batches,
         batch_statements=counted["avoir_statements_total"] / batches,
@@ -90,7 +79,7 @@ async def run_service(stage: Stage, messages: int, processes: int, progress: Pro
 
 
 async def _until(
-    served: Sequence[_Served],
+    process: subprocess.Popen[bytes],
     connection: "asyncpg.Connection[asyncpg.Record]",
     meter: PostgresMeter,
     within_s: float,
@@ -101,19 +90,18 @@ async def _until(
     while True:
         handled = await connection.fetchval(_HANDLED)
         if handled >= messages and (messages == 1 or await connection.fetchval(_IS_OUT)):
-            cpu_s = sum(tree_cpu_s(psutil.Process(process.pid)) for process, _ in served)
+            cpu_s = tree_cpu_s(psutil.Process(process.pid))
             return _Moment(time.monotonic(), handled, cpu_s, await meter.read())
         progress(handled)
-        for process, _ in served:
-            if process.poll() is not None:
-                raise BenchmarkError(f"the service ended with status {process.returncode}")
+        if process.poll() is not None:
+            raise BenchmarkError(f"the service ended with status {process.returncode}")
         if time.monotonic() > deadline:
             raise BenchmarkError(f"only {handled} messages were handled within {within_s:.0f} s")
         await asyncio.sleep(POLL_S)
 
 
 @asynccontextmanager
-async def _serving(stage: Stage) -> AsyncIterator[_Served]:
+async def _serving(stage: Stage) -> AsyncIterator[tuple[subprocess.Popen[bytes], int]]:
     port = free_port()
     environment = os.environ | {
         "AVOIR_KAFKA_BOOTSTRAP_SERVERS": stage.kafka,
@@ -134,7 +122,7 @@ async def _serving(stage: Stage) -> AsyncIterator[_Served]:
                 stderr=subprocess.STDOUT,
             )
         try:
-            yield _Served(process, port)
+            yield process, port
         except BenchmarkError as error:
             raise BenchmarkError(f"{error}. The end of its log:\n{_tail(log_path)}") from None
         finally:
@@ -155,12 +143,11 @@ def _tail(log: Path) -> str:
     return "\n".join(lines[-10:])
 
 
-def _metrics(port: int) -> Counter[str]:
+def _metrics(port: int) -> dict[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    # What counts whole things is whole, and nothing else is asked for.
-    return Counter({name: int(float(value)) for name, value in pairs})
+    return {name: float(value) for name, value in pairs}
 
 
 async def run_program(

@@ -7,6 +7,7 @@ import pytest
 from avoir.core.events import CreditIssued, CreditShortfall, CreditVoided
 from avoir.core.facts import Owner
 from avoir.core.policy import Policy
+from tests.unit.core.asking import drawn, take_away
 from tests.unit.core.world import (
     World,
     at,
@@ -193,3 +194,29 @@ def test_paying_a_voided_invoice_is_overpayment() -> None:
     )
     assert world.available() == 50
     assert world.decisions[-1].reason == "invoice_voided"
+
+
+def test_what_is_due_stays_in_whole_cents_where_a_draw_left_a_fraction_of_an_overpayment() -> None:
+    """Of 30.00 a draw used 0.000125 and an invoice 29.99; 20.00 go back: all of them from the invoice."""
+    world = World()
+    world.told("p", "06-02", payment("p1", "30.00"))
+    world.told("d", "06-03", drawn("0.000125"))
+    world.told("f", "06-01", invoice("i1", line("l1", "30.00"), automatic=False))
+    assert world.due("i1") == 0.01
+    world.told("r", "06-04", reversal("r1", "p1", "20.00"))
+    assert world.due("i1") == 20.01
+    assert world.available() == 0.009875
+
+
+def test_what_a_void_leaves_of_a_payment_settles_whole_cents_only() -> None:
+    """The credit of a line was drawn below the cent: so much of the payment is kept, and the rest pays in cents."""
+    world = World()
+    world.told("f1", "06-01", invoice("i1", line("l1", "10.00", booking="b1")))
+    world.told("p", "06-02", payment("p1", "10.00"))
+    world.told("c", "06-03", cancelled("b1"))
+    world.told("d", "06-03", drawn("0.000125"))
+    world.told("u", "06-03", take_away(world.grant_id("c")))
+    world.told("f2", "06-02", invoice("i2", line("l1", "50.00"), automatic=False))
+    world.told("v", "06-04", voided("i1"))
+    assert world.due("i2") == 40.01
+    assert world.available() == 0.009875

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from msgspec.structs import replace
 
-from avoir.core.decide import Decided, decide
+from avoir.core import commands
+from avoir.core.commands import Command
+from avoir.core.decide import decide, expire
 from avoir.core.decision import Decision
-from avoir.core.draft import Draft, Moment
-from avoir.core.events import AccountKey, Event, EventBody
+from avoir.core.draft import Moment
+from avoir.core.events import AccountKey, CreditApplied, CreditReserved, Event, EventBody
 from avoir.core.facts import (
     ApplicationRejected,
     BookingCancelled,
@@ -26,16 +29,18 @@ from avoir.core.facts import (
     Period,
     PlanCancelled,
 )
-from avoir.core.ledger import Entry, entry_hash
+from avoir.core.ledger import Entry
 from avoir.core.message import Message
 from avoir.core.money import parse_decimal
 from avoir.core.policy import Policy
-from avoir.core.settle import expire_overdue
+from avoir.core.rows import Grant
 from avoir.core.state import State
+from tests.unit.core.invariants import check_ledger, check_rows, net_of
 
 U1 = Owner("user", "u1")
 EURO = 1_000_000
 NOW = datetime(2025, 12, 31, tzinfo=UTC)
+WHEN_ASKED = datetime.min.replace(tzinfo=UTC)
 
 
 def at(text: str) -> datetime:
@@ -53,15 +58,18 @@ def line(
     kind: str | None = None,
     period: tuple[str, str] | None = None,
     expires: str | None = None,
+    credit: UUID | str | None = None,
 ) -> InvoiceLine:
-    """An invoice line: of a booking, a plan, or of the kind given."""
+    """An invoice line: of a booking, a plan, a credit line of Avoir's, or of the kind given."""
+    of = "booking" if booking else "plan" if plan else "credit" if credit else "other"
     return InvoiceLine(
         line_id=line_id,
-        kind=kind or ("booking" if booking else "plan" if plan else "other"),  # type: ignore[arg-type]
+        kind=kind or of,  # type: ignore[arg-type]
         subject_id=booking or plan,
         period=Period(at(period[0]), at(period[1])) if period else None,
         amount=parse_decimal(amount),
         tax=parse_decimal(tax),
+        credit_line_id=None if credit is None else str(credit),
         expires_at=at(expires) if expires else None,
     )
 
@@ -172,12 +180,24 @@ TOPICS: dict[type, str] = {
     PaymentReversed: "payment-reversed",
     InvoiceVoided: "invoice-voided",
     ApplicationRejected: "credit-application-rejected",
+    commands.GrantCredit: "grant-credit",
+    commands.ApplyCredit: "apply-credit",
+    commands.ReinstateCredit: "reinstate-credit",
+    commands.VoidCredit: "void-credit",
+    commands.RefundCredit: "refund-credit",
+    commands.DrawCredit: "draw-credit",
+    commands.SetCreditPolicy: "set-credit-policy",
 }
 
 
-def message(event_id: str, when: str, fact: Fact, tenant: str = "t1") -> Message:
-    """A fact with its envelope; the contents hash stands for the parsed message."""
+def message(event_id: str, when: str, fact: Fact | Command, tenant: str = "t1") -> Message:
+    """A fact or a command with its envelope; the contents hash stands for the parsed message.
+
+    A grant that says no `effective_at` counts from when it was asked for.
+    """
     occurred_at = at(when)
+    if isinstance(fact, commands.GrantCredit) and fact.effective_at == WHEN_ASKED:
+        fact = replace(fact, effective_at=occurred_at)
     contents = sha256(repr((occurred_at, fact)).encode()).digest()
     return Message(tenant, TOPICS[type(fact)], event_id, occurred_at, contents, fact)
 
@@ -193,8 +213,8 @@ class World:
     entries: list[Entry] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
 
-    def told(self, event_id: str, when: str, fact: Fact) -> Decision:
-        """Handle one fact."""
+    def told(self, event_id: str, when: str, fact: Fact | Command) -> Decision:
+        """Handle one fact or command."""
         return self.handle(message(event_id, when, fact))
 
     def handle(self, told: Message) -> Decision:
@@ -203,14 +223,13 @@ class World:
         self.events += decided.events
         self.entries += decided.entries
         self.decisions.append(decided.decision)
-        self._check(decided)
+        check_rows(self.state, decided)
         return decided.decision
 
     def sweep(self) -> None:
-        """Expire what is overdue, as the service does every second without a message."""
-        draft = Draft(self.state.fork(), Moment(self.now, 1, self.policy), None, self.now)
-        for account in rows(self.state.accounts):
-            expire_overdue(draft, account.key)
+        """Let grants begin and expire, as the service does every second without a message, and before a batch."""
+        accounts = {each.account for each in rows(self.state.grants)}
+        draft = expire(self.state, sorted(accounts), Moment(self.now, 1, self.policy))
         self.state.take_over(draft.state)
         self.events += draft.events
         self.entries += draft.entries
@@ -219,6 +238,27 @@ class World:
         for each in messages:
             self.handle(each)
         return self
+
+    def grant(self, event_id: str) -> Grant:
+        """The grant that a message gave, as it stands."""
+        found: list[Grant] = [each for each in rows(self.state.grants) if each.event_id == event_id]
+        (grant,) = found
+        return grant
+
+    def grant_id(self, event_id: str) -> str:
+        return str(self.grant(event_id).key.id)
+
+    def application_id(self, event_id: str) -> str:
+        """The id of the one application or reservation that a message made."""
+        made = [
+            each.body.application_id
+            for each in self.events
+            if each.caused_by is not None
+            and each.caused_by.event_id == event_id
+            and isinstance(each.body, CreditApplied | CreditReserved)
+        ]
+        (found,) = set(made)
+        return str(found)
 
     def bodies(self, kind: type | None = None) -> list[Any]:
         """The events so far, of one kind or all."""
@@ -247,59 +287,10 @@ class World:
         return float(sum(each.shortfall for each in rows(self.state.entitlements)) / EURO)
 
     def net(self) -> dict[AccountKey, int]:
-        """available + reserved - due + credit that waits for payment - shortfalls, per account.
-
-        Where the credit of an unpaid line is short, its payment makes up for that: so much waits too.
-        """
-        net: dict[AccountKey, int] = {}
-        for account in rows(self.state.accounts):
-            net[account.key] = net.get(account.key, 0) + account.available + account.reserved
-        for each in rows(self.state.invoices):
-            net[each.account] = net.get(each.account, 0) - each.due
-        for each in rows(self.state.entitlements):
-            waits = each.invoice is not None and self.state.invoices[each.invoice].due > 0
-            waiting = max(0, each.target - each.given + each.shortfall) if waits else 0
-            net[each.account] = net.get(each.account, 0) + waiting - each.shortfall
-        return {key: value for key, value in net.items() if value}
-
-    def _check(self, decided: Decided) -> None:
-        for event in decided.events:
-            if event.account is not None:
-                assert event.available is not None and event.available >= 0
-                assert event.reserved is not None and event.reserved >= 0
-        for account in rows(decided.state.accounts):
-            held = [self.state.grants[key] for key in self.state.grants_of_account.get(account.key) or ()]
-            assert account.available == sum(grant.available for grant in held)
-            assert account.reserved == sum(grant.reserved for grant in held)
-        for grant in rows(decided.state.grants):
-            parts = (grant.available, grant.reserved, grant.spent, grant.lost, grant.taken)
-            assert grant.amount == sum(parts) and min(parts) >= 0
-        for each in rows(decided.state.entitlements):
-            assert 0 <= each.target <= each.cost and 0 <= each.given <= each.cost
-        for bill in rows(decided.state.invoices):
-            assert bill.due >= 0 and bill.settled >= 0 and bill.applied >= 0
-        for paid in rows(decided.state.payments):
-            assert paid.left >= 0
-            settled = [
-                self.state.settlements[key] for key in self.state.settlements_of_payment.get(paid.key) or ()
-            ]
-            assert paid.settled == sum(each.amount for each in settled)
+        return net_of(self.state)
 
     def check_ledger(self) -> None:
-        """Sequence numbers without gaps, running balances and hash chains, from the entries alone."""
-        seqs: dict[AccountKey, int] = {}
-        for event in self.events:
-            if event.account is not None:
-                assert event.seq == seqs.get(event.account, 0) + 1
-                seqs[event.account] = event.seq
-        heads: dict[AccountKey, bytes] = {}
-        balances: dict[tuple[AccountKey, str], int] = {}
-        for entry in self.entries:
-            side = entry.account, entry.ledger_account
-            balances[side] = balances.get(side, 0) + entry.amount
-            assert balances[side] == entry.balance >= 0
-            assert entry_hash(heads.get(entry.account, bytes(32)), replace(entry, hash=b"")) == entry.hash
-            heads[entry.account] = entry.hash
+        check_ledger(self.events, self.entries)
 
 
 def rows(table: Any) -> list[Any]:
