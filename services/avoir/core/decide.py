@@ -35,6 +35,7 @@ from avoir.core.facts import (
 from avoir.core.ledger import Entry
 from avoir.core.message import Message
 from avoir.core.policies import set_policy
+from avoir.core.policy import both_told
 from avoir.core.refills import ask_for_refills
 from avoir.core.rows import InboxKey
 from avoir.core.settle import expire_overdue
@@ -57,7 +58,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
     inbox_key = InboxKey(message.tenant_id, message.topic, message.event_id)
     seen = state.inbox.get(inbox_key)
     conclusion = _handle(draft, message) if seen is None else _seen_before(message, seen)
-    ask_for_refills(draft)
+    refill_policy = ask_for_refills(draft)
     if conclusion.outcome != "conflict":
         draft.state.inbox.put(inbox_key, message.contents)
     outcome, reason = _outcome(draft, conclusion)
@@ -69,7 +70,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         outcome=outcome,
         reason=reason,
         facts=conclusion.facts,
-        policy=conclusion.policy,
+        policy=both_told(conclusion.policy, refill_policy),
         would_change_it=would_change(reason) if outcome in ("declined", "waiting", "conflict") else None,
         subject_kind=conclusion.subject_kind,
         subject_id=conclusion.subject_id,

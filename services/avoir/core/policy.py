@@ -73,6 +73,12 @@ class InForce(NamedTuple):
         return values | ({"set_by": versions} if versions else {})
 
 
+def both_told(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Policy values as decisions tell them, of two kinds together."""
+    set_by = {**one.get("set_by", {}), **other.get("set_by", {})}
+    return {**one, **other} | ({"set_by": set_by} if set_by else {})
+
+
 def in_force(
     widest: Policy, scopes: Iterable[Iterable[PolicyVersion]], at: datetime, currency: str | None
 ) -> InForce:
