@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from avoir.kafka.topics import EVENTS, FACTS, TopicNames
+from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
 from avoir.postgres.migrate import migrate
 from avoir.settings import Settings
 from deploy.local.kafka import Kafka
@@ -28,7 +28,7 @@ MOST_S_TO_TAKE_OVER = 3.0
 async def prepared(kafka: str, dsn: str, prefix: str) -> Settings:
     """Topics, and settings with small batches, so that a fault meets work under way."""
     names = TopicNames(prefix)
-    await make_topics(kafka, [names.actual(topic) for topic in (*FACTS, *EVENTS)], partitions=2)
+    await make_topics(kafka, [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)], partitions=2)
     return settings_for(kafka, dsn, prefix, kafka_max_records=100, relay_rows=100, relay_lease_s=LEASE_S)
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from avoir.kafka.topics import EVENTS, FACTS, TopicNames
+from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
 from avoir.postgres.connect import KeptConnection
 from avoir.service import Service
 from avoir.settings import Settings
@@ -32,7 +32,7 @@ class Run:
 async def make_all_topics(settings: Settings) -> TopicNames:
     """All topics that the service needs, of two partitions each."""
     names = names_of(settings)
-    actual = [names.actual(topic) for topic in (*FACTS, *EVENTS)]
+    actual = [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)]
     await make_topics(settings.kafka_bootstrap_servers, actual, partitions=2)
     return names
 

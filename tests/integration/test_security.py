@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from avoir.kafka.client import client_of
-from avoir.kafka.topics import FACTS, create_topics, missing_topics
+from avoir.kafka.topics import SUBSCRIBED, create_topics, missing_topics
 from avoir.settings import Settings
 from avoir.wiring import names_of
 from deploy.local.kafka import SETTINGS, Kafka, launched_kafka
@@ -85,7 +85,7 @@ async def test_it_reads_and_publishes_over_tls_with_a_password(settings: Setting
     names, client = names_of(settings), client_of(settings)
     made = await create_topics(client, names, 2, 1)
     assert made.faults == []
-    assert await missing_topics(client, [names.actual(topic) for topic in FACTS]) == []
+    assert await missing_topics(client, [names.actual(topic) for topic in SUBSCRIBED]) == []
     open_door = settings.model_copy(
         update={
             "kafka_bootstrap_servers": guarded.kafka.bootstrap_servers,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avoir.kafka.topics import EVENTS, FACTS, TopicNames
+from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
 from avoir.settings import Settings
 from tests.integration.process import service_process
 from tests.integration.stage import connection_to, make_topics, produce, settings_for, until
@@ -21,7 +21,7 @@ def settings(kafka: str, database: str, topic_prefix: str) -> Settings:
 
 async def _make_topics(settings: Settings) -> TopicNames:
     names = TopicNames(settings.kafka_topic_prefix)
-    actual = [names.actual(topic) for topic in (*FACTS, *EVENTS)]
+    actual = [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)]
     await make_topics(settings.kafka_bootstrap_servers, actual, partitions=2)
     return names
 
