@@ -36,6 +36,7 @@ def line(each: facts.InvoiceLine) -> dict[str, Any]:
     amounts = {"amount": amount(each.amount), "tax": amount(each.tax)}
     return (
         {"line_id": each.line_id, "kind": each.kind, "period": period(each.period)}
+        | ({} if each.credit_line_id is None else {"credit_line_id": each.credit_line_id})
         | amounts
         | subject
         | expires

@@ -7,15 +7,22 @@ import pytest
 
 from avoir.postgres.connect import Connection
 from tests.integration.handler import delivering
+from tests.unit.core.asking import granted, policy, use_on
 from tests.unit.core.world import cancelled, invoice, line, message
 
 
 @pytest.fixture
 async def connection(database: str) -> AsyncIterator[Connection]:
-    """A connection of the service's role to a ledger in which one booking has been credited."""
+    """A connection of the service's role to a ledger with a booking's credit, a grant, a reservation and a policy."""
     async with delivering(database) as (deliverer, kept):
         bill = invoice("i1", line("l1", "100", booking="b1"), paid="100")
-        await deliverer.deliver([message("f1", "06-01", bill), message("c1", "06-02", cancelled("b1"))])
+        commands = [
+            message("s1", "06-01", policy(auto_apply=False)),
+            message("g1", "06-01", granted("50", reference="order 1")),
+            message("r1", "06-02", use_on("i2", "20")),
+        ]
+        facts = [message("f1", "06-01", bill), message("c1", "06-02", cancelled("b1"))]
+        await deliverer.deliver([*facts, *commands])
         async with kept.use() as conn:
             yield conn
 
@@ -61,6 +68,49 @@ REFUSED = {
     "an entry on another tenant's grant": (
         """INSERT INTO entries SELECT (json_populate_record(e, '{"tenant_id": "t2"}')).* FROM entries e""",
         asyncpg.ForeignKeyViolationError,
+    ),
+    "a grant reserved below zero": (
+        "UPDATE grants SET reserved = -1, available = amount + 1",
+        asyncpg.CheckViolationError,
+    ),
+    "a grant pending below zero": (
+        "UPDATE grants SET pending = -1, available = amount + 1",
+        asyncpg.CheckViolationError,
+    ),
+    "a pending grant above its amount": ("UPDATE grants SET pending = 1", asyncpg.CheckViolationError),
+    "a reservation below zero": ("UPDATE reservations SET amount = -1", asyncpg.CheckViolationError),
+    "a reservation for nothing known": (
+        "UPDATE reservations SET reserved_for = 'later'",
+        asyncpg.CheckViolationError,
+    ),
+    "a reservation deleted": ("DELETE FROM reservations", asyncpg.InsufficientPrivilegeError),
+    "a reservation made twice": (
+        "INSERT INTO reservations SELECT * FROM reservations",
+        asyncpg.UniqueViolationError,
+    ),
+    "a reservation of another tenant's grant": (
+        """INSERT INTO reservations SELECT (json_populate_record(r, '{"tenant_id": "t2"}')).* FROM reservations r""",
+        asyncpg.ForeignKeyViolationError,
+    ),
+    "a second grant of one reference": (
+        """INSERT INTO grants SELECT (json_populate_record(g,
+               json_build_object('grant_id', gen_random_uuid()))).* FROM grants g WHERE g.reference IS NOT NULL""",
+        asyncpg.UniqueViolationError,
+    ),
+    "a policy changed": ("UPDATE policies SET keys = '{}'", asyncpg.InsufficientPrivilegeError),
+    "a policy deleted": ("DELETE FROM policies", asyncpg.InsufficientPrivilegeError),
+    "a policy set twice": (
+        "INSERT INTO policies SELECT * FROM policies",
+        asyncpg.UniqueViolationError,
+    ),
+    "a policy for nobody known": (
+        """INSERT INTO policies SELECT (json_populate_record(p,
+               '{"event_id": "again", "scope": "world"}')).* FROM policies p""",
+        asyncpg.CheckViolationError,
+    ),
+    "an application reinstated above what was used": (
+        "UPDATE invoices SET restored = -1",
+        asyncpg.CheckViolationError,
     ),
     "a line on another tenant's invoice": (
         """INSERT INTO invoice_lines SELECT (json_populate_record(l, '{"tenant_id": "t2"}')).* FROM invoice_lines l""",
