@@ -17,12 +17,13 @@ from benchmarks.check import check
 from benchmarks.mix import Wire, mix
 from benchmarks.report import ratios, show
 from benchmarks.service import BenchmarkError, run_program, run_service
-from benchmarks.stage import Stage, publish, stage, topics_in
+from benchmarks.stage import PARTITIONS, Stage, publish, stage, topics_in
 from benchmarks.usage import Figures
 from deploy.local.process import StackError
 from deploy.local.stack import running_stack
 
 MESSAGES = 100_000
+PROCESSES = 2
 PLAIN_MESSAGES = 3_000
 MOST_MESSAGES = 1_000_000
 
@@ -31,6 +32,13 @@ def main() -> int:
     """Run what the command line asks for; the exit status is 1 where something went wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--messages", type=_count, default=MESSAGES, help=f"how many ({MESSAGES:,})")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=PROCESSES,
+        choices=range(1, PARTITIONS + 1),
+        help=f"of the service ({PROCESSES})",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment
@@ -38,7 +46,9 @@ def main() -> int:
         with running_stack(
             kafka=os.environ.get("AVOIR_TEST_KAFKA"), postgres=os.environ.get("AVOIR_TEST_DSN"), fsync=True
         ) as stack:
-            figures = asyncio.run(_measure(stack.kafka.address, stack.postgres.address, given.messages))
+            figures = asyncio.run(
+                _measure(stack.kafka.address, stack.postgres.address, given.messages, given.processes)
+            )
     except (StackError, BenchmarkError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -67,7 +77,9 @@ def _as_json(service: Figures, floor: Figures, plain: Figures, checked: dict[str
     }
 
 
-async def _measure(kafka: str, dsn: str, count: int) -> tuple[Figures, Figures, Figures, dict[str, Any]]:
+async def _measure(
+    kafka: str, dsn: str, count: int, processes: int
+) -> tuple[Figures, Figures, Figures, dict[str, Any]]:
     messages = mix(count)
     first = messages[: min(PLAIN_MESSAGES, count)]
     async with stage(kafka, dsn) as place:
@@ -75,7 +87,7 @@ async def _measure(kafka: str, dsn: str, count: int) -> tuple[Figures, Figures, 
             await publish(kafka, place.prefix("service"), messages)
             await publish(kafka, place.prefix("plain"), first)
         with _bar("Avoir", count) as bar:
-            service = await run_service(place, count, bar)
+            service = await run_service(place, count, processes, bar)
         with _bar("check", 1):
             checked = await check(place, messages)
         with _bar("floor", count) as bar:

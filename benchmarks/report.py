@@ -48,8 +48,16 @@ def _rows(*all_figures: Figures) -> list[tuple[str, ...]]:
         ("messages per batch", *(f"{each.batch_messages:,.0f}" for each in all_figures)),
         ("statements per batch", *(f"{each.batch_statements:,.1f}" for each in all_figures)),
         ("WAL per message", *(_bytes(each.wal_bytes, each.messages) for each in all_figures)),
-        ("peak memory, process", *(f"{each.peak_bytes / 1e6:,.0f} MB" for each in all_figures)),
+        ("peak memory, process", *(_megabytes(each.peak_bytes) for each in all_figures)),
+        (
+            "peak memory, all of them",
+            *(_megabytes(each.all_peak_bytes or each.peak_bytes) for each in all_figures),
+        ),
     ]
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"
 
 
 def _us(seconds: float | None, messages: int) -> str:

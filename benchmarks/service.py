@@ -8,11 +8,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import psutil
@@ -48,7 +49,14 @@ class _Moment:
     database: Reading
 
 
-async def run_service(stage: Stage, messages: int, progress: Progress) -> Figures:
+class _Served(NamedTuple):
+    """One of the processes, and where it tells its metrics."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+
+async def run_service(stage: Stage, messages: int, processes: int, progress: Progress) -> Figures:
     """Run the service until all messages are handled and published; figures from the end of its first batch on."""
     connection = await asyncpg.connect(
         stage.databases["service"],
@@ -59,11 +67,13 @@ async def run_service(stage: Stage, messages: int, progress: Progress) -> Figure
     try:
         await connection.execute("CHECKPOINT")
         meter = await PostgresMeter.on(connection)
-        async with _serving(stage) as (process, port):
-            begin = await _until(process, connection, meter, START_S, 1, progress)
+        async with AsyncExitStack() as stack:
+            served = [await stack.enter_async_context(_serving(stage)) for _ in range(processes)]
+            begin = await _until(served, connection, meter, START_S, 1, progress)
             within_s = START_S + messages / SLOWEST_PER_S
-            end = await _until(process, connection, meter, within_s, messages, progress)
-            peak, counted = peak_bytes(process.pid), _metrics(port)
+            end = await _until(served, connection, meter, within_s, messages, progress)
+            peaks = [peak_bytes(process.pid) for process, _ in served]
+            counted = sum((_metrics(port) for _, port in served), Counter())
     finally:
         await connection.close()
     batches = counted["avoir_batch_messages_count"]
@@ -71,7 +81,8 @@ async def run_service(stage: Stage, messages: int, progress: Progress) -> Figure
         messages=end.handled - begin.handled,
         seconds=end.at - begin.at,
         cpu_s=end.cpu_s - begin.cpu_s,
-        peak_bytes=peak,
+        peak_bytes=max(peaks),
+        all_peak_bytes=sum(peaks),
         **used(begin.database, end.database),
         batch_messages=messages / batches,
         batch_statements=counted["avoir_statements_total"] / batches,
@@ -79,7 +90,7 @@ async def run_service(stage: Stage, messages: int, progress: Progress) -> Figure
 
 
 async def _until(
-    process: subprocess.Popen[bytes],
+    served: Sequence[_Served],
     connection: "asyncpg.Connection[asyncpg.Record]",
     meter: PostgresMeter,
     within_s: float,
@@ -90,18 +101,19 @@ async def _until(
     while True:
         handled = await connection.fetchval(_HANDLED)
         if handled >= messages and (messages == 1 or await connection.fetchval(_IS_OUT)):
-            cpu_s = tree_cpu_s(psutil.Process(process.pid))
+            cpu_s = sum(tree_cpu_s(psutil.Process(process.pid)) for process, _ in served)
             return _Moment(time.monotonic(), handled, cpu_s, await meter.read())
         progress(handled)
-        if process.poll() is not None:
-            raise BenchmarkError(f"the service ended with status {process.returncode}")
+        for process, _ in served:
+            if process.poll() is not None:
+                raise BenchmarkError(f"the service ended with status {process.returncode}")
         if time.monotonic() > deadline:
             raise BenchmarkError(f"only {handled} messages were handled within {within_s:.0f} s")
         await asyncio.sleep(POLL_S)
 
 
 @asynccontextmanager
-async def _serving(stage: Stage) -> AsyncIterator[tuple[subprocess.Popen[bytes], int]]:
+async def _serving(stage: Stage) -> AsyncIterator[_Served]:
     port = free_port()
     environment = os.environ | {
         "AVOIR_KAFKA_BOOTSTRAP_SERVERS": stage.kafka,
@@ -122,7 +134,7 @@ async def _serving(stage: Stage) -> AsyncIterator[tuple[subprocess.Popen[bytes],
                 stderr=subprocess.STDOUT,
             )
         try:
-            yield process, port
+            yield _Served(process, port)
         except BenchmarkError as error:
             raise BenchmarkError(f"{error}. The end of its log:\n{_tail(log_path)}") from None
         finally:
@@ -143,11 +155,12 @@ def _tail(log: Path) -> str:
     return "\n".join(lines[-10:])
 
 
-def _metrics(port: int) -> dict[str, float]:
+def _metrics(port: int) -> Counter[str]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    return {name: float(value) for name, value in pairs}
+    # What counts whole things is whole, and nothing else is asked for.
+    return Counter({name: int(float(value)) for name, value in pairs})
 
 
 async def run_program(

@@ -17,6 +17,7 @@ class Figures:
     seconds: float
     cpu_s: float
     peak_bytes: int
+    all_peak_bytes: int | None = None
     postgres_cpu_s: float | None = None
     wal_bytes: int | None = None
     batch_messages: float = 1.0

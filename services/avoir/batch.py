@@ -1,16 +1,16 @@
 """A batch while it is decided: its state, and what it will write and report."""
 
-import json
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid5
+
+import msgspec
 
 from avoir.core.decide import Decided, decide, expire
 from avoir.core.decision import Decision, would_change
-from avoir.core.draft import NAMESPACE, Moment
+from avoir.core.draft import Moment
 from avoir.core.events import (
     AccountKey,
     Balance,
@@ -22,6 +22,7 @@ from avoir.core.events import (
     CreditVoided,
     Event,
 )
+from avoir.core.ids import derived_id
 from avoir.core.policy import Policy
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
@@ -46,6 +47,8 @@ AMOUNTS = {
 
 LATEST_MS = 253_402_300_799_000
 """The last second of the year 9999, as Kafka counts: a record's time may lie beyond it."""
+
+_JSON = msgspec.json.Encoder()
 
 NOTABLE = frozenset({"declined", "rejected", "conflict", "parked"})
 
@@ -106,7 +109,7 @@ class Batch:
     def remember(self, seen: dict[InboxKey, bytes]) -> None:
         """Take in the event ids that were handled before."""
         for key, contents in seen.items():
-            self.state.inbox.put(key, contents)
+            self.state.put("inbox", key, contents)
 
     def expire(self, accounts: Iterable[AccountKey]) -> None:
         """Expire what is overdue in the accounts, before any message counts."""
@@ -170,15 +173,15 @@ class Batch:
         self._written.decisions.append(
             (
                 decision.tenant_id,
-                uuid5(NAMESPACE, "\0".join(map(str, ("decision", *place)))),
+                derived_id("decision", *place),
                 *place,
                 decision.event_id,
                 decision.occurred_at,
                 self._moment.now,
                 decision.outcome,
                 decision.reason,
-                json.dumps(decision.facts),
-                json.dumps(decision.policy),
+                _JSON.encode(decision.facts).decode(),
+                _JSON.encode(decision.policy).decode(),
                 decision.would_change_it,
                 decision.subject_kind,
                 decision.subject_id,
@@ -198,7 +201,7 @@ class Batch:
     def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
         place = (record.topic, record.partition, record.offset)
         now = self._moment.now
-        dead_letter_id = uuid5(NAMESPACE, "\0".join(map(str, ("dead-letter", *place, now.isoformat()))))
+        dead_letter_id = derived_id("dead-letter", *place, now.isoformat())
         self._written.dead_letters.append(
             (
                 decision.tenant_id,

@@ -1,9 +1,7 @@
 """Begins a new epoch, and publishes every account's balance under it."""
 
-from uuid import uuid5
-
-from avoir.core.draft import NAMESPACE
 from avoir.core.events import Balance
+from avoir.core.ids import derived_id
 from avoir.kafka.translate_events import balance_record
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
@@ -29,7 +27,7 @@ async def raise_epoch(connection: Connection, reason: str, ce_source: str) -> tu
             for row in found:
                 account = rows.account(row)
                 balance = Balance(
-                    event_id=uuid5(NAMESPACE, "\0".join(map(str, (*account.key, epoch, account.seq)))),
+                    event_id=derived_id(*account.key, epoch, account.seq),
                     account=account.key,
                     available=account.available,
                     reserved=account.reserved,

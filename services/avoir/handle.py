@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import asyncpg
@@ -224,19 +224,15 @@ async def _settle_claims(session: Session, named: Named, seen: dict[InboxKey, by
     await session.execute_if(queries.reclaim_inbox, *columns(other, 3), [state.inbox[key] for key in other])
 
 
-async def _lock(session: Session, named: Named) -> set[AccountKey]:
-    """Lock what the messages name, then the accounts that this leads to, each kind in one order."""
-    first = columns(named.locked_first, 3)
-    await session.execute_if(queries.add_subjects, *first)
-    await session.fetch_if(queries.lock_subjects, *first)
+async def _lock(session: Session, named: Named) -> list[AccountKey]:
+    """Lock what the messages name, each kind in one order; returns the accounts that this leads to, in theirs."""
+    await _lock_subjects(session, named.locked_first)
     billed = await session.fetch_if(queries.read_subjects_of_invoices, *columns(named.voided, 2))
     named.add_subjects(billed)
-    subjects = columns(named.subjects, 3)
-    await session.execute_if(queries.add_subjects, *subjects)
-    await session.fetch_if(queries.lock_subjects, *subjects)
+    await _lock_subjects(session, named.subjects)
     concerned = await session.fetch_if(
         queries.read_accounts_concerned,
-        *subjects,
+        *columns(named.subjects, 3),
         *columns(named.voided, 2),
         *columns(((key.tenant_id, key.id) for key in named.reversed), 2),
         *columns(named.applications, 2),
@@ -244,7 +240,13 @@ async def _lock(session: Session, named: Named) -> set[AccountKey]:
         *columns(named.grants, 2),
     )
     await session.execute_if(queries.add_accounts, *columns(named.accounts, 4))
-    return named.accounts | {rows.account_key(row) for row in concerned}
+    return sorted(named.accounts | {rows.account_key(row) for row in concerned})
+
+
+async def _lock_subjects(session: Session, keys: Collection[tuple[str, str, str]]) -> None:
+    added = await session.fetch_if(queries.add_subjects, *columns(keys, 3))
+    known = set(keys).difference(map(tuple, added))
+    await session.fetch_if(queries.lock_subjects, *columns(known, 3))
 
 
 def merged(first: BatchReport, second: BatchReport) -> BatchReport:

@@ -146,7 +146,8 @@ def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
     changes = draft.state.changes_of_subject.get(subject) or ()
     target_of = targets(billed, changes) if changes else {}
     for invoice, line in billed:
-        target, entitlement = target_of.get(line.key), draft.state.entitlements.get(line.key)
+        key = line.key
+        target, entitlement = target_of.get(key), draft.state.entitlements.get(key)
         if target is not None:
             _aim(draft, invoice.account, line, entitlement, target)
         elif entitlement is not None and entitlement.target:

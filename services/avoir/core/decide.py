@@ -60,7 +60,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
     conclusion = _handle(draft, message) if seen is None else _seen_before(message, seen)
     refill_policy = ask_for_refills(draft)
     if conclusion.outcome != "conflict":
-        draft.state.inbox.put(inbox_key, message.contents)
+        draft.state.put("inbox", inbox_key, message.contents)
     outcome, reason = _outcome(draft, conclusion)
     decision = Decision(
         tenant_id=message.tenant_id,

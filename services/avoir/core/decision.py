@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 Outcome = Literal[
@@ -70,6 +71,7 @@ WOULD_CHANGE_IT: Mapping[str, str] = {
 }
 
 _JSON = json.JSONEncoder(ensure_ascii=False)
+_COMPACT = msgspec.json.Encoder()
 
 
 def would_change(reason: str) -> str | None:
@@ -86,7 +88,8 @@ def listed(key: str, items: list[Any]) -> dict[str, Any]:
 
 def fitting(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """Facts of at most 2 KiB: lists lose their last items (and say how many there were), then ids their end."""
-    if _size(facts) <= MAX_FACTS:
+    # Spaces at most double what JSON takes without them, and few facts come near to their limit.
+    if 2 * len(_COMPACT.encode(facts)) <= MAX_FACTS or _size(facts) <= MAX_FACTS:
         return facts
     found = dict(facts)
     lists = [key for key, value in facts.items() if isinstance(value, list)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from avoir.core.events import (
     EventBody,
 )
 from avoir.core.facts import Owner
+from avoir.core.ids import derived_id
 from avoir.core.ledger import GENESIS, CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
 from avoir.core.policy import InForce, Policy, ScopeKey, in_force
 from avoir.core.rows import (
@@ -38,8 +39,6 @@ from avoir.core.rows import (
 )
 from avoir.core.state import State
 
-NAMESPACE = UUID("8a3f5c1e-58b1-5d5c-9d0e-6f2b7d1c4a90")
-
 BY_TIME = Cause("", "")
 """The cause on entries that time alone made."""
 
@@ -53,24 +52,21 @@ class Moment(Struct, frozen=True):
 
 
 class Touched(Struct, eq=False):
-    """What a message has changed in one account so far: keys of rows."""
+    """What a message has changed in one account: keys of rows."""
 
     invoices: set[InvoiceKey] = field(default_factory=set)
     payments: set[PaymentKey] = field(default_factory=set)
     entitlements: set[EntitlementKey] = field(default_factory=set)
     grants: set[GrantKey] = field(default_factory=set)
 
-    def add(self, row: object) -> None:
-        """Note a row that was put."""
-        match row:
-            case Invoice():
-                self.invoices.add(row.key)
-            case Payment():
-                self.payments.add(row.key)
-            case Entitlement():
-                self.entitlements.add(row.key)
-            case Grant():
-                self.grants.add(row.key)
+
+TOUCHING: Mapping[type, str] = {
+    Invoice: "invoices",
+    Payment: "payments",
+    Entitlement: "entitlements",
+    Grant: "grants",
+}
+"""The rows that an account is settled by, and where their keys are noted."""
 
 
 class Draft(Struct, eq=False):
@@ -86,37 +82,38 @@ class Draft(Struct, eq=False):
     writes: int = 0
     _ids: int = 0
     _touched: dict[AccountKey, Touched] = field(default_factory=dict)
-    _touched_before: dict[AccountKey, Touched] = field(default_factory=dict)
+    _touched_now: dict[AccountKey, Touched] = field(default_factory=dict)
 
     def put(self, *rows: Any) -> None:
         """Set rows, with their index entries, and note what they touch."""
         self.writes += len(rows)
         self.state.add(rows)
         for row in rows:
-            if isinstance(row, Invoice | Payment | Entitlement | Grant):
-                self._touched.setdefault(row.account, Touched()).add(row)
+            kind = TOUCHING.get(type(row))
+            if kind is not None:
+                self._touch(self._touched, kind, row)
+                self._touch(self._touched_now, kind, row)
+
+    @staticmethod
+    def _touch(accounts: dict[AccountKey, Touched], kind: str, row: Any) -> None:
+        touched = accounts.get(row.account)
+        if touched is None:
+            touched = accounts[row.account] = Touched()
+        getattr(touched, kind).add(row.key)
 
     def touched(self, key: AccountKey) -> Touched:
         """What was touched in an account in this pass and the one before it; what is older is at rest."""
-        before, now = self._touched_before.get(key), self._touched.get(key)
-        if before is None or now is None:
-            return before or now or Touched()
-        return Touched(
-            before.invoices | now.invoices,
-            before.payments | now.payments,
-            before.entitlements | now.entitlements,
-            before.grants | now.grants,
-        )
+        return self._touched.get(key) or Touched()
 
     def begin_pass(self, key: AccountKey) -> None:
         """Let what was touched until now be the past of a new pass over an account."""
-        self._touched_before[key] = self._touched.pop(key, Touched())
+        self._touched[key] = self._touched_now.pop(key, Touched())
 
     def new_id(self, tenant_id: str, *parts: object) -> UUID:
         """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5)."""
         self._ids += 1
         cause = self.cause or BY_TIME
-        return uuid5(NAMESPACE, "\0".join(map(str, (tenant_id, *cause, self._ids, *parts))))
+        return derived_id(tenant_id, *cause, self._ids, *parts)
 
     def account(self, key: AccountKey) -> Account:
         """An account, opened if it is new."""
@@ -176,7 +173,7 @@ class Draft(Struct, eq=False):
         self.put(account)
         self.events.append(
             Event(
-                event_id=uuid5(NAMESPACE, "\0".join(map(str, (*key, self.moment.epoch, account.seq)))),
+                event_id=derived_id(*key, self.moment.epoch, account.seq),
                 tenant_id=key.tenant_id,
                 owner=key.owner,
                 account=key,

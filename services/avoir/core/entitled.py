@@ -9,9 +9,10 @@ from avoir.core.rows import Entitlement, Payment
 
 def worth(draft: Draft, entitlement: Entitlement) -> int:
     """What an entitlement is worth as things stand, in micros: its target once its invoice is settled."""
-    if entitlement.invoice is None:
+    key = entitlement.invoice
+    if key is None:
         return entitlement.target
-    invoice = draft.state.invoices[entitlement.invoice]
+    invoice = draft.state.invoices[key]
     if invoice.voided or invoice.due > 0:
         return 0
     if entitlement.settle_by is not None and invoice.settled_at > entitlement.settle_by:

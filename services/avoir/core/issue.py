@@ -82,9 +82,10 @@ def await_refill(draft: Draft, key: AccountKey) -> None:
 
 def effective(draft: Draft, entitlement: Entitlement) -> datetime:
     """When an entitlement's credit counts: the later of what it comes from and its invoice's settlement."""
-    if entitlement.invoice is None:
+    key = entitlement.invoice
+    if key is None:
         return entitlement.due_from
-    return max(entitlement.due_from, draft.state.invoices[entitlement.invoice].settled_at)
+    return max(entitlement.due_from, draft.state.invoices[key].settled_at)
 
 
 def expiry(

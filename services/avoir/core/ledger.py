@@ -1,12 +1,13 @@
 """The double-entry ledger: postings move amounts between ledger accounts, entries record them, hashes chain them."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -33,7 +34,7 @@ GRANT_BUCKETS: Mapping[str, str] = {
 BUCKETS: tuple[CustomerAccount, CustomerAccount] = ("available", "reserved")
 GENESIS = bytes(32)
 
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_JSON = msgspec.json.Encoder()
 
 
 class Posting(NamedTuple):
@@ -80,6 +81,7 @@ def post(grant: Grant, posting: Posting) -> Grant:
     return replace(grant, **moved)
 
 
+@lru_cache(maxsize=1_024)
 def _instant(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -92,16 +94,16 @@ def entry_hash(previous: bytes, entry: Entry) -> bytes:
         entry.n,
         entry.ledger_account,
         entry.counter_account,
-        str(entry.grant_id),
+        entry.grant_id,
         entry.amount,
         entry.balance,
         entry.event,
         entry.reason,
         entry.invoice_id,
-        None if entry.application_id is None else str(entry.application_id),
+        entry.application_id,
         entry.topic,
         entry.event_id,
         _instant(entry.occurred_at),
         _instant(entry.recorded_at),
     )
-    return sha256(previous + _COMPACT.encode(fields).encode()).digest()
+    return sha256(previous + _JSON.encode(fields)).digest()

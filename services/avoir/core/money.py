@@ -1,6 +1,6 @@
 """Amounts of money as integers, in millionths of the currency's major unit (micros)."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 from iso4217 import Currency
 
@@ -57,6 +57,7 @@ def parse_decimal(text: str) -> int:
     return micros
 
 
+@lru_cache(maxsize=8_192)
 def format_decimal(micros: int, currency: str) -> str:
     """An amount in micros as a decimal string: at least the currency's decimals, at most six."""
     whole, fraction = divmod(abs(micros), MICROS_PER_MAJOR)

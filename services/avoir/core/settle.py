@@ -9,7 +9,7 @@ Before a message everything is at rest, so only what the message touched, and wh
 That worklist is what a pass walks; tests hold it against the same pass over everything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -53,11 +53,12 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
     _expire(draft, account, touched_grants(draft, account))
     for payment in payments_concerned(draft, account):
         settle_invoices(draft, payment)
-    for entitlement in entitlements_concerned(draft, account):
+    entitlements = _Concerned(draft, account)
+    for entitlement in entitlements:
         take_back(draft, entitlement)
     for grant in touched_grants(draft, account):
         make_up(draft, grant)
-    for entitlement in entitlements_concerned(draft, account):
+    for entitlement in entitlements:
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
     for key in sorted(draft.touched(account).invoices):
@@ -66,15 +67,31 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
         if draft.account(account).available == 0:
             break
         apply_available(draft, invoice)
-    for entitlement in entitlements_concerned(draft, account):
+    for entitlement in entitlements:
         if entitlement.key.kind in ("line", "negative_total"):
             issue(draft, entitlement)
     return draft.writes != before
 
 
+class _Concerned:
+    """The entitlements concerned, each time as they are then; they are looked up only where something was written."""
+
+    def __init__(self, draft: Draft, account: AccountKey) -> None:
+        self._draft, self._account = draft, account
+        self._writes = -1
+        self._found: list[Entitlement] = []
+
+    def __iter__(self) -> Iterator[Entitlement]:
+        if self._writes != self._draft.writes:
+            self._found = entitlements_concerned(self._draft, self._account)
+            self._writes = self._draft.writes
+        return iter(self._found)
+
+
 def touched_grants(draft: Draft, account: AccountKey) -> list[Grant]:
     """The grants that the message moved something of."""
-    return [draft.state.grants[key] for key in sorted(draft.touched(account).grants)]
+    keys = draft.touched(account).grants
+    return [draft.state.grants[key] for key in sorted(keys)] if keys else []
 
 
 def payments_concerned(draft: Draft, account: AccountKey) -> list[Payment]:
@@ -100,7 +117,7 @@ def entitlements_concerned(draft: Draft, account: AccountKey) -> list[Entitlemen
     keys.update(
         grant.entitlement for grant in touched_grants(draft, account) if grant.entitlement is not None
     )
-    known = (draft.state.entitlements.get(key) for key in sorted(keys))
+    known = map(draft.state.entitlements.get, sorted(keys))
     return [entitlement for entitlement in known if entitlement is not None]
 
 

@@ -1,9 +1,10 @@
 """What Avoir knows while it decides: rows in copy-on-write tables, with the indexes that decisions walk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from avoir.core.events import AccountKey
 from avoir.core.policy import PolicyVersion, ScopeKey
@@ -35,7 +36,10 @@ from avoir.core.table import Table
 
 
 class State(Struct, eq=False):
-    """The tables of a batch. Index tables hold tuples of keys, or of rows that never change."""
+    """The tables of a batch. Index tables hold tuples of keys, or of rows that never change.
+
+    A fork shares each table with what it lies on until it puts something there.
+    """
 
     inbox: Table[InboxKey, bytes]
     accounts: Table[AccountKey, Account]
@@ -69,126 +73,144 @@ class State(Struct, eq=False):
     reservations_of_application: Table[ApplicationKey, tuple[ReservationKey, ...]]
     reservations_of_invoice: Table[InvoiceKey, tuple[ReservationKey, ...]]
     policies_of_scope: Table[ScopeKey, tuple[PolicyVersion, ...]]
+    _own: dict[str, Table[Any, Any]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> "State":
         """A state in which nothing is known."""
-        return cls(*(Table({}) for _ in cls.__struct_fields__))
+        tables: dict[str, Table[Any, Any]] = {name: Table() for name in STATE_TABLES}
+        return cls(**tables, _own=tables)
 
     def fork(self) -> "State":
         """A copy-on-write view of this state."""
-        return State(*(getattr(self, name).fork() for name in STATE_TABLES))
+        fork = copy(self)
+        fork._own = {}
+        return fork
 
     def take_over(self, fork: "State") -> None:
         """Make the changes of a fork this state's own."""
-        for name in STATE_TABLES:
-            table = getattr(fork, name)
-            if len(table):
-                getattr(self, name).take_over(table)
+        for name, table in fork._own.items():
+            self._layer(name).take_over(table)
+
+    def changed(self, name: str) -> Iterator[Any]:
+        """The rows of a table that were put in this state, each as it stands."""
+        return self._own[name].changed() if name in self._own else iter(())
+
+    def put(self, name: str, key: Any, row: Any) -> None:
+        """Set the row of a key in a table, in this state only."""
+        self._layer(name).put(key, row)
+
+    def index(self, name: str, key: Any, value: Any) -> None:
+        """Append a value to an index entry."""
+        table = self._layer(name)
+        table.put(key, (*(table.get(key) or ()), value))
 
     def add(self, rows: Iterable[Any]) -> None:
         """Put rows with their index entries; a row that is known already is replaced."""
         for row in rows:
             ADDERS[type(row)](self, row)
 
+    def _layer(self, name: str) -> Table[Any, Any]:
+        table = self._own.get(name)
+        if table is None:
+            table = self._own[name] = getattr(self, name).fork()
+            setattr(self, name, table)
+        return table
 
-STATE_TABLES = State.__struct_fields__
 
-
-def index(table: Table[Any, tuple[Any, ...]], key: Any, value: Any) -> None:
-    """Append a value to an index entry."""
-    table.put(key, (*(table.get(key) or ()), value))
+STATE_TABLES = tuple(name for name in State.__struct_fields__ if name != "_own")
 
 
 def _add_account(state: State, row: Account) -> None:
-    state.accounts.put(row.key, row)
+    state.put("accounts", row.key, row)
 
 
 def _add_invoice(state: State, row: Invoice) -> None:
     if state.invoices.get(row.key) is None:
-        index(state.invoices_of_account, row.account, row.key)
-    state.invoices.put(row.key, row)
+        state.index("invoices_of_account", row.account, row.key)
+    state.put("invoices", row.key, row)
 
 
 def _add_line(state: State, row: Line) -> None:
-    if state.lines.get(row.key) is not None:
+    key, subject = row.key, row.subject
+    if state.lines.get(key) is not None:
         return
-    state.lines.put(row.key, row)
-    index(state.lines_of_invoice, row.invoice, row)
-    if row.subject is not None:
-        index(state.lines_of_subject, row.subject, row)
+    state.put("lines", key, row)
+    state.index("lines_of_invoice", row.invoice, row)
+    if subject is not None:
+        state.index("lines_of_subject", subject, row)
     if row.credit_grant is not None:
-        index(state.credit_lines_of_grant, row.credit_grant, row.key)
+        state.index("credit_lines_of_grant", row.credit_grant, key)
 
 
 def _add_change(state: State, row: Change) -> None:
     key = (row.subject.tenant_id, row.topic, row.event_id)
     known = state.changes_of_subject.get(row.subject) or ()
-    state.changes.put(key, row)
+    state.put("changes", key, row)
     others = tuple(each for each in known if (each.topic, each.event_id) != (row.topic, row.event_id))
-    state.changes_of_subject.put(row.subject, (*others, row))
+    state.put("changes_of_subject", row.subject, (*others, row))
 
 
 def _add_payment(state: State, row: Payment) -> None:
     if state.payments.get(row.key) is None:
-        index(state.payments_of_account, row.account, row.key)
-    state.payments.put(row.key, row)
+        state.index("payments_of_account", row.account, row.key)
+    state.put("payments", row.key, row)
 
 
 def _add_reversal(state: State, row: Reversal) -> None:
     if state.reversals.get(row.key) is None:
-        state.reversals.put(row.key, row)
-        index(state.reversals_of_payment, PaymentKey(row.key.tenant_id, "payment", row.payment_id), row)
+        state.put("reversals", row.key, row)
+        state.index("reversals_of_payment", PaymentKey(row.key.tenant_id, "payment", row.payment_id), row)
 
 
 def _add_void(state: State, row: Void) -> None:
-    state.voids.put(row.key, row)
+    state.put("voids", row.key, row)
 
 
 def _add_settlement(state: State, row: Settlement) -> None:
     key = (row.payment, row.n)
     if state.settlements.get(key) is None:
-        index(state.settlements_of_payment, row.payment, key)
-        index(state.settlements_of_invoice, row.invoice, key)
-    state.settlements.put(key, row)
+        state.index("settlements_of_payment", row.payment, key)
+        state.index("settlements_of_invoice", row.invoice, key)
+    state.put("settlements", key, row)
 
 
 def _add_entitlement(state: State, row: Entitlement) -> None:
-    if row.invoice is not None and state.entitlements.get(row.key) is None:
-        index(state.entitlements_of_invoice, row.invoice, row.key)
-    state.entitlements.put(row.key, row)
+    if state.entitlements.get(row.key) is None and row.invoice is not None:
+        state.index("entitlements_of_invoice", row.invoice, row.key)
+    state.put("entitlements", row.key, row)
 
 
 def _add_grant(state: State, row: Grant) -> None:
     if state.grants.get(row.key) is None:
-        index(state.grants_of_account, row.account, row.key)
+        state.index("grants_of_account", row.account, row.key)
         if row.entitlement is not None:
-            index(state.grants_of_entitlement, row.entitlement, row.key)
+            state.index("grants_of_entitlement", row.entitlement, row.key)
         if row.reference is not None:
-            state.grant_of_reference.put(ReferenceKey(row.key.tenant_id, row.reference), row.key)
-    state.grants.put(row.key, row)
+            state.put("grant_of_reference", ReferenceKey(row.key.tenant_id, row.reference), row.key)
+    state.put("grants", row.key, row)
 
 
 def _add_application(state: State, row: Application) -> None:
     if state.applications.get(row.key) is None:
-        index(state.applications_of_invoice, row.invoice, row.key)
-    state.applications.put(row.key, row)
+        state.index("applications_of_invoice", row.invoice, row.key)
+    state.put("applications", row.key, row)
 
 
 def _add_reservation(state: State, row: Reservation) -> None:
     if state.reservations.get(row.key) is None:
-        index(state.reservations_of_grant, row.grant, row.key)
-        index(state.reservations_of_application, row.application, row.key)
+        state.index("reservations_of_grant", row.grant, row.key)
+        state.index("reservations_of_application", row.application, row.key)
         if row.invoice is not None:
-            index(state.reservations_of_invoice, row.invoice, row.key)
-    state.reservations.put(row.key, row)
+            state.index("reservations_of_invoice", row.invoice, row.key)
+    state.put("reservations", row.key, row)
 
 
 def _add_policy(state: State, row: PolicyVersion) -> None:
     key = (row.key.tenant_id, row.event_id)
     if state.policies.get(key) is None:
-        state.policies.put(key, row)
-        index(state.policies_of_scope, row.key, row)
+        state.put("policies", key, row)
+        state.index("policies_of_scope", row.key, row)
 
 
 ADDERS: dict[type, Any] = {

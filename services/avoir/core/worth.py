@@ -150,6 +150,6 @@ def targets(billed: Sequence[Billed], changes: Sequence[Change]) -> dict[Entitle
         counted = [change for change in in_order if counts(change, invoice)]
         asked = next((change for change in reversed(counted) if change.asked), None)
         if asked is not None and line.cost > 0:
-            amount = min(worth(asked, line.key), worth(counted[-1], line.key))
-            found[line.key] = Target(amount, asked)
+            key = line.key
+            found[key] = Target(min(worth(asked, key), worth(counted[-1], key)), asked)
     return found

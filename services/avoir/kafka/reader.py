@@ -75,7 +75,8 @@ class Reader:
     async def _fill(self, consumer: AIOKafkaConsumer) -> set[KafkaPartition]:
         """Hold a share of each partition; returns those that may have more than is held."""
         places = sorted(consumer.assignment() - consumer.paused())
-        share = max(_LEAST_HELD, 2 * self.max_records // max(1, len(places)))
+        # Twice a batch if all partitions were busy; but half of them are of commands, and mostly quiet.
+        share = max(_LEAST_HELD, 4 * self.max_records // max(1, len(places)))
         if not any(self._held.values()):
             self._hold(await consumer.getmany(timeout_ms=_POLL_MS, max_records=share))
         if any(self._held.values()):

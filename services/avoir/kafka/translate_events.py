@@ -1,12 +1,13 @@
 """From an event of the core to a Kafka record: the one place that knows the wire names of what goes out."""
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, assert_never
 from urllib.parse import quote
 from uuid import UUID
+
+import msgspec
 
 from avoir.core import events
 from avoir.core.facts import Owner
@@ -15,7 +16,7 @@ from avoir.core.money import format_decimal
 Json = dict[str, Any]
 Headers = tuple[tuple[str, bytes], ...]
 
-_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_JSON = msgspec.json.Encoder()
 
 
 class Outgoing(NamedTuple):
@@ -32,7 +33,7 @@ def event_record(event: events.Event, ce_source: str) -> Outgoing:
     currency = event.account.currency if event.account is not None else None
     topic, body = _body(event.body, currency or "")
     envelope: Json = {
-        "event_id": str(event.event_id),
+        "event_id": event.event_id,
         "tenant_id": event.tenant_id,
         "occurred_at": _time(event.occurred_at),
         "recorded_at": _time(event.recorded_at),
@@ -126,13 +127,13 @@ def _told(
 
 def _lost(body: events.CreditVoided | events.CreditExpired, currency: str, reason: str) -> Json:
     amount = format_decimal(body.amount, currency)
-    return {"grant_id": str(body.grant_id), "amount": amount, "reason": reason}
+    return {"grant_id": body.grant_id, "amount": amount, "reason": reason}
 
 
 def _reserved(body: events.CreditReserved, currency: str) -> Json:
     return {
-        "application_id": str(body.application_id),
-        "grant_id": str(body.grant_id),
+        "application_id": body.application_id,
+        "grant_id": body.grant_id,
         "amount": format_decimal(body.amount, currency),
         "invoice_id": body.invoice_id,
     }
@@ -148,7 +149,7 @@ def _refunded(body: events.CreditRefunded, currency: str) -> Json:
 
 def _drawn(body: events.CreditDrawn, currency: str) -> Json:
     return {
-        "draw_id": str(body.draw_id),
+        "draw_id": body.draw_id,
         "amount": format_decimal(body.amount, currency),
         "asked": format_decimal(body.asked, currency),
         "slices": _slices(body.slices, currency),
@@ -158,7 +159,7 @@ def _drawn(body: events.CreditDrawn, currency: str) -> Json:
 
 def _issued(body: events.CreditIssued, currency: str) -> Json:
     return {
-        "grant_id": str(body.grant_id),
+        "grant_id": body.grant_id,
         "amount": format_decimal(body.amount, currency),
         "source": body.source,
         "reason": body.reason,
@@ -172,7 +173,7 @@ def _issued(body: events.CreditIssued, currency: str) -> Json:
 
 def _line_item(item: events.LineItem, currency: str) -> Json:
     return {
-        "credit_line_id": str(item.credit_line_id),
+        "credit_line_id": item.credit_line_id,
         "description": item.description,
         "amount": format_decimal(item.amount, currency),
         "tax": format_decimal(item.tax, currency),
@@ -182,7 +183,7 @@ def _line_item(item: events.LineItem, currency: str) -> Json:
 
 def _applied(body: events.CreditApplied, currency: str) -> Json:
     return {
-        "application_id": str(body.application_id),
+        "application_id": body.application_id,
         "invoice_id": body.invoice_id,
         "amount": format_decimal(body.amount, currency),
         "amount_due": format_decimal(body.amount_due, currency),
@@ -193,7 +194,7 @@ def _applied(body: events.CreditApplied, currency: str) -> Json:
 
 def _reinstated(body: events.CreditReinstated, currency: str) -> Json:
     return {
-        "application_id": str(body.application_id),
+        "application_id": body.application_id,
         "from": body.undone,
         "invoice_id": body.invoice_id,
         "amount": format_decimal(body.amount, currency),
@@ -206,7 +207,7 @@ def _reinstated(body: events.CreditReinstated, currency: str) -> Json:
 def _slices(slices: Iterable[events.Slice], currency: str) -> list[Json]:
     return [
         {
-            "grant_id": str(each.grant_id),
+            "grant_id": each.grant_id,
             "amount": format_decimal(each.amount, currency),
             "source": each.source,
         }
@@ -238,6 +239,7 @@ def _owner(owner: Owner) -> Json:
     return {"type": owner.type, "id": owner.id}
 
 
+@lru_cache(maxsize=1_024)
 def _time(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
@@ -259,4 +261,4 @@ def _headers(topic: str, event_id: UUID, time: str, ce_source: str) -> Headers:
 
 
 def _bytes(value: Json) -> bytes:
-    return _COMPACT.encode(value).encode()
+    return _JSON.encode(value)

@@ -13,9 +13,16 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 AnyConnection: TypeAlias = "Connection | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+PLANS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
 """The service finds rows by keys, so nested loops over indexes are right at any size. Plans are kept for long: made
-while a table is empty, as on the first day, they would read it whole when it is large, foreign keys included."""
+while a table is empty, as on the first day, they would read it whole when it is large, foreign keys included.
+What values a batch has makes no other plan better, so none is made for them, not even the first five times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ async def _load_rest(
         state.add(map(rows.application, found))
     slices = {
         (application.key.tenant_id, grant_id)
-        for application in state.applications.changed()
+        for application in state.changed("applications")
         for grant_id, _ in application.slices
     }
     used = columns(slices | named.grants, 2)
@@ -246,7 +246,7 @@ async def _load_rest(
 async def _load_reservations(
     session: Session, state: State, named: Named, used: set[tuple[str, UUID]]
 ) -> None:
-    grants = {each.key for each in state.grants.changed() if each.reserved > 0} | named.grants | used
+    grants = {each.key for each in state.changed("grants") if each.reserved > 0} | named.grants | used
     found = await session.fetch_if(
         queries.load_reservations,
         *columns(grants, 2),

@@ -77,7 +77,7 @@ class BothWays(World):
 
 def changed(state: Any, name: str) -> dict[Any, Any]:
     """The rows of a table that a fork changed, by key."""
-    return dict(getattr(state, name)._rows)
+    return dict(state._own[name]._rows) if name in state._own else {}
 
 
 @settings(max_examples=100, deadline=None)

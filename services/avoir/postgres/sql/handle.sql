@@ -38,11 +38,13 @@ USING unnest($1::text[], $2::text[], $3::text[]) AS v (tenant_id, topic, event_i
 WHERE i.tenant_id = v.tenant_id AND i.topic = v.topic AND i.event_id = v.event_id;
 
 -- name: add_subjects
--- Placeholders for things that messages name, in one order. $1 tenants, $2 kinds, $3 ids.
+-- Placeholders for things that messages name, in one order; returns those that are new, which nobody else can lock.
+-- $1 tenants, $2 kinds, $3 ids.
 INSERT INTO subjects (tenant_id, kind, id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS v (tenant_id, kind, id)
 ORDER BY tenant_id, kind, id
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING
+RETURNING tenant_id, kind, id;
 
 -- name: lock_subjects
 -- Locks the things that messages name, in one order. $1 tenants, $2 kinds, $3 ids.
