@@ -140,10 +140,10 @@ def _refund() -> Step:
         "Credit is paid out in money",
         "A command for more than there is is refused whole, and says what would change that.",
         [
-            Told("60.00 were paid out", "refund-credit",
+            Told("60.00 paid out through the gateway", "refund-credit",
                  _refunded("2025-10-02", "60.00", "gateway refund 1"),
                  "declined", "insufficient_credit", [("credit-declined", None)]),
-            Told("55.50 were paid out", "refund-credit",
+            Told("55.50 paid out through the gateway", "refund-credit",
                  _refunded("2025-10-02", "55.50", "gateway refund 2"),
                  "recorded", "refunded", [("credit-refunded", "55.50")]),
         ],
