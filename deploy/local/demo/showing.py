@@ -10,7 +10,7 @@ from rich.text import Text
 
 from avoir.kafka.topics import COMMANDS
 from avoir.read.story import DecisionMade
-from avoir.read.words import OUTCOMES, REASONS, RECORDED
+from avoir.read.words import OUTCOMES, REASONS, recorded_words
 from deploy.local.demo.stage import Seen
 from deploy.local.demo.told import CURRENCY, Json, Step, Told
 
@@ -104,7 +104,7 @@ def _why(decision: DecisionMade) -> Iterator[str]:
     if decision.outcome != "recorded" and decision.reason in REASONS:
         yield REASONS[decision.reason]
     if decision.outcome == "recorded" and decision.topic in COMMANDS:
-        yield RECORDED[decision.topic, decision.reason]
+        yield recorded_words(decision.topic, decision.reason)
     for line in facts.get("lines", ()):
         yield (
             f"Invoice {line['invoice_id']}: cost {line['cost']}, worth {line['target']} of credit, "
