@@ -71,6 +71,13 @@ Then, for a first look:
     "owner": {{"type": "user", "id": "u1"}}, "changed_by": "customer"}}' | tr -d '\\n' \\
     | .venv/bin/avoir send booking-cancelled -
   .venv/bin/avoir explain --booking b1 --tenant t1
+  echo '{{"event_id": "e2", "tenant_id": "t1", "occurred_at": "2025-05-16T12:00:00Z",
+    "actor": {{"type": "admin", "id": "a1"}}, "owner": {{"type": "user", "id": "u1"}}, "amount": "50.00",
+    "currency": "EUR", "reason": "referral", "note": "brought a friend"}}' | tr -d '\\n' \\
+    | .venv/bin/avoir send grant-credit -
+  .venv/bin/avoir explain e2 --tenant t1
+  .venv/bin/avoir balance user/u1 --tenant t1
+  .venv/bin/avoir policy show
   .venv/bin/avoir status
   make down
 """

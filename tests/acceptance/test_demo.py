@@ -8,7 +8,31 @@ import sys
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
+from avoir.kafka.topics import BALANCE, COMMANDS, EVENTS, FACTS
+from deploy.local.demo import customer, story
 from deploy.local.folders import CHECKOUT
+
+NOT_TOLD = {
+    BALANCE,
+    "credit-shortfall",
+    "reinstate-credit",
+    "payment-reversed",
+    "credit-application-rejected",
+}
+
+
+def test_the_story_tells_all_but_what_goes_wrong() -> None:
+    steps = [*story.facts(), *customer.customer()]
+    sent = {told.topic for step in steps for told in step.told}
+    out = {topic for step in steps for told in step.told for topic, _ in told.out}
+    by_time = {topic for step in steps for topic, _ in step.by_time}
+    assert sent | out | by_time == {*FACTS, *COMMANDS, *EVENTS} - NOT_TOLD
+
+
+def test_only_facts_are_told_in_another_order() -> None:
+    told = story.in_another_order(story.facts())
+    assert {each.topic for each in told} <= set(FACTS)
+    assert len(told) == sum(len(step.told) for step in story.facts())
 
 
 def test_the_demo_tells_its_story_and_leaves_nothing_behind(kafka: str, postgres: str) -> None:
@@ -24,6 +48,8 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(kafka: str, postgres
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The same in both orders." in done.stdout
     assert "no differences" in done.stdout
+    assert f"$ avoir statement {customer.WHO}" in done.stdout
+    assert "NOT AS TOLD" not in done.stdout
     assert not asyncio.run(left_behind(kafka, postgres))
 
 

@@ -12,7 +12,7 @@ from io import StringIO
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from deploy.local.demo import story
+from deploy.local.demo import customer, story
 from deploy.local.process import LOG_TAIL_LINES, StackError
 from deploy.local.stack import prepare, running_stack
 
@@ -24,11 +24,12 @@ IGNORED = ("AVOIR_POLICY_", "AVOIR_KAFKA_TOPIC", "AVOIR_KAFKA_GROUP_")
 IN_ORDER, OTHERWISE = "t1", "t2"
 COMMANDS = (
     f"avoir balance --tenant {IN_ORDER}",
-    f"avoir statement user/u1 --tenant {IN_ORDER}",
+    f"avoir statement {customer.WHO} --tenant {IN_ORDER}",
     f"avoir explain --booking b3 --tenant {IN_ORDER}",
     "avoir verify",
 )
 SETTINGS = {
+    "AVOIR_EXPIRY_INTERVAL_S": "0.2",
     "AVOIR_KAFKA_PARTITIONS": "2",
     "AVOIR_LOG_LEVEL": "WARNING",
 }
@@ -101,7 +102,7 @@ async def _play(environment: Mapping[str, str]) -> list[str]:
     from deploy.local.demo.stage import opened
 
     async with opened(environment) as stage:
-        return await play(stage, story.story(), IN_ORDER, OTHERWISE)
+        return await play(stage, story.facts(), customer.customer(), IN_ORDER, OTHERWISE)
 
 
 def _commands(environment: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,6 @@
 """What the demo prints: each step with what went in, what was decided and why, and what came out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -8,15 +8,35 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from avoir.kafka.topics import COMMANDS
 from avoir.read.story import DecisionMade
-from avoir.read.words import OUTCOMES, REASONS
+from avoir.read.words import OUTCOMES, REASONS, recorded_words
 from deploy.local.demo.stage import Seen
-from deploy.local.demo.story import CURRENCY, Json, Step, Told
+from deploy.local.demo.told import CURRENCY, Json, Step, Told
 
 WIDTH = 100
 LEGEND = """
 Each step shows what went in to Kafka (in), what Avoir decided and why (decided, because), and what
 came out of Kafka (out). Whatever differs from what the story says it must be ends the demo in red."""
+ONE_CUSTOMER = """
+Now one customer, u5: a plan, bookings, credit and a credit note, prepaid credit, and how each ends.
+Commands, by an admin or a service, ask for something; they count where they arrive."""
+
+PATTERNS = {
+    "credit-issued": "{amount} of credit given",
+    "credit-applied": "{amount} of credit used on invoice {invoice_id}{slices}, {amount_due} still due",
+    "credit-declined": "no credit: {reason}",
+    "credit-dead-letter": "set aside: {avoir-reason}",
+    "credit-reserved": "{amount} of credit set aside for {invoice}",
+    "credit-reinstated": "{amount} of credit back from invoice {invoice_id}: {reason}",
+    "credit-voided": "{amount} of credit taken back: {reason}",
+    "credit-refunded": "{amount} of credit paid out{slices}: {reference}",
+    "credit-expired": "{amount} of credit expired",
+    "credit-drawn": "{amount} of credit drawn: {reference}",
+    "credit-refill-requested": "a refill of {amount} asked for, as less than {threshold} is left",
+    "credit-note-issued": "credit note {credit_note} over {amount}",
+}
+"""An event in plain words, by its topic."""
 
 console = Console(width=WIDTH, highlight=False, markup=False)
 
@@ -35,18 +55,12 @@ def title(number: int, step: Step) -> None:
 
 def message(told: Told, decision: DecisionMade, out: Sequence[Seen], wrong: Sequence[str]) -> None:
     """One message: in, decided and why, out."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(width=12, justify="right")
-    grid.add_column()
-
-    def row(name: str, words: str | Text, style: str = "dim") -> None:
-        grid.add_row(Text(name, style=style), words)
-
+    grid, row = _grid()
     row("in", Text.assemble((f"{told.topic}  ", "dim"), told.words))
     good = decision.outcome in ("issued", "applied", "recorded")
     outcome = Text.assemble((decision.outcome, "bold green" if good else "bold yellow"))
     why = " ".join(_why(decision))
-    outcome.append(f": {why if decision.outcome == 'recorded' else OUTCOMES[decision.outcome]}")
+    outcome.append(f": {why if decision.outcome == 'recorded' else _outcome(decision)}")
     row("decided", outcome)
     if why and decision.outcome != "recorded":
         row("because", why)
@@ -59,19 +73,51 @@ def message(told: Told, decision: DecisionMade, out: Sequence[Seen], wrong: Sequ
     console.print(Padding(grid, (0, 0, 0, 2)))
 
 
+def by_time(out: Sequence[Seen]) -> None:
+    """What came out without a message."""
+    grid, row = _grid()
+    for each in out:
+        row("in", "no message: its time is over")
+        row("out", Text.assemble((f"{each.topic}  ", "dim"), event_words(each)))
+    if out:
+        console.print(Padding(grid, (0, 0, 0, 2)))
+
+
+def _grid() -> tuple[Table, Callable[..., None]]:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=12, justify="right")
+    grid.add_column()
+
+    def row(name: str, words: str | Text, style: str = "dim") -> None:
+        grid.add_row(Text(name, style=style), words)
+
+    return grid, row
+
+
+def _outcome(decision: DecisionMade) -> str:
+    is_refused = decision.outcome == "declined" and decision.topic in COMMANDS
+    return "The command was refused." if is_refused else OUTCOMES[decision.outcome]
+
+
 def _why(decision: DecisionMade) -> Iterator[str]:
     facts = decision.facts
     if decision.outcome != "recorded" and decision.reason in REASONS:
         yield REASONS[decision.reason]
+    if decision.outcome == "recorded" and decision.topic in COMMANDS:
+        yield recorded_words(decision.topic, decision.reason)
     for line in facts.get("lines", ()):
         yield (
             f"Invoice {line['invoice_id']}: cost {line['cost']}, worth {line['target']} of credit, "
             f"{_due(line['due_on_invoice'])}."
         )
-    if "due" in facts:
+    if "available" in facts:
+        yield f"{facts['available']} {CURRENCY} was available."
+    elif "due" in facts:
         yield f"Invoice {facts['invoice_id']}: {_due(facts['due'])}."
     if "left" in facts:
         yield f"{facts['settled']} of it pays invoices, {facts['left']} is left over."
+    if by_message := decision.policy.get("set_by"):
+        yield f"Policy: {', '.join(f'{key} {decision.policy[key]}' for key in by_message)}."
 
 
 def _due(amount: str) -> str:
@@ -81,17 +127,15 @@ def _due(amount: str) -> str:
 def event_words(seen: Seen) -> str:
     """An event in plain words."""
     body = seen.body
-    pattern = {
-        "credit-issued": "{amount} of credit given",
-        "credit-applied": "{amount} of credit used on invoice {invoice_id}, {amount_due} still due",
-        "credit-reinstated": "{amount} of credit back from invoice {invoice_id}",
-        "credit-declined": "no credit: {reason}",
-        "credit-dead-letter": "set aside: {avoir-reason}",
-    }.get(seen.topic, "{amount}")
-    words = pattern.format_map(_Named(body))
+    invoice_id = body.get("invoice_id")
+    invoice = f"invoice {invoice_id}" if invoice_id else "the next invoice"
+    named = _Named(body | {"invoice": invoice, "slices": _slices(body.get("slices", ()))})
+    words = PATTERNS.get(seen.topic, "{amount}").format_map(named)
     balance = body.get("balance")
     held = f"; {_holder(body)} has {balance['available']} {CURRENCY}" if balance else ""
-    return f"{words}{_line(body)}{held}"
+    if balance and balance["reserved"].strip("0."):
+        held += f" and {balance['reserved']} set aside"
+    return f"{words}{_more(body)}{held}"
 
 
 class _Named(dict[str, object]):
@@ -101,17 +145,26 @@ class _Named(dict[str, object]):
         return f"(no {key})"
 
 
-def _line(body: Json) -> str:
-    item = body.get("line_item")
-    return f", as a line of {item['amount']} and tax {item['tax']}" if item else ""
+def _slices(slices: Sequence[Json]) -> str:
+    if len(slices) < 2:
+        return ""
+    parts = ", ".join(f"{each['amount']} {each['source']}" for each in slices)
+    return f" ({parts})"
+
+
+def _more(body: Json) -> str:
+    item, note = body.get("line_item"), body.get("note")
+    if item:
+        return f", as a line of {item['amount']} and tax {item['tax']}"
+    return f": {note}" if note else ""
 
 
 def _holder(body: Json) -> str:
     return str(body["account"]["owner"]["id"])
 
 
-def balances(wrong: Sequence[str]) -> None:
-    """What of a step's balances is not as told; nothing when all is."""
+def faults(wrong: Sequence[str]) -> None:
+    """What at the end of a step is not as told; nothing when all is."""
     for fault in wrong:
         console.print(Padding(Text(f"NOT AS TOLD {fault}", style="bold red"), (0, 0, 0, 4)))
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
@@ -19,10 +20,12 @@ from avoir.read.balance import AccountBalance, read_balances
 from avoir.read.explain import explain
 from avoir.read.story import DecisionMade, Subject
 from avoir.settings import Settings
-from deploy.local.demo.story import Json, Told
+from deploy.local.demo import messages
+from deploy.local.demo.told import Json, Told
 
 TIMEOUT_SECONDS = 20
 POLL_SECONDS = 0.02
+SOON_SECONDS = 1
 
 
 class Seen(NamedTuple):
@@ -52,9 +55,30 @@ class Stage:
 
     async def send(self, tenant_id: str, told: Told) -> Place:
         """Publish a message and wait for the broker."""
-        value = json.dumps({"tenant_id": tenant_id, **told.value}).encode()
+        value = json.dumps({"tenant_id": tenant_id, **self._filled(tenant_id, told.value)}).encode()
         sent = await self.producer.send_and_wait(self.names.actual(told.topic), value)
         return Place(told.topic, sent.partition, sent.offset)
+
+    def _filled(self, tenant_id: str, value: Any) -> Any:
+        """A value with what could not be known when the story was written: ids of grants, and when soon is."""
+        match value:
+            case dict():
+                return {name: self._filled(tenant_id, each) for name, each in value.items()}
+            case list():
+                return [self._filled(tenant_id, each) for each in value]
+            case messages.SOON:
+                return (datetime.now(UTC) + timedelta(seconds=SOON_SECONDS)).isoformat()
+            case str() if value.startswith(messages.GRANT):
+                return self._grant(tenant_id, value.removeprefix(messages.GRANT))
+            case _:
+                return value
+
+    def _grant(self, tenant_id: str, event_id: str) -> str:
+        for each in self.seen_of(tenant_id):
+            cause = each.body["caused_by"] or {}
+            if each.topic == "credit-issued" and cause["event_id"] == event_id:
+                return str(each.body["grant_id"])
+        return f"(no grant of {event_id})"
 
     async def decision(self, tenant_id: str, told: Told, place: Place) -> DecisionMade:
         """The decision on the message at a place. TimeoutError if none is made."""
@@ -103,6 +127,10 @@ class Stage:
         causes = ({"topic": place.topic, "event_id": event_id}, place._asdict())
         found = [each for each in self.seen_of(tenant_id) if each.body["caused_by"] in causes]
         return sorted(found, key=lambda each: each.body.get("seq") or 0)
+
+    def by_time(self, tenant_id: str) -> list[Seen]:
+        """The events that no message caused."""
+        return [each for each in self.seen_of(tenant_id) if each.body["caused_by"] is None]
 
     def _numbers(self, tenant_id: str, account: AccountBalance) -> set[int]:
         key = account.account

@@ -1,110 +1,19 @@
-"""The story of the demo: what happens at a booking business, and what Avoir must make of it."""
+"""What happens at a booking business, step by step: facts, which give the same credit in whatever order they arrive."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
+from collections.abc import Sequence
 
-Json = dict[str, Any]
-
-CURRENCY = "EUR"
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """One message, in plain words and as JSON, with what Avoir must decide and publish.
-
-    `out` holds (topic, amount) of each event but the balances; the amount is None where the event has none.
-    """
-
-    words: str
-    topic: str
-    value: Json
-    outcome: str
-    reason: str
-    out: Sequence[tuple[str, str | None]] = ()
-
-    @property
-    def event_id(self) -> str:
-        """The id of the message."""
-        return str(self.value["event_id"])
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A few messages that make one point; `balances` is what the owners named have afterwards."""
-
-    title: str
-    point: str
-    told: Sequence[Told]
-    balances: Mapping[str, str] = field(default_factory=dict)
-
-
-_numbers = count(1)
-
-
-def owner(name: str) -> Json:
-    """An owner from `user/u1`."""
-    kind, _, id_ = name.partition("/")
-    return {"type": kind, "id": id_}
-
-
-def _message(day: str, **fields: Any) -> Json:
-    return {"event_id": f"e{next(_numbers)}", "occurred_at": f"{day}T12:00:00Z", **fields}
-
-
-def _invoice(day: str, invoice_id: str, holder: str, lines: list[Json], total: str, **more: Any) -> Json:
-    return _message(
-        day,
-        invoice_id=invoice_id,
-        number=f"INV-{invoice_id[1:].zfill(4)}",
-        owner=owner(holder),
-        currency=CURRENCY,
-        finalization="automatic",
-        lines=lines,
-        total=total,
-        **more,
-    )
-
-
-def _booking_line(booking_id: str, amount: str, tax: str = "0.00", **more: Any) -> Json:
-    return {
-        "line_id": f"l-{booking_id}",
-        "kind": "booking",
-        "booking_id": booking_id,
-        "amount": amount,
-        "tax": tax,
-    } | more
-
-
-def _payment(day: str, payment_id: str, holder: str, amount: str, *invoice_ids: str) -> Json:
-    return _message(
-        day,
-        payment_id=payment_id,
-        owner=owner(holder),
-        amount=amount,
-        currency=CURRENCY,
-        method="card",
-        invoice_ids=list(invoice_ids),
-    )
-
-
-def _cancelled(day: str, booking_id: str, holder: str) -> Json:
-    return _message(day, booking_id=booking_id, owner=owner(holder), changed_by="customer", channel="app")
-
-
-def _hours(day: str, start: int, end: int) -> Json:
-    return {"start": f"{day}T{start:02}:00:00Z", "end": f"{day}T{end:02}:00:00Z"}
+from deploy.local.demo.messages import booking_line, cancelled, hours, invoice, message, owner, payment
+from deploy.local.demo.told import Json, Step, Told
 
 
 def _shortened(day: str, remaining: Json) -> Json:
-    return _message(
+    return message(
         day,
         booking_id="b5",
         owner=owner("user/u3"),
         changed_by="customer",
         channel="app",
-        billed_period=_hours("2025-06-20", 9, 13),
+        billed_period=hours("2025-06-20", 9, 13),
         remaining_period=remaining,
     )
 
@@ -121,7 +30,7 @@ def _month(month: int) -> Json:
 
 
 def _plan_cancelled(day: str) -> Json:
-    return _message(
+    return message(
         day,
         plan_id="p1",
         owner=owner("team/t7"),
@@ -132,19 +41,18 @@ def _plan_cancelled(day: str) -> Json:
     )
 
 
-def story() -> list[Step]:
+def facts() -> list[Step]:
     """The steps, in the order in which they happened."""
-    return [*_bookings(), *_other_sources(), *_uses()]
+    return [*_bookings(), _shortenings(), *_other_sources(), *_uses()]
 
 
 def _bookings() -> list[Step]:
-    cut_to_two = _shortened("2025-06-06", _hours("2025-06-20", 9, 11))
     return [
         Step(
             "Booked on May 1, cancelled on May 15, before the invoice of June 1",
             "Nothing was billed yet, so there is nothing to give back.",
             [
-                Told("customer u1 cancels booking b1", "booking-cancelled", _cancelled("2025-05-15", "b1", "user/u1"),
+                Told("customer u1 cancels booking b1", "booking-cancelled", cancelled("2025-05-15", "b1", "user/u1"),
                      "declined", "not_billed", [("credit-declined", None)]),
             ],
         ),
@@ -153,11 +61,11 @@ def _bookings() -> list[Step]:
             "It was billed and paid, so all of it comes back as credit, tax included.",
             [
                 Told("invoice i1 bills booking b2: 100.00 + 21.00 tax", "invoice-finalized",
-                     _invoice("2025-06-01", "i1", "user/u1", [_booking_line("b2", "100.00", "21.00")], "121.00"),
+                     invoice("2025-06-01", "i1", "user/u1", [booking_line("b2", "100.00", "21.00")], "121.00"),
                      "recorded", "recorded"),
                 Told("u1 pays 121.00 for invoice i1", "payment-recorded",
-                     _payment("2025-06-01", "pay1", "user/u1", "121.00", "i1"), "recorded", "recorded"),
-                Told("customer u1 cancels booking b2", "booking-cancelled", _cancelled("2025-06-02", "b2", "user/u1"),
+                     payment("2025-06-01", "pay1", "user/u1", "121.00", "i1"), "recorded", "recorded"),
+                Told("customer u1 cancels booking b2", "booking-cancelled", cancelled("2025-06-02", "b2", "user/u1"),
                      "issued", "booking_cancelled", [("credit-issued", "121.00")]),
             ],
             {"user/u1": "121.00"},
@@ -167,12 +75,12 @@ def _bookings() -> list[Step]:
             "The credit waits, and comes with the payment.",
             [
                 Told("invoice i2 bills booking b3: 60.50", "invoice-finalized",
-                     _invoice("2025-06-01", "i2", "user/u2", [_booking_line("b3", "50.00", "10.50")], "60.50"),
+                     invoice("2025-06-01", "i2", "user/u2", [booking_line("b3", "50.00", "10.50")], "60.50"),
                      "recorded", "recorded"),
-                Told("customer u2 cancels booking b3", "booking-cancelled", _cancelled("2025-06-03", "b3", "user/u2"),
+                Told("customer u2 cancels booking b3", "booking-cancelled", cancelled("2025-06-03", "b3", "user/u2"),
                      "waiting", "unpaid"),
                 Told("u2 pays 60.50 for invoice i2", "payment-recorded",
-                     _payment("2025-06-05", "pay2", "user/u2", "60.50", "i2"),
+                     payment("2025-06-05", "pay2", "user/u2", "60.50", "i2"),
                      "issued", "booking_cancelled", [("credit-issued", "60.50")]),
             ],
             {"user/u2": "60.50"},
@@ -182,32 +90,36 @@ def _bookings() -> list[Step]:
             "It cost nothing, so there is nothing to give back.",
             [
                 Told("invoice i3 bills booking b4: 0.00", "invoice-finalized",
-                     _invoice("2025-06-03", "i3", "user/u2", [_booking_line("b4", "0.00")], "0.00"),
+                     invoice("2025-06-03", "i3", "user/u2", [booking_line("b4", "0.00")], "0.00"),
                      "recorded", "recorded"),
-                Told("customer u2 cancels booking b4", "booking-cancelled", _cancelled("2025-06-04", "b4", "user/u2"),
+                Told("customer u2 cancels booking b4", "booking-cancelled", cancelled("2025-06-04", "b4", "user/u2"),
                      "declined", "free", [("credit-declined", None)]),
             ],
             {"user/u2": "60.50"},
         ),
-        Step(
-            "A booking of four hours is shortened to three, then to two; the last message comes twice",
-            "Each time only the difference is given; the same message again changes nothing.",
-            [
-                Told("invoice i4, paid, bills booking b5: 4 hours, 80.00", "invoice-finalized",
-                     _invoice("2025-06-01", "i4", "user/u3",
-                              [_booking_line("b5", "80.00", period=_hours("2025-06-20", 9, 13))], "80.00",
-                              amount_paid="80.00"),
-                     "recorded", "recorded"),
-                Told("customer u3 shortens b5 to 3 hours", "booking-shortened",
-                     _shortened("2025-06-05", _hours("2025-06-20", 9, 12)),
-                     "issued", "booking_shortened", [("credit-issued", "20.00")]),
-                Told("customer u3 shortens b5 to 2 hours", "booking-shortened", cut_to_two,
-                     "issued", "booking_shortened", [("credit-issued", "20.00")]),
-                Told("the same message once more", "booking-shortened", cut_to_two, "duplicate", "duplicate"),
-            ],
-            {"user/u3": "40.00"},
-        ),
     ]  # fmt: skip
+
+
+def _shortenings() -> Step:
+    cut_to_two = _shortened("2025-06-06", hours("2025-06-20", 9, 11))
+    return Step(
+        "A booking of four hours is shortened to three, then to two; the last message comes twice",
+        "Each time only the difference is given; the same message again changes nothing.",
+        [
+            Told("invoice i4, paid, bills booking b5: 4 hours, 80.00", "invoice-finalized",
+                 invoice("2025-06-01", "i4", "user/u3",
+                         [booking_line("b5", "80.00", period=hours("2025-06-20", 9, 13))], "80.00",
+                         amount_paid="80.00"),
+                 "recorded", "recorded"),
+            Told("customer u3 shortens b5 to 3 hours", "booking-shortened",
+                 _shortened("2025-06-05", hours("2025-06-20", 9, 12)),
+                 "issued", "booking_shortened", [("credit-issued", "20.00")]),
+            Told("customer u3 shortens b5 to 2 hours", "booking-shortened", cut_to_two,
+                 "issued", "booking_shortened", [("credit-issued", "20.00")]),
+            Told("the same message once more", "booking-shortened", cut_to_two, "duplicate", "duplicate"),
+        ],
+        {"user/u3": "40.00"},
+    )  # fmt: skip
 
 
 def _other_sources() -> list[Step]:
@@ -217,8 +129,8 @@ def _other_sources() -> list[Step]:
             "An admin asks for credit for the unused months: July and August, not the running June.",
             [
                 Told("invoice i5, paid, bills plan p1: June, July, August, 200.00 each", "invoice-finalized",
-                     _invoice("2025-06-01", "i5", "team/t7", [_month(6), _month(7), _month(8)], "600.00",
-                              amount_paid="600.00"),
+                     invoice("2025-06-01", "i5", "team/t7", [_month(6), _month(7), _month(8)], "600.00",
+                             amount_paid="600.00"),
                      "recorded", "recorded"),
                 Told("an admin cancels plan p1 from June 16 on, with credit", "plan-cancelled",
                      _plan_cancelled("2025-06-15"), "issued", "plan_cancelled",
@@ -231,7 +143,7 @@ def _other_sources() -> list[Step]:
             "What is paid above what is due becomes credit for the next invoice.",
             [
                 Told("u4 pays 100.00 and names no invoice", "payment-recorded",
-                     _payment("2025-06-10", "pay3", "user/u4", "100.00"),
+                     payment("2025-06-10", "pay3", "user/u4", "100.00"),
                      "issued", "overpayment", [("credit-issued", "100.00")]),
             ],
             {"user/u4": "100.00"},
@@ -241,7 +153,7 @@ def _other_sources() -> list[Step]:
             "It is set aside with its reason and guessed at by nobody; the messages around it go on.",
             [
                 Told("a payment whose amount is a number instead of text", "payment-recorded",
-                     _payment("2025-06-10", "pay4", "user/u4", "100.00") | {"amount": 100.0},
+                     payment("2025-06-10", "pay4", "user/u4", "100.00") | {"amount": 100.0},
                      "rejected", "malformed", [("credit-dead-letter", None)]),
             ],
             {"user/u4": "100.00"},
@@ -256,7 +168,7 @@ def _uses() -> list[Step]:
             "Available credit pays the new invoice up to what is due; the rest is due as usual.",
             [
                 Told("invoice i6 bills booking b6: 150.00", "invoice-finalized",
-                     _invoice("2025-07-01", "i6", "user/u1", [_booking_line("b6", "150.00")], "150.00"),
+                     invoice("2025-07-01", "i6", "user/u1", [booking_line("b6", "150.00")], "150.00"),
                      "applied", "auto", [("credit-applied", "121.00")]),
             ],
             {"user/u1": "0.00"},
@@ -266,10 +178,10 @@ def _uses() -> list[Step]:
             "The credit comes back exactly, and pays the right invoice.",
             [
                 Told("invoice i6 is voided", "invoice-voided",
-                     _message("2025-07-02", invoice_id="i6", reason="wrong price"),
+                     message("2025-07-02", invoice_id="i6", reason="wrong price"),
                      "recorded", "invoice_voided", [("credit-reinstated", "121.00")]),
                 Told("invoice i7 bills booking b6: 90.00", "invoice-finalized",
-                     _invoice("2025-07-02", "i7", "user/u1", [_booking_line("b6", "90.00")], "90.00"),
+                     invoice("2025-07-02", "i7", "user/u1", [booking_line("b6", "90.00")], "90.00"),
                      "applied", "auto", [("credit-applied", "90.00")]),
             ],
             {"user/u1": "31.00"},
