@@ -102,7 +102,7 @@ class Recorded(Part):
     tenant_id: Id
     """The operator whose customers these are."""
     occurred_at: Time
-    """When the cause happened; of an expiry, `expires_at`."""
+    """When the cause happened; of an expiry `expires_at`, of a grant that begins later its `effective_at`."""
     recorded_at: Time
     """When Avoir wrote it down."""
     caused_by: Cause | None

@@ -84,16 +84,16 @@ class CreditApplied(Event):
 
 
 class CreditReserved(Event):
-    """Credit of one grant was set aside for an invoice to come."""
+    """Credit of one grant was set aside for an invoice."""
 
     application_id: Id
-    """The reservation; the later `credit-applied` has the same id."""
+    """The reservation; the `credit-applied` that first uses it for its invoice has the same id."""
     grant_id: Id
     """The grant."""
     amount: AboveZero
     """How much."""
     invoice_id: Id | None
-    """The invoice to come; null: the owner's next."""
+    """The invoice that it is for; null: the owner's next, on which it is a line."""
 
 
 class CreditReinstated(Event):
@@ -106,7 +106,7 @@ class CreditReinstated(Event):
     invoice_id: Id | None
     """The invoice; null where the reservation named none."""
     amount: AboveZero
-    """How much is available again."""
+    """How much goes back to available."""
     amount_due: AtLeastZero | None
     """What is due on the invoice now; null where none is known."""
     slices: Slices
@@ -184,16 +184,16 @@ class CreditNoteIssued(Event):
 
 
 class CreditShortfall(Event):
-    """Credit that should have been taken back was spent already."""
+    """Credit that should have been taken back was spent already, or a credit line used more than there was."""
 
     amount: Amount
     """The change; negative when some of it is made up for."""
     outstanding: AtLeastZero
     """What is short now."""
     reason: Literal["invoice_voided", "payment_reversed", "changed", "credit_line"]
-    """Why it should have been taken back."""
+    """Why it should have been taken back, or was not there (credit_line)."""
     for_: LineFor | PaymentFor = Field(alias="for")
-    """What the credit was given for."""
+    """What the credit was given for, or the credit line."""
 
 
 class AccountConcerned(Part):
