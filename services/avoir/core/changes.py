@@ -21,7 +21,7 @@ from avoir.core.facts import BookingCancelled, BookingShortened, Owner, PlanCanc
 from avoir.core.message import Message
 from avoir.core.money import format_decimal
 from avoir.core.policy import InForce, Policy
-from avoir.core.rows import Change, Entitlement, Line, SubjectKey
+from avoir.core.rows import Change, Entitlement, InvoiceKey, Line, SubjectKey
 from avoir.core.settle import settle
 from avoir.core.worth import (
     SOURCES,
@@ -78,14 +78,16 @@ def _policy_of(draft: Draft, tenant_id: str, owner: Owner, at: datetime) -> InFo
     return draft.policy(AccountKey(tenant_id, *owner, ""), at)
 
 
-def adopt_policies(draft: Draft, subject: SubjectKey, account: AccountKey) -> None:
-    """Let changes that came before any invoice have the policy of the invoice's owner, now that one is known."""
-    lines = draft.state.lines_of_subject.get(subject) or ()
-    if len({line.invoice for line in lines}) > 1:
+def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> None:
+    """Let changes have the policy of the owner of the first invoice by finalization, now that this one is it."""
+    invoices = [invoice for invoice, _ in billed_lines(draft, subject)]
+    if invoices[0].key != key:
         return
+    others = [invoice for invoice in invoices if invoice.key != key]
+    owner = invoices[0].account.owner
     for change in draft.state.changes_of_subject.get(subject) or ():
-        if change.owner != account.owner:
-            policy = _policy_of(draft, subject.tenant_id, account.owner, change.occurred_at).policy
+        if owner != (others[0].account.owner if others else change.owner):
+            policy = _policy_of(draft, subject.tenant_id, owner, change.occurred_at).policy
             draft.put(with_policy(change, policy))
 
 

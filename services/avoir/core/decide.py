@@ -84,6 +84,7 @@ def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draf
     for account in accounts:
         granting.begin_due(draft, account)
         expire_overdue(draft, account)
+    ask_for_refills(draft)
     return draft
 
 

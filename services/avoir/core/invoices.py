@@ -35,7 +35,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     accounts = {account, *release_for(draft, key, "not_needed", besides=account)}
     for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):
         if subject is not None:
-            adopt_policies(draft, subject, account)
+            adopt_policies(draft, subject, key)
             accounts |= retarget(draft, subject)
     draft.reason = "changed"
     settle(draft, accounts)

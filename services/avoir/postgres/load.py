@@ -183,8 +183,9 @@ async def load(session: Session, named: Named, accounts: Collection[AccountKey])
     undoing = await _undoing(session, named, known, accounts)
     touched |= {each.key for each in invoices if each.account in undoing and each.due > 0}
     await _load_rest(session, state, named, concerned, subjects, touched)
+    tenants = {ScopeKey(each.tenant_id, "tenant", "") for each in accounts}
     owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in accounts}
-    scopes = columns(named.scopes | owners, 3)
+    scopes = columns(named.scopes | tenants | owners, 3)
     state.add(map(rows.policy, await session.fetch_if(queries.load_policies, *scopes)))
     return state
 

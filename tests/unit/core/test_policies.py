@@ -1,8 +1,10 @@
 """`set-credit-policy`: whom a policy is for, from when it counts, and how a decision tells which one did."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from avoir.core.facts import Owner
 from avoir.core.policy import Policy
@@ -263,3 +265,18 @@ def test_refill_keys_of_two_currencies_stand_side_by_side() -> None:
         world.told(f"g-{currency}", "06-01", granted("20", currency=currency))
     told = [world.told(f"d-{each}", "06-02", drawn("1", currency=each)) for each in ("EUR", "USD")]
     assert [each.policy["refill_threshold"] for each in told] == ["10.00", "5.00"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_of_two_owners_invoices_the_first_by_finalization_says_whose_policy_counts(
+    order: tuple[int, ...],
+) -> None:
+    world = World()
+    world.told("p", "05-01", policy(owner=U1, credit_as="line_item"))
+    facts = [
+        message("f1", "06-01", invoice("i1", line("l1", "10", booking="b1"), paid="10.00")),
+        message("f2", "06-02", invoice("i2", line("l1", "10", booking="b1"), paid="10.00", owner=U2)),
+        message("c", "06-03", replace(cancelled("b1"), owner=U2)),
+    ]
+    world.handle_all([facts[n] for n in order])
+    assert (world.balance(U1), sum(world.balance(U2))) == ((0, 10), 10)

@@ -224,3 +224,15 @@ def test_a_refill_is_asked_for_in_its_own_currency_only() -> None:
     world.told("usd", "06-01", granted("20", currency="USD"))
     world.told("d", "06-02", drawn("15", currency="USD"))
     assert refills(world) == []
+
+
+def test_credit_that_begins_and_pays_an_invoice_by_itself_asks_for_a_refill_too() -> None:
+    world = World(now=at("06-01"))
+    world.told("policy", "06-01", policy(**REFILL))
+    world.told("g", "06-01", granted("20", effective="06-10"))
+    world.now = at("06-09")
+    world.told("f", "06-10", invoice("i1", line("l1", "15")))
+    assert refills(world) == []
+    world.now = at("06-11")
+    world.sweep()
+    assert (world.due("i1"), len(refills(world))) == (0, 1)
