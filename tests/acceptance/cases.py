@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate, permutations, zip_longest
@@ -18,7 +18,11 @@ from tests.acceptance.service import Service
 FOLDER = Path(__file__).resolve().parents[1] / "cases"
 ALL_ORDERS_UP_TO = 4
 DRAWN_ORDERS = 24
-PLACEHOLDER = re.compile(r"[$@](grant|application):(\w+)")
+NAMED = {
+    "grant": (("credit-issued",), "grant_id"),
+    "application": (("credit-applied", "credit-reserved"), "application_id"),
+}
+PLACEHOLDER = re.compile(r"[$@](grant|application):([\w-]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +98,22 @@ def play(service: Service, runs: Sequence[Run]) -> None:
 
 
 def _sending(service: Service, run: Run, step: dict[str, Any]) -> Sending:
-    text = json.dumps({**step["value"], "tenant_id": run.tenant})
+    return sending(step["topic"], filled(service, run.tenant, step["value"]))
+
+
+def filled(service: Service, tenant: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """A message for a tenant, with the ids that Avoir gave where it says `$grant:e1` or `$application:e1`."""
 
     def given(match: re.Match[str]) -> str:
-        topic, name = {
-            "grant": ("credit-issued", "grant_id"),
-            "application": ("credit-applied", "application_id"),
-        }[match[1]]
-        heard = service.events.of(run.tenant, topic)
-        return next(str(each.body[name]) for each in heard if each.body["caused_by"]["event_id"] == match[2])
+        topics, name = NAMED[match[1]]
+        return next(
+            str(each.body[name])
+            for each in service.events.of(tenant)
+            if each.topic in topics and each.body["caused_by"]["event_id"] == match[2]
+        )
 
-    return sending(step["topic"], json.loads(PLACEHOLDER.sub(given, text)))
+    found: dict[str, Any] = json.loads(PLACEHOLDER.sub(given, json.dumps({**value, "tenant_id": tenant})))
+    return found
 
 
 def check(run: Run, heard: Sequence[Heard]) -> None:

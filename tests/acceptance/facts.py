@@ -1,10 +1,11 @@
-"""Facts to publish: one complete example of each, with the fields changed that a test is about."""
+"""Facts and commands to publish: one complete example of each, with the fields changed that a test is about."""
 
 from typing import Any
 
 from tests.acceptance.publishing import Sending, sending
 
 OWNER = {"type": "user", "id": "u1"}
+ADMIN = {"type": "admin", "id": "a1"}
 JUNE_1, JUNE_2, JUNE_5, JULY_1 = (f"2025-{day}T00:00:00Z" for day in ("06-01", "06-02", "06-05", "07-01"))
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -66,6 +67,59 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "occurred_at": JULY_1,
         "application_id": "none",
         "reason": "invoice already closed",
+    },
+    "grant-credit": {
+        "occurred_at": JUNE_1,
+        "actor": ADMIN,
+        "owner": OWNER,
+        "amount": "100.00",
+        "currency": "EUR",
+        "reason": "goodwill",
+    },
+    "apply-credit": {
+        "occurred_at": JUNE_5,
+        "actor": ADMIN,
+        "owner": OWNER,
+        "invoice_id": "i1",
+        "currency": "EUR",
+        "amount": None,
+        "grant_id": None,
+    },
+    "reinstate-credit": {
+        "occurred_at": JULY_1,
+        "actor": ADMIN,
+        "application_id": "none",
+        "reason": "wrong invoice",
+    },
+    "void-credit": {
+        "occurred_at": JULY_1,
+        "actor": ADMIN,
+        "grant_id": "none",
+        "reason": "granted by mistake",
+    },
+    "refund-credit": {
+        "occurred_at": JULY_1,
+        "actor": ADMIN,
+        "owner": OWNER,
+        "amount": "20.00",
+        "currency": "EUR",
+        "grant_id": None,
+        "reference": "gateway refund 4711",
+    },
+    "draw-credit": {
+        "occurred_at": JUNE_5,
+        "actor": ADMIN,
+        "owner": OWNER,
+        "amount": "10.00",
+        "currency": "EUR",
+        "allow_partial": False,
+        "reference": "usage 17",
+    },
+    "set-credit-policy": {
+        "occurred_at": JUNE_1,
+        "actor": ADMIN,
+        "scope": {"tenant": True},
+        "policy": {"auto_apply": False},
     },
 }
 

@@ -2,7 +2,13 @@
 
 import time
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from tests.acceptance.events import LATEST
@@ -15,10 +21,15 @@ POLL_S = 0.1
 
 
 def members(service: Service) -> dict[str, Places]:
-    """The partitions of each member of the service's group; empty while the group is not at rest."""
+    """The partitions of each member of the service's group; empty while it has no coordinator or is not at rest."""
     group = service.deployment.environment["AVOIR_KAFKA_GROUP_ID"]
     admin = AdminClient({"bootstrap.servers": service.kafka, "log_level": 0})
-    told = admin.describe_consumer_groups([group], request_timeout=20)[group].result()
+    try:
+        told = admin.describe_consumer_groups([group], request_timeout=20)[group].result()
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE):
+            return {}
+        raise
     if told.state != ConsumerGroupState.STABLE:
         return {}
     return {

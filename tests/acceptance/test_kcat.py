@@ -48,6 +48,29 @@ def test_a_fact_published_with_kcat_gives_an_event_read_with_kcat(service: Servi
 
 
 @needs_kcat
+def test_commands_published_with_kcat_give_events_read_with_kcat(service: Service) -> None:
+    tenant = "kcat-commands"
+    for topic in ("grant-credit", "draw-credit"):
+        command = json.dumps(body(topic, tenant, topic)).encode()
+        kcat(service, "-P", "-t", service.prefix + topic, "-k", "u1", given=command)
+        service.settle()
+    printed = {
+        topic: kcat(service, "-C", "-t", service.prefix + topic, "-e", "-q", "-J")
+        for topic in ("credit-issued", "credit-drawn")
+    }
+    events = {
+        topic: [json.loads(record["payload"]) for record in map(json.loads, lines.splitlines())]
+        for topic, lines in printed.items()
+    }
+    (issued,) = [each for each in events["credit-issued"] if each["tenant_id"] == tenant]
+    (drawn,) = [each for each in events["credit-drawn"] if each["tenant_id"] == tenant]
+    assert (issued["amount"], issued["source"], issued["reason"]) == ("100.00", "granted", "goodwill")
+    assert (drawn["amount"], drawn["reference"]) == ("10.00", "usage 17")
+    assert drawn["slices"] == [{"grant_id": issued["grant_id"], "amount": "10.00", "source": "granted"}]
+    assert drawn["balance"] == {"available": "90.00", "reserved": "0.00"}
+
+
+@needs_kcat
 def test_a_record_that_no_client_can_read_is_passed_by_on_record(service: Service) -> None:
     tenant, topic = "unreadable", "booking-cancelled"
     bills = [[EXAMPLES["invoice-finalized"]["lines"][0] | {"booking_id": booking}] for booking in "ab"]

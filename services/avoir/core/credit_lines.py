@@ -13,6 +13,7 @@ from avoir.core.draft import Draft
 from avoir.core.reservations import free_id, held_of_grant, lower, reserve
 from avoir.core.rows import Entitlement, Grant, Invoice, Line, Reservation, ReservationKey
 from avoir.core.unwind import credit_line_key
+from avoir.core.worth import Billed, line_order
 
 
 def use_credit_lines(draft: Draft, invoice: Invoice) -> list[str]:
@@ -32,11 +33,11 @@ def use_credit_lines(draft: Draft, invoice: Invoice) -> list[str]:
 
 
 def make_up(draft: Draft, grant: Grant) -> None:
-    """Use credit that came back to a grant on those credit lines that had used more of it than it held."""
-    for key in draft.state.credit_lines_of_grant.get(grant.key) or ():
-        line = draft.state.lines[key]
+    """Use credit that came back to a grant on those credit lines that had used more of it than it held, oldest first."""
+    lines = (draft.state.lines[key] for key in draft.state.credit_lines_of_grant.get(grant.key) or ())
+    billed = (Billed(draft.state.invoices[line.invoice], line) for line in lines)
+    for invoice, line in sorted(billed, key=line_order):
         short = draft.state.entitlements.get(credit_line_key(line))
-        invoice = draft.state.invoices[line.invoice]
         if short is None or short.given == 0 or invoice.voided or invoice.barred:
             continue
         left = _use(draft, invoice, draft.state.grants[grant.key], short.given)

@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from avoir.core.commands import GrantCredit
 from avoir.core.events import AccountKey, CreditShortfall
 from avoir.core.facts import InvoiceFinalized, InvoiceVoided, PaymentRecorded, PaymentReversed
 from avoir.core.message import Message
 from avoir.core.rows import EntitlementKey
-from tests.unit.core.timelines import days, timelines
+from tests.unit.core.asking import granted
+from tests.unit.core.timelines import cents, days, owners, timelines
 from tests.unit.core.world import World, cancelled, invoice, line, message, rows, voided
 from tests.unit.core.world import given as told
+
+priorities = st.sampled_from([0, 50, 90])
 
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[Sequence[Message], Sequence[Message]]:
-    """A timeline, and the same messages in another order with repetitions."""
-    timeline = draw(timelines())
+    """A timeline with grants by hand, and the same messages in another order with repetitions."""
+    grants = [
+        message(f"g{n}", draw(days), granted(draw(cents), owner=draw(owners), priority=draw(priorities)))
+        for n in range(draw(st.integers(0, 2)))
+    ]
+    timeline = [*draw(timelines()), *grants]
     seed = draw(st.integers(0, 2**32))
     shuffler = random.Random(seed)
     again = [*timeline, *(each for each in timeline if shuffler.random() < 0.3)]
@@ -36,7 +44,7 @@ def targets(world: World) -> dict[EntitlementKey, int]:
 
 
 def net_from_facts(world: World, timeline: Sequence[Message]) -> dict[AccountKey, int]:
-    """The net positions from the facts alone: payments and targets less what invoices charge."""
+    """The net positions from what was told alone: payments, grants and targets less what invoices charge."""
     void = {each.body.invoice_id for each in timeline if isinstance(each.body, InvoiceVoided)}
     net: dict[AccountKey, int] = {}
 
@@ -49,6 +57,8 @@ def net_from_facts(world: World, timeline: Sequence[Message]) -> dict[AccountKey
             count(each.body.owner, each.body.currency, each.body.amount_paid)
             if each.body.invoice_id not in void:
                 count(each.body.owner, each.body.currency, -each.body.total)
+        if isinstance(each.body, GrantCredit):
+            count(each.body.owner, each.body.currency, each.body.amount)
         if isinstance(each.body, PaymentRecorded):
             back = sum(
                 other.body.amount
