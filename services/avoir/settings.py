@@ -9,6 +9,9 @@ from zoneinfo import available_timezones
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from avoir.core.money import MICROS_PER_MAJOR
+from avoir.core.policy import Policy
+
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -208,3 +211,22 @@ def _is_dsn(dsn: str) -> bool:
 def _port(host: str) -> str:
     """What stands after a host's name or after its address in brackets."""
     return host.rpartition("]")[2].partition(":")[2]
+
+
+def policy_of(settings: PolicySettings) -> Policy:
+    """The widest scope of the policy keys."""
+    return Policy(
+        auto_apply=settings.policy_auto_apply,
+        credit_as=settings.policy_credit_as,
+        unpaid_change=settings.policy_unpaid_change,
+        expires_after_days=settings.policy_expires_after_days,
+        proration=settings.policy_proration,
+        time_zone=settings.policy_time_zone,
+        refill_threshold=_micros(settings.policy_refill_threshold),
+        refill_amount=_micros(settings.policy_refill_amount),
+        refill_currency=settings.policy_refill_currency,
+    )
+
+
+def _micros(amount: Decimal | None) -> int | None:
+    return None if amount is None else int(amount * MICROS_PER_MAJOR)

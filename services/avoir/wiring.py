@@ -6,7 +6,6 @@ import socket
 from asyncio import Event
 from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal
 from typing import Protocol
 
 import structlog
@@ -15,8 +14,6 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from avoir.batch import Rules
-from avoir.core.money import MICROS_PER_MAJOR
-from avoir.core.policy import Policy
 from avoir.expiry import Expirer, Expiry
 from avoir.handle import Handler
 from avoir.health import Health
@@ -32,7 +29,7 @@ from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.reading import ReadingPool
 from avoir.record import BatchReport
 from avoir.service import Service
-from avoir.settings import Settings
+from avoir.settings import Settings, policy_of
 from avoir.tracing import tracing
 from avoir.watch import Watch
 
@@ -58,25 +55,6 @@ def database_of(settings: Settings) -> Database:
 def names_of(settings: Settings) -> TopicNames:
     """What the topics are called; raises ValueError for names that cannot be."""
     return TopicNames(settings.kafka_topic_prefix, settings.kafka_topics)
-
-
-def policy_of(settings: Settings) -> Policy:
-    """The widest scope of the policy keys."""
-    return Policy(
-        auto_apply=settings.policy_auto_apply,
-        credit_as=settings.policy_credit_as,
-        unpaid_change=settings.policy_unpaid_change,
-        expires_after_days=settings.policy_expires_after_days,
-        proration=settings.policy_proration,
-        time_zone=settings.policy_time_zone,
-        refill_threshold=_micros(settings.policy_refill_threshold),
-        refill_amount=_micros(settings.policy_refill_amount),
-        refill_currency=settings.policy_refill_currency,
-    )
-
-
-def _micros(amount: Decimal | None) -> int | None:
-    return None if amount is None else int(amount * MICROS_PER_MAJOR)
 
 
 def credit_handler(settings: Settings, connection: KeptConnection) -> CreditHandler:

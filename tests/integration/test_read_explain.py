@@ -37,7 +37,7 @@ async def test_a_booking_is_told_with_its_decisions_lines_and_credit(connection:
         "(121.00 EUR, paid). Credit of 121.00 EUR was given.",
     )
     assert telling.since == ("On 5 June 2025 80.00 EUR of it was used on invoice i2.",)
-    assert telling.now[-1].endswith("41.00 EUR available, 80.00 EUR used.")
+    assert telling.now[-1].endswith("Of it: 41.00 EUR available and 80.00 EUR used on invoice i2.")
 
 
 @pytest.mark.parametrize(

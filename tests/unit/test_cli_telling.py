@@ -8,7 +8,7 @@ import pytest
 
 from avoir.core.decision import WOULD_CHANGE_IT
 from avoir.read.story import ApplicationStory, ChangeStory, DecisionMade, Explanation, Subject
-from avoir.read.telling import paragraph
+from avoir.read.telling_decisions import paragraph
 from avoir.read.words import OUTCOMES, REASONS
 
 AT = datetime(2025, 6, 2, 10, tzinfo=UTC)
@@ -75,7 +75,9 @@ def test_a_repetition_is_not_told_to_have_used_credit(outcome: str) -> None:
         DecisionMade("invoice-finalized", "e1", 0, at, AT, AT, said, said, {}, {}, None, subject)
         for at, said in ((1, "applied"), (2, outcome))
     )
-    use = ApplicationStory(UUID(int=1), "i1", "EUR", 5_000_000, "auto", AT, False, "invoice-finalized", "e1")
+    use = ApplicationStory(
+        UUID(int=1), "i1", "EUR", 5_000_000, "auto", AT, False, (), "invoice-finalized", "e1"
+    )
     told = Explanation("t1", subject, AT, decisions=(first, again), applications=(use,))
     assert "Credit of 5.00 EUR was used on it." in paragraph(told, first)
     assert paragraph(told, again).endswith(OUTCOMES[outcome])

@@ -12,7 +12,7 @@ from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, 
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.read.dead_letters import DeadLetter, DeadLetterBytes, Wanted, read_dead_letter, read_dead_letters
-from avoir.read.explain import as_uuid
+from avoir.read.scope import as_uuid
 
 letters = App(
     name="dead-letters",

@@ -18,7 +18,7 @@ from avoir.core.commands import (
     VoidCredit,
 )
 from avoir.core.conclusion import Conclusion, conclude
-from avoir.core.decision import Decision, Outcome, would_change
+from avoir.core.decision import Decision, Outcome, fitting, would_change
 from avoir.core.draft import Draft, Moment
 from avoir.core.events import AccountKey, Cause, CreditApplied, CreditIssued, Event
 from avoir.core.facts import (
@@ -71,7 +71,9 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         reason=reason,
         facts=conclusion.facts,
         policy=both_told(conclusion.policy, refill_policy),
-        would_change_it=would_change(reason) if outcome in ("declined", "waiting", "conflict") else None,
+        would_change_it=would_change(reason, is_command=isinstance(message.body, Command))
+        if outcome in ("declined", "waiting", "conflict")
+        else None,
         subject_kind=conclusion.subject_kind,
         subject_id=conclusion.subject_id,
     )
@@ -100,7 +102,8 @@ def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:
 
 def _handle(draft: Draft, message: Message) -> Conclusion:
     if isinstance(message.body, Command):
-        return _obey(draft, message, message.body)
+        conclusion, actor = _obey(draft, message, message.body), message.body.actor
+        return conclusion._replace(facts=fitting({**conclusion.facts, "by": f"{actor.type}/{actor.id}"}))
     return _take_in(draft, message, message.body)
 
 

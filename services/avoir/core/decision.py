@@ -74,9 +74,17 @@ _JSON = json.JSONEncoder(ensure_ascii=False)
 _COMPACT = msgspec.json.Encoder()
 
 
-def would_change(reason: str) -> str | None:
+WOULD_CHANGE_REFUSAL: Mapping[str, str] = {
+    "unknown_invoice": "An invoice of this owner.",
+    "currency_mismatch": "The same command in the currency of the invoice or of the credit.",
+    "invoice_voided": "Nothing: the invoice is void, and nothing is due on it.",
+}
+"""Where a command that was refused needs something else than a fact for the same reason."""
+
+
+def would_change(reason: str, *, is_command: bool = False) -> str | None:
     """What would change a decision that gave nothing, in a sentence; None where it gave something."""
-    return WOULD_CHANGE_IT.get(reason)
+    return (WOULD_CHANGE_REFUSAL.get(reason) if is_command else None) or WOULD_CHANGE_IT.get(reason)
 
 
 def listed(key: str, items: list[Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from avoir.core.events import (
 from avoir.core.facts import Owner
 from avoir.core.ids import derived_id
 from avoir.core.ledger import GENESIS, CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
-from avoir.core.policy import InForce, Policy, ScopeKey, in_force
+from avoir.core.policy import InForce, Policy, in_force, scopes_of
 from avoir.core.rows import (
     Account,
     Entitlement,
@@ -121,12 +121,8 @@ class Draft(Struct, eq=False):
 
     def policy(self, account: AccountKey, at: datetime, invoice: InvoiceKey | None = None) -> InForce:
         """The policy for an account, or for one of its invoices, in force at a moment."""
-        scopes = [
-            ScopeKey.of_owner(account.tenant_id, account.owner),
-            ScopeKey(account.tenant_id, "tenant", ""),
-        ]
-        if invoice is not None:
-            scopes.insert(0, ScopeKey(account.tenant_id, "invoice", invoice.invoice_id))
+        invoice_id = None if invoice is None else invoice.invoice_id
+        scopes = scopes_of(account.tenant_id, account.owner, invoice_id)
         versions = [found for scope in scopes if (found := self.state.policies_of_scope.get(scope))]
         return in_force(self.moment.policy, versions, at, account.currency)
 

@@ -1,14 +1,10 @@
 """`set-credit-policy`: a new version of some policy keys, for what occurs from its own time on."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from avoir.core.commands import SetCreditPolicy
 from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.draft import Draft
 from avoir.core.message import Message
-from avoir.core.money import format_decimal
-from avoir.core.policy import REFILL, PolicyVersion, ScopeKey
+from avoir.core.policy import PolicyVersion, ScopeKey, stated
 
 
 def set_policy(draft: Draft, message: Message, command: SetCreditPolicy) -> Conclusion:
@@ -17,19 +13,8 @@ def set_policy(draft: Draft, message: Message, command: SetCreditPolicy) -> Conc
         scope_of(message.tenant_id, command), message.event_id, message.occurred_at, command.keys
     )
     draft.put(version)
-    facts = {"scope": version.key.scope, "of": version.key.id, "keys": _told(command.keys)}
+    facts = {"scope": version.key.scope, "of": version.key.id, "keys": stated(command.keys)}
     return conclude(message, "recorded", "policy_set", facts)
-
-
-def _told(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Policy keys as a decision tells them, amounts as decimal strings."""
-    currency = keys.get("currency")
-    return {
-        key: format_decimal(value, currency)
-        if key in REFILL and value is not None and currency is not None
-        else value
-        for key, value in keys.items()
-    }
 
 
 def scope_of(tenant_id: str, command: SetCreditPolicy) -> ScopeKey:

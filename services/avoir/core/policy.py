@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from avoir.core.commands import PolicyScope
 from avoir.core.facts import Owner
+from avoir.core.money import format_decimal
 
 REFILL = frozenset({"refill_threshold", "refill_amount"})
 """The keys that are amounts: they count only in their own currency."""
@@ -51,6 +52,14 @@ class ScopeKey(NamedTuple):
         return cls(tenant_id, "owner", f"{owner.type}/{owner.id}")
 
 
+def scopes_of(tenant_id: str, owner: Owner | None, invoice_id: str | None) -> list[ScopeKey]:
+    """The scopes that count for an owner, or for one of its invoices, narrowest first."""
+    scopes = [] if invoice_id is None else [ScopeKey(tenant_id, "invoice", invoice_id)]
+    if owner is not None:
+        scopes.append(ScopeKey.of_owner(tenant_id, owner))
+    return [*scopes, ScopeKey(tenant_id, "tenant", "")]
+
+
 class PolicyVersion(Struct, frozen=True):
     """What one `set-credit-policy` set: it counts for what occurs at or after `occurred_at`, until another one does."""
 
@@ -58,6 +67,17 @@ class PolicyVersion(Struct, frozen=True):
     event_id: str
     occurred_at: datetime
     keys: Mapping[str, Any]
+
+
+def stated(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Policy keys as people read them: amounts as decimal strings."""
+    currency = keys.get("currency")
+    return {
+        key: format_decimal(value, currency)
+        if key in REFILL and value is not None and currency is not None
+        else value
+        for key, value in keys.items()
+    }
 
 
 class InForce(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avoir.core.conclusion import Conclusion, conclude
-from avoir.core.decision import would_change
+from avoir.core.decision import fitting, would_change
 from avoir.core.draft import Draft
 from avoir.core.events import AccountKey, CreditDeclined
 from avoir.core.message import Message
@@ -20,12 +20,10 @@ def refuse(
     account: AccountKey | None,
 ) -> Conclusion:
     """Refuse a command; `asked` holds what it wanted and `facts` what stands against it, amounts as decimal strings."""
-    conclusion = conclude(message, "declined", reason, facts)
-    body = CreditDeclined(
-        {"command": message.topic, **asked}, reason, conclusion.facts, would_change(reason) or ""
-    )
+    remedy = would_change(reason, is_command=True) or ""
+    body = CreditDeclined({"command": message.topic, **asked}, reason, fitting(facts), remedy)
     if account is not None:
         draft.record(account, body, cause=draft.cause)
     else:
         draft.record_without_account(message.tenant_id, None, body)
-    return conclusion
+    return conclude(message, "declined", reason, {**asked, **facts})

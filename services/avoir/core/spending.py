@@ -41,7 +41,7 @@ def draw(draft: Draft, message: Message, command: DrawCredit) -> Conclusion:
         [Posting(part.grant.key.id, "available", "drawn", part.amount) for part in parts],
         cause=draft.cause,
     )
-    drawn = {"amount": format_decimal(amount, account.currency)}
+    drawn = {"drawn": format_decimal(amount, account.currency)}
     return conclude(message, "recorded", "drawn", {**asked, **drawn, **facts})
 
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from avoir.core.facts import Owner
+from avoir.core.rows import Change
 
 
 class Subject(NamedTuple):
-    """What somebody asks about: an event, a booking, a plan, an invoice, a payment or a grant."""
+    """What somebody asks about: event, booking, plan, invoice, payment, grant, application, owner (`type/id`)."""
 
     kind: str
     id: str
@@ -84,6 +85,11 @@ class ChangeStory:
     currency: str | None
     effective_at: datetime | None
 
+    @classmethod
+    def of(cls, change: Change) -> "ChangeStory":
+        """What is told of a change."""
+        return cls(**{name: getattr(change, name) for name in cls.__dataclass_fields__})
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -96,15 +102,38 @@ class Step:
     event: str
     reason: str
     invoice_id: str | None
+    application_id: UUID | None
     topic: str
     event_id: str
     occurred_at: datetime
     recorded_at: datetime
 
 
+class Use(NamedTuple):
+    """So much of a grant went to a counter account, for an invoice where it was used on one."""
+
+    counter_account: str
+    invoice_id: str | None
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationStory:
+    """What an application set aside of a grant: `amount` is what is still held; no invoice is the owner's next."""
+
+    application_id: UUID
+    grant_id: UUID
+    invoice_id: str | None
+    reserved_for: str
+    currency: str
+    amount: int
+    topic: str
+    event_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class GrantStory:
-    """A grant as it stands, what it was given for, the message that gave it, and its entries."""
+    """A grant as it stands: what it was given for and by which message, where it went, its last entries."""
 
     grant_id: UUID
     owner: Owner
@@ -115,6 +144,8 @@ class GrantStory:
     spent: int
     lost: int
     taken: int
+    pending: int
+    reference: str | None
     source: str
     reason: str
     note: str | None
@@ -125,6 +156,8 @@ class GrantStory:
     event_id: str
     recorded_at: datetime
     given_for: tuple[str, str, str] | None
+    uses: tuple[Use, ...]
+    held: tuple[ReservationStory, ...]
     steps: tuple[Step, ...]
 
 
@@ -145,7 +178,7 @@ class PaymentStory:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationStory:
-    """Credit used on an invoice."""
+    """Credit used on an invoice; `slices` are the grants it came from, with how much of each."""
 
     application_id: UUID
     invoice_id: str
@@ -154,8 +187,20 @@ class ApplicationStory:
     applied_by: str
     applied_at: datetime
     reinstated: bool
+    slices: tuple[tuple[UUID, int], ...]
     topic: str
     event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStory:
+    """What one `set-credit-policy` set, for whom (`scope_id` of an owner is `type/id`); amounts in micros."""
+
+    event_id: str
+    scope: str
+    scope_id: str
+    occurred_at: datetime
+    keys: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +218,11 @@ class Explanation:
     grants: tuple[GrantStory, ...] = ()
     payments: tuple[PaymentStory, ...] = ()
     applications: tuple[ApplicationStory, ...] = ()
+    reservations: tuple[ReservationStory, ...] = ()
+    policies: tuple[PolicyStory, ...] = ()
 
     @property
     def found(self) -> bool:
         """Whether anything is known about the subject."""
-        parts = (self.decisions, self.invoices, self.lines, self.changes, self.grants, self.payments)
-        return any(parts)
+        facts = (self.invoices, self.lines, self.changes, self.payments)
+        return any((self.decisions, self.grants, self.applications, self.reservations, *facts))

@@ -3,11 +3,24 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
 from avoir.core.facts import Owner
-from avoir.read.story import DecisionMade, GrantStory, InvoiceStory, LineStory, PaymentStory, Step, Subject
+from avoir.read.story import (
+    ApplicationStory,
+    DecisionMade,
+    GrantStory,
+    InvoiceStory,
+    LineStory,
+    PaymentStory,
+    PolicyStory,
+    ReservationStory,
+    Step,
+    Subject,
+    Use,
+)
 
 
 def told_decision(row: asyncpg.Record) -> DecisionMade:
@@ -30,7 +43,7 @@ def told_decision(row: asyncpg.Record) -> DecisionMade:
 
 def told_invoice(row: asyncpg.Record) -> InvoiceStory:
     """A row of `explain_invoices`."""
-    due = 0 if row["voided"] else max(row["total"], 0) - row["settled"] - row["applied"]
+    due = 0 if row["voided"] else max(row["total"] + row["restored"], 0) - row["settled"] - row["applied"]
     return InvoiceStory(
         row["invoice_id"],
         row["number"],
@@ -65,11 +78,19 @@ def told_line(row: asyncpg.Record) -> LineStory:
     )
 
 
-def told_grant(row: asyncpg.Record, now: datetime, steps: Sequence[Step]) -> GrantStory:
-    """A row of `explain_grant` or `explain_grants`, with those of the steps that are its own."""
-    kind = row["entitlement_kind"]
+class Whereabouts(NamedTuple):
+    """Where grants are and went: rows of `explain_movements`, newest first, of `explain_uses`, and reservations."""
+
+    steps: Sequence[Step]
+    uses: Sequence[asyncpg.Record]
+    reservations: Sequence[ReservationStory]
+
+
+def told_grant(row: asyncpg.Record, now: datetime, where: Whereabouts) -> GrantStory:
+    """A row of `explain_grants`, with its own part of the whereabouts."""
+    kind, grant_id = row["entitlement_kind"], row["grant_id"]
     return GrantStory(
-        row["grant_id"],
+        grant_id,
         Owner(row["owner_type"], row["owner_id"]),
         row["currency"],
         row["amount"],
@@ -78,6 +99,8 @@ def told_grant(row: asyncpg.Record, now: datetime, steps: Sequence[Step]) -> Gra
         row["spent"],
         row["lost"],
         row["taken"],
+        row["pending"],
+        row["reference"],
         row["source"],
         row["reason"],
         row["note"],
@@ -88,7 +111,13 @@ def told_grant(row: asyncpg.Record, now: datetime, steps: Sequence[Step]) -> Gra
         row["event_id"],
         row["recorded_at"],
         (kind, row["entitlement_id"], row["entitlement_line_id"]) if kind else None,
-        tuple(step for step in steps if step.grant_id == row["grant_id"]),
+        tuple(
+            Use(use["counter_account"], use["invoice_id"], use["amount"])
+            for use in where.uses
+            if use["grant_id"] == grant_id
+        ),
+        tuple(each for each in where.reservations if each.grant_id == grant_id and each.amount > 0),
+        tuple(step for step in reversed(where.steps) if step.grant_id == grant_id),
     )
 
 
@@ -109,16 +138,16 @@ def told_payment(row: asyncpg.Record, used: Sequence[asyncpg.Record]) -> Payment
 
 def told_step(row: asyncpg.Record) -> Step:
     """A row of `explain_movements`."""
-    return Step(
-        row["grant_id"],
-        row["ledger_account"],
-        row["counter_account"],
-        row["amount"],
-        row["event"],
-        row["reason"],
-        row["invoice_id"],
-        row["topic"],
-        row["event_id"],
-        row["occurred_at"],
-        row["recorded_at"],
-    )
+    return Step(**row)
+
+
+def told_application(row: asyncpg.Record) -> ApplicationStory:
+    """A row of `explain_applications`."""
+    plain = dict(row)
+    slices = tuple(zip(plain.pop("grant_ids"), plain.pop("amounts"), strict=True))
+    return ApplicationStory(**plain, slices=slices)
+
+
+def told_policy(row: asyncpg.Record) -> PolicyStory:
+    """A row of `explain_policies`."""
+    return PolicyStory(**{**row, "keys": json.loads(row["keys"])})

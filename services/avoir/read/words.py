@@ -1,6 +1,6 @@
 """Plain words for the codes of decisions and movements: one table each, for people who help customers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 OUTCOMES: Mapping[str, str] = {
@@ -61,6 +61,17 @@ REASONS: Mapping[str, str] = {
     "expired": "Its time was over.",
 }
 
+REFUSED = "It was refused."
+"""The outcome of a command that is declined."""
+
+REFUSALS: Mapping[str, str] = {
+    "unknown_invoice": "The invoice is somebody else's.",
+    "invoice_voided": "The invoice is void.",
+    "currency_mismatch": "The invoice or the credit is in another currency.",
+    "unknown_application": "There is no such use of credit, or it was undone before.",
+}
+"""Why a command was refused, where a fact of the same reason is told in other words."""
+
 RECORDED: Mapping[tuple[str, str], str] = {
     (
         "invoice-voided",
@@ -101,7 +112,7 @@ HAPPENED: Mapping[str, str] = {
     "void-credit": "credit {id} was to be voided",
     "refund-credit": "credit of {id} was paid out",
     "draw-credit": "credit of {id} was to be drawn",
-    "set-credit-policy": "the credit settings of the {id} were set",
+    "set-credit-policy": "credit settings were set",
 }
 """What a message tells, by its topic; `{id}` is the decision's subject."""
 
@@ -116,16 +127,81 @@ CAUSES: Mapping[str, str] = {
 
 MOVED: Mapping[str, str] = {
     "issued": "credit of {amount} was given",
-    "applied": "{amount} of it was used on invoice {invoice}",
-    "reinstated": "{amount} came back from invoice {invoice}",
-    "expired": "{amount} of it expired, unused",
-    "taken_back": "{amount} of it was taken back",
-    "voided": "{amount} of it was voided",
-    "drawn": "{amount} of it was drawn for usage",
-    "refunded": "{amount} of it was paid out in money",
-    "reserved": "{amount} of it was set aside for an invoice to come",
+    "applied": "{amount} of {of} was used on {invoice}",
+    "reinstated": "{amount} of {of} came back from {invoice}",
+    "expired": "{amount} of {of} expired, unused",
+    "taken_back": "{amount} of {of} was taken back",
+    "voided": "{amount} of {of} was voided",
+    "drawn": "{amount} of {of} was drawn for usage",
+    "refunded": "{amount} of {of} was paid out in money",
+    "reserved": "{amount} of {of} was set aside for {invoice}",
+    "released": "{amount} of {of}, set aside for {invoice}, became available again",
 }
 """What happened to a credit, by the event of its entry; what is taken back is voided to that counter account."""
+
+NEXT_INVOICE = "the next invoice"
+
+GIVEN_FOR: Mapping[str, str] = {
+    "booking_cancelled": "for a cancelled booking",
+    "booking_shortened": "for a shortened booking",
+    "plan_cancelled": "for a cancelled plan",
+    "overpayment": "for what was paid above what was due",
+    "prepaid": "bought on an invoice",
+    "negative_invoice": "for an invoice below zero",
+    "referral": "for a referral",
+    "goodwill": "as goodwill",
+    "adjustment": "to put something right",
+    "promotion": "as a promotion",
+    "purchase": "bought",
+    "other": "by hand",
+}
+"""What a credit was given for, by its reason."""
+
+APPLIED_BY: Mapping[str, str] = {
+    "auto": "by itself",
+    "command": "by hand",
+    "reservation": "as it had been set aside for it",
+    "line_item": "as a line of the invoice",
+}
+"""How credit came to be used on an invoice."""
+
+SCOPES: Mapping[str, str] = {"tenant": "the business", "owner": "{id}", "invoice": "invoice {id}"}
+"""Whom a setting is for; `{id}` is the owner or the invoice."""
+
+POLICY_NAMES: Mapping[str, str] = {
+    "auto_apply": "whether credit is used on new invoices by itself",
+    "credit_as": "what new credit becomes",
+    "unpaid_change": "credit for what is not paid yet",
+    "expires_after_days": "when credit expires",
+    "proration": "how a running period is shared",
+    "time_zone": "which days are meant",
+    "refill_threshold": "when a refill is asked for",
+    "refill_amount": "how much a refill asks for",
+}
+"""What a policy key is about."""
+
+POLICY_VALUES: Mapping[tuple[str, object], str] = {
+    ("auto_apply", True): "available credit is used on new invoices by itself",
+    ("auto_apply", False): "no credit is used on new invoices by itself",
+    ("credit_as", "balance"): "new credit goes to the balance",
+    ("credit_as", "line_item"): "new credit is set aside as a line of the next invoice",
+    ("unpaid_change", "wait"): "credit for what is not paid yet comes with the payment",
+    ("unpaid_change", "never"): "what was not paid at the time of the change gives no credit",
+    ("expires_after_days", None): "credit does not expire",
+    ("proration", "time"): "a running period is shared by elapsed time",
+    ("proration", "days"): "a running period is shared by whole days",
+    ("refill_threshold", None): "no refill is asked for",
+    ("refill_amount", None): "no refill is asked for",
+}
+"""What a value of a policy key means."""
+
+POLICY_PATTERNS: Mapping[str, str] = {
+    "expires_after_days": "credit expires after {value} days",
+    "time_zone": "days are those of {value}",
+    "refill_threshold": "a refill is asked for when less than {value} is left",
+    "refill_amount": "a refill asks for {value}",
+}
+"""What a value of a policy key means where it can be any."""
 
 MONTHS = (
     "January",
@@ -158,3 +234,29 @@ def recorded_words(topic: str, reason: str) -> str:
 def date_words(moment: datetime) -> str:
     """A day as people write it: 2 June 2025."""
     return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"
+
+
+def refusal_words(code: str) -> str:
+    """Why a command was refused."""
+    return REFUSALS.get(code) or reason_words(code)
+
+
+def policy_words(key: str, value: object) -> str:
+    """What a value of a policy key means; amounts come as decimal strings."""
+    known = POLICY_VALUES.get((key, value))
+    return known or POLICY_PATTERNS.get(key, key + " is {value}").format(value=value)
+
+
+def scope_words(scope: str, id_: str) -> str:
+    """Whom a setting is for."""
+    return SCOPES.get(scope, scope).format(id=id_)
+
+
+def invoice_words(invoice_id: str | None) -> str:
+    """An invoice as people name it; none is the owner's next."""
+    return NEXT_INVOICE if invoice_id is None else f"invoice {invoice_id}"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Parts as people list them: a, b and c."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)

@@ -51,7 +51,8 @@ def test_an_amount_above_what_is_available_is_refused_with_how_much_there_is() -
     world.handle(bill("i1", "06-02"))
     decision = world.told("u", "06-03", use_on("i1", "30.01"))
     assert (decision.outcome, decision.reason) == ("declined", "insufficient_credit")
-    assert decision.facts == {"available": "30.00", "due": "100.00"}
+    assert (decision.facts["available"], decision.facts["due"]) == ("30.00", "100.00")
+    assert (decision.facts["invoice_id"], decision.facts["by"]) == ("i1", "admin/a1")
     assert (world.due("i1"), world.available()) == (100, 30)
 
 

@@ -198,7 +198,7 @@ def test_a_decision_that_raises_leaves_the_state_as_it_was(monkeypatch: pytest.M
     world = given(PAID, message("c", "06-03", cancelled("b1")))
     before = snapshot(world)
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **_more: object) -> None:
         raise RuntimeError("a defect, after all rows were put")
 
     monkeypatch.setattr(decide_module, "would_change", broken)

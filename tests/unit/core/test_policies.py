@@ -36,7 +36,8 @@ def with_credit(world: World | None = None) -> World:
 def test_a_policy_is_recorded_with_whom_it_is_for() -> None:
     decision = World().told("p", "06-01", policy(owner=U1, auto_apply=False))
     assert (decision.outcome, decision.reason) == ("recorded", "policy_set")
-    assert decision.facts == {"scope": "owner", "of": "user/u1", "keys": {"auto_apply": False}}
+    keys = {"auto_apply": False}
+    assert decision.facts == {"scope": "owner", "of": "user/u1", "keys": keys, "by": "admin/a1"}
 
 
 SCOPES = {

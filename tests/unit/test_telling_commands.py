@@ -1,0 +1,209 @@
+"""Decisions on commands, and what became of credit, in words that can be read out to a customer."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from avoir.core.facts import Owner
+from avoir.core.money import parse_decimal
+from avoir.read.story import (
+    ApplicationStory,
+    DecisionMade,
+    Explanation,
+    GrantStory,
+    PolicyStory,
+    ReservationStory,
+    Step,
+    Subject,
+    Use,
+)
+from avoir.read.telling import tell
+from avoir.read.telling_decisions import paragraph
+
+AT = datetime(2025, 6, 2, 10, tzinfo=UTC)
+EUR = 1_000_000
+GRANT, USE = UUID(int=1), UUID(int=2)
+WHO = {"by": "admin/ann", "currency": "EUR"}
+
+
+def decided(topic: str, outcome: str, reason: str, *, would: str | None = None, **facts: Any) -> DecisionMade:
+    subject = Subject("invoice", "i2") if topic == "apply-credit" else Subject("owner", "user/u1")
+    policy = facts.pop("policy", {})
+    return DecisionMade(topic, "e1", 0, 7, AT, AT, outcome, reason, facts, policy, would, subject)
+
+
+def told(decision: DecisionMade, **parts: Any) -> str:
+    return paragraph(Explanation("t1", Subject("event", "e1"), AT, (decision,), **parts), decision)
+
+
+def step(event: str, counter: str, amount: str, day: int = 2, **more: Any) -> Step:
+    at = AT + timedelta(days=day - 2)
+    facts: dict[str, Any] = {
+        "ledger_account": "available",
+        "reason": "other",
+        "invoice_id": None,
+        "application_id": None,
+        "topic": "draw-credit",
+        "event_id": f"d{day}",
+        "occurred_at": at,
+        "recorded_at": at,
+    }
+    micros = parse_decimal(amount)
+    return Step(grant_id=GRANT, counter_account=counter, amount=micros, event=event, **(facts | more))
+
+
+def grant(*steps: Step, uses: tuple[Use, ...] = (), **more: Any) -> GrantStory:
+    facts: dict[str, Any] = {
+        "available": 20 * EUR,
+        "reserved": 0,
+        "spent": 0,
+        "lost": 0,
+        "taken": 0,
+        "pending": 0,
+        "reference": None,
+        "source": "granted",
+        "reason": "goodwill",
+        "note": "sorry",
+        "effective_at": AT,
+        "expires_at": None,
+        "expired": False,
+        "given_for": None,
+        "held": (),
+    }
+    owner = Owner("user", "u1")
+    return GrantStory(
+        grant_id=GRANT,
+        owner=owner,
+        currency="EUR",
+        amount=20 * EUR,
+        topic="grant-credit",
+        event_id="e1",
+        recorded_at=AT,
+        uses=uses,
+        steps=steps,
+        **(facts | more),
+    )
+
+
+def stands(credit: GrantStory) -> str:
+    return tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,))).now[0]
+
+
+def test_a_refused_command_is_told_as_refused() -> None:
+    words = told(
+        decided(
+            "apply-credit",
+            "declined",
+            "insufficient_credit",
+            would="An amount of at most what is available, or more credit.",
+            amount="50.00",
+            available="20.00",
+            due="80.00",
+            **WHO,
+        )
+    )
+    assert words == (
+        "On 2 June 2025 50.00 EUR was to be used on invoice i2 by admin ann. 20.00 EUR was available for it, and "
+        "80.00 EUR was due on it. It was refused. There was less credit available than was asked for. What would "
+        "change this: an amount of at most what is available, or more credit."
+    )
+
+
+def test_a_grant_by_hand_says_who_gave_it_and_why() -> None:
+    words = told(decided("grant-credit", "issued", "goodwill", amount="20.00", **WHO), grants=(grant(),))
+    assert words == (
+        "On 2 June 2025 credit of 20.00 EUR was granted to user/u1 by admin ann. Credit of 20.00 EUR was given. "
+        'It was granted as goodwill. The note on it: "sorry".'
+    )
+
+
+def test_a_grant_to_come_says_when() -> None:
+    decision = decided(
+        "grant-credit",
+        "waiting",
+        "not_effective",
+        would="Its effective date: the credit is given then.",
+        amount="20.00",
+        effective_at="2025-07-01T00:00:00+00:00",
+        **WHO,
+    )
+    credit = grant(pending=20 * EUR, available=0, effective_at=AT + timedelta(days=29))
+    assert told(decision, grants=(credit,)).endswith("by admin ann. It was to be given on 1 July 2025.")
+    assert stands(credit).endswith("comes on 1 July 2025 as goodwill. Of it: 20.00 EUR to come.")
+
+
+def test_a_draw_of_less_than_was_asked_says_so_and_where_it_came_from() -> None:
+    credit = grant(step("drawn", "drawn", "-0.30", event_id="e1"))
+    words = told(
+        decided("draw-credit", "recorded", "drawn", amount="0.50", drawn="0.30", reference="usage 1", **WHO),
+        grants=(credit,),
+    )
+    assert "Only 0.30 EUR of it was drawn: that was all there was." in words
+    assert words.endswith("It came from 0.30 EUR of the credit of 2 June 2025 given as goodwill.")
+
+
+def test_settings_that_counted_name_the_message_that_set_them() -> None:
+    policy = {"unpaid_change": "never", "credit_as": "balance", "set_by": {"unpaid_change": "p1"}}
+    decision = decided("booking-cancelled", "declined", "unpaid", policy=policy)
+    version = PolicyStory("p1", "owner", "user/u1", AT, {"unpaid_change": "never"})
+    assert told(decision, policies=(version,)).endswith(
+        "Settings that counted: what was not paid at the time of the change gives no credit (set for user/u1 by "
+        "message p1 of 2 June 2025)."
+    )
+
+
+def test_a_change_of_settings_is_told_in_words() -> None:
+    keys = {"auto_apply": False, "refill_threshold": "5.00", "currency": "EUR", "credit_as": None}
+    words = told(
+        decided(
+            "set-credit-policy", "recorded", "policy_set", scope="tenant", of="", keys=keys, by="admin/ann"
+        )
+    )
+    assert "the credit settings of the business were set by admin ann." in words
+    assert (
+        "no credit is used on new invoices by itself; a refill is asked for when less than 5.00 EUR" in words
+    )
+    assert "what new credit becomes: as the wider setting says again." in words
+
+
+def test_where_a_credit_went_is_told_part_by_part() -> None:
+    held = ReservationStory(USE, GRANT, "i9", "command", "EUR", 4 * EUR, "apply-credit", "a1")
+    uses = (Use("applied", "i2", 5 * EUR), Use("refunded", None, 3 * EUR), Use("voided", None, EUR))
+    credit = grant(uses=uses, held=(held,), available=7 * EUR, reserved=4 * EUR, spent=8 * EUR, lost=EUR)
+    assert stands(credit).endswith(
+        "Of it: 7.00 EUR available, 4.00 EUR set aside for invoice i9, 5.00 EUR used on invoice i2, 3.00 EUR paid "
+        "out in money and 1.00 EUR voided."
+    )
+
+
+def test_what_was_voided_before_its_time_is_told_so() -> None:
+    assert stands(grant(available=0, lost=20 * EUR)).endswith("Of it: 20.00 EUR voided before it was given.")
+
+
+def test_draws_of_one_day_are_told_together_and_setting_aside_once() -> None:
+    aside = {"topic": "apply-credit", "event_id": "a1", "invoice_id": "i9"}
+    credit = grant(
+        step("drawn", "drawn", "-0.10", 3),
+        step("drawn", "drawn", "-0.20", 3, event_id="other"),
+        step("reserved", "reserved", "-4", 4, **aside),
+        step("reserved", "available", "4", 4, **aside, ledger_account="reserved"),
+        step("reinstated", "available", "-4", 5, **aside, ledger_account="reserved", reason="not_needed"),
+        step("reinstated", "reserved", "4", 5, **aside, reason="not_needed"),
+    )
+    telling = tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,)))
+    assert telling.since == (
+        "On 3 June 2025 0.30 EUR of it was drawn for usage, in 2 draws.",
+        "On 4 June 2025 4.00 EUR of it was set aside for invoice i9.",
+        "On 5 June 2025 4.00 EUR of it, set aside for invoice i9, became available again: the invoice did not need it.",
+    )
+
+
+def test_a_use_names_the_credits_that_it_came_from() -> None:
+    use = ApplicationStory(
+        USE, "i2", "EUR", 5 * EUR, "command", AT, True, ((GRANT, 5 * EUR),), "apply-credit", "a1"
+    )
+    subject = Subject("application", str(USE))
+    assert tell(Explanation("t1", subject, AT, applications=(use,))).now == (
+        f"Application {USE}: 5.00 EUR of credit was used on invoice i2 on 2 June 2025, by hand: 5.00 EUR of credit "
+        f"{GRANT}. It was undone since.",
+    )
