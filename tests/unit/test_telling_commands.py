@@ -159,7 +159,7 @@ def test_a_change_of_settings_is_told_in_words() -> None:
             "set-credit-policy", "recorded", "policy_set", scope="tenant", of="", keys=keys, by="admin/ann"
         )
     )
-    assert "the credit settings of the business were set by admin ann." in words
+    assert "the credit settings of all customers were set by admin ann." in words
     assert (
         "no credit is used on new invoices by itself; a refill is asked for when less than 5.00 EUR" in words
     )

@@ -11,8 +11,9 @@ from avoir.cli.accounts import balance
 from avoir.cli.ending import Exit, Failure
 from avoir.cli.letters import letters
 from avoir.cli.offsets import offsets
-from avoir.cli.operations import epoch, migrate, policy, serve, status, topics
+from avoir.cli.operations import epoch, migrate, serve, status, topics
 from avoir.cli.output import hint
+from avoir.cli.policy import policy
 from avoir.cli.proof import verify
 from avoir.cli.reasons import explain
 from avoir.cli.report import report

@@ -1,4 +1,4 @@
-"""`avoir migrate | topics | serve | status | epoch | policy`: what operators do and look at."""
+"""`avoir migrate | topics | serve | status | epoch`: what operators do and look at."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,14 +23,13 @@ from avoir.epoch import raise_epoch
 from avoir.postgres.migrate import MigrationChangedError
 from avoir.postgres.migrate import migrate as apply_migrations
 from avoir.read.status import Status, read_status
-from avoir.settings import PolicySettings, Settings
+from avoir.settings import Settings
 
 if TYPE_CHECKING:
     from avoir.read.lag import TopicLag
 
 topics = App(name="topics", help="The topics that Avoir reads and writes.")
 epoch = App(name="epoch", help="The epoch of the events' sequence numbers.")
-policy = App(name="policy", help="The policy that counts where nobody says otherwise.")
 
 
 async def migrate(*, json: AsJson = False) -> int:
@@ -222,35 +221,3 @@ async def raise_(
         say(f"Epoch {raised} has begun: {reason}")
         say(f"The balances of {accounts} account(s) will be published again once the service runs.")
     return Exit.OK
-
-
-@policy.command(name="show")
-def show_policy(*, json: AsJson = False) -> int:
-    """Show the policy values that count where no tenant, owner or invoice says otherwise.
-
-    Example: `avoir policy show`
-    """
-    settings = load_settings()
-    values = {name: getattr(settings, name) for name in PolicySettings.model_fields}
-    plain = {name.removeprefix("policy_"): value for name, value in values.items()}
-    if json:
-        print_json(
-            {
-                name: value if isinstance(value, bool | int | None) else str(value)
-                for name, value in plain.items()
-            }
-        )
-        return Exit.OK
-    made = table("Policy", "Value", "Setting")
-    console().print(
-        add_rows(
-            made, ((name, _value(value), f"AVOIR_POLICY_{name.upper()}") for name, value in plain.items())
-        )
-    )
-    return Exit.OK
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "none" if value is None else str(value)

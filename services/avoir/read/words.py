@@ -165,7 +165,7 @@ APPLIED_BY: Mapping[str, str] = {
 }
 """How credit came to be used on an invoice."""
 
-SCOPES: Mapping[str, str] = {"tenant": "the business", "owner": "{id}", "invoice": "invoice {id}"}
+SCOPES: Mapping[str, str] = {"tenant": "all customers", "owner": "{id}", "invoice": "invoice {id}"}
 """Whom a setting is for; `{id}` is the owner or the invoice."""
 
 POLICY_NAMES: Mapping[str, str] = {
