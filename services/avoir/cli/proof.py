@@ -10,7 +10,7 @@ from avoir.cli.ending import Exit
 from avoir.cli.options import AsJson
 from avoir.cli.output import difference_json, notes, print_json, say
 from avoir.read.differences import Difference
-from avoir.read.verify import SUMS, Sizes
+from avoir.read.verify import AT_REST, SUMS, Sizes
 from avoir.read.verify import verify as find_differences
 
 PATIENCE_S = 3600.0
@@ -30,7 +30,11 @@ class _Bars:
     def begun(self, tenant_id: str, sizes: Sizes) -> None:
         """One more tenant, with what is to be read of it."""
         self.tenants += 1
-        for name, more in (("entries", sizes.entries), ("lines", sizes.lines), ("sums", len(SUMS))):
+        for name, more in (
+            ("entries", sizes.entries),
+            ("lines", sizes.lines),
+            ("sums", len(SUMS) + len(AT_REST)),
+        ):
             self._grow(name, more)
 
     def advance(self, name: str, rows: int) -> None:

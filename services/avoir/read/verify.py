@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import asyncpg
 
-from avoir.core.money import format_decimal
+from avoir.core.money import format_decimal, minor_unit
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.read.differences import Difference, Progress
 from avoir.read.snapshot import snapshot
 from avoir.read.verify_chain import verify_chains
+from avoir.read.verify_policies import verify_policies
 from avoir.read.verify_worth import verify_costs, verify_targets
 
 
@@ -25,20 +26,32 @@ STEPS: tuple[Callable[[Connection, str, Progress], AsyncIterator[Difference]], .
     verify_chains,
     verify_costs,
     verify_targets,
+    verify_policies,
 )
 
-SUMS: tuple[tuple[str, Callable[[asyncpg.Record], str]], ...] = (
+Place = Callable[[asyncpg.Record], str]
+
+SUMS: tuple[tuple[str, Place], ...] = (
     ("verify_grants", lambda row: f"grant {row['grant_id']}"),
     ("verify_invoices", lambda row: f"invoice {row['invoice_id']}"),
     ("verify_payments", lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']}"),
     ("verify_applications", lambda row: f"application {row['application_id']}"),
-    ("verify_payments_at_rest", lambda row: f"invoice {row['invoice_id']}"),
-    ("verify_invoices_at_rest", lambda row: f"invoice {row['invoice_id']}"),
+    ("verify_reservations", lambda row: f"application {row['application_id']}, grant {row['grant_id']}"),
     (
         "verify_entitlements",
-        lambda row: f"credit due for {row['kind']} {row['id']} {row['line_id']}".rstrip(),
+        lambda row: f"credit due for {row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip(),
     ),
 )
+
+AT_REST: tuple[tuple[str, Place], ...] = (
+    (
+        "verify_credit_lines",
+        lambda row: f"credit lines of invoice {row['invoice_id']}, grant {row['grant_id']}",
+    ),
+    ("verify_payments_at_rest", lambda row: f"invoice {row['invoice_id']}"),
+    ("verify_invoices_at_rest", lambda row: f"invoice {row['invoice_id']}"),
+)
+"""What is compared in whole minor units, of which there are as many as the currency says."""
 
 
 async def verify(
@@ -49,8 +62,8 @@ async def verify(
 ) -> AsyncIterator[Difference]:
     """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size."""
     async with snapshot(connection):
-        rows = await connection.fetch(queries.read_tenants) if tenant_id is None else [(tenant_id,)]
-        for (tenant,) in rows:
+        tenants = await _tenants(connection) if tenant_id is None else [tenant_id]
+        for tenant in tenants:
             sizes = await connection.fetchrow(queries.verify_sizes, tenant)
             begun(tenant, Sizes(*sizes) if sizes else Sizes(0, 0))
             for step in STEPS:
@@ -60,12 +73,21 @@ async def verify(
                 yield difference
 
 
+async def _tenants(connection: Connection) -> list[str]:
+    with_accounts = await connection.fetch(queries.read_tenants)
+    with_policies = await connection.fetch(queries.verify_policy_tenants)
+    return sorted({tenant for (tenant,) in (*with_accounts, *with_policies)})
+
+
 async def verify_sums(
     connection: Connection, tenant_id: str, progress: Progress
 ) -> AsyncIterator[Difference]:
-    """What the database itself finds to differ: grants, invoices, payments, applications, what is due."""
-    for name, place in SUMS:
-        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id):
+    """What the database itself finds to differ: grants, invoices, payments, uses, what is due, what is not at rest."""
+    currencies = [each for (each,) in await connection.fetch(queries.verify_currencies, tenant_id)]
+    units = (currencies, [minor_unit(each) for each in currencies])
+    checks = [(name, place, ()) for name, place in SUMS] + [(name, place, units) for name, place in AT_REST]
+    for name, place, more in checks:
+        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id, *more):
             amounts = (format_decimal(row[part], row["currency"]) for part in ("expected", "found"))
             yield Difference(tenant_id, place(row), row["part"], *amounts)
         progress("sums", 1)

@@ -6,6 +6,7 @@ import asyncpg
 
 from avoir.core.facts import InvoiceLine
 from avoir.core.money import format_decimal
+from avoir.core.rows import Change
 from avoir.core.worth import Billed, costs, targets
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
@@ -64,10 +65,27 @@ def _targets_of(
     for row, (_, line) in zip(lines, billed, strict=True):
         target = due.get(line.key)
         expected, stored = target.amount if target else 0, row["target"] or 0
+        place = f"{row['kind']} {row['subject_id']}, invoice {row['invoice_id']}, line {row['line_id']}"
         if stored != expected:
-            place = f"{row['kind']} {row['subject_id']}, invoice {row['invoice_id']}, line {row['line_id']}"
             found.append(_differs(tenant_id, place, "target", expected, stored, row["currency"]))
+        elif target is not None and row["target"] is not None:
+            found += _terms_of(tenant_id, place, row, target.change)
     return found
+
+
+def _terms_of(tenant_id: str, place: str, row: asyncpg.Record, change: Change) -> list[Difference]:
+    """The terms of what is due that differ from those of the change that it comes from."""
+    terms = {
+        "due from": (change.occurred_at, row["due_from"]),
+        "settle by": (change.occurred_at if change.unpaid_change == "never" else None, row["settle_by"]),
+        "as line item": (change.credit_as == "line_item", row["as_line_item"]),
+        "expires after days": (change.expires_after_days, row["terms_expire_after_days"]),
+    }
+    return [
+        Difference(tenant_id, place, name, str(expected), str(found))
+        for name, (expected, found) in terms.items()
+        if expected != found
+    ]
 
 
 def _differs(tenant_id: str, place: str, what: str, expected: int, found: int, currency: str) -> Difference:

@@ -37,8 +37,11 @@ LEFT JOIN (
     GROUP BY e.grant_id
 ) said USING (grant_id)
 LEFT JOIN (
-    SELECT r.grant_id, sum(amount) AS amount FROM reservations r WHERE r.tenant_id = $1 GROUP BY r.grant_id
-) held USING (grant_id)
+    SELECT r.grant_id, r.owner_type, r.owner_id, r.currency, sum(amount) AS amount
+    FROM reservations r
+    WHERE r.tenant_id = $1
+    GROUP BY r.grant_id, r.owner_type, r.owner_id, r.currency
+) held USING (grant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
     -- What was voided before it took effect was never issued, and left no entry.
     VALUES ('amount', coalesce(said.issued, 0),
@@ -96,9 +99,9 @@ CROSS JOIN LATERAL (
 WHERE p.tenant_id = $1 AND compared.expected <> compared.found;
 
 -- name: verify_applications
--- Applications that the ledger does not hold as they are: all of one that stands, nothing of a reinstated one. $1 tenant.
-SELECT a.application_id, a.currency, 'applied by entries' AS part,
-       CASE WHEN a.reinstated THEN 0 ELSE a.amount END AS expected, coalesce(said.amount, 0)::bigint AS found
+-- Applications that the ledger does not hold as they are: all of one that stands, nothing of a reinstated one; and
+-- those that are not the sum of their parts. $1 tenant.
+SELECT a.application_id, a.currency, compared.part, compared.expected::bigint AS expected, compared.found::bigint AS found
 FROM applications a
 LEFT JOIN (
     SELECT application_id, -sum(amount) FILTER (WHERE counter_account = 'applied') AS amount
@@ -106,8 +109,56 @@ LEFT JOIN (
     WHERE tenant_id = $1 AND application_id IS NOT NULL
     GROUP BY application_id
 ) said USING (application_id)
-WHERE a.tenant_id = $1
-  AND CASE WHEN a.reinstated THEN 0 ELSE a.amount END <> coalesce(said.amount, 0);
+CROSS JOIN LATERAL (
+    VALUES ('applied by entries', CASE WHEN a.reinstated THEN 0 ELSE a.amount END, coalesce(said.amount, 0)),
+           ('amount', (SELECT coalesce(sum(part), 0) FROM unnest(a.amounts) AS part), a.amount)
+) AS compared (part, expected, found)
+WHERE a.tenant_id = $1 AND compared.expected <> compared.found;
+
+-- name: verify_reservations
+-- Credit that is still set aside for an invoice that needs none any more: it is finalized, or void. $1 tenant.
+SELECT r.application_id, r.grant_id, r.currency, 'set aside for invoice ' || r.invoice_id AS part, 0::bigint AS expected,
+       r.amount AS found
+FROM reservations r
+WHERE r.tenant_id = $1 AND r.amount > 0
+  AND (EXISTS (SELECT FROM invoices i WHERE i.tenant_id = r.tenant_id AND i.invoice_id = r.invoice_id)
+       OR EXISTS (SELECT FROM voids v WHERE v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id));
+
+-- name: verify_credit_lines
+-- Credit lines of standing invoices, by invoice and grant: what they take off the total is what was used and what is
+-- short; and nothing is short beside credit left of the grant. Lines that never named a grant are left out.
+-- $1 tenant, $2 currencies, $3 their minor units.
+WITH billed AS (
+    SELECT l.invoice_id, l.credit_line_id::uuid AS grant_id, -sum(l.amount + l.tax) AS amount,
+           coalesce(sum(e.given), 0) AS short
+    FROM invoice_lines l
+    LEFT JOIN entitlements e
+        ON e.tenant_id = l.tenant_id AND e.kind = 'credit_line' AND e.id = l.invoice_id AND e.line_id = l.line_id
+    WHERE l.tenant_id = $1 AND l.kind = 'credit' AND l.amount + l.tax < 0
+      AND CASE WHEN l.credit_line_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN true END
+    GROUP BY l.invoice_id, l.credit_line_id
+), used AS (
+    SELECT a.invoice_id, slice.grant_id, sum(slice.amount) AS amount
+    FROM applications a
+    CROSS JOIN LATERAL unnest(a.grant_ids, a.amounts) AS slice (grant_id, amount)
+    WHERE a.tenant_id = $1 AND a.applied_by = 'line_item'
+    GROUP BY a.invoice_id, slice.grant_id
+)
+SELECT i.invoice_id, g.grant_id, i.currency, compared.part, compared.expected::bigint AS expected,
+       compared.found::bigint AS found
+FROM billed b
+JOIN invoices i ON i.tenant_id = $1 AND i.invoice_id = b.invoice_id
+JOIN grants g ON g.tenant_id = $1 AND g.grant_id = b.grant_id
+    AND (g.owner_type, g.owner_id, g.currency) = (i.owner_type, i.owner_id, i.currency)
+LEFT JOIN used u ON u.invoice_id = b.invoice_id AND u.grant_id = b.grant_id
+JOIN unnest($2::text[], $3::bigint[]) AS units (currency, unit) ON units.currency = i.currency
+CROSS JOIN LATERAL (
+    VALUES ('used and short', b.amount, coalesce(u.amount, 0) + b.short),
+           ('short beside credit left', 0,
+            CASE WHEN i.barred OR g.expires_at <= clock_timestamp() THEN 0
+                 ELSE least(b.short, g.available - g.available % units.unit + g.reserved) END)
+) AS compared (part, expected, found)
+WHERE NOT i.voided AND (u.amount IS NOT NULL OR b.short > 0) AND compared.expected <> compared.found;
 
 -- name: verify_entitlements
 -- What is due against what was given: given is issued less taken back, and at rest it is neither below what it is
@@ -123,6 +174,7 @@ FROM (
                 ELSE d.target END AS worth,
            CASE WHEN d.kind IN ('payment', 'amount_paid') THEN p.amount - p.reversed - p.settled
                 WHEN d.kind = 'negative_total' THEN CASE WHEN i.voided THEN 0 ELSE greatest(0, -i.total - i.restored) END
+                WHEN d.kind = 'credit_line' THEN 0
                 WHEN d.source = 'prepaid' THEN CASE WHEN i.voided THEN 0 ELSE d.cost END
                 ELSE d.target END AS aim
     FROM entitlements d
@@ -162,7 +214,7 @@ ORDER BY l.tenant_id, l.invoice_id, l.position;
 SELECT l.tenant_id, l.kind, l.subject_id, l.invoice_id, l.position, l.line_id, l.period_start, l.period_end, l.amount,
        l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
        i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
-       i.restored, e.target
+       i.restored, e.target, e.due_from, e.settle_by, e.as_line_item, e.expires_after_days AS terms_expire_after_days
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e
@@ -179,12 +231,33 @@ FROM changes
 WHERE tenant_id = $1
 ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";
 
+-- name: verify_policies
+-- Every message that set policy keys beside its decision, either of which can be missing. $1 tenant.
+SELECT event_id, p.scope, p.scope_id, p.keys, d.facts
+FROM (SELECT event_id, scope, scope_id, keys FROM policies WHERE tenant_id = $1) p
+FULL JOIN (
+    SELECT event_id, facts
+    FROM decisions
+    WHERE tenant_id = $1 AND subject_kind = 'policy' AND topic = 'set-credit-policy' AND outcome = 'recorded'
+) d USING (event_id)
+ORDER BY event_id;
+
+-- name: verify_policy_tenants
+-- Every tenant that has set a policy, whether it has an account or not.
+SELECT DISTINCT tenant_id FROM policies;
+
+-- name: verify_currencies
+-- The currencies of a tenant's accounts. $1 tenant.
+SELECT DISTINCT currency FROM accounts WHERE tenant_id = $1;
+
 -- name: verify_payments_at_rest
--- Invoices that are still due beside a payment with overpayment left that is for them. $1 tenant.
-SELECT i.invoice_id, i.currency, 'due beside the rest of payment ' || p.payment_id AS part,
-       0::bigint AS expected, least(i.total + i.restored - i.settled - i.applied, rest.available)::bigint AS found
+-- Invoices that are still due beside a payment with overpayment left that is for them, in whole minor units.
+-- $1 tenant, $2 currencies, $3 their minor units.
+SELECT i.invoice_id, i.currency, 'due beside the rest of payment ' || p.payment_id AS part, 0::bigint AS expected,
+       least(i.total + i.restored - i.settled - i.applied, rest.available - rest.available % units.unit)::bigint AS found
 FROM invoices i
 JOIN payments p USING (tenant_id, owner_type, owner_id, currency)
+JOIN unnest($2::text[], $3::bigint[]) AS units (currency, unit) USING (currency)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(g.available), 0) AS available
     FROM grants g
@@ -194,19 +267,21 @@ CROSS JOIN LATERAL (
 WHERE i.tenant_id = $1 AND NOT i.voided AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied
   AND (i.invoice_id = ANY (p.invoice_ids)
        OR (cardinality(p.invoice_ids) = 0 AND i.finalized_at <= p.occurred_at))
-  AND rest.available >= 10000;
+  AND rest.available >= units.unit;
 
 -- name: verify_invoices_at_rest
--- Automatic invoices that are still due beside credit that was early enough for them. $1 tenant.
-SELECT i.invoice_id, i.currency, 'due beside usable credit' AS part,
-       0::bigint AS expected, least(i.total + i.restored - i.settled - i.applied, usable.available)::bigint AS found
+-- Automatic invoices that are still due beside credit that was early enough for them: of each grant what is in whole
+-- minor units, since a fraction stays in its grant. $1 tenant, $2 currencies, $3 their minor units.
+SELECT i.invoice_id, i.currency, 'due beside usable credit' AS part, 0::bigint AS expected,
+       least(i.total + i.restored - i.settled - i.applied, usable.available)::bigint AS found
 FROM invoices i
+JOIN unnest($2::text[], $3::bigint[]) AS units (currency, unit) USING (currency)
 CROSS JOIN LATERAL (
-    SELECT coalesce(sum(g.available), 0) AS available
+    SELECT coalesce(sum(g.available - g.available % units.unit), 0) AS available
     FROM grants g
     WHERE g.tenant_id = i.tenant_id AND g.owner_type = i.owner_type AND g.owner_id = i.owner_id
-      AND g.currency = i.currency AND g.available + g.reserved > 0 AND g.effective_at <= i.finalized_at
+      AND g.currency = i.currency AND g.available + g.reserved + g.pending > 0 AND g.effective_at <= i.finalized_at
       AND (g.expires_at IS NULL OR g.expires_at > greatest(i.finalized_at, clock_timestamp()))
 ) AS usable
 WHERE i.tenant_id = $1 AND NOT i.voided AND i.automatic AND NOT i.barred
-  AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied AND usable.available >= 10000;
+  AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied AND usable.available > 0;

@@ -1,0 +1,202 @@
+"""`verify` finds what somebody changed in what commands wrote: credit set aside, to come, by lines, and policies."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from avoir.postgres.connect import Connection
+from avoir.read.differences import Difference
+from avoir.read.verify import verify
+from tests.integration.timeline import Timeline, cancellation, invoice
+
+OWNER = {"type": "user", "id": "u1"}
+ASKED = {"actor": {"type": "admin", "id": "ann"}, "owner": OWNER, "currency": "EUR"}
+LATER = "2125-01-01T00:00:00Z"
+
+
+@pytest.fixture
+async def timeline(database: str) -> AsyncIterator[Timeline]:
+    timeline = Timeline(database)
+    yield timeline
+    await timeline.close()
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[Connection]:
+    settings = {"search_path": "avoir", "session_replication_role": "replica"}
+    connection = await asyncpg.connect(database, server_settings=settings)
+    yield connection
+    await connection.close()
+
+
+async def differences(connection: Connection) -> list[Difference]:
+    found = verify(connection, None, lambda _name, _rows: None, lambda _tenant, _sizes: None)
+    return [each async for each in found]
+
+
+async def told(timeline: Timeline, connection: Connection) -> None:
+    """A line item of 50.00 of which invoice i2 uses 70.00; 20.00 by hand, 12.00 of it set aside; 15.00 to come."""
+    scope: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"owner": OWNER}}
+    keys = {"credit_as": "line_item", "refill_threshold": "5.00", "refill_amount": "50.00", "currency": "EUR"}
+    await timeline.tell("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy=keys)
+    bill = invoice("i1", "50.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="50.00")
+    await timeline.tell("invoice-finalized", **bill)
+    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+    line_item = await connection.fetchval("SELECT grant_id::text FROM grants")
+    lines = [
+        {"line_id": "l1", "kind": "other", "amount": "100.00"},
+        {"line_id": "l2", "kind": "credit", "amount": "-70.00", "credit_line_id": line_item},
+    ]
+    used = invoice("i2", "30.00", "2025-06-03T00:00:00Z", paid="30.00") | {"lines": lines}
+    await timeline.tell("invoice-finalized", **used)
+    grant = {"occurred_at": "2025-06-04T00:00:00Z", **ASKED, "reason": "goodwill"}
+    await timeline.tell("grant-credit", **grant, amount="20.00")
+    await timeline.tell("grant-credit", **grant, amount="15.00", effective_at=LATER)
+    await timeline.tell(
+        "apply-credit",
+        occurred_at="2025-06-05T00:00:00Z",
+        **ASKED,
+        invoice_id="i9",
+        amount="12.00",
+        grant_id=None,
+    )
+
+
+async def test_nothing_differs_in_what_commands_wrote(timeline: Timeline, connection: Connection) -> None:
+    await told(timeline, connection)
+    assert await differences(connection) == []
+    assert await connection.fetchval("SELECT sum(shortfall) FROM entitlements WHERE kind = 'credit_line'") > 0
+
+
+TAMPERED = {
+    "what is set aside": (
+        "UPDATE reservations SET amount = amount + 10000 WHERE invoice_id = 'i9'",
+        "held by reservations",
+    ),
+    "whose credit is set aside": (
+        "UPDATE reservations SET owner_id = 'u2' WHERE invoice_id = 'i9'",
+        "held by reservations",
+    ),
+    "set aside for an invoice that is there": (
+        "UPDATE reservations SET invoice_id = 'i1' WHERE invoice_id = 'i9'",
+        "set aside for invoice i1",
+    ),
+    "a reservation taken out": ("DELETE FROM reservations WHERE amount > 0", "held by reservations"),
+    "credit to come made available": (
+        "UPDATE grants SET available = pending, pending = 0 WHERE pending > 0",
+        "available",
+    ),
+    "available credit made to come": (
+        "UPDATE grants SET pending = available, available = 0 WHERE available > 0",
+        "available",
+    ),
+    "what a credit line is short": (
+        "UPDATE entitlements SET given = given - 10000, shortfall = shortfall - 10000 WHERE kind = 'credit_line'",
+        "used and short",
+    ),
+    "that a credit line is short": ("DELETE FROM entitlements WHERE kind = 'credit_line'", "used and short"),
+    "what a credit line used": (
+        "UPDATE applications SET amounts = '{40000000}', amount = 40000000 WHERE applied_by = 'line_item'",
+        "applied by entries",
+    ),
+    "the parts of a use": (
+        "UPDATE applications SET amounts = '{40000000}' WHERE applied_by = 'line_item'",
+        "amount",
+    ),
+    "what undone credit lines took off": (
+        "UPDATE invoices SET restored = 1 WHERE invoice_id = 'i2'",
+        "restored",
+    ),
+    "a policy's value": ('UPDATE policies SET keys = keys || \'{"credit_as": "balance"}\'', "keys"),
+    "a policy's amount": ("UPDATE policies SET keys = keys || '{\"refill_amount\": 1}'", "keys"),
+    "whose policy": ("UPDATE policies SET scope_id = 'user/u2'", "keys"),
+    "a policy taken out": ("DELETE FROM policies", "keys"),
+    "a policy that nobody set": (
+        "INSERT INTO policies VALUES ('t1', 'forged', 'tenant', '', '2025-06-01Z', '{\"auto_apply\": false}')",
+        "keys",
+    ),
+    "that credit is a line item": (
+        "UPDATE entitlements SET as_line_item = false WHERE kind = 'line'",
+        "as line item",
+    ),
+    "when credit expires": (
+        "UPDATE entitlements SET expires_after_days = 1 WHERE kind = 'line'",
+        "expires after days",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Connection, name: str) -> None:
+    statement, what = TAMPERED[name]
+    await told(timeline, connection)
+    changed = await connection.execute(statement)
+    assert not changed.endswith(" 0")
+    found = await differences(connection)
+    assert what in {each.what for each in found}, found
+
+
+async def test_a_policy_without_any_account_is_verified_too(
+    timeline: Timeline, connection: Connection
+) -> None:
+    scope: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"tenant": True}}
+    await timeline.tell(
+        "set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy={"auto_apply": False}
+    )
+    assert await differences(connection) == []
+    await connection.execute("UPDATE policies SET keys = '{\"auto_apply\": true}'")
+    (found,) = await differences(connection)
+    assert str(found) == (
+        f"tenant t1, policy of message {await connection.fetchval('SELECT event_id FROM policies')}: keys is "
+        '{"auto_apply": true} for tenant, expected {"auto_apply": false} for tenant'
+    )
+
+
+@pytest.mark.parametrize(
+    ("currency", "left", "is_whole"),
+    [
+        ("EUR", 9_999, False),
+        ("EUR", 10_000, True),
+        ("JPY", 999_999, False),
+        ("JPY", 1_000_000, True),
+        ("KWD", 999, False),
+        ("KWD", 1_000, True),
+    ],
+)
+async def test_only_whole_minor_units_are_missing_on_an_open_invoice(
+    timeline: Timeline, connection: Connection, currency: str, left: int, is_whole: bool
+) -> None:
+    asked: dict[str, Any] = {
+        **ASKED,
+        "currency": currency,
+        "occurred_at": "2025-06-01T00:00:00Z",
+        "reason": "goodwill",
+    }
+    for _ in range(2):
+        await timeline.tell("grant-credit", **asked, amount="1")
+    await timeline.tell(
+        "invoice-finalized", **invoice("i1", "50", "2025-06-02T00:00:00Z") | {"currency": currency}
+    )
+    assert await differences(connection) == []
+    await connection.execute("UPDATE grants SET available = $1, spent = amount - $1", left)
+    found = {each.what for each in await differences(connection)}
+    assert ("due beside usable credit" in found) is is_whole
+
+
+async def test_the_rest_of_a_payment_counts_in_whole_minor_units(
+    timeline: Timeline, connection: Connection
+) -> None:
+    paid: dict[str, Any] = {"owner": OWNER, "currency": "JPY", "method": "card", "invoice_ids": ["i1"]}
+    await timeline.tell(
+        "payment-recorded", occurred_at="2025-06-03T00:00:00Z", payment_id="p1", amount="80", **paid
+    )
+    await timeline.tell(
+        "invoice-finalized", **invoice("i2", "50", "2025-06-02T00:00:00Z") | {"currency": "JPY"}
+    )
+    await connection.execute("UPDATE payments SET invoice_ids = '{i2}'")
+    await connection.execute("UPDATE grants SET available = 999999, spent = amount - 999999")
+    assert not any("rest of payment" in each.what for each in await differences(connection))
+    await connection.execute("UPDATE grants SET available = 1000000, spent = amount - 1000000")
+    assert "due beside the rest of payment p1" in {each.what for each in await differences(connection)}
