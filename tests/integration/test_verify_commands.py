@@ -12,7 +12,7 @@ from avoir.read.verify import verify
 from tests.integration.timeline import Timeline, cancellation, invoice
 
 OWNER = {"type": "user", "id": "u1"}
-ASKED = {"actor": {"type": "admin", "id": "ann"}, "owner": OWNER, "currency": "EUR"}
+ASKED: dict[str, Any] = {"actor": {"type": "admin", "id": "ann"}, "owner": OWNER, "currency": "EUR"}
 LATER = "2125-01-01T00:00:00Z"
 
 
@@ -51,7 +51,7 @@ async def told(timeline: Timeline, connection: Connection) -> None:
     ]
     used = invoice("i2", "30.00", "2025-06-03T00:00:00Z", paid="30.00") | {"lines": lines}
     await timeline.tell("invoice-finalized", **used)
-    grant = {"occurred_at": "2025-06-04T00:00:00Z", **ASKED, "reason": "goodwill"}
+    grant: dict[str, Any] = {"occurred_at": "2025-06-04T00:00:00Z", **ASKED, "reason": "goodwill"}
     await timeline.tell("grant-credit", **grant, amount="20.00")
     await timeline.tell("grant-credit", **grant, amount="15.00", effective_at=LATER)
     await timeline.tell(

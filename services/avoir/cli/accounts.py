@@ -10,6 +10,7 @@ from avoir.cli.ending import Exit, not_found
 from avoir.cli.options import AsJson, OwnerArgument, Tenant, owner_name
 from avoir.cli.output import add_rows, amount, hint, print_json, rfc3339, say, short_time, show, table
 from avoir.read.balance import AccountBalance, Balances, read_balances
+from avoir.read.words import invoice_words
 
 
 async def balance(
@@ -21,7 +22,8 @@ async def balance(
 ) -> int:
     """Show what an owner has in each currency, or what all owners of a tenant have.
 
-    Available credit can be used now; expired credit never counts, whether it was swept already or not.
+    Available credit can be used now; expired credit never counts, whether it was swept already or not. Credit to come
+    is in no balance yet. Of a named owner it is told when it comes, and for which invoice credit is set aside.
 
     Example: `avoir balance user/u1 --tenant t1`
     """
@@ -31,6 +33,9 @@ async def balance(
         print_json(balances_json(balances))
     elif balances.accounts:
         show(balances_table(balances))
+        for account in balances.accounts if owner else ():
+            for note in account_notes(account):
+                say(note)
         say(f"As of {short_time(balances.as_of)} UTC.")
     if not balances.accounts:
         not_found(f"No account of {owner_name(owner) if owner else 'anybody'} in tenant {tenant}.")
@@ -61,6 +66,14 @@ def _account_json(account: AccountBalance) -> dict[str, Any]:
         "next_expiry": {"at": rfc3339(expiry.at), "amount": amount(expiry.amount, currency)}
         if expiry
         else None,
+        "coming": [
+            {"at": rfc3339(each.at), "amount": amount(each.amount, currency)} for each in account.coming
+        ],
+        "set_aside": [
+            {"invoice_id": each.invoice_id, "amount": amount(each.amount, currency)}
+            for each in account.set_aside
+        ],
+        "refill_asked": account.refill_asked,
         "seq": account.seq,
         "head": account.head.hex(),
         "recorded_at": rfc3339(account.recorded_at),
@@ -69,7 +82,8 @@ def _account_json(account: AccountBalance) -> dict[str, Any]:
 
 def balances_table(balances: Balances) -> Table:
     """The accounts as a table."""
-    made = table("Owner", "Currency", "Available", "Reserved", "Next expiry", right=("Available", "Reserved"))
+    columns = ("Owner", "Currency", "Available", "Reserved", "To come", "Next expiry")
+    made = table(*columns, right=columns[2:5])
     return add_rows(made, (_account_row(account) for account in balances.accounts))
 
 
@@ -80,5 +94,19 @@ def _account_row(account: AccountBalance) -> tuple[str, ...]:
         currency,
         amount(account.available, currency),
         amount(account.reserved, currency),
+        amount(sum(each.amount for each in account.coming), currency) if account.coming else "",
         f"{amount(expiry.amount, currency)} on {short_time(expiry.at)}" if expiry else "",
     )
+
+
+def account_notes(account: AccountBalance) -> list[str]:
+    """What a row of the table does not hold: what is set aside for what, what comes when, a refill asked for."""
+    currency = account.account.currency
+    set_aside = [
+        f"{amount(each.amount, currency)} is set aside for {invoice_words(each.invoice_id)}"
+        for each in account.set_aside
+    ]
+    coming = [f"{amount(each.amount, currency)} comes on {short_time(each.at)}" for each in account.coming]
+    asked = ["a refill was asked for and has not come yet"] if account.refill_asked else []
+    notes = [*set_aside, *coming, *asked]
+    return [f"{owner_name(account.account.owner)} {currency}: {'; '.join(notes)}."] if notes else []

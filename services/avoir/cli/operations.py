@@ -22,7 +22,7 @@ from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, 
 from avoir.epoch import raise_epoch
 from avoir.postgres.migrate import MigrationChangedError
 from avoir.postgres.migrate import migrate as apply_migrations
-from avoir.read.status import Status, read_status
+from avoir.read.status import StandingCredit, Status, read_status
 from avoir.settings import Settings
 
 if TYPE_CHECKING:
@@ -159,6 +159,12 @@ def status_json(found: Status, lags: tuple["TopicLag", ...]) -> dict[str, Any]:
             }
             for each in found.dead_letters
         ],
+        "pending_grants": {
+            "grants": found.standing.pending,
+            "overdue": found.standing.overdue,
+            "next_at": rfc3339(found.standing.next_at),
+        },
+        "refills_asked": found.standing.refills,
     }
 
 
@@ -168,6 +174,13 @@ def _until(moment: datetime) -> str | None:
 
 def _age_s(moment: datetime | None, now: datetime) -> float | None:
     return None if moment is None else max(0.0, round((now - moment).total_seconds(), 3))
+
+
+def _coming(standing: StandingCredit) -> str:
+    if not standing.pending:
+        return "none"
+    overdue = f", {standing.overdue} of them overdue" if standing.overdue else ""
+    return f"{standing.pending} grant(s), the next on {short_time(standing.next_at)} UTC{overdue}"
 
 
 def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
@@ -188,6 +201,8 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
                 for each in found.leases
             ),
             ("Dead letters", ", ".join(counts) or "none that were not replayed"),
+            ("Credit to come", _coming(found.standing)),
+            ("Refills", f"{found.standing.refills} account(s) wait for one that was asked for"),
             ("Epoch", str(found.epoch)),
             ("Schema", f"{found.schema} (this program needs {found.schema_needed})"),
             ("As of", f"{short_time(found.as_of)} UTC"),

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from avoir.cli.access import DSN, connected, load_settings
 from avoir.cli.ending import Exit, refuse
 from avoir.cli.options import AsJson, Moment, OwnerArgument
-from avoir.cli.output import add_rows, amount, console, print_json, rfc3339, say, short_time, table
+from avoir.cli.output import add_rows, amount, print_json, rfc3339, say, short_time, show, table
 from avoir.core.policy import PolicyVersion, stated
 from avoir.read.policy import PolicyInForce, Set, ValueInForce, Whom, read_policy
 from avoir.read.words import scope_words
@@ -67,7 +67,7 @@ def _show_settings(settings: Settings, *, json: bool) -> int:
         return Exit.OK
     made = table("Policy", "Value", "Setting")
     rows = ((name, _value(value), _setting(name)) for name, value in plain.items())
-    console().print(add_rows(made, rows))
+    show(add_rows(made, rows))
     return Exit.OK
 
 
@@ -130,13 +130,13 @@ def print_policy(found: PolicyInForce) -> None:
     ]
     title = f"Policy of {', '.join(parts)}, as in force at {short_time(found.at)} UTC"
     made = table("Policy", "Value", "Where it comes from", title=title)
-    console().print(add_rows(made, (_row(each) for each in found.values)))
+    show(add_rows(made, (_row(each) for each in found.values)))
     if not found.history:
         say("No message has set any of it.")
         return
     columns = ("From (UTC)", "Of", "Sets", "Message", "By")
     history = table(*columns, whole=("From (UTC)",), title="What messages set")
-    console().print(add_rows(history, (_set_row(each, found) for each in found.history)))
+    show(add_rows(history, (_set_row(each, found) for each in found.history)))
 
 
 def _row(each: ValueInForce) -> tuple[str, ...]:

@@ -29,6 +29,15 @@ class DeadLetterCount(NamedTuple):
     newest: datetime
 
 
+class StandingCredit(NamedTuple):
+    """Grants that are to come, how many of them are overdue and when the next comes; accounts that await a refill."""
+
+    pending: int
+    overdue: int
+    next_at: datetime | None
+    refills: int
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published."""
@@ -43,6 +52,7 @@ class Status:
     refused: int
     leases: tuple[LeaseHeld, ...]
     dead_letters: tuple[DeadLetterCount, ...]
+    standing: StandingCredit
 
 
 async def read_status(connection: Connection, group_id: str) -> Status:
@@ -52,7 +62,9 @@ async def read_status(connection: Connection, group_id: str) -> Status:
         outbox = await connection.fetchrow(queries.read_outbox)
         leases = await connection.fetch(queries.read_leases)
         counts = await connection.fetch(queries.read_dead_letter_counts)
+        standing = await connection.fetchrow(queries.read_standing_credit, now)
         assert outbox is not None
+        assert standing is not None
         return Status(
             now,
             await schema_version(connection),
@@ -64,4 +76,5 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             outbox["refused"],
             tuple(LeaseHeld(*row) for row in leases),
             tuple(DeadLetterCount(*row) for row in counts),
+            StandingCredit(*standing),
         )

@@ -7,7 +7,7 @@ SELECT now();
 -- name: read_balances
 -- Accounts with what can really be used: an expired grant counts for nothing, whether it was swept or not.
 -- $1 tenant, $2 owner type and $3 owner id (null: every owner), $4 the moment, $5 limit.
-SELECT a.owner_type, a.owner_id, a.currency, a.seq, a.head,
+SELECT a.owner_type, a.owner_id, a.currency, a.seq, a.head, a.refill_asked,
        nullif(a.recorded_at, '-infinity') AS recorded_at,
        a.available - coalesce(expired.available, 0)::bigint AS available,
        a.reserved - coalesce(expired.reserved, 0)::bigint AS reserved,
