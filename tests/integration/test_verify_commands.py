@@ -70,6 +70,33 @@ async def test_nothing_differs_in_what_commands_wrote(timeline: Timeline, connec
     assert await connection.fetchval("SELECT sum(shortfall) FROM entitlements WHERE kind = 'credit_line'") > 0
 
 
+async def test_a_line_item_used_in_two_parts_is_two_uses_and_each_comes_back(
+    timeline: Timeline, connection: Connection
+) -> None:
+    scope: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"owner": OWNER}}
+    policy = {"credit_as": "line_item"}
+    await timeline.tell("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy=policy)
+    bill = invoice("i1", "50.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="50.00")
+    await timeline.tell("invoice-finalized", **bill)
+    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+    line_item = await connection.fetchval("SELECT grant_id::text FROM grants")
+    for number in (2, 3):
+        lines = [
+            {"line_id": "l1", "kind": "other", "amount": "100.00"},
+            {"line_id": "l2", "kind": "credit", "amount": "-20.00", "credit_line_id": line_item},
+        ]
+        used = invoice(f"i{number}", "80.00", f"2025-06-0{number + 1}T00:00:00Z", paid="80.00")
+        await timeline.tell("invoice-finalized", **used | {"lines": lines})
+    assert await connection.fetchval("SELECT count(*) FROM applications") == 2
+    voided = {"occurred_at": "2025-06-05T00:00:00Z", "reason": "twice"}
+    await timeline.tell("invoice-voided", **voided, invoice_id="i3")
+    assert (
+        await connection.fetchval("SELECT sum(reserved) FROM grants WHERE source <> 'overpayment'")
+        == 30_000_000
+    )
+    assert await differences(connection) == []
+
+
 TAMPERED = {
     "what is set aside": (
         "UPDATE reservations SET amount = amount + 10000 WHERE invoice_id = 'i9'",

@@ -254,7 +254,12 @@ async def _load_reservations(
         *columns(named.applications, 2),
         *columns({*named.finalized, *named.voided}, 2),
     )
-    state.add(map(rows.reservation, found))
+    reservations = [rows.reservation(row) for row in found]
+    state.add(reservations)
+    # A reservation's first use has its id: whether that was before decides the id of the next.
+    used_before = columns({each.application for each in reservations if each.amount > 0}, 2)
+    found = await session.fetch_if(queries.load_applications, *used_before, *columns((), 2))
+    state.add(map(rows.application, found))
 
 
 async def _load_facts(session: Session, state: State, named: Named, subjects: Columns) -> None:
