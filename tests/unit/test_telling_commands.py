@@ -207,3 +207,22 @@ def test_a_use_names_the_credits_that_it_came_from() -> None:
         f"Application {USE}: 5.00 EUR of credit was used on invoice i2 on 2 June 2025, by hand: 5.00 EUR of credit "
         f"{GRANT}. It was undone since.",
     )
+
+
+def test_a_void_of_credit_to_come_says_that_it_will_not_be_given() -> None:
+    void = decided("void-credit", "recorded", "voided", amount="20.00", remaining="0.00", **WHO)
+    assert told(void).endswith("Its time had not come yet, so its 20.00 EUR will not be given.")
+    void = decided(
+        "void-credit", "recorded", "voided", amount="20.00", remaining="7.00", voided="7.00", **WHO
+    )
+    assert told(void).endswith(
+        "20.00 EUR had been given, and 7.00 EUR was left of it. 7.00 EUR was taken back."
+    )
+
+
+def test_an_invoice_that_said_so_itself_is_not_told_to_follow_the_settings() -> None:
+    facts = {"currency": "EUR", "total": "5.00", "paid": "0.00", "credit_applied": "0.00", "due": "5.00"}
+    policy = {"auto_apply": True}
+    decision = decided("invoice-finalized", "recorded", "recorded", automatic=False, policy=policy, **facts)
+    assert "The invoice itself said that it takes no credit by itself." in told(decision)
+    assert "Settings that counted" not in told(decision)

@@ -120,7 +120,8 @@ def print_telling(explanation: Explanation, telling: Telling) -> None:
     _print_part("What was decided", telling.decided)
     _print_part("What happened since", telling.since)
     _print_part("How it stands", telling.now)
-    example = next((line for line in explanation.lines if line.target is not None), None)
+    with_worth = (line for line in explanation.lines if line.target is not None and line.kind != "credit")
+    example = next(with_worth, None)
     if example is not None and subject.kind in ("booking", "plan", "invoice"):
         line = f"avoir explain --invoice {example.invoice_id} --line {example.line_id}"
         hint(f"\nTo the cent: {line} --tenant {explanation.tenant_id}")

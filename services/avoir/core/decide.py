@@ -71,7 +71,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         reason=reason,
         facts=conclusion.facts,
         policy=both_told(conclusion.policy, refill_policy),
-        would_change_it=would_change(reason, is_command=isinstance(message.body, Command))
+        would_change_it=would_change(reason, outcome, is_command=isinstance(message.body, Command))
         if outcome in ("declined", "waiting", "conflict")
         else None,
         subject_kind=conclusion.subject_kind,

@@ -74,6 +74,10 @@ _JSON = json.JSONEncoder(ensure_ascii=False)
 _COMPACT = msgspec.json.Encoder()
 
 
+UNPAID_FOR_GOOD = (
+    "Nothing: what was not paid at the time of the change gives no credit (unpaid_change: never)."
+)
+
 WOULD_CHANGE_REFUSAL: Mapping[str, str] = {
     "unknown_invoice": "An invoice of this owner.",
     "currency_mismatch": "The same command in the currency of the invoice or of the credit.",
@@ -82,9 +86,11 @@ WOULD_CHANGE_REFUSAL: Mapping[str, str] = {
 """Where a command that was refused needs something else than a fact for the same reason."""
 
 
-def would_change(reason: str, *, is_command: bool = False) -> str | None:
+def would_change(reason: str, outcome: Outcome = "declined", *, is_command: bool = False) -> str | None:
     """What would change a decision that gave nothing, in a sentence; None where it gave something."""
-    return (WOULD_CHANGE_REFUSAL.get(reason) if is_command else None) or WOULD_CHANGE_IT.get(reason)
+    if is_command and reason in WOULD_CHANGE_REFUSAL:
+        return WOULD_CHANGE_REFUSAL[reason]
+    return UNPAID_FOR_GOOD if (outcome, reason) == ("declined", "unpaid") else WOULD_CHANGE_IT.get(reason)
 
 
 def listed(key: str, items: list[Any]) -> dict[str, Any]:

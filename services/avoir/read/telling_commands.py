@@ -65,7 +65,7 @@ def command_background(decision: DecisionMade) -> Iterator[str]:
         yield f"{facts['available']} {currency} was available for it{due}."
     if decision.topic == "grant-credit" and facts.get("expires_at"):
         yield f"It expires on {_day(facts['expires_at'])}."
-    if decision.topic == "void-credit" and "remaining" in facts:
+    if decision.topic == "void-credit" and "remaining" in facts and not _was_to_come(decision):
         given = f"{facts['amount']} {currency} had been given"
         yield f"{given}, and {facts['remaining']} {currency} was left of it."
     if facts.get("undone_already"):
@@ -74,6 +74,11 @@ def command_background(decision: DecisionMade) -> Iterator[str]:
         yield _keys(facts["keys"])
     if same := facts.get("same"):
         yield f"An earlier message has the same {str(same).replace('_', ' ')}."
+
+
+def _was_to_come(decision: DecisionMade) -> bool:
+    """Whether a void took credit that was never given, of which there was nothing to take back."""
+    return decision.outcome == "recorded" and "voided" not in decision.facts
 
 
 def _day(text: str) -> str:
@@ -111,7 +116,9 @@ def command_verdict(explanation: Explanation, decision: DecisionMade, *, is_told
             )
         case "recorded", "draw-credit" if "drawn" in facts and facts["drawn"] != facts["amount"]:
             yield f"Only {facts['drawn']} {facts['currency']} of it was drawn: that was all there was."
-        case "recorded", "void-credit" if "voided" in facts:
+        case "recorded", "void-credit" if _was_to_come(decision):
+            yield f"Its time had not come yet, so its {facts['amount']} {facts['currency']} will not be given."
+        case "recorded", "void-credit":
             yield f"{facts['voided']} {facts['currency']} was taken back."
         case "recorded", _:
             yield recorded_words(decision.topic, decision.reason)

@@ -79,7 +79,7 @@ def _background(decision: DecisionMade) -> Iterator[str]:
         yield f"It was billed on {facts['lines_in_all'] - len(lines)} more lines."
     if "due" in facts:
         yield _paid(facts)
-    if facts.get("automatic", decision.policy.get("auto_apply")) != decision.policy.get("auto_apply"):
+    if "auto_apply" in decision.policy and facts["automatic"] != decision.policy["auto_apply"]:
         yield f"The invoice itself said that it takes {'' if facts['automatic'] else 'no '}credit by itself."
     if "left" in facts:
         yield _used(facts)
@@ -197,6 +197,8 @@ def _mattered(key: str, value: object, decision: DecisionMade) -> bool:
             return bool(decision.facts.get("automatic") == value)
         case "unpaid_change":
             return decision.reason == "unpaid"
+        case "time_zone" if decision.policy.get("proration") != "days":
+            return False
         case "proration" | "time_zone":
             return decision.outcome in ("issued", "recorded") or decision.reason == "nothing_unused"
         case _:

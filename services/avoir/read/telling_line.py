@@ -28,6 +28,8 @@ MADE = {
 
 def tell_line(worth: LineWorth) -> list[str]:
     """The sentences, in the order in which the amount came about."""
+    if worth.line.kind == "credit":
+        return list(_credit_line(worth))
     parts = [_billed(worth), _cost(worth)]
     parts += [f"Change {n}: {_change(worth, each)}" for n, each in enumerate(worth.changes, 1)]
     return [*parts, *_worth(worth), *_given(worth)]
@@ -39,11 +41,11 @@ def _money(worth: LineWorth, micros: int) -> str:
 
 def _billed(worth: LineWorth) -> str:
     line, invoice = worth.line, worth.invoice
-    what = f"{line.kind} {line.subject_id}" if line.subject_id else f"something of kind {line.kind}"
+    what = f"bills {line.kind} {line.subject_id}" if line.subject_id else f"is of kind {line.kind}"
     span = f" from {_span(line.period)}" if line.period else ""
     tax = f", of which {_money(worth, line.tax)} is tax" if line.tax else ""
     return (
-        f"Line {line.line_id} of invoice {invoice.key.invoice_id} of {date_words(invoice.finalized_at)} bills {what}"
+        f"Line {line.line_id} of invoice {invoice.key.invoice_id} of {date_words(invoice.finalized_at)} {what}"
         f"{span}: {_money(worth, worth.total)}{tax}."
     )
 
@@ -54,8 +56,6 @@ def _span(period: Period) -> str:
 
 def _cost(worth: LineWorth) -> str:
     cost = _money(worth, worth.line.cost)
-    if worth.line.kind == "credit":
-        return f"It is a credit line: it uses credit {worth.line.credit_line_id}, and is worth none itself."
     if worth.total <= 0:
         return "It is a discount on the other lines, so it cost nothing."
     if worth.line.cost == worth.total:
@@ -106,6 +106,16 @@ def _unused(worth: LineWorth, each: ChangeWorth) -> str:
     return f"{ended}, by {by}"
 
 
+def _credit_line(worth: LineWorth) -> Iterator[str]:
+    line, invoice = worth.line, worth.invoice
+    yield (
+        f"Line {line.line_id} of invoice {invoice.key.invoice_id} of {date_words(invoice.finalized_at)} is a credit "
+        f"line: it uses {_money(worth, -worth.total)} of credit {line.credit_line_id}, and is worth none itself."
+    )
+    if worth.shortfall:
+        yield f"{_money(worth, worth.shortfall)} of that was more than there was: that is a shortfall."
+
+
 def _worth(worth: LineWorth) -> Iterator[str]:
     invoice = worth.invoice
     if worth.target is None:
@@ -126,10 +136,6 @@ def _worth(worth: LineWorth) -> Iterator[str]:
 
 
 def _given(worth: LineWorth) -> Iterator[str]:
-    if worth.line.kind == "credit":
-        if worth.shortfall:
-            yield f"It used {_money(worth, worth.shortfall)} more than there was: that is a shortfall."
-        return
     if worth.target is None and not worth.given:
         return
     missing = worth.due_now - worth.given

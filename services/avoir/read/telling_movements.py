@@ -5,7 +5,7 @@ from datetime import datetime
 
 from avoir.read.story import Explanation, GrantStory, Step
 from avoir.read.telling_decisions import money
-from avoir.read.words import CAUSES, MOVED, date_words, invoice_words, reason_words
+from avoir.read.words import CAUSES, MOVED, MOVED_SINCE, date_words, invoice_words, reason_words
 
 TOLD_WITH_DECISION = frozenset({"issued", "drawn", "refunded", "voided"})
 """Movements whose amount the paragraph on their message tells."""
@@ -88,7 +88,7 @@ def _movement(step: Step, amount: str, of: str, times: str) -> str:
         case "issued":
             return f"{words}{CAUSES.get(step.topic, '')}."
         case "voided" | "reinstated":
-            why = reason_words(step.reason)
+            why = MOVED_SINCE.get(step.reason) or reason_words(step.reason)
             return f"{words}: {why[:1].lower()}{why[1:]}"
         case "refunded":
             return f"{words} ({step.reason})."

@@ -32,7 +32,7 @@ def standing(explanation: Explanation) -> Iterator[str]:
     for invoice in explanation.invoices:
         yield _invoice(invoice)
     for line in explanation.lines:
-        if line.target is not None or line.subject_id is not None:
+        if line.shortfall or (line.kind != "credit" and (line.target is not None or line.subject_id)):
             yield _line(line)
     for payment in explanation.payments:
         yield _payment(payment)
@@ -132,7 +132,9 @@ def _grant(grant: GrantStory, explanation: Explanation) -> str:
 
 
 def _origin(grant: GrantStory, explanation: Explanation) -> str:
-    when = f"{'comes' if grant.pending else 'given'} on {date_words(grant.effective_at)}"
+    never_given = grant.lost == grant.amount and not grant.uses
+    verb = "comes" if grant.pending else "was to come" if never_given else "given"
+    when = f"{verb} on {date_words(grant.effective_at)}"
     words = f"{when} {given_for(grant)}"
     kind, id_, line_id = grant.given_for or ("", "", "")
     if kind == "payment":

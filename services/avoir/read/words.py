@@ -90,7 +90,6 @@ RECORDED: Mapping[tuple[str, str], str] = {
     ): "The credit is available again, and the invoice is due again as before.",
     ("reinstate-credit", "released"): "The credit that was set aside is available again.",
     ("credit-application-rejected", "released"): "The credit that was set aside is available again.",
-    ("void-credit", "voided"): "What was left of the credit was taken back.",
     ("refund-credit", "refunded"): "The credit was paid out in money.",
     ("draw-credit", "drawn"): "The credit was drawn for usage.",
     ("set-credit-policy", "policy_set"): "The settings count for what happens from then on.",
@@ -138,6 +137,9 @@ MOVED: Mapping[str, str] = {
     "released": "{amount} of {of}, set aside for {invoice}, became available again",
 }
 """What happened to a credit, by the event of its entry; what is taken back is voided to that counter account."""
+
+MOVED_SINCE: Mapping[str, str] = {"invoice_voided": "The invoice was voided."}
+"""Why credit moved, where a decision of the same reason is told in other words."""
 
 NEXT_INVOICE = "the next invoice"
 

@@ -67,6 +67,16 @@ def test_the_first_reason_that_holds_is_the_one_told(
     assert [body.reason for body in declined] == ([] if reason == "unpaid" else [reason])
 
 
+def test_payment_changes_what_waits_and_not_what_is_declined_for_good() -> None:
+    late = (
+        World(policy=Policy(unpaid_change="never")).handle_all([UNPAID]).told("z", "06-03", cancelled("b1"))
+    )
+    waiting = World().handle_all([UNPAID]).told("z", "06-03", cancelled("b1"))
+    assert (waiting.outcome, waiting.would_change_it) == ("waiting", "Payment of the rest of the invoice.")
+    assert late.outcome == "declined"
+    assert late.would_change_it is not None and late.would_change_it.startswith("Nothing: ")
+
+
 def test_a_decline_concerns_the_account_of_the_invoice_or_none() -> None:
     world = given(PAID, message("c", "06-01", cancelled("b1")), message("d", "06-01", cancelled("b9")))
     billed, unknown = [event for event in world.events if isinstance(event.body, CreditDeclined)]
