@@ -195,6 +195,6 @@ def test_a_refused_command_tells_what_was_asked_and_how_much_there_is(
         "amount": "50.01",
         "grant_id": None,
     }
-    assert event.body["facts"] == {"available": "50.00", "due": "100.00"}
+    assert event.body["facts"] == {"available": "50.00", "due_on_invoice": "100.00"}
     assert event.body["account"] == {"owner": OWNER, "currency": "EUR"}
     assert event.body["balance"] == {"available": "50.00", "reserved": "0.00"}

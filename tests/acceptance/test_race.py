@@ -42,9 +42,9 @@ def commands(producer: int) -> Iterator[Sending]:
 def test_whatever_races_an_account_ends_at_exactly_zero(deploy: Deploy) -> None:
     service = deploy()
     processes = [service.deployment.serve() for _ in range(PROCESSES)]
-    until_shared(service, PROCESSES)
     service.publish(given())
     service.settle()
+    until_shared(service, PROCESSES)
     with ThreadPoolExecutor(PRODUCERS) as threads:
         done = [
             threads.submit(Publisher(service.kafka, service.prefix).publish, commands(producer))

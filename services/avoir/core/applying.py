@@ -50,7 +50,7 @@ def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclu
     amount = _amount(command, invoice, credit)
     facts = {"available": format_decimal(credit.total, account.currency)}
     if invoice is not None:
-        facts["due"] = format_decimal(invoice.due, account.currency)
+        facts["due_on_invoice"] = format_decimal(invoice.due, account.currency)
     if amount > credit.total or amount == 0:
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
     parts = _freed(draft, credit, amount)

@@ -33,7 +33,7 @@ def use_credit_lines(draft: Draft, invoice: Invoice) -> list[str]:
 
 
 def make_up(draft: Draft, grant: Grant) -> None:
-    """Use credit that came back to a grant on those credit lines that had used more of it than it held, oldest first."""
+    """Use credit that came back to a grant on credit lines that had used more of it than it held, oldest first."""
     lines = (draft.state.lines[key] for key in draft.state.credit_lines_of_grant.get(grant.key) or ())
     billed = (Billed(draft.state.invoices[line.invoice], line) for line in lines)
     for invoice, line in sorted(billed, key=line_order):

@@ -61,7 +61,7 @@ def command_background(decision: DecisionMade) -> Iterator[str]:
     facts = decision.facts
     currency = facts.get("currency", "")
     if "available" in facts:
-        due = f", and {facts['due']} {currency} was due on it" if "due" in facts else ""
+        due = f", and {facts['due_on_invoice']} {currency} was due on it" if "due_on_invoice" in facts else ""
         yield f"{facts['available']} {currency} was available for it{due}."
     if decision.topic == "grant-credit" and facts.get("expires_at"):
         yield f"It expires on {_day(facts['expires_at'])}."

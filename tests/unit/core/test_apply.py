@@ -26,7 +26,7 @@ def test_all_that_there_is_goes_to_an_invoice_that_is_due_however_it_was_finaliz
     world.handle(bill("i1", "06-02", automatic=automatic))
     decision = world.told("u", "06-03", use_on("i1"))
     assert (decision.outcome, decision.reason) == ("applied", "command")
-    assert (decision.facts["available"], decision.facts["due"]) == ("80.00", "100.00")
+    assert (decision.facts["available"], decision.facts["due_on_invoice"]) == ("80.00", "100.00")
     assert (world.due("i1"), world.available()) == (20, 0)
     (applied,) = world.bodies(CreditApplied)
     assert (applied.by, applied.amount_due) == ("command", 20_000_000)
@@ -51,7 +51,7 @@ def test_an_amount_above_what_is_available_is_refused_with_how_much_there_is() -
     world.handle(bill("i1", "06-02"))
     decision = world.told("u", "06-03", use_on("i1", "30.01"))
     assert (decision.outcome, decision.reason) == ("declined", "insufficient_credit")
-    assert (decision.facts["available"], decision.facts["due"]) == ("30.00", "100.00")
+    assert (decision.facts["available"], decision.facts["due_on_invoice"]) == ("30.00", "100.00")
     assert (decision.facts["invoice_id"], decision.facts["by"]) == ("i1", "admin/a1")
     assert (world.due("i1"), world.available()) == (100, 30)
 
