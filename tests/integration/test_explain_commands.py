@@ -9,7 +9,7 @@ from tests.integration.command import Command
 from tests.integration.timeline import Timeline, cancellation, invoice
 
 OWNER = {"type": "user", "id": "u1"}
-ACTOR = {"actor": {"type": "admin", "id": "ann"}}
+ACTOR = {"actor": {"type": "admin", "id": "a1"}}
 ASKED: dict[str, Any] = {**ACTOR, "owner": OWNER, "currency": "EUR"}
 LATER = "2125-01-01T00:00:00Z"
 
@@ -79,7 +79,7 @@ async def test_a_grant_tells_who_gave_it_and_where_it_went(command: Command) -> 
     grant_id = await ids(command, "g1")
     words = await command.text("explain", "--grant", grant_id, "--tenant", "t1")
     assert (
-        "granted to user/u1 by admin ann. Credit of 20.00 EUR was given. It was granted as goodwill." in words
+        "granted to user/u1 by admin a1. Credit of 20.00 EUR was given. It was granted as goodwill." in words
     )
     assert 'The note on it: "sorry".' in words
     assert "On 4 June 2025 12.00 EUR of it was set aside for invoice i9." in words
@@ -106,7 +106,7 @@ async def test_credit_to_come_says_when(command: Command) -> None:
 async def test_a_use_and_a_reservation_are_found_by_their_application(command: Command) -> None:
     (held,) = (await command.json("explain", "a1", "--tenant", "t1"))["reservations"]
     words = await command.text("explain", "--application", held["application_id"], "--tenant", "t1")
-    assert "On 4 June 2025 12.00 EUR was to be used on invoice i9 by admin ann." in words
+    assert "On 4 June 2025 12.00 EUR was to be used on invoice i9 by admin a1." in words
     assert f"12.00 EUR of credit {held['grant_id']} is set aside for invoice i9." in words
     (use,) = (await command.json("explain", "--invoice", "i2", "--tenant", "t1"))["applications"]
     assert [part["amount"] for part in use["slices"]] == ["7.50", "22.50"]
@@ -119,7 +119,7 @@ async def test_a_use_and_a_reservation_are_found_by_their_application(command: C
 @pytest.mark.usefixtures("_told")
 async def test_a_refused_command_says_so_and_nothing_else(command: Command) -> None:
     words = await command.text("explain", "a2", "--tenant", "t1")
-    assert "as much credit as possible was to be used on invoice i1 by admin ann. It was refused." in words
+    assert "as much credit as possible was to be used on invoice i1 by admin a1. It was refused." in words
     assert "Nothing was left to pay on the invoice." in words
 
 
@@ -177,7 +177,7 @@ async def test_settings_that_counted_name_their_message(command: Command) -> Non
 @pytest.mark.usefixtures("_told")
 async def test_a_message_that_set_something_is_told_with_those_after_it(command: Command) -> None:
     words = await command.text("explain", "p1", "--tenant", "t1")
-    assert "the credit settings of all customers were set by admin ann. From then on: credit expires" in words
+    assert "the credit settings of all customers were set by admin a1. From then on: credit expires" in words
     assert "no credit is used on new invoices by itself." in words.partition("What happened since")[2]
 
 
@@ -191,8 +191,8 @@ async def test_policy_show_tells_what_is_in_force_when_and_why(command: Command)
     assert values["auto_apply"] == (True, "setting")
     assert values["expires_after_days"] == (36500, "tenant")
     assert [(each["event_id"], each["by"]) for each in then["history"]] == [
-        ("p1", "admin/ann"),
-        ("p2", "admin/ann"),
+        ("p1", "admin/a1"),
+        ("p2", "admin/a1"),
     ]
     of_invoice = await command.json("policy", "show", "--tenant", "t1", "--invoice", "i1")
     assert of_invoice["owner"] == OWNER

@@ -12,7 +12,7 @@ from avoir.read.verify import verify
 from tests.integration.timeline import Timeline, cancellation, invoice
 
 OWNER = {"type": "user", "id": "u1"}
-ASKED: dict[str, Any] = {"actor": {"type": "admin", "id": "ann"}, "owner": OWNER, "currency": "EUR"}
+ASKED: dict[str, Any] = {"actor": {"type": "admin", "id": "a1"}, "owner": OWNER, "currency": "EUR"}
 LATER = "2125-01-01T00:00:00Z"
 
 

@@ -23,7 +23,7 @@ from avoir.read.telling_decisions import paragraph
 AT = datetime(2025, 6, 2, 10, tzinfo=UTC)
 EUR = 1_000_000
 GRANT, USE = UUID(int=1), UUID(int=2)
-WHO = {"by": "admin/ann", "currency": "EUR"}
+WHO = {"by": "admin/a1", "currency": "EUR"}
 
 
 def decided(topic: str, outcome: str, reason: str, *, would: str | None = None, **facts: Any) -> DecisionMade:
@@ -98,12 +98,12 @@ def test_a_refused_command_is_told_as_refused() -> None:
             would="An amount of at most what is available, or more credit.",
             amount="50.00",
             available="20.00",
-            due="80.00",
+            due_on_invoice="80.00",
             **WHO,
         )
     )
     assert words == (
-        "On 2 June 2025 50.00 EUR was to be used on invoice i2 by admin ann. 20.00 EUR was available for it, and "
+        "On 2 June 2025 50.00 EUR was to be used on invoice i2 by admin a1. 20.00 EUR was available for it, and "
         "80.00 EUR was due on it. It was refused. There was less credit available than was asked for. What would "
         "change this: an amount of at most what is available, or more credit."
     )
@@ -112,7 +112,7 @@ def test_a_refused_command_is_told_as_refused() -> None:
 def test_a_grant_by_hand_says_who_gave_it_and_why() -> None:
     words = told(decided("grant-credit", "issued", "goodwill", amount="20.00", **WHO), grants=(grant(),))
     assert words == (
-        "On 2 June 2025 credit of 20.00 EUR was granted to user/u1 by admin ann. Credit of 20.00 EUR was given. "
+        "On 2 June 2025 credit of 20.00 EUR was granted to user/u1 by admin a1. Credit of 20.00 EUR was given. "
         'It was granted as goodwill. The note on it: "sorry".'
     )
 
@@ -128,7 +128,7 @@ def test_a_grant_to_come_says_when() -> None:
         **WHO,
     )
     credit = grant(pending=20 * EUR, available=0, effective_at=AT + timedelta(days=29))
-    assert told(decision, grants=(credit,)).endswith("by admin ann. It was to be given on 1 July 2025.")
+    assert told(decision, grants=(credit,)).endswith("by admin a1. It was to be given on 1 July 2025.")
     assert stands(credit).endswith("comes on 1 July 2025 as goodwill. Of it: 20.00 EUR to come.")
 
 
@@ -156,10 +156,10 @@ def test_a_change_of_settings_is_told_in_words() -> None:
     keys = {"auto_apply": False, "refill_threshold": "5.00", "currency": "EUR", "credit_as": None}
     words = told(
         decided(
-            "set-credit-policy", "recorded", "policy_set", scope="tenant", of="", keys=keys, by="admin/ann"
+            "set-credit-policy", "recorded", "policy_set", scope="tenant", of="", keys=keys, by="admin/a1"
         )
     )
-    assert "the credit settings of all customers were set by admin ann." in words
+    assert "the credit settings of all customers were set by admin a1." in words
     assert (
         "no credit is used on new invoices by itself; a refill is asked for when less than 5.00 EUR" in words
     )
