@@ -34,8 +34,12 @@ def show(service: Figures, floor: Figures, plain: Figures, checked: dict[str, An
         f"{found['of_floor']:.1%} of the floor (aim 10 %), peak {service.peak_bytes / 1e6:.0f} MB (aim 200)."
     )
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(checked["outcomes"].items()))
-    out = sum(count for topic, count in checked["published"].items() if topic != "numbered")
-    console.print(f"Checked: every message decided once ({outcomes}); {out:,} events out, none missing;")
+    published = checked["published"]
+    out = sum(count for topic, count in published.items() if topic not in ("numbered", "repeated"))
+    console.print(
+        f"Checked: every message decided once ({outcomes}); {out:,} events out, none missing, "
+        f"{published.get('repeated', 0)} repeated;"
+    )
     console.print("verify finds no difference.")
 
 
