@@ -159,7 +159,7 @@ WITH found AS (
     SELECT g.tenant_id, g.entitlement_kind AS kind, g.entitlement_id AS payment_id
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
     JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
-    WHERE g.available + g.reserved > 0 AND g.entitlement_kind IN ('payment', 'amount_paid')
+    WHERE g.available + g.reserved + g.pending > 0 AND g.entitlement_kind IN ('payment', 'amount_paid')
     UNION
     SELECT * FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, payment_id)
     UNION

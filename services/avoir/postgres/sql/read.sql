@@ -19,14 +19,15 @@ LEFT JOIN LATERAL (
     SELECT sum(g.available) AS available, sum(g.reserved) AS reserved
     FROM grants g
     WHERE g.tenant_id = a.tenant_id AND g.owner_type = a.owner_type AND g.owner_id = a.owner_id
-      AND g.currency = a.currency AND g.available + g.reserved > 0 AND g.expires_at <= $4
+      AND g.currency = a.currency AND g.available + g.reserved + g.pending > 0 AND g.expires_at <= $4
 ) expired ON true
 LEFT JOIN LATERAL (
     SELECT g.expires_at, sum(g.available + g.reserved) AS amount
     FROM grants g
     WHERE g.tenant_id = a.tenant_id AND g.owner_type = a.owner_type AND g.owner_id = a.owner_id
-      AND g.currency = a.currency AND g.available + g.reserved > 0 AND g.expires_at > $4
+      AND g.currency = a.currency AND g.available + g.reserved + g.pending > 0 AND g.expires_at > $4
     GROUP BY g.expires_at
+    HAVING sum(g.available + g.reserved) > 0
     ORDER BY g.expires_at
     LIMIT 1
 ) next ON true
