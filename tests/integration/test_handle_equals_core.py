@@ -20,6 +20,7 @@ from avoir.read.differences import Difference
 from avoir.read.verify import verify
 from tests.integration.handler import delivering
 from tests.unit.core.asked_at_random import Somebody
+from tests.unit.core.asking import policy
 from tests.unit.core.timelines import timelines
 from tests.unit.core.world import World, rejected, rows
 from tests.unit.core.world import message as told
@@ -145,6 +146,8 @@ def made_up(chance: random.Random, world: World, told_before: list[Message], ten
     before = {each.key for each in rows(world.state.applications)}
     for _ in range(chance.choice([1, 1, 2, 3, 5, 12])):
         body, when = Somebody(chance, world).anything(), f"06-0{chance.randint(1, 9)}"
+        if not told_before and chance.random() < 0.5:
+            body, when = policy(credit_as="line_item"), "06-01"
         if undoes_a_line_of(world, body, tenant_id, before):
             break
         message = told(f"e{len(told_before)}", when, body, tenant=tenant_id)
