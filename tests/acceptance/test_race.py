@@ -32,8 +32,10 @@ def given() -> Iterator[Sending]:
 def commands(producer: int) -> Iterator[Sending]:
     """Every tenth an application, the others draws; together they ask for far more than there is."""
     for n in range(producer, COMMANDS, PRODUCERS):
-        if n // PRODUCERS % 10 == 0:
-            fields = {"invoice_id": f"i{n % INVOICES}", "amount": str(USE), "occurred_at": JULY_1}
+        tens, units = divmod(n // PRODUCERS, 10)
+        if units == 0:
+            invoice = (tens * PRODUCERS + producer) % INVOICES
+            fields = {"invoice_id": f"i{invoice}", "amount": str(USE), "occurred_at": JULY_1}
             yield fact("apply-credit", TENANT, f"u{n}", **fields)
         else:
             yield fact("draw-credit", TENANT, f"d{n}", amount=str(DRAW), occurred_at=JULY_1)

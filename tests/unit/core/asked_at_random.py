@@ -70,7 +70,10 @@ class Somebody:
         """A grant with something left, now and then another one, or one that nobody has."""
         known = rows(self.world.state.grants)
         left = [each for each in known if each.remaining]
-        found = self.chance.choice((left if self.maybe(0.8) else known) or [None])
+        set_aside = [each for each in left if each.reserved]
+        found = self.chance.choice(
+            (set_aside if self.maybe(0.4) else left if self.maybe(0.8) else known) or left or [None]
+        )
         return NOBODYS if found is None or self.maybe(0.03) else str(found.key.id)
 
     def application_id(self) -> str:
@@ -138,7 +141,10 @@ class Somebody:
         )
 
     def change(self) -> Fact:
-        booking, revision = self.booking_id(), self.chance.choice([None, None, 1, 2, 3])
+        """A change to a plan or a booking, rather one that has been billed."""
+        billed = [each.subject_id for each in rows(self.world.state.lines) if each.kind == "booking"]
+        booking = str(self.chance.choice(billed or BOOKINGS))
+        revision = self.chance.choice([None, None, 1, 2, 3])
         if self.maybe(0.2):
             unused = self.chance.choice(["whole_periods", "prorate"])
             return plan_cancelled("p1", self.chance.choice(["06-05", "06-16"]), unused)

@@ -4,7 +4,7 @@ import os
 from collections import defaultdict
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -23,11 +23,13 @@ from avoir.core.events import (
 )
 from avoir.core.facts import Fact
 from avoir.core.message import Message
+from avoir.core.policy import Policy
 from tests.unit.core.asked_at_random import Somebody
 from tests.unit.core.rest import assert_at_rest
 from tests.unit.core.test_worklist import assert_same_both_ways
 from tests.unit.core.world import World, at, message, rows
 
+CREDIT_AS: list[Literal["balance", "line_item"]] = ["balance", "line_item"]
 EXAMPLES = int(os.environ.get("AVOIR_TEST_EXAMPLES", "25"))
 
 
@@ -70,7 +72,8 @@ class Play:
 
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)
-        self.world = World(now=at("06-10"))
+        credit_as = self.chance.choice(CREDIT_AS)
+        self.world = World(policy=Policy(credit_as=credit_as), now=at("06-10"))
         self.consumer = Consumer()
         self.told: list[Message] = []
         self.heard = 0
