@@ -80,6 +80,19 @@ CREATE INDEX changes_of_subject ON avoir.changes USING btree (tenant_id, subject
 GRANT INSERT, SELECT ON avoir.changes TO avoir_service;
 GRANT SELECT ON avoir.changes TO avoir_readonly;
 
+CREATE TABLE avoir.commands (
+    tenant_id text NOT NULL,
+    topic text NOT NULL,
+    event_id text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    body jsonb NOT NULL,
+    CONSTRAINT commands_pkey PRIMARY KEY (tenant_id, topic, event_id)
+);
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON avoir.commands FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_change();
+CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.commands FOR EACH ROW EXECUTE FUNCTION avoir.refuse_change();
+GRANT INSERT ON avoir.commands TO avoir_service;
+GRANT SELECT ON avoir.commands TO avoir_readonly;
+
 CREATE TABLE avoir.consumer_offsets (
     group_id text NOT NULL,
     topic text NOT NULL,
@@ -131,6 +144,7 @@ CREATE TABLE avoir.decisions (
     would_change_it text,
     subject_kind text NOT NULL,
     subject_id text NOT NULL,
+    position integer NOT NULL DEFAULT 0,
     CONSTRAINT decisions_pkey PRIMARY KEY (tenant_id, decision_id, recorded_at),
     CONSTRAINT decisions_facts_check CHECK ((octet_length((facts)::text) <= 4096))
 ) PARTITION BY RANGE (recorded_at);

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from avoir.core.commands import Command
 from avoir.core.decide import Decided, decide, expire
-from avoir.core.decision import Decision, would_change
+from avoir.core.decision import Decision, park, would_change
 from avoir.core.draft import Moment
 from avoir.core.events import (
     AccountKey,
@@ -30,6 +31,7 @@ from avoir.kafka.translate import Incoming, Unreadable, ahead
 from avoir.kafka.translate_dead_letters import dead_letter_record
 from avoir.kafka.translate_events import balance_record, event_record
 from avoir.postgres import queries, rows
+from avoir.postgres.bodies import command_columns
 from avoir.postgres.load import columns
 from avoir.postgres.session import Session
 from avoir.postgres.write import Written, headers_columns, write
@@ -125,7 +127,7 @@ class Batch:
         if isinstance(each, Unreadable):
             self._dead_letter(each.record, _rejected(each), printable(each.problem))
         elif parked is not None:
-            self._dead_letter(each.record, _parked(each), parked)
+            self._dead_letter(each.record, park(each.message), parked)
         else:
             self._decide(each)
 
@@ -133,11 +135,13 @@ class Batch:
         try:
             decided = decide(self.state, each.message, self._moment)
         except Exception as error:
-            self._dead_letter(each.record, _parked(each), brief(error))
+            self._dead_letter(each.record, park(each.message), brief(error))
             return
         if decided.decision.outcome == "conflict":
             self._dead_letter(each.record, decided.decision, "conflict")
             return
+        if isinstance(each.message.body, Command) and decided.decision.outcome != "duplicate":
+            self._written.commands.append(command_columns(each.message, each.message.body))
         self._take_over(each.record, decided)
 
     def _take_over(self, record: Record, decided: Decided) -> None:
@@ -185,6 +189,7 @@ class Batch:
                 decision.would_change_it,
                 decision.subject_kind,
                 decision.subject_id,
+                len(self._written.decisions),
             )
         )
         self._decided[record.topic, decision.outcome] += 1
@@ -264,23 +269,6 @@ def _rejected(each: Unreadable) -> Decision:
         would_change_it=would_change("malformed"),
         subject_kind="message",
         subject_id=each.event_id,
-    )
-
-
-def _parked(each: Incoming) -> Decision:
-    message = each.message
-    return Decision(
-        tenant_id=message.tenant_id,
-        topic=message.topic,
-        event_id=message.event_id,
-        occurred_at=message.occurred_at,
-        outcome="parked",
-        reason="parked",
-        facts={},
-        policy={},
-        would_change_it=would_change("parked"),
-        subject_kind="message",
-        subject_id=message.event_id,
     )
 
 

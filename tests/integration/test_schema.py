@@ -104,6 +104,20 @@ async def test_the_service_may_not_change_the_ledger(database: str, owner: Conne
         await service.close()
 
 
+async def test_commands_are_kept_as_they_came(database: str, owner: Connection) -> None:
+    await owner.execute("INSERT INTO commands VALUES ('t1', 'draw-credit', 'e1', now(), '{}')")
+    service = await Database(SecretStr(database)).connect()
+    try:
+        await service.execute("INSERT INTO commands VALUES ('t1', 'draw-credit', 'e2', now(), '{}')")
+        for statement in ("UPDATE commands SET body = '[]'", "DELETE FROM commands", "TRUNCATE commands"):
+            with pytest.raises(REFUSED, match="append-only"):
+                await owner.execute(statement)
+            with pytest.raises(REFUSED, match="permission denied"):
+                await service.execute(statement)
+    finally:
+        await service.close()
+
+
 async def test_the_reader_may_write_nothing(database: str) -> None:
     reader = await Database(SecretStr(database), role="avoir_readonly").connect()
     try:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from avoir.core.message import Message
+
 Outcome = Literal[
     "issued",
     "applied",
@@ -91,6 +93,23 @@ def would_change(reason: str, outcome: Outcome = "declined", *, is_command: bool
     if is_command and reason in WOULD_CHANGE_REFUSAL:
         return WOULD_CHANGE_REFUSAL[reason]
     return UNPAID_FOR_GOOD if (outcome, reason) == ("declined", "unpaid") else WOULD_CHANGE_IT.get(reason)
+
+
+def park(message: Message) -> Decision:
+    """The decision on a message on which the code itself failed."""
+    return Decision(
+        tenant_id=message.tenant_id,
+        topic=message.topic,
+        event_id=message.event_id,
+        occurred_at=message.occurred_at,
+        outcome="parked",
+        reason="parked",
+        facts={},
+        policy={},
+        would_change_it=would_change("parked"),
+        subject_kind="message",
+        subject_id=message.event_id,
+    )
 
 
 def listed(key: str, items: list[Any]) -> dict[str, Any]:

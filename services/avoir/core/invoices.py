@@ -44,13 +44,21 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
         draft.record(invoice.account, note, cause=draft.cause)
     invoice = draft.state.invoices[key]
     reason = "invoice_voided" if invoice.voided else "recorded"
-    facts = invoice_facts(invoice) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
+    facts = (
+        invoice_facts(invoice) | _said(fact) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
+    )
     return conclude(message, "recorded", reason, facts, policy.told("auto_apply"))
 
 
 def credit_note_number(invoice_number: str) -> str:
     """What the credit note is called that an invoice with a negative total becomes."""
     return f"{invoice_number}-CN1"
+
+
+def _said(fact: InvoiceFinalized) -> dict[str, Any]:
+    """What the message itself said on the use of credit; `automatic` is what came of it under the policy."""
+    finalization = "automatic" if fact.automatic else "manual"
+    return {"finalization": finalization, "auto_apply_credit": fact.auto_apply}
 
 
 def _open_invoice(

@@ -9,6 +9,7 @@ from typing import Any
 from avoir.core.ledger import Entry
 from avoir.core.state import State
 from avoir.postgres import queries, rows
+from avoir.postgres.bodies import COMMAND_COLUMNS
 from avoir.postgres.session import Session
 
 ENTRY_COLUMNS = (
@@ -47,7 +48,7 @@ DECISION_COLUMNS = (
         "occurred_at",
         "recorded_at",
     ),
-    *("outcome", "reason", "facts", "policy", "would_change_it", "subject_kind", "subject_id"),
+    *("outcome", "reason", "facts", "policy", "would_change_it", "subject_kind", "subject_id", "position"),
 )
 OUTBOX_COLUMNS = ("tenant_id", "topic", "key", "value", "header_names", "header_values", "recorded_at")
 DEAD_LETTER_COLUMNS = (
@@ -61,13 +62,14 @@ class Written:
     """What a batch writes besides the rows of its state, as columns of the tables they go to."""
 
     decisions: list[tuple[Any, ...]] = field(default_factory=list)
+    commands: list[tuple[Any, ...]] = field(default_factory=list)
     outbox: list[tuple[Any, ...]] = field(default_factory=list)
     dead_letters: list[tuple[Any, ...]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
 
 async def write(session: Session, state: State, written: Written, recorded_at: datetime) -> None:
-    """Write the changed rows of a batch's state, its ledger entries, decisions, outbox and dead letters."""
+    """Write the changed rows of a batch's state, its ledger entries, decisions, commands, outbox and dead letters."""
 
     async def upsert(
         statement: str, changed: Iterable[Any], to_columns: Callable[[Any], tuple[Any, ...]], *more: Any
@@ -91,6 +93,7 @@ async def write(session: Session, state: State, written: Written, recorded_at: d
     await upsert(queries.write_applications, state.changed("applications"), rows.application_columns)
     await session.copy("entries", ENTRY_COLUMNS, [entry_columns(entry) for entry in written.entries])
     await session.copy("decisions", DECISION_COLUMNS, written.decisions)
+    await session.copy("commands", COMMAND_COLUMNS, written.commands)
     await session.copy("dead_letters", DEAD_LETTER_COLUMNS, written.dead_letters)
     await session.copy("outbox", OUTBOX_COLUMNS, written.outbox)
 
