@@ -1,0 +1,185 @@
+"""A history decided again, or one that never was: messages in order over an empty state, with the time that passes."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from typing import Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from avoir.core.commands import SetCreditPolicy
+from avoir.core.decide import Decided, decide, expire
+from avoir.core.decision import park
+from avoir.core.draft import Moment
+from avoir.core.events import AccountKey, Event
+from avoir.core.ledger import Entry
+from avoir.core.message import Message
+from avoir.core.policy import REFILL, Policy
+from avoir.core.rows import GrantKey
+from avoir.core.state import State
+
+EPOCH = 1
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+
+LEARNED = ("auto_apply", "credit_as", "unpaid_change", "expires_after_days", "proration", "time_zone")
+"""The policy keys whose widest values are known from decisions: refills, of one currency each, move no credit."""
+
+Flow = Literal["given", "used", "expired", "voided"]
+
+FLOWS: Mapping[str, tuple[Flow, int]] = {
+    "issued": ("given", 1),
+    "taken_back": ("given", 1),
+    "applied": ("used", -1),
+    "drawn": ("used", -1),
+    "refunded": ("used", -1),
+    "expired": ("expired", -1),
+    "voided": ("voided", -1),
+}
+"""What an entry means by its counter account, and the sign that makes that positive; the rest moves inside."""
+
+
+class Figures(Struct, frozen=True):
+    """What became of one account's credit, in micros: available and reserved are given less used, expired and voided.
+
+    `given` is by source, less what was taken back; `used` is what was applied, drawn and refunded.
+    """
+
+    available: int = 0
+    reserved: int = 0
+    given: Mapping[str, int] = field(default_factory=dict)
+    used: int = 0
+    expired: int = 0
+    voided: int = 0
+    shortfall: int = 0
+    due: int = 0
+
+
+def with_flow(figures: Figures, counter_account: str, source: str, amount: int) -> Figures:
+    """The figures with what entries with this counter account, of grants of this source, moved in all."""
+    if counter_account not in FLOWS:
+        return figures
+    flow, sign = FLOWS[counter_account]
+    if flow != "given":
+        return replace(figures, **{flow: getattr(figures, flow) + sign * amount})
+    given = {**figures.given, source: figures.given.get(source, 0) + amount}
+    return replace(figures, given={name: each for name, each in given.items() if each})
+
+
+def added(figures: Figures, others: Figures, sign: Literal[1, -1] = 1) -> Figures:
+    """The sums of two accounts' figures, or with the sign -1 their differences."""
+    plain = {
+        name: getattr(figures, name) + sign * getattr(others, name)
+        for name in Figures.__struct_fields__
+        if name != "given"
+    }
+    sources = sorted(figures.given.keys() | others.given.keys())
+    given = {each: figures.given.get(each, 0) + sign * others.given.get(each, 0) for each in sources}
+    return Figures(**plain, given={source: amount for source, amount in given.items() if amount})
+
+
+def under(policy: Policy, keys: Mapping[str, Any]) -> Policy:
+    """A policy with some keys as a message sets them; None is the value that counts where nobody says anything."""
+    named = {"refill_currency" if key == "currency" else key: value for key, value in keys.items()}
+    return replace(
+        policy, **{key: getattr(Policy(), key) if value is None else value for key, value in named.items()}
+    )
+
+
+class Simulation(Struct, eq=False):
+    """A state that messages are decided over, in order; `keys` of the policy count for everybody, whoever set others.
+
+    `clock` is the time that has come: grants begin and expire on the way.
+    """
+
+    policy: Policy
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    state: State = field(default_factory=State.empty)
+    clock: datetime = BEGINNING
+    _moved: dict[AccountKey, Counter[tuple[str, str]]] = field(default_factory=dict)
+    _ahead: list[tuple[datetime, AccountKey]] = field(default_factory=list)
+    _awaited: set[tuple[datetime, AccountKey]] = field(default_factory=set)
+
+    def decide(self, message: Message, now: datetime, told: Mapping[str, Any] | None = None) -> Decided:
+        """Decide a message at a time, and keep what follows; time must have passed until then.
+
+        `told` is what a decision says on the policy that counted: so much of the widest scope is known from it. A
+        message on which the code fails is parked, as the service does it.
+        """
+        self.pass_time(now)
+        self._learn(told or {})
+        try:
+            decided = decide(self.state, self._under_keys(message), self._moment())
+        except Exception:
+            return Decided(park(message), [], [], self.state)
+        if decided.decision.outcome != "conflict":
+            self._keep(decided.state, decided.entries)
+        return decided
+
+    def pass_time(self, until: datetime) -> list[Event]:
+        """Let grants begin and expire, each at its own time, until a moment; gives what that published."""
+        events: list[Event] = []
+        while self._ahead and self._ahead[0][0] <= until:
+            when, account = heappop(self._ahead)
+            self._awaited.discard((when, account))
+            self.clock = max(self.clock, when)
+            draft = expire(self.state, [account], self._moment())
+            self._keep(draft.state, draft.entries)
+            events += draft.events
+        self.clock = max(self.clock, until)
+        return events
+
+    def figures(self) -> dict[AccountKey, Figures]:
+        """What became of every account's credit so far."""
+        found = {account.key: self._of_entries(account.key) for account in self.state.changed("accounts")}
+        for invoice in self.state.changed("invoices"):
+            known = found.get(invoice.account, Figures())
+            found[invoice.account] = replace(known, due=known.due + invoice.due)
+        for entitlement in self.state.changed("entitlements"):
+            known = found.get(entitlement.account, Figures())
+            found[entitlement.account] = replace(known, shortfall=known.shortfall + entitlement.shortfall)
+        return found
+
+    def _of_entries(self, key: AccountKey) -> Figures:
+        account = self.state.accounts[key]
+        figures = Figures(available=account.available, reserved=account.reserved)
+        for (counter_account, source), amount in self._moved.get(key, Counter()).items():
+            figures = with_flow(figures, counter_account, source, amount)
+        return figures
+
+    def _moment(self) -> Moment:
+        return Moment(self.clock, EPOCH, self.policy)
+
+    def _learn(self, told: Mapping[str, Any]) -> None:
+        narrower = {*told.get("set_by", ()), *self.keys}
+        widest = {key: told[key] for key in LEARNED if key in told and key not in narrower}
+        self.policy = replace(self.policy, **widest)
+
+    def _under_keys(self, message: Message) -> Message:
+        body = message.body
+        if not isinstance(body, SetCreditPolicy) or not self.keys:
+            return message
+        left_out = {*self.keys, *(REFILL | {"currency"} if REFILL & self.keys.keys() else ())}
+        keys = {key: value for key, value in body.keys.items() if key not in left_out}
+        return replace(message, body=replace(body, keys=keys))
+
+    def _keep(self, fork: State, entries: list[Entry]) -> None:
+        self.state.take_over(fork)
+        for entry in entries:
+            source = self.state.grants[GrantKey(entry.account.tenant_id, entry.grant_id)].source
+            moved = self._moved.setdefault(entry.account, Counter())
+            moved[entry.counter_account, source] += entry.amount
+        for time in _times(fork):
+            if time not in self._awaited:
+                self._awaited.add(time)
+                heappush(self._ahead, time)
+
+
+def _times(fork: State) -> Iterator[tuple[datetime, AccountKey]]:
+    """When changed grants begin and expire; what is past already comes up with the next moment."""
+    for grant in fork.changed("grants"):
+        if grant.pending > 0:
+            yield grant.effective_at, grant.account
+        elif grant.expires_at is not None and grant.remaining > 0:
+            yield grant.expires_at, grant.account
