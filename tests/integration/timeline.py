@@ -17,11 +17,11 @@ GROUP = "avoir"
 class Timeline:
     """A handler with the offsets of the topics that were used."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, rules: Rules | None = None) -> None:
         from pydantic import SecretStr
 
         self._kept = KeptConnection(Database(SecretStr(dsn)))
-        self._handler = Handler(self._kept, Rules(group_id=GROUP))
+        self._handler = Handler(self._kept, rules or Rules(group_id=GROUP))
         self._offsets: dict[TopicPartition, int] = {}
         self._events = count(1)
 

@@ -20,6 +20,7 @@ COMMANDS = [
     ["statement"],
     ["report", "liability"],
     ["explain"],
+    ["simulate"],
     ["policy", "show"],
     ["status"],
     ["verify"],
@@ -83,6 +84,7 @@ def test_a_wrong_call_ends_with_2(call: list[str], capsys: pytest.CaptureFixture
     ("call", "setting"),
     [
         (["balance", "user/u1", "--tenant", "t1"], "AVOIR_POSTGRES_DSN"),
+        (["simulate", "--tenant", "t1"], "AVOIR_POSTGRES_DSN"),
         (["migrate"], "AVOIR_POSTGRES_DSN"),
         (["verify"], "AVOIR_POSTGRES_DSN"),
         (["report", "liability"], "AVOIR_POSTGRES_DSN"),

@@ -18,6 +18,7 @@ from avoir.cli.proof import verify
 from avoir.cli.reasons import explain
 from avoir.cli.report import report
 from avoir.cli.sending import send
+from avoir.cli.simulating import simulate
 from avoir.cli.statement import statement
 
 EPILOGUE = (
@@ -36,7 +37,7 @@ app = App(
 
 GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
     (Group("Set up and run", sort_key=1), (migrate, topics, serve, send)),
-    (Group("Ask about credit", sort_key=2), (balance, statement, report, explain, policy)),
+    (Group("Ask about credit", sort_key=2), (balance, statement, report, explain, simulate, policy)),
     (Group("Look after the service", sort_key=3), (status, verify, letters, offsets, epoch)),
 )
 for group, commands in GROUPS:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 from pydantic import ValidationError
 
 from avoir.cli.ending import refuse
-from avoir_events import COMMANDS, FACTS, describe, read, read_json
+from avoir.kafka.translate_commands import policy_keys
+from avoir_events import COMMANDS, FACTS, Policy, describe, read, read_json
 
 KEY_FIELDS = ("booking_id", "plan_id", "invoice_id", "payment_id", "application_id", "grant_id")
 INCOMING = {**FACTS, **COMMANDS}
@@ -33,6 +34,38 @@ class Problem(NamedTuple):
 
     line: int
     problem: str
+
+
+class PolicyGiven(NamedTuple):
+    """Policy keys from the command line: as the core takes them, and as a message says them."""
+
+    keys: Mapping[str, Any]
+    said: Mapping[str, Any]
+
+
+def read_policy(given: Sequence[str]) -> PolicyGiven:
+    """Keys and values such as `unpaid_change=never`, held against the contract of `set-credit-policy`."""
+    values: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if key not in Policy.model_fields or not equals:
+            refuse(f"--policy {text}: write key=value. The keys are {', '.join(Policy.model_fields)}.")
+        if key in values:
+            refuse(f"--policy {text}: {key} is given twice.")
+        values[key] = _policy_value(key, value)
+    try:
+        policy = Policy.model_validate(values)
+    except ValidationError as error:
+        refuse(f"--policy {describe(error)}")
+    return PolicyGiven(policy_keys(policy), policy.model_dump(mode="json"))
+
+
+def _policy_value(key: str, text: str) -> Any:
+    plain = {"none": None, "true": True, "false": False}
+    if text in plain:
+        return plain[text]
+    is_number = key == "expires_after_days" and text.isascii() and text.isdigit()
+    return int(text) if is_number else text
 
 
 @contextmanager

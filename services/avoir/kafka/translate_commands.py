@@ -56,15 +56,19 @@ def _grant_credit(message: wire.GrantCredit, actor: commands.Actor) -> commands.
 
 
 def _set_credit_policy(message: wire.SetCreditPolicy, actor: commands.Actor) -> commands.SetCreditPolicy:
-    scope, policy = message.scope, message.policy
+    scope = message.scope
+    owner = None if scope.owner is None else _owner(scope.owner)
+    of: commands.PolicyScope = "tenant" if scope.tenant else "invoice" if owner is None else "owner"
+    return commands.SetCreditPolicy(actor, of, owner, scope.invoice_id, policy_keys(message.policy))
+
+
+def policy_keys(policy: wire.Policy) -> dict[str, Any]:
+    """The keys that a policy sets, amounts in micros."""
     stated: dict[str, Any] = {name: getattr(policy, name) for name in sorted(policy.model_fields_set)}
-    keys = {
+    return {
         name: parse_decimal(value) if name in REFILL and value is not None else value
         for name, value in stated.items()
     }
-    owner = None if scope.owner is None else _owner(scope.owner)
-    of: commands.PolicyScope = "tenant" if scope.tenant else "invoice" if owner is None else "owner"
-    return commands.SetCreditPolicy(actor, of, owner, scope.invoice_id, keys)
 
 
 def _owner(owner: wire.Owner) -> facts.Owner:
