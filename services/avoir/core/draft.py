@@ -112,7 +112,8 @@ class Draft(Struct, eq=False):
     def new_id(self, tenant_id: str, *parts: object) -> UUID:
         """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5)."""
         self._ids += 1
-        cause = self.cause or BY_TIME
+        # What time alone causes is told apart by when that was.
+        cause = self.cause or ("", self.moment.now.isoformat())
         return derived_id(tenant_id, *cause, self._ids, *parts)
 
     def account(self, key: AccountKey) -> Account:

@@ -5,7 +5,7 @@ import pytest
 from avoir.core.events import CreditExpired, CreditIssued, CreditVoided
 from tests.unit.core.asking import drawn, granted, take_away, use_on
 from tests.unit.core.test_use import bill
-from tests.unit.core.world import World, at, cancelled, kinds, message
+from tests.unit.core.world import World, at, cancelled, invoice, kinds, line, message, rows
 
 
 def test_a_grant_is_issued_with_what_the_command_said() -> None:
@@ -196,3 +196,15 @@ def test_voided_credit_of_a_booking_is_not_given_again() -> None:
 def test_voiding_an_unknown_grant_is_refused(grant_id: str) -> None:
     decision = World().told("v", "06-01", take_away(grant_id))
     assert (decision.outcome, decision.reason) == ("declined", "unknown_grant")
+
+
+def test_grants_that_begin_one_after_the_other_make_applications_of_their_own() -> None:
+    world = World(now=at("06-01"))
+    world.told("g1", "06-01", granted("10", effective="06-02"))
+    world.told("g2", "06-01", granted("20", effective="06-03"))
+    world.told("f", "06-04", invoice("i1", line("l1", "100")))
+    for day in ("06-02", "06-03"):
+        world.now = at(day)
+        world.sweep()
+    made = sorted(each.amount for each in rows(world.state.applications))
+    assert (world.due("i1"), made) == (70, [10_000_000, 20_000_000])
