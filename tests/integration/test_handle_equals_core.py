@@ -9,11 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from avoir.core.applications import application_key
-from avoir.core.commands import ReinstateCredit
-from avoir.core.facts import ApplicationRejected
 from avoir.core.message import Message
-from avoir.core.rows import ApplicationKey
 from avoir.postgres import rows as db
 from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.read.verify import verify
@@ -137,13 +133,10 @@ async def test_batches_with_commands_in_the_database_equal_the_core_alone(databa
 def made_up(chance: random.Random, world: World, told_before: list[Message], tenant_id: str) -> list[Message]:
     """A batch of a few messages, told to the world one by one, now and then one that was told before."""
     batch: list[Message] = []
-    before = {each.key for each in rows(world.state.applications)}
     for _ in range(chance.choice([1, 1, 2, 3, 5, 12])):
         body, when = Somebody(chance, world).anything(), f"06-0{chance.randint(1, 9)}"
         if not told_before and chance.random() < 0.5:
             body, when = policy(credit_as="line_item"), "06-01"
-        if undoes_a_line_of(world, body, tenant_id, before):
-            break
         message = told(f"e{len(told_before)}", when, body, tenant=tenant_id)
         if told_before and chance.random() < 0.1:
             message = chance.choice(told_before)
@@ -151,14 +144,6 @@ def made_up(chance: random.Random, world: World, told_before: list[Message], ten
         told_before.append(message)
         batch.append(message)
     return batch
-
-
-def undoes_a_line_of(world: World, body: object, tenant_id: str, before: set[ApplicationKey]) -> bool:
-    """Whether a message undoes the use of a credit line that the same batch made: nobody can know its id by then."""
-    if not isinstance(body, ReinstateCredit | ApplicationRejected):
-        return False
-    named = world.state.applications.get(application_key(tenant_id, body.application_id))
-    return named is not None and named.key not in before and named.applied_by == "line_item"
 
 
 async def assert_same(kept: KeptConnection, world: World, tenant_id: str, seed: int) -> None:

@@ -181,7 +181,7 @@ async def load(session: Session, named: Named, accounts: Collection[AccountKey])
     known: dict[Any, AccountKey] = {each.key: each.account for each in invoices}
     known |= {each.key: each.account for each in applications}
     undoing = await _undoing(session, named, known, accounts)
-    touched |= {each.key for each in invoices if each.account in undoing and each.due > 0}
+    touched |= {each.key for each in invoices if each.account in undoing}
     await _load_rest(session, state, named, concerned, subjects, touched)
     tenants = {ScopeKey(each.tenant_id, "tenant", "") for each in accounts}
     owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in accounts}
