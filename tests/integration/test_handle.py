@@ -16,13 +16,15 @@ from avoir.core.facts import Owner
 from avoir.core.message import Message
 from avoir.core.policy import Policy
 from avoir.core.state import State
+from avoir.handle import _lock as lock
 from avoir.postgres.connect import Connection
 from avoir.postgres.load import Named, load
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
 from tests.integration.handler import GROUP, delivering
 from tests.integration.records import value
-from tests.unit.core.world import cancelled, invoice, line, message, payment, voided
+from tests.unit.core.asking import granted, take_away
+from tests.unit.core.world import World, cancelled, invoice, line, message, payment, voided
 
 
 def finalized(n: int, paid: str = "100") -> Message:
@@ -229,6 +231,30 @@ async def test_batches_over_the_same_things_in_opposite_orders_do_not_deadlock(d
 async def deliver_in_parts(deliverer: object, messages: list[Message]) -> None:
     for start in range(0, len(messages), 7):
         await deliverer.deliver(messages[start : start + 7])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("spent", [False, True], ids=["grant that has all left", "grant that is spent"])
+async def test_a_void_of_a_grant_that_comes_up_while_locks_are_waited_for(spent: bool, database: str) -> None:
+    """Its account is not locked, so it counts as unknown, and nothing of the account is written."""
+    given = [message("g1", "06-01", granted("100"))]
+    used = [message("i1", "06-02", invoice("i1", line("l1", "130")))] if spent else []
+    no = message("v1", "06-03", take_away(World().handle_all(given).grant_id("g1")))
+    async with delivering(database) as (one, kept), delivering(database, partition=1) as (other, _):
+        await other.deliver([message("g0", "06-01", granted("30"))])
+
+        async def locking_late(session: Session, named: Named) -> list[AccountKey]:
+            locked = await lock(session, named)
+            if no.event_id in {key.event_id for key in named.inbox}:
+                await other.deliver([*given, *used])
+            return locked
+
+        with patch("avoir.handle._lock", side_effect=locking_late):
+            report = await one.deliver([no])
+        assert report.decisions == {("void-credit", "declined"): 1}
+        async with kept.use() as connection:
+            found = await connection.fetchrow("SELECT available, seq FROM accounts")
+            assert tuple(found or ()) == ((0, 3) if spent else (130_000_000, 2))
+            assert ("v1", "declined", "unknown_grant") in await decisions(connection)
 
 
 async def test_overdue_credit_expires_in_the_sweep_once(database: str) -> None:

@@ -160,13 +160,17 @@ class Named:
 
 
 async def load(session: Session, named: Named, accounts: Collection[AccountKey]) -> State:
-    """The state that deciding these messages needs; everything must be locked already."""
-    state = State.empty()
+    """The state that deciding these messages needs; everything must be locked already.
+
+    What a command names by id may come up while the locks are waited for. Where that leads to an account that is not
+    locked, it counts as unknown: it was not there when the command arrived.
+    """
+    state, locked = State.empty(), set(accounts)
     concerned, subjects = columns(accounts, 4), columns(named.subjects, 3)
     by_id = await session.fetch_if(
         queries.load_applications, *columns(named.applications, 2), *columns((), 2)
     )
-    applications = [rows.application(row) for row in by_id]
+    applications = [each for each in map(rows.application, by_id) if each.account in locked]
     state.add(applications)
     settled = await session.fetch_if(
         queries.read_invoices_settled_by, *columns(((key.tenant_id, key.id) for key in named.reversed), 2)
@@ -182,7 +186,7 @@ async def load(session: Session, named: Named, accounts: Collection[AccountKey])
     known |= {each.key: each.account for each in applications}
     undoing = await _undoing(session, named, known, accounts)
     touched |= {each.key for each in invoices if each.account in undoing}
-    await _load_rest(session, state, named, concerned, subjects, touched)
+    await _load_rest(session, state, named, locked, subjects, touched)
     tenants = {ScopeKey(each.tenant_id, "tenant", "") for each in accounts}
     owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in accounts}
     scopes = columns(named.scopes | tenants | owners, 3)
@@ -205,11 +209,11 @@ async def _load_rest(
     session: Session,
     state: State,
     named: Named,
-    concerned: Columns,
+    locked: set[AccountKey],
     subjects: Columns,
     touched: set[InvoiceKey],
 ) -> None:
-    invoices = columns(touched, 2)
+    concerned, invoices = columns(locked, 4), columns(touched, 2)
     if touched:
         found = await session.fetch(queries.load_applications, *columns((), 2), *invoices)
         state.add(map(rows.application, found))
@@ -239,13 +243,18 @@ async def _load_rest(
     due_for = columns((each.key for each in entitlements), 4)
     references = columns(named.references, 2)
     found = await session.fetch_if(queries.load_grants, *concerned, *due_for, *used, *references)
-    state.add(map(rows.grant, found))
-    await _load_reservations(session, state, named, slices)
+    grants = map(rows.grant, found)
+    state.add(each for each in grants if each.account in locked or each.key not in named.grants)
+    await _load_reservations(session, state, named, locked, slices)
     await _load_facts(session, state, named, subjects)
 
 
 async def _load_reservations(
-    session: Session, state: State, named: Named, used: set[tuple[str, UUID]]
+    session: Session,
+    state: State,
+    named: Named,
+    locked: set[AccountKey],
+    used: set[tuple[str, UUID]],
 ) -> None:
     grants = {each.key for each in state.changed("grants") if each.reserved > 0} | named.grants | used
     found = await session.fetch_if(
@@ -254,7 +263,7 @@ async def _load_reservations(
         *columns(named.applications, 2),
         *columns({*named.finalized, *named.voided}, 2),
     )
-    reservations = [rows.reservation(row) for row in found]
+    reservations = [each for each in map(rows.reservation, found) if each.account in locked]
     state.add(reservations)
     # A reservation's first use has its id: whether that was before decides the id of the next.
     used_before = columns({each.application for each in reservations if each.amount > 0}, 2)
