@@ -15,9 +15,9 @@ from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.read.verify import verify
 from tests.integration.handler import delivering
 from tests.unit.core.asked_at_random import Somebody
-from tests.unit.core.asking import policy
+from tests.unit.core.asking import granted, policy
 from tests.unit.core.timelines import timelines
-from tests.unit.core.world import World, rejected, rows
+from tests.unit.core.world import World, cancelled, invoice, line, rejected, rows, voided
 from tests.unit.core.world import message as told
 
 EXAMPLES = int(os.environ.get("AVOIR_TEST_EXAMPLES", "120"))
@@ -128,6 +128,27 @@ async def test_batches_with_commands_in_the_database_equal_the_core_alone(databa
     finally:
         await connection.close()
     assert [str(each) for each in differences] == []
+
+
+async def test_a_credit_line_is_used_after_all_and_rejected_in_one_batch(database: str) -> None:
+    """As when a restored database catches up: the id of what the batch does is known to others by then."""
+    async with delivering(database) as (deliverer, kept):
+        world = World()
+        world.told("g", "06-01", granted("50"))
+        billed = line("l1", "100", booking="b1"), line("l2", "-50", credit=world.grant_id("g"))
+        before = [
+            told("g", "06-01", granted("50")),
+            told("f1", "06-02", invoice("i1", line("l1", "50"))),
+            told("f2", "06-03", invoice("i2", *billed, paid="50")),
+            told("c", "06-04", cancelled("b1")),
+        ]
+        world.handle_all(before[1:])
+        await deliverer.deliver(before)
+        world.told("v", "06-05", voided("i1"))
+        no = told("no", "06-06", rejected(world.application_id("v")))
+        world.handle(no)
+        await deliverer.deliver([told("v", "06-05", voided("i1")), no])
+        await assert_same(kept, world, "t1", 0)
 
 
 def made_up(chance: random.Random, world: World, told_before: list[Message], tenant_id: str) -> list[Message]:
