@@ -450,6 +450,7 @@ CREATE TABLE avoir.reservations (
     CONSTRAINT reservations_seq_check CHECK ((seq >= 1)),
     CONSTRAINT reservations_tenant_id_grant_id_fkey FOREIGN KEY (tenant_id, grant_id) REFERENCES avoir.grants(tenant_id, grant_id)
 ) WITH (fillfactor=80);
+CREATE INDEX reservations_held ON avoir.reservations USING btree (tenant_id, grant_id) WHERE ((amount > 0) OR (reserved_for = 'line_item'::text));
 CREATE INDEX reservations_of_grant ON avoir.reservations USING btree (tenant_id, grant_id);
 CREATE INDEX reservations_of_invoice ON avoir.reservations USING btree (tenant_id, invoice_id) WHERE (amount > 0);
 GRANT INSERT, SELECT, UPDATE ON avoir.reservations TO avoir_service;

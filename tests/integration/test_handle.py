@@ -23,7 +23,7 @@ from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
 from tests.integration.handler import GROUP, delivering
 from tests.integration.records import value
-from tests.unit.core.asking import granted, take_away
+from tests.unit.core.asking import granted, take_away, use_on
 from tests.unit.core.world import World, cancelled, invoice, line, message, payment, voided
 
 
@@ -307,6 +307,20 @@ async def test_credit_that_came_to_rest_costs_no_later_message_anything(database
             account = AccountKey("t1", "user", "u1", "EUR")
             state = await load(Session(connection), Named(), [account])
         assert len(state.entitlements) == len(state.lines) == 0
+
+
+async def test_what_was_set_aside_and_used_of_a_grant_is_not_read_again(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        await deliverer.deliver([message("g", "06-01", granted("500"))])
+        await deliverer.deliver([message("u", "06-01", use_on("to come", "1"))])
+        for n in range(100):
+            used = message(f"u{n}", "06-02", use_on(f"i{n}", "1"))
+            await deliverer.deliver([used, message(f"f{n}", "06-03", invoice(f"i{n}", line("l1", "1")))])
+        async with kept.use() as connection, connection.transaction():
+            assert await connection.fetchval("SELECT count(*) FROM reservations") == 101
+            account = AccountKey("t1", "user", "u1", "EUR")
+            state = await load(Session(connection), Named(), [account])
+        assert len(state.reservations) == 1
 
 
 HOSTILE = {

@@ -49,6 +49,7 @@ CREATE TABLE reservations (
     FOREIGN KEY (tenant_id, grant_id) REFERENCES grants
 ) WITH (fillfactor = 80);
 CREATE INDEX reservations_of_grant ON reservations (tenant_id, grant_id);
+CREATE INDEX reservations_held ON reservations (tenant_id, grant_id) WHERE amount > 0 OR reserved_for = 'line_item';
 CREATE INDEX reservations_of_invoice ON reservations (tenant_id, invoice_id) WHERE amount > 0;
 
 -- One row for each `set-credit-policy`: the history of the policy keys.

@@ -244,10 +244,12 @@ WITH found AS (
 SELECT g.* FROM found JOIN grants g USING (tenant_id, grant_id);
 
 -- name: load_reservations
--- What is reserved of some grants, used or not; under some application ids; and for some invoices.
+-- What is held of some grants, and what of them was ever a line item; what was reserved under some application ids, used
+-- or not; and what is held for some invoices.
 -- $1-$2 tenants, grant ids; $3-$4 tenants, application ids; $5-$6 tenants, invoice ids.
 SELECT r.* FROM unnest($1::text[], $2::uuid[]) AS k (tenant_id, grant_id)
 JOIN reservations r USING (tenant_id, grant_id)
+WHERE r.amount > 0 OR r.reserved_for = 'line_item'
 UNION
 SELECT r.* FROM unnest($3::text[], $4::uuid[]) AS k (tenant_id, application_id)
 JOIN reservations r USING (tenant_id, application_id)
