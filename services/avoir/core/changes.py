@@ -58,10 +58,8 @@ def change(
     took_back = any(isinstance(event.body, CreditVoided | CreditShortfall) for event in draft.events)
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
     concluded = conclude_change(draft, change, fact.owner, is_effective=took_back or gave)
-    keys = ["unpaid_change", "credit_as", "expires_after_days"]
-    if change.unused == "prorate":
-        keys += ["proration", "time_zone"]
-    return conclude(message, concluded.outcome, concluded.reason, concluded.facts, policy.told(*keys))
+    told = policy.told(*_keys_that_count(change))
+    return conclude(message, concluded.outcome, concluded.reason, concluded.facts, told)
 
 
 def subject_of_change(
@@ -78,17 +76,29 @@ def _policy_of(draft: Draft, tenant_id: str, owner: Owner, at: datetime) -> InFo
     return draft.policy(AccountKey(tenant_id, *owner, ""), at)
 
 
-def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> None:
-    """Let changes have the policy of the owner of the first invoice by finalization, now that this one is it."""
+def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> Mapping[str, Any]:
+    """Let changes have the policy of the owner of the first invoice by finalization, now that this one is it.
+
+    Returns the values that the last of these changes has now, as a decision tells them.
+    """
+    told: Mapping[str, Any] = {}
     invoices = [invoice for invoice, _ in billed_lines(draft, subject)]
     if invoices[0].key != key:
-        return
+        return told
     others = [invoice for invoice in invoices if invoice.key != key]
     owner = invoices[0].account.owner
-    for change in draft.state.changes_of_subject.get(subject) or ():
+    for change in sorted(draft.state.changes_of_subject.get(subject) or (), key=change_order):
         if owner != (others[0].account.owner if others else change.owner):
-            policy = _policy_of(draft, subject.tenant_id, owner, change.occurred_at).policy
-            draft.put(with_policy(change, policy))
+            policy = _policy_of(draft, subject.tenant_id, owner, change.occurred_at)
+            draft.put(with_policy(change, policy.policy))
+            told = policy.told(*_keys_that_count(change))
+    return told
+
+
+def _keys_that_count(change: Change) -> list[str]:
+    """The policy keys that a change's credit depends on."""
+    keys = ["unpaid_change", "credit_as", "expires_after_days"]
+    return [*keys, "proration", "time_zone"] if change.unused == "prorate" else keys
 
 
 def with_policy(change: Change, policy: Policy) -> Change:

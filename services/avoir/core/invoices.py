@@ -1,5 +1,6 @@
 """Invoices: what is recorded when one is finalized, and what is undone when one is voided."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from avoir.core.events import AccountKey, CreditNoteIssued
 from avoir.core.facts import InvoiceFinalized, InvoiceVoided
 from avoir.core.message import Message
 from avoir.core.money import format_decimal
-from avoir.core.policy import Policy
+from avoir.core.policy import Policy, both_told
 from avoir.core.reservations import release_for
 from avoir.core.rows import Entitlement, Invoice, InvoiceKey, Line, Payment, PaymentKey, Void
 from avoir.core.settle import expire_overdue, settle
@@ -33,9 +34,10 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     unknown = use_credit_lines(draft, invoice) if not invoice.voided else []
     # What somebody else set aside for this invoice cannot be used on it.
     accounts = {account, *release_for(draft, key, "not_needed", besides=account)}
+    told: Mapping[str, Any] = policy.told("auto_apply")
     for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):
         if subject is not None:
-            adopt_policies(draft, subject, key)
+            told = both_told(told, adopt_policies(draft, subject, key))
             accounts |= retarget(draft, subject)
     draft.reason = "changed"
     settle(draft, accounts)
@@ -47,7 +49,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     facts = (
         invoice_facts(invoice) | _said(fact) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
     )
-    return conclude(message, "recorded", reason, facts, policy.told("auto_apply"))
+    return conclude(message, "recorded", reason, facts, told)
 
 
 def credit_note_number(invoice_number: str) -> str:

@@ -281,3 +281,11 @@ def test_of_two_owners_invoices_the_first_by_finalization_says_whose_policy_coun
     ]
     world.handle_all([facts[n] for n in order])
     assert (world.balance(U1), sum(world.balance(U2))) == ((0, 10), 10)
+
+
+def test_an_invoice_that_brings_another_owners_policy_says_so() -> None:
+    world = World()
+    world.told("p", "05-01", policy(owner=U1, credit_as="line_item"))
+    assert "set_by" not in world.handle(message("c", "06-03", replace(cancelled("b1"), owner=U2))).policy
+    billed = world.told("f", "06-01", invoice("i1", line("l1", "10", booking="b1"), paid="10.00"))
+    assert (billed.policy["credit_as"], billed.policy["set_by"]) == ("line_item", {"credit_as": "p"})
