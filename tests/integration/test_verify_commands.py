@@ -36,6 +36,10 @@ async def differences(connection: Connection) -> list[Difference]:
     return [each async for each in found]
 
 
+def line_of(amount: str) -> dict[str, str]:
+    return {"line_id": "l", "kind": "other", "amount": amount}
+
+
 async def told(timeline: Timeline, connection: Connection) -> None:
     """A line item of 50.00 of which invoice i2 uses 70.00; 20.00 by hand, 12.00 of it set aside; 15.00 to come."""
     scope: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"owner": OWNER}}
@@ -68,6 +72,22 @@ async def test_nothing_differs_in_what_commands_wrote(timeline: Timeline, connec
     await told(timeline, connection)
     assert await differences(connection) == []
     assert await connection.fetchval("SELECT sum(shortfall) FROM entitlements WHERE kind = 'credit_line'") > 0
+
+
+async def test_nothing_differs_where_two_credit_lines_spell_a_grant_in_two_ways(
+    timeline: Timeline, connection: Connection
+) -> None:
+    grant: dict[str, Any] = {"occurred_at": "2025-06-01T00:00:00Z", **ASKED, "reason": "goodwill"}
+    await timeline.tell("grant-credit", **grant, amount="50.00")
+    known = await connection.fetchval("SELECT grant_id::text FROM grants")
+    spelled = [known, known.upper(), known.replace("-", ""), f"{{{known}}}"]
+    lines = [
+        {"line_id": f"l{n}", "kind": "credit", "amount": "-20.00", "credit_line_id": each}
+        for n, each in enumerate(spelled)
+    ]
+    bill = invoice("i1", "20.00", "2025-06-03T00:00:00Z")
+    await timeline.tell("invoice-finalized", **bill | {"lines": [line_of("100.00"), *lines]})
+    assert await differences(connection) == []
 
 
 async def test_a_line_item_used_in_two_parts_is_two_uses_and_each_comes_back(

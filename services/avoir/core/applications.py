@@ -12,6 +12,7 @@ from avoir.core.commands import ReinstateCredit
 from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.draft import Draft
 from avoir.core.facts import ApplicationRejected
+from avoir.core.ids import named_id
 from avoir.core.invoices import invoice_facts
 from avoir.core.message import Message
 from avoir.core.money import format_decimal
@@ -83,7 +84,4 @@ def _undo(draft: Draft, message: Message, application: Application, reason: str)
 
 def application_key(tenant_id: str, application_id: str) -> ApplicationKey:
     """The key of an application named by a message; of an id that Avoir cannot have made, one that none has."""
-    try:
-        return ApplicationKey(tenant_id, UUID(application_id))
-    except ValueError:
-        return ApplicationKey(tenant_id, UUID(int=0))
+    return ApplicationKey(tenant_id, named_id(application_id) or UUID(int=0))

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from avoir.core.events import AccountKey, AppliedBy, ShortfallReason, Source
 from avoir.core.facts import ChangedBy, LineKind, Owner, Period, SubjectKind
+from avoir.core.ids import named_id
 
 PaymentKind = Literal["payment", "amount_paid"]
 EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
@@ -54,10 +55,8 @@ class GrantKey(NamedTuple):
     @classmethod
     def named(cls, tenant_id: str, grant_id: str | None) -> "GrantKey | None":
         """The key of a grant that a message names; None for an id that Avoir cannot have made."""
-        try:
-            return cls(tenant_id, UUID(grant_id)) if grant_id is not None else None
-        except ValueError:
-            return None
+        found = named_id(grant_id) if grant_id is not None else None
+        return None if found is None else cls(tenant_id, found)
 
 
 class ApplicationKey(NamedTuple):

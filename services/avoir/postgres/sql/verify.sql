@@ -136,7 +136,7 @@ WITH billed AS (
         ON e.tenant_id = l.tenant_id AND e.kind = 'credit_line' AND e.id = l.invoice_id AND e.line_id = l.line_id
     WHERE l.tenant_id = $1 AND l.kind = 'credit' AND l.amount + l.tax < 0
       AND CASE WHEN l.credit_line_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN true END
-    GROUP BY l.invoice_id, l.credit_line_id
+    GROUP BY l.invoice_id, l.credit_line_id::uuid
 ), used AS (
     SELECT a.invoice_id, slice.grant_id, sum(slice.amount) AS amount
     FROM applications a
