@@ -74,6 +74,25 @@ async def test_nothing_differs_in_what_commands_wrote(timeline: Timeline, connec
     assert await connection.fetchval("SELECT sum(shortfall) FROM entitlements WHERE kind = 'credit_line'") > 0
 
 
+async def test_nothing_differs_where_a_void_kept_what_was_spent_and_the_rest_had_been_voided_before(
+    timeline: Timeline, connection: Connection
+) -> None:
+    grant: dict[str, Any] = {"occurred_at": "2025-05-01T00:00:00Z", **ASKED, "reason": "goodwill"}
+    await timeline.tell("grant-credit", **grant, amount="60.00")
+    bill = invoice("i1", "100.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="40.00")
+    await timeline.tell("invoice-finalized", **bill)
+    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+    await timeline.tell("invoice-finalized", **invoice("i2", "60.00", "2025-06-03T00:00:00Z"))
+    left = await connection.fetchval("SELECT grant_id::text FROM grants WHERE available > 0")
+    no: dict[str, Any] = {"actor": ASKED["actor"], "grant_id": left, "reason": "by mistake"}
+    await timeline.tell("void-credit", occurred_at="2025-06-04T00:00:00Z", **no)
+    for n, invoice_id in enumerate(("i1", "i2")):
+        void = {"invoice_id": invoice_id, "reason": "issued twice"}
+        await timeline.tell("invoice-voided", occurred_at=f"2025-06-0{5 + n}T00:00:00Z", **void)
+    assert await connection.fetchval("SELECT available FROM grants WHERE grant_id::text = $1", left) > 0
+    assert await differences(connection) == []
+
+
 async def test_nothing_differs_where_two_credit_lines_spell_a_grant_in_two_ways(
     timeline: Timeline, connection: Connection
 ) -> None:

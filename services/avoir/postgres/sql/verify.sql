@@ -186,7 +186,7 @@ FROM (
 ) e
 LEFT JOIN (
     SELECT entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id,
-           sum(amount - taken) AS given, sum(available + reserved) AS remaining
+           sum(amount - taken) AS given, sum(available + reserved) AS remaining, sum(lost) AS lost
     FROM grants
     WHERE tenant_id = $1 AND entitlement_kind IS NOT NULL
     GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
@@ -196,8 +196,10 @@ CROSS JOIN LATERAL (
     VALUES ('given', CASE WHEN e.kind = 'credit_line' THEN e.shortfall ELSE coalesce(g.given, 0) END, e.given::numeric),
            ('target', e.aim::numeric, e.target::numeric),
            ('given at rest', greatest(e.given, e.worth)::numeric, e.given::numeric),
+           -- What expired or was voided is not kept from payments a second time.
            ('remaining of what is no longer due', 0,
-            least(coalesce(g.remaining, 0), greatest(0, e.given - e.covered - e.worth)))
+            least(coalesce(g.remaining, 0),
+                  greatest(0, e.given - e.covered - e.worth - CASE WHEN e.covered > 0 THEN coalesce(g.lost, 0) ELSE 0 END)))
 ) AS compared (part, expected, found)
 WHERE compared.expected <> compared.found;
 
