@@ -33,12 +33,15 @@ def use_credit_lines(draft: Draft, invoice: Invoice) -> list[str]:
 
 
 def make_up(draft: Draft, grant: Grant) -> None:
-    """Use credit that came back to a grant on credit lines that had used more of it than it held, oldest first."""
+    """Use credit that came back to a grant on credit lines that had used more of it than it held, oldest first.
+
+    An invoice of which a credit line's use was undone by hand takes no credit by its lines any more.
+    """
     lines = (draft.state.lines[key] for key in draft.state.credit_lines_of_grant.get(grant.key) or ())
     billed = (Billed(draft.state.invoices[line.invoice], line) for line in lines)
     for invoice, line in sorted(billed, key=line_order):
         short = draft.state.entitlements.get(credit_line_key(line))
-        if short is None or short.given == 0 or invoice.voided or invoice.barred:
+        if short is None or short.given == 0 or invoice.voided or invoice.restored:
             continue
         left = _use(draft, invoice, draft.state.grants[grant.key], short.given)
         if left < short.given:

@@ -235,6 +235,21 @@ def test_the_line_of_a_booking_that_is_taken_back_is_reserved_no_more() -> None:
     assert world.balance() == (0, 0)
 
 
+def test_a_line_that_was_short_is_made_up_for_although_other_credit_was_rejected() -> None:
+    """The line is on the invoice already, so its credit must not be there a second time."""
+    world = World()
+    world.told("g1", "06-01", granted("50"))
+    world.handle(bill("i1", "06-02", "50"))
+    short = line("credit", "-50", credit=world.grant_id("g1"))
+    world.told("f", "06-03", invoice("i2", line("l1", "150"), short))
+    world.told("g2", "06-01", granted("10"))
+    world.told("no", "06-04", rejected(world.application_id("g2")))
+    world.told("v", "06-05", voided("i1"))
+    assert (world.available(), world.due("i2")) == (10, 100)
+    assert sum(body.amount for body in world.bodies() if isinstance(body, CreditShortfall)) == 0
+    assert_at_rest(world)
+
+
 def test_a_voided_line_item_is_short_where_it_is_on_an_invoice() -> None:
     world = with_line_item()
     world.told("v", "06-03", take_away(world.grant_id("c")))
