@@ -110,11 +110,16 @@ class Draft(Struct, eq=False):
         self._touched[key] = self._touched_now.pop(key, Touched())
 
     def new_id(self, tenant_id: str, *parts: object) -> UUID:
-        """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5)."""
+        """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5).
+
+        What time alone causes is told apart by the number of the event that it follows in its account: the same
+        whenever the time is noticed, and in whose company.
+        """
+        if self.cause is None:
+            follows = self.events[-1].seq if self.events else None
+            return derived_id(tenant_id, *BY_TIME, follows, *parts)
         self._ids += 1
-        # What time alone causes is told apart by when that was.
-        cause = self.cause or ("", self.moment.now.isoformat())
-        return derived_id(tenant_id, *cause, self._ids, *parts)
+        return derived_id(tenant_id, *self.cause, self._ids, *parts)
 
     def account(self, key: AccountKey) -> Account:
         """An account, opened if it is new."""

@@ -3,6 +3,7 @@
 import pytest
 
 from avoir.core.events import CreditExpired, CreditIssued, CreditVoided
+from avoir.core.facts import Owner
 from tests.unit.core.asking import drawn, granted, take_away, use_on
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import World, at, cancelled, invoice, kinds, line, message, rows
@@ -208,3 +209,17 @@ def test_grants_that_begin_one_after_the_other_make_applications_of_their_own() 
         world.sweep()
     made = sorted(each.amount for each in rows(world.state.applications))
     assert (world.due("i1"), made) == (70, [10_000_000, 20_000_000])
+
+
+def test_what_a_grant_pays_when_it_begins_has_the_same_id_whenever_that_is_noticed() -> None:
+    made = []
+    for noticed in ("06-02", "06-03"):
+        world = World(now=at("06-01"))
+        world.told("g0", "06-01", granted("5", owner=Owner("user", "u0"), effective="06-03"))
+        world.told("g1", "06-01", granted("10", effective="06-02"))
+        world.told("f0", "06-04", invoice("i0", line("l1", "100"), owner=Owner("user", "u0")))
+        world.told("f1", "06-04", invoice("i1", line("l1", "100")))
+        world.now = at(noticed)
+        world.sweep()
+        made.append([each.key for each in rows(world.state.applications) if each.invoice.invoice_id == "i1"])
+    assert made[0] == made[1] and len(made[0]) == 1
