@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from avoir.core.facts import Owner
-from avoir.core.policy import Policy, PolicyVersion, ScopeKey, scopes_of
+from avoir.core.policy import Policy, PolicyVersion, ScopeKey, both_told, scopes_of
 from avoir.read.policy import ValueInForce, values_in_force
 
 U1 = Owner("user", "u1")
@@ -54,3 +54,12 @@ def test_refills_are_told_for_each_currency_that_anybody_named() -> None:
     assert found["refill_threshold EUR"] == (5_000_000, "p1")
     assert found["refill_threshold USD"] == (1, "setting")
     assert list(found).count("auto_apply") == 1
+
+
+def test_of_a_value_that_two_tell_the_later_one_counts_with_who_set_it() -> None:
+    one = {"credit_as": "line_item", "auto_apply": False, "set_by": {"credit_as": "e1", "auto_apply": "e2"}}
+    assert both_told(one, {"credit_as": "balance"}) == {
+        "credit_as": "balance",
+        "auto_apply": False,
+        "set_by": {"auto_apply": "e2"},
+    }

@@ -94,9 +94,11 @@ class InForce(NamedTuple):
 
 
 def both_told(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Policy values as decisions tell them, of two kinds together."""
-    set_by = {**one.get("set_by", {}), **other.get("set_by", {})}
-    return {**one, **other} | ({"set_by": set_by} if set_by else {})
+    """Policy values as decisions tell them, of two together; of a value that both tell the other one's counts."""
+    kept = {key: event_id for key, event_id in one.get("set_by", {}).items() if key not in other}
+    set_by = {**kept, **other.get("set_by", {})}
+    values = {key: value for key, value in {**one, **other}.items() if key != "set_by"}
+    return values | ({"set_by": set_by} if set_by else {})
 
 
 def in_force(
