@@ -34,8 +34,10 @@ CREATE TABLE avoir.applications (
     amounts bigint[] NOT NULL,
     topic text NOT NULL,
     event_id text NOT NULL,
+    moved bigint NOT NULL DEFAULT 0,
     CONSTRAINT applications_pkey PRIMARY KEY (tenant_id, application_id),
     CONSTRAINT applications_amount_check CHECK ((amount > 0)),
+    CONSTRAINT applications_check CHECK (((moved >= 0) AND (moved <= amount))),
     CONSTRAINT applications_tenant_id_invoice_id_fkey FOREIGN KEY (tenant_id, invoice_id) REFERENCES avoir.invoices(tenant_id, invoice_id),
     CONSTRAINT applications_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 );

@@ -22,6 +22,7 @@ def apply(
     *,
     at: datetime,
     application_id: UUID | None = None,
+    moved: int = 0,
 ) -> None:
     """Apply parts of grants to an invoice: by itself or a command from what is available, else from what is reserved.
 
@@ -40,6 +41,7 @@ def apply(
         slices=tuple((part.grant.key.id, part.amount) for part in parts),
         topic=cause.topic,
         event_id=cause.event_id,
+        moved=moved,
     )
     if by != "line_item":
         invoice = replace(invoice, applied=invoice.applied + amount, settled_at=max(invoice.settled_at, at))

@@ -53,11 +53,13 @@ def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclu
         facts["due_on_invoice"] = format_decimal(invoice.due, account.currency)
     if amount > credit.total or amount == 0:
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    parts = _freed(draft, credit, amount)
+    moved = min(amount, credit.line_item)
+    parts = _freed(draft, credit, amount, moved)
     if invoice is None:
         _reserve(draft, account, parts, command.invoice_id)
         return conclude(message, "recorded", "reserved", {**asked, **facts})
-    apply(draft, invoice, parts, "command", at=max(invoice.finalized_at, message.occurred_at))
+    at = max(invoice.finalized_at, message.occurred_at)
+    apply(draft, invoice, parts, "command", at=at, moved=moved)
     settle(draft, [account])
     return conclude(message, "applied", "command", {**asked, **facts})
 
@@ -95,14 +97,13 @@ def _amount(command: ApplyCredit, invoice: Invoice | None, credit: Usable) -> in
     return min(wanted, round_down(invoice.due, command.currency))
 
 
-def _freed(draft: Draft, credit: Usable, amount: int) -> tuple[Part, ...]:
+def _freed(draft: Draft, credit: Usable, amount: int, moved: int) -> tuple[Part, ...]:
     """The parts of grants to use; of a named grant its line item is moved first, so it is released before."""
-    line_item = min(amount, credit.line_item)
-    if line_item == 0:
+    if moved == 0:
         return allocate(amount, credit.grants)
     [grant] = credit.grants
     rows = [row for row in held_of_grant(draft, grant.key) if row.reserved_for == "line_item"]
-    left = line_item
+    left = moved
     for row in rows:
         part = min(row.amount, left)
         if part > 0:

@@ -34,7 +34,7 @@ from avoir.core.facts import (
 )
 from avoir.core.ledger import Entry
 from avoir.core.message import Message
-from avoir.core.policies import set_policy
+from avoir.core.policies import set_policy, told_of_issued
 from avoir.core.policy import both_told
 from avoir.core.refills import ask_for_refills
 from avoir.core.rows import InboxKey
@@ -58,7 +58,8 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
     inbox_key = InboxKey(message.tenant_id, message.topic, message.event_id)
     seen = state.inbox.get(inbox_key)
     conclusion = _handle(draft, message) if seen is None else _seen_before(message, seen)
-    refill_policy = ask_for_refills(draft)
+    told = both_told(told_of_issued(draft), conclusion.policy)
+    told = both_told(told, ask_for_refills(draft))
     if conclusion.outcome != "conflict":
         draft.state.put("inbox", inbox_key, message.contents)
     outcome, reason = _outcome(draft, conclusion)
@@ -70,7 +71,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         outcome=outcome,
         reason=reason,
         facts=conclusion.facts,
-        policy=both_told(conclusion.policy, refill_policy),
+        policy=told,
         would_change_it=would_change(reason, outcome, is_command=isinstance(message.body, Command))
         if outcome in ("declined", "waiting", "conflict")
         else None,

@@ -319,7 +319,10 @@ class Grant(Struct, frozen=True):
 
 
 class Application(Struct, frozen=True):
-    """Credit used on an invoice: which grants, how much of each."""
+    """Credit used on an invoice: which grants, how much of each.
+
+    `moved` is what `apply-credit` took of a line item for it, and what is set aside again when it is undone.
+    """
 
     key: ApplicationKey
     account: AccountKey
@@ -331,6 +334,7 @@ class Application(Struct, frozen=True):
     slices: tuple[tuple[UUID, int], ...]
     topic: str
     event_id: str
+    moved: int = 0
 
 
 class Reservation(Struct, frozen=True):

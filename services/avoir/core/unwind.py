@@ -56,8 +56,7 @@ def reinstate(draft: Draft, application: Application, reason: str) -> None:
         [Posting(grant_id, "applied", "available", amount) for grant_id, amount in application.slices],
         cause=draft.cause,
     )
-    if application.applied_by == "line_item":
-        _reserve_again(draft, application)
+    _reserve_again(draft, application)
 
 
 def _slices(draft: Draft, application: Application) -> list[tuple[Grant, int]]:
@@ -75,9 +74,13 @@ def _lower_negative_total(draft: Draft, invoice: Invoice) -> None:
 
 
 def _reserve_again(draft: Draft, application: Application) -> None:
-    """Set what a credit line had used aside again, for grants that are line items and have not expired meanwhile."""
+    """Set what was a line item aside again: used by a credit line, or moved by hand; what expired meanwhile is not."""
     for grant, amount in _slices(draft, application):
-        if is_line_item(draft, grant.key) and is_usable(grant, grant.effective_at, draft.moment.now):
+        if application.applied_by != "line_item":
+            amount = application.moved
+        elif not is_line_item(draft, grant.key):
+            amount = 0
+        if amount > 0 and is_usable(grant, grant.effective_at, draft.moment.now):
             reserve_as_line_item(draft, grant, amount)
 
 

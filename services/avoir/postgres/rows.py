@@ -228,6 +228,7 @@ def application(row: Row) -> Application:
         slices=tuple(zip(row["grant_ids"], row["amounts"], strict=True)),
         topic=row["topic"],
         event_id=row["event_id"],
+        moved=row["moved"],
     )
 
 
@@ -316,7 +317,7 @@ def application_columns(row: Application) -> tuple[Any, ...]:
     _, *owner_and_currency = row.account
     used = (row.invoice.invoice_id, row.amount, row.applied_by, row.applied_at, row.reinstated)
     slices = json.dumps([(str(grant_id), amount) for grant_id, amount in row.slices])
-    return (*row.key, *owner_and_currency, *used, slices, row.topic, row.event_id)
+    return (*row.key, *owner_and_currency, *used, slices, row.topic, row.event_id, row.moved)
 
 
 def reservation_columns(row: Reservation) -> tuple[Any, ...]:

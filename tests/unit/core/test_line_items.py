@@ -165,6 +165,21 @@ def test_apply_credit_moves_no_more_than_the_line_holds_and_without_its_name_not
     assert (unnamed.reason, unnamed.facts["available"]) == ("insufficient_credit", "0.00")
 
 
+@pytest.mark.parametrize("how", ["voided", "rejected", "reinstated"])
+def test_a_moved_line_is_set_aside_again_when_its_use_is_undone(how: str) -> None:
+    world = with_line_item()
+    next_invoice(world)
+    world.told("u", "06-04", use_on("i2", "70", grant=world.grant_id("c")))
+    assert (world.due("i2"), world.balance()) == (80, (0, 30))
+    application = world.application_id("u")
+    if how == "voided":
+        world.told("x", "06-05", voided("i2"))
+    else:
+        world.told("x", "06-05", undo(application) if how == "reinstated" else rejected(application))
+    assert world.balance() == (0, 100)
+    assert_at_rest(world)
+
+
 def test_a_moved_line_that_is_on_an_invoice_all_the_same_is_short() -> None:
     world = with_line_item()
     world.told("f", "06-01", invoice("i0", line("l1", "100", kind="other"), automatic=False))

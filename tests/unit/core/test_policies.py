@@ -289,3 +289,13 @@ def test_an_invoice_that_brings_another_owners_policy_says_so() -> None:
     assert "set_by" not in world.handle(message("c", "06-03", replace(cancelled("b1"), owner=U2))).policy
     billed = world.told("f", "06-01", invoice("i1", line("l1", "10", booking="b1"), paid="10.00"))
     assert (billed.policy["credit_as"], billed.policy["set_by"]) == ("line_item", {"credit_as": "p"})
+
+
+def test_a_payment_that_brings_credit_of_an_earlier_change_names_the_policy_of_that_change() -> None:
+    world = World()
+    world.told("p", "05-01", policy(credit_as="line_item", expires_after_days=30))
+    world.told("f", "06-01", invoice("i1", line("l1", "10", booking="b1"), automatic=False))
+    world.told("c", "06-02", cancelled("b1"))
+    told = world.told("pay", "06-03", payment("pay1", "10", "i1")).policy
+    assert (told["credit_as"], told["expires_after_days"]) == ("line_item", 30)
+    assert told["set_by"] == {"credit_as": "p", "expires_after_days": "p"}

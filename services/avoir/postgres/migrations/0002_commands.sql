@@ -32,6 +32,9 @@ CREATE INDEX grants_open ON grants (tenant_id, owner_type, owner_id, currency)
     WHERE available + reserved + pending > 0;
 CREATE INDEX grants_to_begin ON grants (effective_at) WHERE pending > 0;
 
+-- What `apply-credit` took of a line item for an application.
+ALTER TABLE applications ADD COLUMN moved bigint NOT NULL DEFAULT 0 CHECK (moved BETWEEN 0 AND amount);
+
 CREATE TABLE reservations (
     tenant_id text NOT NULL,
     application_id uuid NOT NULL,

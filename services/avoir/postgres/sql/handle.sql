@@ -388,16 +388,16 @@ ON CONFLICT (tenant_id, application_id, grant_id) DO UPDATE SET amount = exclude
 
 -- name: write_applications
 -- New applications, and those that were reinstated. $1-$10 columns, $11 slices as JSON ([[grant id, micros], ...]),
--- $12 topics, $13 event ids.
+-- $12 topics, $13 event ids, $14 what was moved from line items.
 INSERT INTO applications AS a (tenant_id, application_id, owner_type, owner_id, currency, invoice_id, amount,
-    applied_by, applied_at, reinstated, grant_ids, amounts, topic, event_id)
+    applied_by, applied_at, reinstated, grant_ids, amounts, topic, event_id, moved)
 SELECT v.tenant_id, v.application_id, v.owner_type, v.owner_id, v.currency, v.invoice_id, v.amount, v.applied_by,
     v.applied_at, v.reinstated,
     ARRAY(SELECT (part ->> 0)::uuid FROM jsonb_array_elements(v.slices) AS part),
     ARRAY(SELECT (part ->> 1)::bigint FROM jsonb_array_elements(v.slices) AS part),
-    v.topic, v.event_id
+    v.topic, v.event_id, v.moved
 FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
-    $9::timestamptz[], $10::boolean[], $11::jsonb[], $12::text[], $13::text[])
+    $9::timestamptz[], $10::boolean[], $11::jsonb[], $12::text[], $13::text[], $14::bigint[])
     AS v (tenant_id, application_id, owner_type, owner_id, currency, invoice_id, amount, applied_by, applied_at,
-        reinstated, slices, topic, event_id)
+        reinstated, slices, topic, event_id, moved)
 ON CONFLICT (tenant_id, application_id) DO UPDATE SET reinstated = excluded.reinstated;
