@@ -1,6 +1,7 @@
 """Undoing: invoices voided, payments reversed, applications reinstated; each an exact opposite of what was done."""
 
 from itertools import chain
+from typing import assert_never
 
 from msgspec.structs import replace
 
@@ -74,14 +75,24 @@ def _lower_negative_total(draft: Draft, invoice: Invoice) -> None:
 
 
 def _reserve_again(draft: Draft, application: Application) -> None:
-    """Set what was a line item aside again: used by a credit line, or moved by hand; what expired meanwhile is not."""
+    """Set what was a line item aside again, unless it has expired meanwhile."""
     for grant, amount in _slices(draft, application):
-        if application.applied_by != "line_item":
-            amount = application.moved
-        elif not is_line_item(draft, grant.key):
-            amount = 0
-        if amount > 0 and is_usable(grant, grant.effective_at, draft.moment.now):
-            reserve_as_line_item(draft, grant, amount)
+        part = _of_line_item(draft, application, grant, amount)
+        if part > 0 and is_usable(grant, grant.effective_at, draft.moment.now):
+            reserve_as_line_item(draft, grant, part)
+
+
+def _of_line_item(draft: Draft, application: Application, grant: Grant, amount: int) -> int:
+    """How much of an application's slice was a line item: used by a credit line, or moved by hand."""
+    match application.applied_by:
+        case "line_item":
+            return amount if is_line_item(draft, grant.key) else 0
+        case "command":
+            return application.moved
+        case "auto" | "reservation":
+            return 0
+        case never:
+            assert_never(never)
 
 
 def remember_settlement(draft: Draft, key: InvoiceKey) -> Invoice:
