@@ -10,7 +10,7 @@ import msgspec
 
 from avoir.core.commands import Command
 from avoir.core.decide import Decided, decide, expire
-from avoir.core.decision import Decision, park, would_change
+from avoir.core.decision import Decision, fail, park, would_change
 from avoir.core.draft import Moment
 from avoir.core.events import (
     AccountKey,
@@ -24,6 +24,7 @@ from avoir.core.events import (
     Event,
 )
 from avoir.core.ids import derived_id
+from avoir.core.money import TooMuchError
 from avoir.core.policy import Policy
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
@@ -135,7 +136,8 @@ class Batch:
         try:
             decided = decide(self.state, each.message, self._moment)
         except Exception as error:
-            self._dead_letter(each.record, park(each.message), brief(error))
+            why = printable(str(error)) if isinstance(error, TooMuchError) else brief(error)
+            self._dead_letter(each.record, fail(each.message, error), why)
             return
         if decided.decision.outcome == "conflict":
             self._dead_letter(each.record, decided.decision, "conflict")

@@ -23,6 +23,7 @@ from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
 from tests.integration.handler import GROUP, delivering
 from tests.integration.records import value
+from tests.integration.stage import connection_to
 from tests.unit.core.asking import granted, take_away, use_on
 from tests.unit.core.world import World, cancelled, invoice, line, message, payment, voided
 
@@ -182,18 +183,31 @@ async def test_a_defect_in_the_sweep_leaves_the_other_accounts_expired(database:
 
 
 async def test_a_message_that_the_database_refuses_is_parked_alone(database: str) -> None:
-    """Sums above what a bigint holds are an error of the data: the batch is split until that message is alone."""
-    much = 9 * 10**11
+    """An error of the data: the batch is split until that message is alone."""
+    async with connection_to(database) as superuser:
+        await superuser.execute("ALTER TABLE avoir.payments ADD CHECK (payment_id NOT IN ('p3', 'p7'))")
     async with delivering(database) as (deliverer, kept):
-        huge = [message(f"p{n}", "06-03", payment(f"p{n}", str(much))) for n in range(12)]
-        report = await deliverer.deliver([finalized(1), *huge, cancellation(1)])
-        parked = report.decisions["payment-recorded", "parked"]
-        assert parked == 2
+        paid = [message(f"p{n}", "06-03", payment(f"p{n}", "10")) for n in range(12)]
+        report = await deliverer.deliver([finalized(1), *paid, cancellation(1)])
+        assert report.decisions["payment-recorded", "parked"] == 2
         assert report.decisions["payment-recorded", "issued"] == 10
         assert report.decisions["booking-cancelled", "issued"] == 1
         async with kept.use() as connection:
-            assert await connection.fetchval("SELECT available FROM accounts") <= 2**63 - 1
+            assert await connection.fetchval("SELECT available FROM accounts") == 200_000_000
             assert await connection.fetchval("SELECT sum(next_offset) FROM consumer_offsets") == 14
+
+
+async def test_what_no_account_can_hold_is_rejected_by_name(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        huge = [message(f"g{n}", "06-03", granted("999999999999.99")) for n in range(12)]
+        report = await deliverer.deliver([finalized(1), *huge, cancellation(1)])
+        assert report.decisions["grant-credit", "rejected"] == 3
+        assert report.decisions["grant-credit", "issued"] == 9
+        assert report.decisions["booking-cancelled", "issued"] == 1
+        async with kept.use() as connection:
+            reasons = {row[0] for row in await connection.fetch("SELECT reason FROM dead_letters")}
+            assert await connection.fetchval("SELECT count(*) FROM inbox WHERE topic = 'grant-credit'") == 9
+    assert reasons == {"amount: the account would hold more than 9223372036854.775807 EUR"}
 
 
 async def test_a_cancellation_and_its_invoice_at_the_same_moment_in_two_processes(database: str) -> None:

@@ -25,6 +25,7 @@ from avoir.core.events import (
 from avoir.core.facts import Owner
 from avoir.core.ids import derived_id
 from avoir.core.ledger import GENESIS, CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
+from avoir.core.money import MOST_MICROS, TooMuchError, format_decimal
 from avoir.core.policy import InForce, Policy, in_force, scopes_of
 from avoir.core.rows import (
     Account,
@@ -219,6 +220,9 @@ class Draft(Struct, eq=False):
         self, account: Account, n: int, leg: "Leg", body: EventBody, cause: Cause, occurred_at: datetime
     ) -> Entry:
         held = account.available if leg.side == "available" else account.reserved
+        if held + leg.amount > MOST_MICROS:
+            most = format_decimal(MOST_MICROS, account.key.currency)
+            raise TooMuchError(f"amount: the account would hold more than {most} {account.key.currency}")
         entry = Entry(
             account=account.key,
             seq=account.seq,

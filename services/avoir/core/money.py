@@ -6,6 +6,13 @@ from iso4217 import Currency
 
 MICROS_PER_MAJOR = 1_000_000
 
+MOST_MICROS = 2**63 - 1
+"""The most that an account can hold: what the database's integers do."""
+
+
+class TooMuchError(ValueError):
+    """An account would hold more than it can."""
+
 
 @cache
 def exponent(currency: str) -> int:

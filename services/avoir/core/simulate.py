@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from avoir.core.commands import SetCreditPolicy
 from avoir.core.decide import Decided, decide, expire
-from avoir.core.decision import park
+from avoir.core.decision import fail
 from avoir.core.draft import Moment
 from avoir.core.events import AccountKey, Event
 from avoir.core.ledger import Entry
@@ -105,14 +105,14 @@ class Simulation(Struct, eq=False):
         """Decide a message at a time, and keep what follows; time must have passed until then.
 
         `told` is what a decision says on the policy that counted: so much of the widest scope is known from it. A
-        message on which the code fails is parked, as the service does it.
+        message on which the code fails is parked, and one that asks for too much rejected, as the service does it.
         """
         self.pass_time(now)
         self._learn(told or {})
         try:
             decided = decide(self.state, self._under_keys(message), self._moment())
-        except Exception:
-            return Decided(park(message), [], [], self.state)
+        except Exception as error:
+            return Decided(fail(message, error), [], [], self.state)
         if decided.decision.outcome != "conflict":
             self._keep(decided.state, decided.entries)
         return decided
