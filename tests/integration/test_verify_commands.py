@@ -187,6 +187,19 @@ TAMPERED = {
         "UPDATE entitlements SET as_line_item = false WHERE kind = 'line'",
         "as line item",
     ),
+    "in what order a grant is used": ("UPDATE grants SET priority = 1 WHERE source = 'granted'", "priority"),
+    "in what order credit of a booking is used": (
+        "UPDATE grants SET priority = 1 WHERE source <> 'granted'",
+        "priority",
+    ),
+    "that a grant was given": ("UPDATE grants SET paid_for = true WHERE source = 'granted'", "paid for"),
+    "when a grant begins": (
+        "UPDATE grants SET effective_at = '2026-01-01Z' WHERE pending > 0",
+        "effective at",
+    ),
+    "when a grant ends": ("UPDATE grants SET expires_at = '2125-06-01Z' WHERE pending > 0", "expires at"),
+    "whose a grant to come is": ("UPDATE grants SET owner_id = 'u2' WHERE pending > 0", "owner"),
+    "a grant that nobody gave": ("UPDATE grants SET event_id = 'forged' WHERE source = 'granted'", "reason"),
     "when credit expires": (
         "UPDATE entitlements SET expires_after_days = 1 WHERE kind = 'line'",
         "expires after days",

@@ -12,6 +12,7 @@ from avoir.read.differences import Difference, Progress
 from avoir.read.snapshot import snapshot
 from avoir.read.verify_chain import verify_chains
 from avoir.read.verify_policies import verify_policies
+from avoir.read.verify_terms import verify_terms
 from avoir.read.verify_worth import verify_costs, verify_targets
 
 
@@ -27,6 +28,7 @@ STEPS: tuple[Callable[[Connection, str, Progress], AsyncIterator[Difference]], .
     verify_costs,
     verify_targets,
     verify_policies,
+    verify_terms,
 )
 
 Place = Callable[[asyncpg.Record], str]

@@ -287,3 +287,36 @@ CROSS JOIN LATERAL (
 ) AS usable
 WHERE i.tenant_id = $1 AND NOT i.voided AND i.automatic AND NOT i.barred
   AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied AND usable.available > 0;
+
+-- name: verify_terms
+-- Grants whose terms are not those of the command or the line that they come from. When other credit expires is taken as
+-- it is: that hangs on the policy of the change it was issued for, and a later change may have another. $1 tenant.
+SELECT g.grant_id, compared.part, coalesce(compared.expected, 'none') AS expected,
+       coalesce(compared.found, 'none') AS found
+FROM grants g
+LEFT JOIN commands c
+    ON g.source = 'granted' AND c.tenant_id = g.tenant_id AND c.topic = g.topic AND c.event_id = g.event_id
+LEFT JOIN entitlements e
+    ON e.tenant_id = g.tenant_id AND e.kind = g.entitlement_kind AND e.id = g.entitlement_id
+    AND e.line_id = g.entitlement_line_id
+LEFT JOIN invoice_lines l
+    ON g.source = 'prepaid' AND l.tenant_id = g.tenant_id AND l.invoice_id = g.entitlement_id
+    AND l.line_id = g.entitlement_line_id
+CROSS JOIN LATERAL (
+    VALUES ('owner',
+            CASE g.source WHEN 'granted' THEN concat_ws('/', c.body #>> '{owner,type}', c.body #>> '{owner,id}')
+                ELSE concat_ws('/', e.owner_type, e.owner_id) END,
+            concat_ws('/', g.owner_type, g.owner_id)),
+           ('reason', CASE g.source WHEN 'granted' THEN c.body ->> 'reason' ELSE g.source END, g.reason),
+           ('priority', CASE g.source WHEN 'granted' THEN c.body ->> 'priority' ELSE '50' END, g.priority::text),
+           ('paid for',
+            CASE g.source WHEN 'granted' THEN c.body ->> 'reason' = 'purchase' ELSE true END::text, g.paid_for::text),
+           ('effective at',
+            CASE g.source WHEN 'granted' THEN (c.body ->> 'effective_at')::timestamptz ELSE g.effective_at END::text,
+            g.effective_at::text),
+           ('expires at',
+            CASE g.source WHEN 'granted' THEN (c.body ->> 'expires_at')::timestamptz
+                WHEN 'prepaid' THEN l.expires_at ELSE g.expires_at END::text,
+            g.expires_at::text)
+) AS compared (part, expected, found)
+WHERE g.tenant_id = $1 AND compared.expected IS DISTINCT FROM compared.found;
