@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from avoir.core.allocation import Part, whole
 from avoir.core.apply import apply
 from avoir.core.draft import Draft
-from avoir.core.reservations import free_id, held_of_grant, lower, reserve
+from avoir.core.reservations import free_id, held_of_grant, lower, reserve, whole_of
 from avoir.core.rows import Entitlement, Grant, Invoice, Line, Reservation, ReservationKey
 from avoir.core.unwind import credit_line_key
 from avoir.core.worth import Billed, line_order
@@ -87,7 +87,7 @@ def _use_available(draft: Draft, invoice: Invoice, grant: Grant, amount: int) ->
 
 def _use_reserved(draft: Draft, invoice: Invoice, row: Reservation, amount: int) -> int:
     """Use so much of a reservation, as far as it goes; the first use keeps its id where it was for this invoice."""
-    amount = min(row.amount, amount)
+    amount = min(whole_of(row), amount)
     if amount <= 0:
         return 0
     lower(draft, row, amount)

@@ -92,6 +92,11 @@ def held_of_grant(draft: Draft, grant: GrantKey) -> list[Reservation]:
     return sorted(rows, key=lambda row: (row.reserved_for != "line_item", -row.seq))
 
 
+def whole_of(row: Reservation) -> int:
+    """The whole minor units that a reservation holds, in micros: taking back may leave a fraction beside them."""
+    return round_down(row.amount, row.account.currency)
+
+
 def lower(draft: Draft, row: Reservation, amount: int) -> None:
     """Let a reservation hold so much less; where the credit goes is the caller's to record."""
     draft.put(replace(row, amount=row.amount - amount))
@@ -174,7 +179,8 @@ def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
     parts, due = [], round_down(invoice.due, invoice.account.currency)
     for row in rows:
         grant = draft.state.grants[row.grant]
-        part = min(row.amount, due) if is_unexpired(grant, invoice.finalized_at, draft.moment.now) else 0
+        most = whole_of(row) if is_unexpired(grant, invoice.finalized_at, draft.moment.now) else 0
+        part = min(most, due)
         if part > 0:
             lower(draft, row, part)
             parts.append(Part(grant, part))

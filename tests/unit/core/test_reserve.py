@@ -8,7 +8,7 @@ from tests.unit.core.asking import drawn, granted, pay_out, take_away, use_on
 from tests.unit.core.rest import assert_at_rest
 from tests.unit.core.test_apply import U2, with_credit
 from tests.unit.core.test_use import bill
-from tests.unit.core.world import World, at, invoice, line, rows, voided
+from tests.unit.core.world import World, at, invoice, line, payment, reversal, rows, voided
 
 TEAM = Owner("team", "u1")
 
@@ -145,3 +145,14 @@ def test_what_a_credit_line_leaves_of_a_reservation_is_used_under_an_id_of_its_o
     ]
     assert len({each.application_id for each in applied}) == 3
     assert (world.due("i1"), world.balance()) == (0, (0, 0))
+
+
+def test_what_taking_back_left_of_a_reservation_is_used_in_whole_cents() -> None:
+    world = World()
+    world.told("pay", "06-01", payment("pay1", "30"))
+    world.told("d", "06-02", drawn("0.000001"))
+    world.told("u", "06-02", use_on("i9", "20"))
+    world.told("r", "06-03", reversal("r1", "pay1", "10"))
+    assert world.balance() == (0, 19.999999)
+    world.told("f", "06-04", invoice("i9", line("l1", "100", kind="other"), automatic=False))
+    assert (world.due("i9"), world.balance()) == (80.01, (0.009999, 0))

@@ -156,7 +156,7 @@ CROSS JOIN LATERAL (
     VALUES ('used and short', b.amount, coalesce(u.amount, 0) + b.short),
            ('short beside credit left', 0,
             CASE WHEN i.restored > 0 OR g.expires_at <= clock_timestamp() THEN 0
-                 ELSE least(b.short, g.available - g.available % units.unit + g.reserved) END)
+                 ELSE least(b.short, g.available - g.available % units.unit + g.reserved - g.reserved % units.unit) END)
 ) AS compared (part, expected, found)
 WHERE NOT i.voided AND (u.amount IS NOT NULL OR b.short > 0) AND compared.expected <> compared.found;
 
