@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from avoir.core.commands import GrantCredit, VoidCredit
 from avoir.core.conclusion import Conclusion, conclude, key_taken
 from avoir.core.draft import Draft
-from avoir.core.events import AccountKey, Cause, CreditIssued, CreditVoided
-from avoir.core.issue import await_refill
-from avoir.core.ledger import BUCKETS, Posting
+from avoir.core.events import AccountKey, Cause, CreditVoided
+from avoir.core.issue import await_refill, issued
+from avoir.core.ledger import Posting, postings_of_all
 from avoir.core.message import Message
 from avoir.core.money import format_decimal
 from avoir.core.refusal import refuse
@@ -65,17 +65,7 @@ def begin(draft: Draft, grant: Grant) -> None:
     """Issue a pending grant whose time has come."""
     draft.record(
         grant.account,
-        CreditIssued(
-            grant_id=grant.key.id,
-            amount=grant.amount,
-            source=grant.source,
-            reason=grant.reason,
-            note=grant.note,
-            priority=grant.priority,
-            effective_at=grant.effective_at,
-            expires_at=grant.expires_at,
-            line_item=None,
-        ),
+        issued(grant),
         [Posting(grant.key.id, "issued", "available", grant.amount)],
         cause=Cause(grant.topic, grant.event_id),
         occurred_at=draft.occurred_at if draft.cause is not None else grant.effective_at,
@@ -122,11 +112,10 @@ def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
 
 def _take_all(draft: Draft, grant: Grant, reason: str) -> None:
     lower_grant(draft, grant.key, grant.reserved)
-    postings = [Posting(grant.key.id, bucket, "voided", getattr(grant, bucket)) for bucket in BUCKETS]
     draft.record(
         grant.account,
         CreditVoided(grant.key.id, grant.remaining, reason),
-        [posting for posting in postings if posting.amount],
+        postings_of_all(grant, "voided"),
         cause=draft.cause,
     )
 

@@ -53,17 +53,7 @@ def issue(draft: Draft, entitlement: Entitlement) -> None:
     draft.put(grant, replace(entitlement, given=entitlement.given + amount, grants=ordinal))
     draft.record(
         entitlement.account,
-        CreditIssued(
-            grant_id=grant.key.id,
-            amount=amount,
-            source=grant.source,
-            reason=grant.reason,
-            note=None,
-            priority=grant.priority,
-            effective_at=effective_at,
-            expires_at=grant.expires_at,
-            line_item=item,
-        ),
+        issued(grant, item),
         [Posting(grant.key.id, "issued", "available", amount)],
         cause=draft.cause,
     )
@@ -71,6 +61,21 @@ def issue(draft: Draft, entitlement: Entitlement) -> None:
         reserve_as_line_item(draft, draft.state.grants[grant.key], amount)
     if entitlement.source == "prepaid":
         await_refill(draft, entitlement.account)
+
+
+def issued(grant: Grant, line_item: LineItem | None = None) -> CreditIssued:
+    """The event that says that a grant is issued."""
+    return CreditIssued(
+        grant_id=grant.key.id,
+        amount=grant.amount,
+        source=grant.source,
+        reason=grant.reason,
+        note=grant.note,
+        priority=grant.priority,
+        effective_at=grant.effective_at,
+        expires_at=grant.expires_at,
+        line_item=line_item,
+    )
 
 
 def await_refill(draft: Draft, key: AccountKey) -> None:

@@ -81,6 +81,12 @@ def post(grant: Grant, posting: Posting) -> Grant:
     return replace(grant, **moved)
 
 
+def postings_of_all(grant: Grant, destination: LedgerAccount) -> list[Posting]:
+    """The postings that move all that remains of a grant to one ledger account."""
+    parts = [Posting(grant.key.id, bucket, destination, getattr(grant, bucket)) for bucket in BUCKETS]
+    return [posting for posting in parts if posting.amount]
+
+
 @lru_cache(maxsize=1_024)
 def _instant(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -20,7 +20,7 @@ from avoir.core.draft import Draft, invoice_order, payment_order
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import AccountKey, CreditExpired
 from avoir.core.issue import issue
-from avoir.core.ledger import BUCKETS, Posting
+from avoir.core.ledger import postings_of_all
 from avoir.core.money import round_down
 from avoir.core.reservations import lower_grant, use_reservations
 from avoir.core.rows import (
@@ -147,11 +147,10 @@ def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
     ]
     for expires_at, _, grant in sorted(overdue, key=lambda each: each[:2]):
         lower_grant(draft, grant.key, grant.reserved)
-        postings = [Posting(grant.key.id, bucket, "expired", getattr(grant, bucket)) for bucket in BUCKETS]
         draft.record(
             account,
             CreditExpired(grant.key.id, grant.remaining),
-            [posting for posting in postings if posting.amount],
+            postings_of_all(grant, "expired"),
             occurred_at=expires_at,
         )
 
