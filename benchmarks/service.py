@@ -57,7 +57,7 @@ class _Served(NamedTuple):
 
 
 async def run_service(stage: Stage, messages: int, processes: int, progress: Progress) -> Figures:
-    """Run the service until all messages are handled and published; figures from the end of its first batch on."""
+    """Run the service until all messages are handled and published; figures from when each process had a batch on."""
     connection = await asyncpg.connect(
         stage.databases["service"],
         timeout=10,
@@ -69,6 +69,7 @@ async def run_service(stage: Stage, messages: int, processes: int, progress: Pro
         meter = await PostgresMeter.on(connection)
         async with AsyncExitStack() as stack:
             served = [await stack.enter_async_context(_serving(stage)) for _ in range(processes)]
+            await _begun(served, progress)
             begin = await _until(served, connection, meter, START_S, 1, progress)
             within_s = START_S + messages / SLOWEST_PER_S
             end = await _until(served, connection, meter, within_s, messages, progress)
@@ -89,6 +90,30 @@ async def run_service(stage: Stage, messages: int, processes: int, progress: Pro
     )
 
 
+async def _begun(served: Sequence[_Served], progress: Progress) -> None:
+    """Return once each process has handled a batch: until then they share the partitions out."""
+    deadline = time.monotonic() + START_S
+    while not all(_handled(each) for each in served):
+        _alive(served)
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"a process of the service handled nothing within {START_S:.0f} s")
+        progress(0)
+        await asyncio.sleep(POLL_S)
+
+
+def _handled(each: _Served) -> int:
+    try:
+        return _metrics(each.port)["avoir_batch_messages_count"]
+    except OSError:
+        return 0
+
+
+def _alive(served: Sequence[_Served]) -> None:
+    for process, _ in served:
+        if process.poll() is not None:
+            raise BenchmarkError(f"the service ended with status {process.returncode}")
+
+
 async def _until(
     served: Sequence[_Served],
     connection: "asyncpg.Connection[asyncpg.Record]",
@@ -104,9 +129,7 @@ async def _until(
             cpu_s = sum(tree_cpu_s(psutil.Process(process.pid)) for process, _ in served)
             return _Moment(time.monotonic(), handled, cpu_s, await meter.read())
         progress(handled)
-        for process, _ in served:
-            if process.poll() is not None:
-                raise BenchmarkError(f"the service ended with status {process.returncode}")
+        _alive(served)
         if time.monotonic() > deadline:
             raise BenchmarkError(f"only {handled} messages were handled within {within_s:.0f} s")
         await asyncio.sleep(POLL_S)

@@ -132,7 +132,6 @@ GRANT SELECT ON avoir.dead_letters TO avoir_readonly;
 
 CREATE TABLE avoir.decisions (
     tenant_id text NOT NULL,
-    decision_id uuid NOT NULL,
     topic text NOT NULL,
     partition integer NOT NULL,
     kafka_offset bigint NOT NULL,
@@ -141,13 +140,13 @@ CREATE TABLE avoir.decisions (
     recorded_at timestamp with time zone NOT NULL,
     outcome text NOT NULL,
     reason text NOT NULL,
-    facts jsonb NOT NULL,
-    policy jsonb NOT NULL,
+    facts json NOT NULL,
+    policy json NOT NULL,
     would_change_it text,
     subject_kind text NOT NULL,
     subject_id text NOT NULL,
     position integer NOT NULL DEFAULT 0,
-    CONSTRAINT decisions_pkey PRIMARY KEY (tenant_id, decision_id, recorded_at),
+    CONSTRAINT decisions_pkey PRIMARY KEY (tenant_id, topic, partition, kafka_offset, recorded_at),
     CONSTRAINT decisions_facts_check CHECK ((octet_length((facts)::text) <= 4096))
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX decisions_of_event ON ONLY avoir.decisions USING btree (tenant_id, event_id);

@@ -73,7 +73,10 @@ class Rules:
 
 
 class Batch:
-    """The state of a batch while it is decided, and what it will write."""
+    """The state of a batch while it is decided, and what it will write.
+
+    `parked_lately` is how many of its last messages were parked.
+    """
 
     def __init__(self, session: Session, rules: Rules, moment: Moment, accounts: list[Any]) -> None:
         self._session = session
@@ -86,7 +89,8 @@ class Batch:
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
-        self._parked_lately: deque[bool] = deque(maxlen=PARKED_WINDOW)
+        self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
+        self.parked_lately = 0
         self.state = State.empty()
 
     @classmethod
@@ -99,15 +103,11 @@ class Batch:
             session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
         )
 
-    @property
-    def parked_lately(self) -> int:
-        """How many of the last messages were parked."""
-        return sum(self._parked_lately)
-
     def load(self, state: State) -> None:
         """Begin with a loaded state."""
         state.add(self._accounts)
-        self.state = state.fork()
+        state.mark_known()
+        self.state = state
 
     def remember(self, seen: dict[InboxKey, bytes]) -> None:
         """Take in the event ids that were handled before."""
@@ -179,7 +179,6 @@ class Batch:
         self._written.decisions.append(
             (
                 decision.tenant_id,
-                derived_id("decision", *place),
                 *place,
                 decision.event_id,
                 decision.occurred_at,
@@ -195,7 +194,8 @@ class Batch:
             )
         )
         self._decided[record.topic, decision.outcome] += 1
-        self._parked_lately.append(decision.outcome == "parked")
+        self._lately.append(decision.outcome == "parked")
+        self.parked_lately += self._lately[-1] - self._lately.popleft()
         if decision.reason == "currency_mismatch" and decision.subject_kind == "payment":
             self._alarms["currency_mismatch"] += 1
         if decision.outcome in NOTABLE:

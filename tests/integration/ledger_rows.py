@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from uuid import UUID, uuid5
 
 import asyncpg
@@ -9,6 +10,7 @@ import asyncpg
 from avoir.core.events import AccountKey
 from avoir.core.ledger import Entry, entry_hash
 
+OFFSETS = count()
 NAMESPACE = UUID("6f1c1f6e-6c55-4b36-9a3a-0d1f7b9a2c11")
 BUCKETS = {
     "applied": "spent",
@@ -300,11 +302,11 @@ class Book:
     ) -> None:
         await self.connection.execute(
             """
-            INSERT INTO avoir.decisions VALUES ($1, $2, 'booking-cancelled', 0, 1, $3, $4, $4, $5, $6,
+            INSERT INTO avoir.decisions VALUES ($1, 'booking-cancelled', 0, $2, $3, $4, $4, $5, $6,
                 $9, '{}', null, $7, $8)
             """,
             self.key.tenant_id,
-            uuid5(NAMESPACE, event_id + outcome),
+            next(OFFSETS),
             event_id,
             at,
             outcome,

@@ -320,7 +320,7 @@ async def test_credit_that_came_to_rest_costs_no_later_message_anything(database
         async with kept.use() as connection, connection.transaction():
             account = AccountKey("t1", "user", "u1", "EUR")
             state = await load(Session(connection), Named(), [account])
-        assert len(state.entitlements) == len(state.lines) == 0
+        assert len(state.entitlements.rows) == len(state.lines.rows) == 0
 
 
 async def test_what_was_set_aside_and_used_of_a_grant_is_not_read_again(database: str) -> None:
@@ -334,7 +334,7 @@ async def test_what_was_set_aside_and_used_of_a_grant_is_not_read_again(database
             assert await connection.fetchval("SELECT count(*) FROM reservations") == 101
             account = AccountKey("t1", "user", "u1", "EUR")
             state = await load(Session(connection), Named(), [account])
-        assert len(state.reservations) == 1
+        assert len(state.reservations.rows) == 1
 
 
 HOSTILE = {

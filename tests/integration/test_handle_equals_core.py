@@ -100,7 +100,7 @@ async def test_batches_in_the_database_equal_the_core_alone(database: str) -> No
             for batch in delivered(timeline, seed, f"t{n}"):
                 world.handle_all(batch)
                 await deliverer.deliver(batch)
-                if world.state.applications and random.Random(seed).random() < 0.5:
+                if rows(world.state.applications) and random.Random(seed).random() < 0.5:
                     application = rows(world.state.applications)[-1]
                     no = replace(
                         told(f"x-{len(world.decisions)}", "06-09", rejected(str(application.key.id))),

@@ -170,8 +170,8 @@ async def _write_one_of_each(owner: Connection) -> None:
                 recorded_at, hash)
             VALUES ('t1', 'user', 'u1', 'EUR', 1, 1, 'available', 'issued', gen_random_uuid(), 1, 1,
                 'credit-issued', 'r', 't', 'e', now(), now(), '');
-            INSERT INTO decisions (tenant_id, decision_id, topic, partition, kafka_offset, event_id,
+            INSERT INTO decisions (tenant_id, topic, partition, kafka_offset, event_id,
                 recorded_at, outcome, reason, facts, policy, subject_kind, subject_id)
-            VALUES ('t1', gen_random_uuid(), 't', 0, 0, 'e', now(), 'issued', 'r', '{}', '{}', 'k', 's');
+            VALUES ('t1', 't', 0, 0, 'e', now(), 'issued', 'r', '{}', '{}', 'k', 's');
             """
         )

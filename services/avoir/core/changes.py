@@ -82,12 +82,13 @@ def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> Mappin
     Returns the values that the last of these changes has now, as a decision tells them.
     """
     told: Mapping[str, Any] = {}
-    invoices = [invoice for invoice, _ in billed_lines(draft, subject)]
-    if invoices[0].key != key:
+    changes = draft.state.changes_of_subject.get(subject)
+    invoices = [invoice for invoice, _ in billed_lines(draft, subject)] if changes else []
+    if not changes or invoices[0].key != key:
         return told
     others = [invoice for invoice in invoices if invoice.key != key]
     owner = invoices[0].account.owner
-    for change in sorted(draft.state.changes_of_subject.get(subject) or (), key=change_order):
+    for change in sorted(changes, key=change_order):
         if owner != (others[0].account.owner if others else change.owner):
             policy = _policy_of(draft, subject.tenant_id, owner, change.occurred_at)
             draft.put(with_policy(change, policy.policy))
@@ -155,9 +156,10 @@ def billed_lines(draft: Draft, subject: SubjectKey) -> list[Billed]:
 def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
     """Set the targets of all lines of a booking or plan from all facts known; returns their accounts."""
     billed = billed_lines(draft, subject)
-    changes = draft.state.changes_of_subject.get(subject) or ()
+    changes = draft.state.changes_of_subject.get(subject)
+    # Without a change, none of its lines was ever worth anything.
     target_of = targets(billed, changes) if changes else {}
-    for invoice, line in billed:
+    for invoice, line in billed if changes else ():
         key = line.key
         target, entitlement = target_of.get(key), draft.state.entitlements.get(key)
         if target is not None:

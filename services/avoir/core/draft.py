@@ -92,23 +92,19 @@ class Draft(Struct, eq=False):
         for row in rows:
             kind = TOUCHING.get(type(row))
             if kind is not None:
-                self._touch(self._touched, kind, row)
-                self._touch(self._touched_now, kind, row)
+                for accounts in (self._touched, self._touched_now):
+                    touched = accounts.get(row.account)
+                    if touched is None:
+                        touched = accounts[row.account] = Touched()
+                    getattr(touched, kind).add(row.key)
 
-    @staticmethod
-    def _touch(accounts: dict[AccountKey, Touched], kind: str, row: Any) -> None:
-        touched = accounts.get(row.account)
-        if touched is None:
-            touched = accounts[row.account] = Touched()
-        getattr(touched, kind).add(row.key)
+    def begin_pass(self, key: AccountKey) -> Touched:
+        """Begin a new pass over an account; returns what counts as touched in it, as it grows.
 
-    def touched(self, key: AccountKey) -> Touched:
-        """What was touched in an account in this pass and the one before it; what is older is at rest."""
-        return self._touched.get(key) or Touched()
-
-    def begin_pass(self, key: AccountKey) -> None:
-        """Let what was touched until now be the past of a new pass over an account."""
-        self._touched[key] = self._touched_now.pop(key, Touched())
+        That is what was touched in this pass and the one before it; what is older is at rest.
+        """
+        touched = self._touched[key] = self._touched_now.pop(key) if key in self._touched_now else Touched()
+        return touched
 
     def new_id(self, tenant_id: str, *parts: object) -> UUID:
         """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5).

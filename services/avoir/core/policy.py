@@ -95,6 +95,8 @@ class InForce(NamedTuple):
 
 def both_told(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
     """Policy values as decisions tell them, of two together; of a value that both tell the other one's counts."""
+    if not one or not other:
+        return one or other
     kept = {key: event_id for key, event_id in one.get("set_by", {}).items() if key not in other}
     set_by = {**kept, **other.get("set_by", {})}
     values = {key: value for key, value in {**one, **other}.items() if key != "set_by"}

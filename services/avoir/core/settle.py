@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from avoir.core.allocation import allocate, usable, whole
 from avoir.core.apply import apply
 from avoir.core.credit_lines import make_up
-from avoir.core.draft import Draft, invoice_order, payment_order
+from avoir.core.draft import Draft, Touched, invoice_order, payment_order
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import AccountKey, CreditExpired
 from avoir.core.issue import issue
@@ -47,26 +47,28 @@ def settle(draft: Draft, accounts: Iterable[AccountKey]) -> None:
 
 
 def settle_once(draft: Draft, account: AccountKey) -> bool:
-    """One pass over what the message touched in an account; says whether anything changed."""
-    before = draft.writes
-    draft.begin_pass(account)
-    _expire(draft, account, touched_grants(draft, account))
-    for payment in payments_concerned(draft, account):
+    """One pass over what the message touched in an account; says whether it takes another one."""
+    touched = draft.begin_pass(account)
+    _expire(draft, account, touched_grants(draft, touched))
+    for payment in payments_concerned(draft, account, touched):
         settle_invoices(draft, payment)
-    entitlements = _Concerned(draft, account)
+    # What was written until now leaves nothing to do but what follows in this pass.
+    before = draft.writes
+    entitlements = _Concerned(draft, touched)
     for entitlement in entitlements:
         take_back(draft, entitlement)
-    for grant in touched_grants(draft, account):
+    for grant in touched_grants(draft, touched):
         make_up(draft, grant)
     for entitlement in entitlements:
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
-    for key in sorted(draft.touched(account).invoices):
+    for key in sorted(touched.invoices):
         use_reservations(draft, key)
-    for invoice in invoices_concerned(draft, account):
-        if draft.account(account).available == 0:
-            break
-        apply_available(draft, invoice)
+    if draft.account(account).available:
+        for invoice in invoices_concerned(draft, account, touched):
+            if draft.account(account).available == 0:
+                break
+            apply_available(draft, invoice)
     for entitlement in entitlements:
         if entitlement.key.kind in ("line", "negative_total"):
             issue(draft, entitlement)
@@ -76,55 +78,54 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
 class _Concerned:
     """The entitlements concerned, each time as they are then; they are looked up only where something was written."""
 
-    def __init__(self, draft: Draft, account: AccountKey) -> None:
-        self._draft, self._account = draft, account
+    def __init__(self, draft: Draft, touched: Touched) -> None:
+        self._draft, self._touched = draft, touched
         self._writes = -1
         self._found: list[Entitlement] = []
 
     def __iter__(self) -> Iterator[Entitlement]:
         if self._writes != self._draft.writes:
-            self._found = entitlements_concerned(self._draft, self._account)
+            self._found = entitlements_concerned(self._draft, self._touched)
             self._writes = self._draft.writes
         return iter(self._found)
 
 
-def touched_grants(draft: Draft, account: AccountKey) -> list[Grant]:
+def touched_grants(draft: Draft, touched: Touched) -> list[Grant]:
     """The grants that the message moved something of."""
-    keys = draft.touched(account).grants
-    return [draft.state.grants[key] for key in sorted(keys)] if keys else []
+    return [draft.state.grants[key] for key in sorted(touched.grants)] if touched.grants else []
 
 
-def payments_concerned(draft: Draft, account: AccountKey) -> list[Payment]:
+def payments_concerned(draft: Draft, account: AccountKey, touched: Touched) -> list[Payment]:
     """The payments that may have something to settle: touched ones, and all where a touched invoice is open."""
-    touched = draft.touched(account)
-    if any(draft.state.invoices[key].due > 0 for key in touched.invoices):
-        return draft.payments(account)
-    returned = {
-        PaymentKey(grant.entitlement.tenant_id, grant.entitlement.kind, grant.entitlement.id)
-        for grant in touched_grants(draft, account)
-        if grant.entitlement is not None
-        and (grant.entitlement.kind == "payment" or grant.entitlement.kind == "amount_paid")
-    }
-    return sorted((draft.state.payments[key] for key in touched.payments | returned), key=payment_order)
+    for invoice in touched.invoices:
+        if draft.state.invoices[invoice].due > 0:
+            return draft.payments(account)
+    keys = touched.payments
+    if touched.grants:
+        keys = keys | {
+            PaymentKey(grant.entitlement.tenant_id, grant.entitlement.kind, grant.entitlement.id)
+            for grant in touched_grants(draft, touched)
+            if grant.entitlement is not None
+            and (grant.entitlement.kind == "payment" or grant.entitlement.kind == "amount_paid")
+        }
+    return sorted((draft.state.payments[key] for key in keys), key=payment_order)
 
 
-def entitlements_concerned(draft: Draft, account: AccountKey) -> list[Entitlement]:
+def entitlements_concerned(draft: Draft, touched: Touched) -> list[Entitlement]:
     """The entitlements whose worth or credit may have changed: touched themselves, or their invoice or a grant."""
-    touched = draft.touched(account)
     keys = set(touched.entitlements)
     for invoice in touched.invoices:
         keys.update(draft.state.entitlements_of_invoice.get(invoice) or ())
-    keys.update(
-        grant.entitlement for grant in touched_grants(draft, account) if grant.entitlement is not None
-    )
+    for grant in touched_grants(draft, touched):
+        if grant.entitlement is not None:
+            keys.add(grant.entitlement)
     known = map(draft.state.entitlements.get, sorted(keys))
     return [entitlement for entitlement in known if entitlement is not None]
 
 
-def invoices_concerned(draft: Draft, account: AccountKey) -> list[Invoice]:
+def invoices_concerned(draft: Draft, account: AccountKey, touched: Touched) -> list[Invoice]:
     """The open invoices that may take credit: touched ones, and all that a touched grant is early enough for."""
-    touched = draft.touched(account)
-    available = [grant.effective_at for grant in touched_grants(draft, account) if grant.available > 0]
+    available = [grant.effective_at for grant in touched_grants(draft, touched) if grant.available > 0]
     early_enough = draft.open_invoices(account, min(available)) if available else []
     found = {each.key: each for each in early_enough}
     for key in touched.invoices:

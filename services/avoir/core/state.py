@@ -90,20 +90,37 @@ class State(Struct, eq=False):
     def take_over(self, fork: "State") -> None:
         """Make the changes of a fork this state's own."""
         for name, table in fork._own.items():
-            self._layer(name).take_over(table)
+            own = self._own.get(name)
+            (self._layer(name) if own is None else own).rows.update(table.rows)
+
+    def mark_known(self) -> None:
+        """Let what was put so far be what is known; `added` and `updated` tell the rest from it."""
+        for table in self._own.values():
+            table.mark_known()
 
     def changed(self, name: str) -> Iterator[Any]:
         """The rows of a table that were put in this state, each as it stands."""
-        return self._own[name].changed() if name in self._own else iter(())
+        return iter(self._own[name].rows.values()) if name in self._own else iter(())
+
+    def added(self, name: str) -> Iterator[Any]:
+        """The rows of a table that are not known yet."""
+        return self._own[name].added() if name in self._own else iter(())
+
+    def updated(self, name: str) -> Iterator[Any]:
+        """The rows of a table that take the place of known ones."""
+        return self._own[name].updated() if name in self._own else iter(())
 
     def put(self, name: str, key: Any, row: Any) -> None:
         """Set the row of a key in a table, in this state only."""
-        self._layer(name).put(key, row)
+        table = self._own.get(name)
+        (self._layer(name) if table is None else table).rows[key] = row
 
     def index(self, name: str, key: Any, value: Any) -> None:
         """Append a value to an index entry."""
-        table = self._layer(name)
-        table.put(key, (*(table.get(key) or ()), value))
+        table = self._own.get(name)
+        if table is None:
+            table = self._layer(name)
+        table.rows[key] = (*(table.get(key) or ()), value)
 
     def add(self, rows: Iterable[Any]) -> None:
         """Put rows with their index entries; a row that is known already is replaced."""
@@ -111,10 +128,10 @@ class State(Struct, eq=False):
             ADDERS[type(row)](self, row)
 
     def _layer(self, name: str) -> Table[Any, Any]:
-        table = self._own.get(name)
-        if table is None:
-            table = self._own[name] = getattr(self, name).fork()
-            setattr(self, name, table)
+        """A layer of this state's own over a table that it has shared until now."""
+        table: Table[Any, Any] = getattr(self, name).fork()
+        self._own[name] = table
+        setattr(self, name, table)
         return table
 
 

@@ -10,14 +10,18 @@ V = TypeVar("V")
 class Table(Generic[K, V]):
     """A copy-on-write layer of rows; rows themselves are frozen."""
 
-    __slots__ = ("_rows", "get")
+    __slots__ = ("_known", "get", "rows")
 
     get: Callable[[K], V | None]
     """The row of a key as this layer sees it, or None."""
 
+    rows: dict[K, V]
+    """The rows that were put in this layer, each as it stands."""
+
     def __init__(self, below: Callable[[K], V | None] | None = None) -> None:
-        self._rows: dict[K, V] = {}
-        self.get = self._rows.get if below is None else _over(self._rows.get, below)
+        self.rows = {}
+        self._known: dict[K, V] = {}
+        self.get = self.rows.get if below is None else _over(self.rows.get, below)
 
     def __getitem__(self, key: K) -> V:
         row = self.get(key)
@@ -25,24 +29,22 @@ class Table(Generic[K, V]):
             raise KeyError(key)
         return row
 
-    def put(self, key: K, row: V) -> None:
-        """Set the row of a key in this layer only."""
-        self._rows[key] = row
-
     def fork(self) -> "Table[K, V]":
         """A layer above this one."""
         return Table(self.get)
 
-    def take_over(self, fork: "Table[K, V]") -> None:
-        """Make the changes of a fork this layer's own."""
-        self._rows.update(fork._rows)
+    def mark_known(self) -> None:
+        """Let the rows that this layer has now be those that are known: what is put from now on changes them."""
+        self._known = self.rows.copy()
 
-    def changed(self) -> Iterator[V]:
-        """The rows that were put in this layer, each as it stands."""
-        return iter(self._rows.values())
+    def added(self) -> Iterator[V]:
+        """The rows that were put under keys that were not known."""
+        return (row for key, row in self.rows.items() if key not in self._known)
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    def updated(self) -> Iterator[V]:
+        """The rows that were put in the place of known ones."""
+        known = self._known
+        return (row for key, row in self.rows.items() if key in known and row is not known[key])
 
 
 def _over(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:

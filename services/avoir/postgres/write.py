@@ -1,6 +1,6 @@
 """Writes what a batch changed, a statement or a COPY per table."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -8,9 +8,10 @@ from typing import Any
 
 from avoir.core.ledger import Entry
 from avoir.core.state import State
-from avoir.postgres import queries, rows
+from avoir.postgres import queries
 from avoir.postgres.bodies import COMMAND_COLUMNS
 from avoir.postgres.session import Session
+from avoir.postgres.stored import STORED, account_changes
 
 ENTRY_COLUMNS = (
     *(
@@ -40,7 +41,6 @@ ENTRY_COLUMNS = (
 DECISION_COLUMNS = (
     *(
         "tenant_id",
-        "decision_id",
         "topic",
         "partition",
         "kafka_offset",
@@ -70,27 +70,15 @@ class Written:
 
 async def write(session: Session, state: State, written: Written, recorded_at: datetime) -> None:
     """Write the changed rows of a batch's state, its ledger entries, decisions, commands, outbox and dead letters."""
-
-    async def upsert(
-        statement: str, changed: Iterable[Any], to_columns: Callable[[Any], tuple[Any, ...]], *more: Any
-    ) -> None:
-        arrays = [list(column) for column in zip(*map(to_columns, changed), strict=True)]
-        if arrays:
-            await session.fetch(statement, *arrays, *more)
-
-    await upsert(queries.write_accounts, state.changed("accounts"), rows.account_columns, recorded_at)
-    await upsert(queries.write_invoices, state.changed("invoices"), rows.invoice_columns)
-    await _copy(session, "invoice_lines", state.changed("lines"))
-    await upsert(queries.write_changes, state.changed("changes"), rows.change_columns)
-    await _copy(session, "reversals", state.changed("reversals"))
-    await _copy(session, "voids", state.changed("voids"))
-    await _copy(session, "policies", state.changed("policies"))
-    await upsert(queries.write_payments, state.changed("payments"), rows.payment_columns)
-    await upsert(queries.write_settlements, state.changed("settlements"), rows.settlement_columns)
-    await upsert(queries.write_entitlements, state.changed("entitlements"), rows.entitlement_columns)
-    await upsert(queries.write_grants, state.changed("grants"), rows.grant_columns, recorded_at)
-    await upsert(queries.write_reservations, state.changed("reservations"), rows.reservation_columns)
-    await upsert(queries.write_applications, state.changed("applications"), rows.application_columns)
+    accounts = _arrays(map(account_changes, state.changed("accounts")))
+    if accounts:
+        await session.fetch(queries.update_accounts, *accounts, recorded_at)
+    for name, stored in STORED.items():
+        date = (recorded_at,) if stored.dated else ()
+        added = [stored.added(row) + date for row in state.added(name)]
+        await session.copy(stored.table, stored.columns, added)
+        if stored.update is not None and stored.updated is not None:
+            await session.execute_if(stored.update, *_arrays(map(stored.updated, state.updated(name))))
     await session.copy("entries", ENTRY_COLUMNS, [entry_columns(entry) for entry in written.entries])
     await session.copy("decisions", DECISION_COLUMNS, written.decisions)
     await session.copy("commands", COMMAND_COLUMNS, written.commands)
@@ -98,9 +86,9 @@ async def write(session: Session, state: State, written: Written, recorded_at: d
     await session.copy("outbox", OUTBOX_COLUMNS, written.outbox)
 
 
-async def _copy(session: Session, table: str, changed: Iterable[Any]) -> None:
-    to_columns, names = rows.COPIED[table]
-    await session.copy(table, names, [to_columns(row) for row in changed])
+def _arrays(changed: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows as one array per column."""
+    return [list(column) for column in zip(*changed, strict=True)]
 
 
 def entry_columns(entry: Entry) -> tuple[Any, ...]:

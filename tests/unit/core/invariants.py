@@ -17,11 +17,11 @@ def net_of(state: State) -> dict[AccountKey, int]:
     Where the credit of an unpaid line is short, its payment makes up for that: so much waits too.
     """
     net: dict[AccountKey, int] = {}
-    for account in state.accounts.changed():
+    for account in state.accounts.rows.values():
         net[account.key] = net.get(account.key, 0) + account.available + account.reserved
-    for invoice in state.invoices.changed():
+    for invoice in state.invoices.rows.values():
         net[invoice.account] = net.get(invoice.account, 0) - invoice.due
-    for each in state.entitlements.changed():
+    for each in state.entitlements.rows.values():
         waits = each.invoice is not None and state.invoices[each.invoice].due > 0
         waiting = max(0, each.target - each.given + each.shortfall) if waits else 0
         net[each.account] = net.get(each.account, 0) + waiting - each.shortfall
@@ -34,11 +34,11 @@ def check_rows(state: State, decided: Decided) -> None:
         if event.account is not None:
             assert event.available is not None and event.available >= 0
             assert event.reserved is not None and event.reserved >= 0
-    for account in decided.state.accounts.changed():
+    for account in decided.state.accounts.rows.values():
         held = [state.grants[key] for key in state.grants_of_account.get(account.key) or ()]
         assert account.available == sum(grant.available for grant in held)
         assert account.reserved == sum(grant.reserved for grant in held)
-    for grant in decided.state.grants.changed():
+    for grant in decided.state.grants.rows.values():
         parts = (
             grant.pending,
             grant.available,
@@ -50,14 +50,14 @@ def check_rows(state: State, decided: Decided) -> None:
         assert grant.amount == sum(parts) and min(parts) >= 0
         holding = state.reservations_of_grant.get(grant.key) or ()
         assert grant.reserved == sum(state.reservations[key].amount for key in holding)
-    for held_row in decided.state.reservations.changed():
+    for held_row in decided.state.reservations.rows.values():
         assert held_row.amount >= 0
-    for each in decided.state.entitlements.changed():
+    for each in decided.state.entitlements.rows.values():
         assert 0 <= each.target <= each.cost and 0 <= each.given <= each.cost
-    for bill in decided.state.invoices.changed():
+    for bill in decided.state.invoices.rows.values():
         assert bill.due % minor_unit(bill.account.currency) == 0
         assert bill.due >= 0 and bill.settled >= 0 and bill.applied >= 0
-    for paid in decided.state.payments.changed():
+    for paid in decided.state.payments.rows.values():
         assert paid.left >= 0
         settled = [state.settlements[key] for key in state.settlements_of_payment.get(paid.key) or ()]
         assert paid.settled == sum(each.amount for each in settled)

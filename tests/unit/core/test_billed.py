@@ -129,7 +129,7 @@ def test_line_credit_counts_as_paid_for_even_where_other_credit_had_paid() -> No
         message("f", "06-02", invoice("i1", BOOKED)),
         message("c", "06-03", cancelled("b1")),
     )
-    assert [grant.paid_for for grant in world.state.grants.changed()] == [True, True]
+    assert [grant.paid_for for grant in world.state.grants.rows.values()] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_the_facts_of_a_decline_are_as_small() -> None:
 
 
 def snapshot(world: World) -> dict[str, dict]:
-    return {name: dict(getattr(world.state, name)._rows) for name in STATE_TABLES}
+    return {name: dict(getattr(world.state, name).rows) for name in STATE_TABLES}
 
 
 def test_deciding_does_not_touch_the_state_it_was_given() -> None:

@@ -77,7 +77,7 @@ class BothWays(World):
 
 def changed(state: Any, name: str) -> dict[Any, Any]:
     """The rows of a table that a fork changed, by key."""
-    return dict(state._own[name]._rows) if name in state._own else {}
+    return dict(state._own[name].rows) if name in state._own else {}
 
 
 @settings(max_examples=100, deadline=None)

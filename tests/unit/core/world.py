@@ -295,7 +295,7 @@ class World:
 
 def rows(table: Any) -> list[Any]:
     """All rows of a table of a world's own state."""
-    return list(table.changed())
+    return list(table.rows.values())
 
 
 def given(*messages: Message, policy: Policy | None = None, now: datetime = NOW) -> World:

@@ -6,7 +6,7 @@ SELECT topic, event_id, partition, kafka_offset, occurred_at, recorded_at, outco
        would_change_it, subject_kind, subject_id
 FROM decisions
 WHERE tenant_id = $1 AND event_id = $2
-ORDER BY recorded_at, decision_id
+ORDER BY recorded_at, position
 LIMIT $3;
 
 -- name: explain_subjects
@@ -15,7 +15,7 @@ SELECT d.topic, d.event_id, d.partition, d.kafka_offset, d.occurred_at, d.record
        d.policy, d.would_change_it, d.subject_kind, d.subject_id
 FROM unnest($2::text[], $3::text[]) AS asked (kind, id)
 JOIN decisions d ON d.tenant_id = $1 AND d.subject_kind = asked.kind AND d.subject_id = asked.id
-ORDER BY d.recorded_at DESC, d.decision_id DESC
+ORDER BY d.recorded_at DESC, d.position DESC
 LIMIT $4;
 
 -- name: explain_lines_of_subject
@@ -219,7 +219,7 @@ SELECT d.topic, d.event_id, d.partition, d.kafka_offset, d.occurred_at, d.record
        d.policy, d.would_change_it, d.subject_kind, d.subject_id
 FROM unnest($2::text[], $3::text[]) AS asked (topic, event_id)
 JOIN decisions d ON d.tenant_id = $1 AND d.event_id = asked.event_id AND d.topic = asked.topic
-ORDER BY d.recorded_at, d.decision_id;
+ORDER BY d.recorded_at, d.position;
 
 -- name: explain_open
 -- What of an owner is open: grants with something left and invoices with something due. $1 tenant, $2 owner type, $3 owner id.

@@ -297,7 +297,7 @@ FROM (
     ORDER BY effective_at LIMIT $1
 ) AS begun;
 
--- name: write_accounts
+-- name: update_accounts
 -- What accounts hold now. $1-$4 keys, $5 available, $6 reserved, $7 seq, $8 heads, $9 refills asked for, $10 recorded at.
 UPDATE accounts a
 SET available = v.available, reserved = v.reserved, seq = v.seq, head = v.head, refill_asked = v.refill_asked,
@@ -307,97 +307,71 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bi
     AS v (tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked)
 WHERE a.tenant_id = v.tenant_id AND a.owner_type = v.owner_type AND a.owner_id = v.owner_id AND a.currency = v.currency;
 
--- name: write_invoices
--- New invoices, and what changed of known ones. $1-$18 the columns in the table's order.
-INSERT INTO invoices AS i (tenant_id, invoice_id, owner_type, owner_id, currency, number, finalized_at, total,
-    amount_paid, automatic, barred, voided, settled, applied, settled_at, event_id, contents,
-    restored)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-    $8::bigint[], $9::bigint[], $10::boolean[], $11::boolean[], $12::boolean[], $13::bigint[], $14::bigint[],
-    $15::timestamptz[], $16::text[], $17::bytea[], $18::bigint[])
-ON CONFLICT (tenant_id, invoice_id) DO UPDATE
-SET barred = excluded.barred, voided = excluded.voided, settled = excluded.settled, applied = excluded.applied,
-    settled_at = excluded.settled_at, restored = excluded.restored;
+-- name: update_invoices
+-- What changed of known invoices. $1-$2 keys, $3 barred, $4 voided, $5 settled, $6 applied, $7 settled at, $8 restored.
+UPDATE invoices i
+SET barred = v.barred, voided = v.voided, settled = v.settled, applied = v.applied, settled_at = v.settled_at,
+    restored = v.restored
+FROM unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[], $5::bigint[], $6::bigint[], $7::timestamptz[],
+    $8::bigint[])
+    AS v (tenant_id, invoice_id, barred, voided, settled, applied, settled_at, restored)
+WHERE i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id;
 
--- name: write_payments
--- New payments, and what changed of known ones. $1-$12 the columns in the table's order, invoice ids as JSON arrays.
-INSERT INTO payments AS p (tenant_id, kind, payment_id, owner_type, owner_id, currency, amount, occurred_at,
-    invoice_ids, reversed, settled, event_id, contents)
-SELECT v.tenant_id, v.kind, v.payment_id, v.owner_type, v.owner_id, v.currency, v.amount, v.occurred_at,
-    ARRAY(SELECT jsonb_array_elements_text(v.invoice_ids)), v.reversed, v.settled, v.event_id, v.contents
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
-    $9::jsonb[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[])
-    AS v (tenant_id, kind, payment_id, owner_type, owner_id, currency, amount, occurred_at, invoice_ids, reversed,
-        settled, event_id, contents)
-ON CONFLICT (tenant_id, kind, payment_id) DO UPDATE SET reversed = excluded.reversed, settled = excluded.settled;
+-- name: update_changes
+-- The policy values of known changes. $1-$3 keys, $4 proration, $5 time zones, $6 unpaid change, $7 credit as,
+-- $8 days until expiry.
+UPDATE changes c
+SET proration = v.proration, time_zone = v.time_zone, unpaid_change = v.unpaid_change, credit_as = v.credit_as,
+    expires_after_days = v.expires_after_days
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[])
+    AS v (tenant_id, topic, event_id, proration, time_zone, unpaid_change, credit_as, expires_after_days)
+WHERE c.tenant_id = v.tenant_id AND c.topic = v.topic AND c.event_id = v.event_id;
 
--- name: write_settlements
--- New settlements, and what is left of undone ones. $1-$6 the columns in the table's order.
-INSERT INTO settlements AS s (tenant_id, kind, payment_id, n, invoice_id, amount)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::bigint[])
-ON CONFLICT (tenant_id, kind, payment_id, n) DO UPDATE SET amount = excluded.amount;
+-- name: update_payments
+-- What changed of known payments. $1-$3 keys, $4 reversed, $5 settled.
+UPDATE payments p SET reversed = v.reversed, settled = v.settled
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+    AS v (tenant_id, kind, payment_id, reversed, settled)
+WHERE p.tenant_id = v.tenant_id AND p.kind = v.kind AND p.payment_id = v.payment_id;
 
--- name: write_entitlements
--- New entitlements, and what changed of known ones. $1-$19 the columns in the table's order.
-INSERT INTO entitlements AS e (tenant_id, kind, id, line_id, owner_type, owner_id, currency, cost, target, given,
-    covered, shortfall, shortfall_reason, grants, source, due_from, settle_by, as_line_item,
-    expires_after_days)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::integer[], $15::text[],
-    $16::timestamptz[], $17::timestamptz[], $18::boolean[], $19::integer[])
-ON CONFLICT (tenant_id, kind, id, line_id) DO UPDATE
-SET target = excluded.target, given = excluded.given, covered = excluded.covered, shortfall = excluded.shortfall,
-    shortfall_reason = excluded.shortfall_reason, grants = excluded.grants, source = excluded.source,
-    due_from = excluded.due_from, settle_by = excluded.settle_by, as_line_item = excluded.as_line_item,
-    expires_after_days = excluded.expires_after_days;
+-- name: update_settlements
+-- What is left of undone settlements. $1-$4 keys, $5 amounts.
+UPDATE settlements s SET amount = v.amount
+FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[])
+    AS v (tenant_id, kind, payment_id, n, amount)
+WHERE s.tenant_id = v.tenant_id AND s.kind = v.kind AND s.payment_id = v.payment_id AND s.n = v.n;
 
--- name: write_grants
--- New grants, and where the amounts of known ones are now. $1-$27 columns, $28 recorded at.
-INSERT INTO grants AS g (tenant_id, grant_id, owner_type, owner_id, currency, amount, available, reserved, spent, lost,
-    taken, source, reason, note, priority, paid_for, effective_at, expires_at, reference, entitlement_kind,
-    entitlement_id, entitlement_line_id, ordinal, topic, event_id, pending, contents, recorded_at)
-SELECT v.*, $28::timestamptz
-FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::integer[], $16::boolean[],
-    $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::text[], $22::text[], $23::integer[],
-    $24::text[], $25::text[], $26::bigint[], $27::bytea[]) AS v
-ON CONFLICT (tenant_id, grant_id) DO UPDATE
-SET available = excluded.available, reserved = excluded.reserved, spent = excluded.spent, lost = excluded.lost,
-    taken = excluded.taken, pending = excluded.pending;
+-- name: update_entitlements
+-- What known entitlements are due and have. $1-$4 keys, $5-$15 the other columns from `target` on.
+UPDATE entitlements e
+SET target = v.target, given = v.given, covered = v.covered, shortfall = v.shortfall,
+    shortfall_reason = v.shortfall_reason, grants = v.grants, source = v.source, due_from = v.due_from,
+    settle_by = v.settle_by, as_line_item = v.as_line_item, expires_after_days = v.expires_after_days
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::text[], $10::integer[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::boolean[], $15::integer[])
+    AS v (tenant_id, kind, id, line_id, target, given, covered, shortfall, shortfall_reason, grants, source, due_from,
+        settle_by, as_line_item, expires_after_days)
+WHERE e.tenant_id = v.tenant_id AND e.kind = v.kind AND e.id = v.id AND e.line_id = v.line_id;
 
--- name: write_changes
--- New changes, and the policy values of known ones. $1-$27 the columns.
-INSERT INTO changes AS c (tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at,
-    changed_by, asked, fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price,
-    remaining_price, effective_at, unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-    $9::timestamptz[], $10::text[], $11::boolean[], $12::bigint[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-    $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::bigint[], $20::timestamptz[], $21::text[], $22::text[],
-    $23::text[], $24::text[], $25::text[], $26::integer[], $27::bytea[])
-ON CONFLICT (tenant_id, topic, event_id) DO UPDATE
-SET proration = excluded.proration, time_zone = excluded.time_zone, unpaid_change = excluded.unpaid_change,
-    credit_as = excluded.credit_as, expires_after_days = excluded.expires_after_days;
+-- name: update_grants
+-- Where the amounts of known grants are now. $1-$2 keys, $3 available, $4 reserved, $5 spent, $6 lost, $7 taken,
+-- $8 pending.
+UPDATE grants g
+SET available = v.available, reserved = v.reserved, spent = v.spent, lost = v.lost, taken = v.taken,
+    pending = v.pending
+FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+    $8::bigint[])
+    AS v (tenant_id, grant_id, available, reserved, spent, lost, taken, pending)
+WHERE g.tenant_id = v.tenant_id AND g.grant_id = v.grant_id;
 
--- name: write_reservations
--- New reservations, and what known ones still hold. $1-$12 the columns in the table's order.
-INSERT INTO reservations AS r (tenant_id, application_id, grant_id, owner_type, owner_id, currency, invoice_id,
-    reserved_for, seq, amount, topic, event_id)
-SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::bigint[], $10::bigint[], $11::text[], $12::text[])
-ON CONFLICT (tenant_id, application_id, grant_id) DO UPDATE SET amount = excluded.amount;
+-- name: update_reservations
+-- What known reservations still hold. $1-$3 keys, $4 amounts.
+UPDATE reservations r SET amount = v.amount
+FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[]) AS v (tenant_id, application_id, grant_id, amount)
+WHERE r.tenant_id = v.tenant_id AND r.application_id = v.application_id AND r.grant_id = v.grant_id;
 
--- name: write_applications
--- New applications, and those that were reinstated. $1-$10 columns, $11 slices as JSON ([[grant id, micros], ...]),
--- $12 topics, $13 event ids, $14 what was moved from line items.
-INSERT INTO applications AS a (tenant_id, application_id, owner_type, owner_id, currency, invoice_id, amount,
-    applied_by, applied_at, reinstated, grant_ids, amounts, topic, event_id, moved)
-SELECT v.tenant_id, v.application_id, v.owner_type, v.owner_id, v.currency, v.invoice_id, v.amount, v.applied_by,
-    v.applied_at, v.reinstated,
-    ARRAY(SELECT (part ->> 0)::uuid FROM jsonb_array_elements(v.slices) AS part),
-    ARRAY(SELECT (part ->> 1)::bigint FROM jsonb_array_elements(v.slices) AS part),
-    v.topic, v.event_id, v.moved
-FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
-    $9::timestamptz[], $10::boolean[], $11::jsonb[], $12::text[], $13::text[], $14::bigint[])
-    AS v (tenant_id, application_id, owner_type, owner_id, currency, invoice_id, amount, applied_by, applied_at,
-        reinstated, slices, topic, event_id, moved)
-ON CONFLICT (tenant_id, application_id) DO UPDATE SET reinstated = excluded.reinstated;
+-- name: update_applications
+-- Applications that were reinstated. $1-$2 keys, $3 whether they are.
+UPDATE applications a SET reinstated = v.reinstated
+FROM unnest($1::text[], $2::uuid[], $3::boolean[]) AS v (tenant_id, application_id, reinstated)
+WHERE a.tenant_id = v.tenant_id AND a.application_id = v.application_id;
