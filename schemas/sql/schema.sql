@@ -384,10 +384,9 @@ CREATE TABLE avoir.outbox (
     topic text NOT NULL,
     key bytea,
     value bytea,
-    header_names bytea[] NOT NULL,
-    header_values bytea[] NOT NULL,
     recorded_at timestamp with time zone NOT NULL,
     refused text,
+    headers bytea NOT NULL,
     CONSTRAINT outbox_pkey PRIMARY KEY (tenant_id, outbox_id)
 );
 CREATE INDEX outbox_to_publish ON avoir.outbox USING btree (outbox_id) WHERE (refused IS NULL);

@@ -33,6 +33,7 @@ from avoir.kafka.translate_dead_letters import dead_letter_record
 from avoir.kafka.translate_events import balance_record, event_record
 from avoir.postgres import queries, rows
 from avoir.postgres.bodies import command_columns
+from avoir.postgres.headers import packed
 from avoir.postgres.load import columns
 from avoir.postgres.session import Session
 from avoir.postgres.write import Written, headers_columns, write
@@ -170,9 +171,7 @@ class Batch:
         value: bytes | None,
         headers: Iterable[tuple[str, bytes | None]],
     ) -> None:
-        self._written.outbox.append(
-            (tenant_id, topic, key, value, *headers_columns(headers), self._moment.now)
-        )
+        self._written.outbox.append((tenant_id, topic, key, value, packed(headers), self._moment.now))
 
     def _keep(self, record: Record, decision: Decision) -> None:
         place = (record.topic, record.partition, record.offset)

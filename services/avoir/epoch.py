@@ -5,8 +5,9 @@ from avoir.core.ids import derived_id
 from avoir.kafka.translate_events import balance_record
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
+from avoir.postgres.headers import packed
 from avoir.postgres.session import Session
-from avoir.postgres.write import OUTBOX_COLUMNS, headers_columns
+from avoir.postgres.write import OUTBOX_COLUMNS
 
 ROWS_AT_A_TIME = 1_000
 
@@ -37,9 +38,9 @@ async def raise_epoch(connection: Connection, reason: str, ce_source: str) -> tu
                     head=account.head,
                 )
                 out = balance_record(balance, ce_source)
-                headers = headers_columns(out.headers)
+                headers = packed(out.headers)
                 records.append(
-                    (account.key.tenant_id, out.topic, out.key, out.value, *headers, row["recorded_at"])
+                    (account.key.tenant_id, out.topic, out.key, out.value, headers, row["recorded_at"])
                 )
             await Session(connection).copy("outbox", OUTBOX_COLUMNS, records)
             published += len(records)

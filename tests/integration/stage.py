@@ -9,6 +9,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from avoir.postgres.headers import packed
 from avoir.settings import Settings
 
 
@@ -74,14 +75,13 @@ async def add_outbox(
     """Write outbox rows of (topic, key, value) in one transaction."""
     async with connection_to(dsn) as connection:
         await connection.execute(
-            "INSERT INTO outbox (tenant_id, topic, key, value, header_names, header_values, recorded_at)"
-            " SELECT 't1', v.topic, v.key, v.value, $4, $5, clock_timestamp()"
+            "INSERT INTO outbox (tenant_id, topic, key, value, headers, recorded_at)"
+            " SELECT 't1', v.topic, v.key, v.value, $4, clock_timestamp()"
             " FROM unnest($1::text[], $2::bytea[], $3::bytea[]) WITH ORDINALITY AS v (topic, key, value, n) ORDER BY n",
             [row[0] for row in rows],
             [row[1] for row in rows],
             [row[2] for row in rows],
-            [name.encode() for name in headers or {}],
-            list((headers or {}).values()),
+            packed((headers or {}).items()),
         )
 
 

@@ -94,8 +94,8 @@ class Tally:
             list(seqs.values()),
         )
         await connection.execute(
-            "INSERT INTO outbox (tenant_id, topic, key, value, header_names, header_values, recorded_at)"
-            " SELECT 't1', $1, v.k, v.value, '{}', '{}', clock_timestamp()"
+            "INSERT INTO outbox (tenant_id, topic, key, value, headers, recorded_at)"
+            " SELECT 't1', $1, v.k, v.value, '\\x90', clock_timestamp()"
             " FROM unnest($2::bytea[], $3::bytea[]) WITH ORDINALITY AS v (k, value, n) ORDER BY v.n",
             OUT,
             [record.key for record in records],

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import patch
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
 from avoir.postgres.connect import Connection, Database
+from avoir.postgres.headers import unpacked
 from avoir.postgres.migrate import (
     REQUIRED_VERSION,
     MigrationChangedError,
@@ -158,6 +160,25 @@ async def test_a_migration_that_was_changed_afterwards_is_refused(database: str,
 async def test_a_database_without_migrations_is_at_version_0(database: str, owner: Connection) -> None:
     await owner.execute("DROP SCHEMA avoir CASCADE")
     assert await schema_version(owner) == 0
+
+
+async def test_rows_that_wait_to_be_published_keep_their_headers_through_a_migration(
+    database: str, owner: Connection
+) -> None:
+    await owner.execute("DROP SCHEMA avoir CASCADE")
+    with patch("avoir.postgres.migrate.migrations", return_value=migrations()[:3]):
+        await migrate(database)
+    headers = [("ce_id", b"e1"), ("a\0b", b"\xff"), ("none", None), ("empty", b"")]
+    for each in ([], headers):
+        await owner.execute(
+            "INSERT INTO outbox (tenant_id, topic, header_names, header_values, recorded_at)"
+            " VALUES ('t1', 'credit-issued', $1, $2, now())",
+            [name.encode() for name, _ in each],
+            [value for _, value in each],
+        )
+    assert await migrate(database) == [migration.name for migration in migrations()[3:]]
+    kept = await owner.fetch("SELECT headers FROM outbox ORDER BY outbox_id")
+    assert [unpacked(row["headers"]) for row in kept] == [[], headers]
 
 
 async def _write_one_of_each(owner: Connection) -> None:

@@ -21,6 +21,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from avoir.kafka.client import Client
 from avoir.kafka.topics import TopicNames
+from avoir.postgres.headers import unpacked
 
 TIMEOUT_S = 10.0
 BATCH_BYTES = 262_144
@@ -141,9 +142,9 @@ class Publisher:
 
 
 def _append(batch: _Batch, row: asyncpg.Record) -> bool:
-    names = [name.decode() for name in row["header_names"]]
-    headers = list(zip(names, row["header_values"], strict=True))
-    added: Any = batch.builder.append(key=row["key"], value=row["value"], timestamp=None, headers=headers)
+    added: Any = batch.builder.append(
+        key=row["key"], value=row["value"], timestamp=None, headers=unpacked(row["headers"])
+    )
     if added is None:
         return False
     batch.outbox_ids.append(row["outbox_id"])

@@ -50,7 +50,7 @@ DECISION_COLUMNS = (
     ),
     *("outcome", "reason", "facts", "policy", "would_change_it", "subject_kind", "subject_id", "position"),
 )
-OUTBOX_COLUMNS = ("tenant_id", "topic", "key", "value", "header_names", "header_values", "recorded_at")
+OUTBOX_COLUMNS = ("tenant_id", "topic", "key", "value", "headers", "recorded_at")
 DEAD_LETTER_COLUMNS = (
     *("tenant_id", "dead_letter_id", "outcome", "reason", "event_id", "topic", "partition", "kafka_offset"),
     *("kafka_timestamp", "key", "value", "header_names", "header_values", "recorded_at"),

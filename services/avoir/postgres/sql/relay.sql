@@ -5,7 +5,7 @@ SELECT EXISTS (SELECT FROM outbox WHERE refused IS NULL);
 -- name: outbox_rows
 -- The oldest rows to publish, in order, at least one. $1 most rows, $2 about how many bytes of values.
 WITH oldest AS (
-    SELECT tenant_id, outbox_id, topic, key, value, header_names, header_values
+    SELECT tenant_id, outbox_id, topic, key, value, headers
     FROM outbox
     WHERE refused IS NULL
     ORDER BY outbox_id
@@ -15,7 +15,7 @@ WITH oldest AS (
         AS bytes_before
     FROM oldest
 )
-SELECT tenant_id, outbox_id, topic, key, value, header_names, header_values
+SELECT tenant_id, outbox_id, topic, key, value, headers
 FROM measured
 WHERE bytes_before < $2
 ORDER BY outbox_id;
