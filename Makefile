@@ -13,6 +13,8 @@ COMPILE := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 
 	--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package avoir-events
 TYPED := services/avoir schemas/avoir_events deploy tests $(wildcard benchmarks)
 PYTEST := $(BIN)/python -m pytest
+# Tests of running services mostly wait: two at a time, each with servers of its own.
+PYTEST_2 := $(PYTEST) -n 2 --dist loadfile
 
 .PHONY: help setup lock lint format test test-unit test-integration test-acceptance test-pg15 up down demo bench clean
 
@@ -51,14 +53,14 @@ test-unit: setup ## Tests that need neither Kafka nor Postgres
 	$(PYTEST) $(wildcard tests/unit tests/architecture)
 
 test-integration: setup ## Tests of single parts against real Kafka and Postgres
-	$(PYTEST) $(wildcard tests/integration)
+	$(PYTEST_2) $(wildcard tests/integration)
 
 test-acceptance: setup ## Tests of the whole service, faults included
-	$(PYTEST) $(wildcard tests/acceptance tests/faults)
+	$(PYTEST_2) $(wildcard tests/acceptance tests/faults)
 
 test: lint ## Everything that must pass before a merge
 	$(PYTEST) $(wildcard tests/unit tests/architecture)
-	$(PYTEST) $(wildcard tests/integration tests/acceptance tests/faults)
+	$(PYTEST_2) $(wildcard tests/integration tests/acceptance tests/faults)
 	@$(MAKE) --no-print-directory test-pg15 PG15_TESTS="$(PG15_SMOKE)"
 
 PG15_TESTS = $(wildcard tests/integration)
@@ -69,7 +71,7 @@ test-pg15: setup ## The integration tests against an installed Postgres 15, the 
 ifeq ($(strip $(POSTGRES_15)),)
 	@echo "Skipped: no Postgres 15 server is installed here (Debian: apt-get install postgresql-15)."
 else
-	AVOIR_POSTGRES_BIN=$(POSTGRES_15) $(PYTEST) $(PG15_TESTS)
+	AVOIR_POSTGRES_BIN=$(POSTGRES_15) $(PYTEST_2) $(PG15_TESTS)
 endif
 
 up: setup ## Start Kafka, Postgres and the service, and leave them running

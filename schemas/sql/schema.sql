@@ -146,10 +146,9 @@ CREATE TABLE avoir.decisions (
     subject_kind text NOT NULL,
     subject_id text NOT NULL,
     position integer NOT NULL DEFAULT 0,
-    CONSTRAINT decisions_pkey PRIMARY KEY (tenant_id, topic, partition, kafka_offset, recorded_at),
+    CONSTRAINT decisions_pkey PRIMARY KEY (tenant_id, event_id, topic, partition, kafka_offset, recorded_at),
     CONSTRAINT decisions_facts_check CHECK ((octet_length((facts)::text) <= 4096))
 ) PARTITION BY RANGE (recorded_at);
-CREATE INDEX decisions_of_event ON ONLY avoir.decisions USING btree (tenant_id, event_id);
 CREATE INDEX decisions_of_subject ON ONLY avoir.decisions USING btree (tenant_id, subject_kind, subject_id);
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON avoir.decisions FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_change();
 CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.decisions FOR EACH ROW EXECUTE FUNCTION avoir.refuse_change();
@@ -292,7 +291,7 @@ CREATE UNIQUE INDEX grants_of_entitlement ON avoir.grants USING btree (tenant_id
 CREATE UNIQUE INDEX grants_of_reference ON avoir.grants USING btree (tenant_id, reference) WHERE (reference IS NOT NULL);
 CREATE INDEX grants_open ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency) WHERE (((available + reserved) + pending) > 0);
 CREATE INDEX grants_to_begin ON avoir.grants USING btree (effective_at) WHERE (pending > 0);
-CREATE INDEX grants_to_expire ON avoir.grants USING btree (expires_at) WHERE ((available + reserved) > 0);
+CREATE INDEX grants_to_expire ON avoir.grants USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND ((available + reserved) > 0));
 GRANT INSERT, SELECT, UPDATE ON avoir.grants TO avoir_service;
 GRANT SELECT ON avoir.grants TO avoir_readonly;
 
@@ -320,9 +319,8 @@ CREATE TABLE avoir.invoice_lines (
     cost bigint NOT NULL,
     credit_line_id text,
     expires_at timestamp with time zone,
-    CONSTRAINT invoice_lines_pkey PRIMARY KEY (tenant_id, invoice_id, "position"),
-    CONSTRAINT invoice_lines_tenant_id_invoice_id_fkey FOREIGN KEY (tenant_id, invoice_id) REFERENCES avoir.invoices(tenant_id, invoice_id),
-    CONSTRAINT invoice_lines_tenant_id_invoice_id_line_id_key UNIQUE (tenant_id, invoice_id, line_id)
+    CONSTRAINT invoice_lines_pkey PRIMARY KEY (tenant_id, invoice_id, line_id),
+    CONSTRAINT invoice_lines_tenant_id_invoice_id_fkey FOREIGN KEY (tenant_id, invoice_id) REFERENCES avoir.invoices(tenant_id, invoice_id)
 );
 CREATE INDEX invoice_lines_of_subject ON avoir.invoice_lines USING btree (tenant_id, kind, subject_id) WHERE (subject_id IS NOT NULL);
 GRANT INSERT, SELECT ON avoir.invoice_lines TO avoir_service;
