@@ -1,6 +1,7 @@
 """Amounts as they travel: decimal strings in the major unit, counted in micros (millionths of it)."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -14,6 +15,7 @@ PLACES: Final[Mapping[str, int]] = MappingProxyType(
 """Decimals of every ISO 4217 currency that has a minor unit (JPY 0, EUR 2, KWD 3)."""
 
 
+@lru_cache(maxsize=8_192)
 def micros(amount: str) -> int:
     """Millionths of the major unit in a decimal string of at most six decimals."""
     whole, _, fraction = amount.partition(".")

@@ -17,6 +17,7 @@ from avoir.core.message import Message
 from avoir.core.policy import Policy
 from avoir.core.state import State
 from avoir.handle import _lock as lock
+from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
 from avoir.postgres.load import Named, load
@@ -379,3 +380,14 @@ async def test_a_record_that_cannot_be_kept_whole_is_kept_without_its_headers(da
         async with kept.use() as connection:
             row = await connection.fetchrow("SELECT key, value, header_names FROM dead_letters")
         assert row is not None and tuple(row) == (b"k", b"{}", [])
+
+
+async def test_a_known_row_that_is_not_there_is_an_error_and_not_lost(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        await deliverer.deliver([message("p", "06-01", payment("p1", "10"))])
+        async with kept.use() as connection:
+            session = Session(connection)
+            await session.update(queries.update_payments, [("t1", "payment", "p1", 0, 0)])
+            with pytest.raises(LookupError, match="UPDATE 1 instead of 2"):
+                rows = [("t1", "payment", "p1", 0, 0), ("t1", "payment", "p2", 0, 0)]
+                await session.update(queries.update_payments, rows)

@@ -54,6 +54,7 @@ def round_up(amount: int, currency: str) -> int:
     return amount + -amount % minor_unit(currency)
 
 
+@lru_cache(maxsize=8_192)
 def parse_decimal(text: str) -> int:
     """A decimal string of the wire (at most six decimals) in micros."""
     whole, _, fraction = text.partition(".")

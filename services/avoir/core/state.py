@@ -1,10 +1,10 @@
 """What Avoir knows while it decides: rows in copy-on-write tables, with the indexes that decisions walk."""
 
 from collections.abc import Iterable, Iterator
-from copy import copy
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from avoir.core.events import AccountKey
 from avoir.core.policy import PolicyVersion, ScopeKey
@@ -83,9 +83,7 @@ class State(Struct, eq=False):
 
     def fork(self) -> "State":
         """A copy-on-write view of this state."""
-        fork = copy(self)
-        fork._own = {}
-        return fork
+        return replace(self, _own={})
 
     def take_over(self, fork: "State") -> None:
         """Make the changes of a fork this state's own."""

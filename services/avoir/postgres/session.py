@@ -32,6 +32,15 @@ class Session:
             self.statements += 1
             await self._connection.execute(statement, *arguments)
 
+    async def update(self, statement: str, rows: Sequence[tuple[Any, ...]], *more: Any) -> None:
+        """Run an UPDATE over rows, if there are any, each as its key and values; LookupError where one is not there."""
+        if rows:
+            self.statements += 1
+            arrays = [list(column) for column in zip(*rows, strict=True)]
+            done = await self._connection.execute(statement, *arrays, *more)
+            if done != f"UPDATE {len(rows)}":
+                raise LookupError(f"{done} instead of {len(rows)} by: {statement.splitlines()[0]}")
+
     async def copy(self, table: str, names: Sequence[str], records: Sequence[tuple[Any, ...]]) -> None:
         """Copy rows into a table, if there are any."""
         if records:

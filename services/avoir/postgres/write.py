@@ -70,25 +70,20 @@ class Written:
 
 async def write(session: Session, state: State, written: Written, recorded_at: datetime) -> None:
     """Write the changed rows of a batch's state, its ledger entries, decisions, commands, outbox and dead letters."""
-    accounts = _arrays(map(account_changes, state.changed("accounts")))
-    if accounts:
-        await session.fetch(queries.update_accounts, *accounts, recorded_at)
+    # New accounts were opened when they were locked.
+    accounts = chain(state.added("accounts"), state.updated("accounts"))
+    await session.update(queries.update_accounts, list(map(account_changes, accounts)), recorded_at)
     for name, stored in STORED.items():
         date = (recorded_at,) if stored.dated else ()
         added = [stored.added(row) + date for row in state.added(name)]
         await session.copy(stored.table, stored.columns, added)
         if stored.update is not None and stored.updated is not None:
-            await session.execute_if(stored.update, *_arrays(map(stored.updated, state.updated(name))))
+            await session.update(stored.update, [stored.updated(row) for row in state.updated(name)])
     await session.copy("entries", ENTRY_COLUMNS, [entry_columns(entry) for entry in written.entries])
     await session.copy("decisions", DECISION_COLUMNS, written.decisions)
     await session.copy("commands", COMMAND_COLUMNS, written.commands)
     await session.copy("dead_letters", DEAD_LETTER_COLUMNS, written.dead_letters)
     await session.copy("outbox", OUTBOX_COLUMNS, written.outbox)
-
-
-def _arrays(changed: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    """Rows as one array per column."""
-    return [list(column) for column in zip(*changed, strict=True)]
 
 
 def entry_columns(entry: Entry) -> tuple[Any, ...]:
