@@ -387,7 +387,7 @@ async def test_a_known_row_that_is_not_there_is_an_error_and_not_lost(database: 
         await deliverer.deliver([message("p", "06-01", payment("p1", "10"))])
         async with kept.use() as connection:
             session = Session(connection)
-            await session.update(queries.update_payments, [("t1", "payment", "p1", 0, 0)])
+            known, unknown = ("t1", "payment", "p1", 0, 0), ("t1", "payment", "p2", 0, 0)
+            await session.update(queries.update_payments, [known])
             with pytest.raises(LookupError, match="UPDATE 1 instead of 2"):
-                rows = [("t1", "payment", "p1", 0, 0), ("t1", "payment", "p2", 0, 0)]
-                await session.update(queries.update_payments, rows)
+                await session.update(queries.update_payments, [known, unknown])
