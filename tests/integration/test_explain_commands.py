@@ -20,11 +20,6 @@ def _settings(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(capsys)
-
-
-@pytest.fixture
 async def _told(database: str) -> None:
     """Booking b1 of 121.00, cancelled but for a fee of 10.00; 20.00 by hand, 12.00 of them set aside, 0.50 drawn."""
     timeline = Timeline(database)

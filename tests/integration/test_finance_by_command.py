@@ -1,11 +1,9 @@
 """Statements and the liability report as finance people call them, on a real database."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import asyncpg
 import pytest
 
 from avoir.cli.ending import Exit
@@ -23,18 +21,6 @@ WHOSE = ("user/u1", "--tenant", "t1")
 @pytest.fixture(autouse=True)
 def _settings(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
     monkeypatch.setenv("AVOIR_POSTGRES_DSN", database)
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database, server_settings={"search_path": "avoir"})
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(capsys)
 
 
 async def test_what_the_service_did_adds_up_in_every_form(command: Command, database: str) -> None:

@@ -1,10 +1,6 @@
 """Balances and statements from rows of the data model."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-
-import asyncpg
-import pytest
 
 from avoir.core.events import AccountKey
 from avoir.core.facts import Owner
@@ -16,13 +12,6 @@ from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
 
 U1 = Owner("user", "u1")
 KEY = AccountKey("t1", *U1, "EUR")
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database, server_settings={"search_path": "avoir"})
-    yield connection
-    await connection.close()
 
 
 async def test_a_balance_is_what_the_account_holds(connection: Connection) -> None:

@@ -25,11 +25,6 @@ def _settings(monkeypatch: pytest.MonkeyPatch, kafka: str, database: str, topic_
     monkeypatch.setenv("AVOIR_KAFKA_PARTITIONS", "2")
 
 
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(capsys)
-
-
 async def told(database: str, *more: tuple[str, dict[str, Any]]) -> None:
     """Booking b1 of 121.00, paid on i1, cancelled; 80.00 of the credit used on i2."""
     timeline = Timeline(database)

@@ -1,8 +1,5 @@
 """What explains a decision, from rows of the data model, and the words for it."""
 
-from collections.abc import AsyncIterator
-
-import asyncpg
 import pytest
 
 from avoir.core.events import AccountKey
@@ -13,13 +10,6 @@ from avoir.read.telling import tell
 from tests.integration.ledger_rows import EUR, cancelled_booking
 
 KEY = AccountKey("t1", "user", "u1", "EUR")
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database, server_settings={"search_path": "avoir"})
-    yield connection
-    await connection.close()
 
 
 async def test_a_booking_is_told_with_its_decisions_lines_and_credit(connection: Connection) -> None:

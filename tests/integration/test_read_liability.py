@@ -1,9 +1,7 @@
 """What is owed in credit at a moment: by source, age and expiry, and checked against the accounts."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import pytest
 
 from avoir.core.events import AccountKey
@@ -18,13 +16,6 @@ from tests.integration.test_read_statement import tamper
 KEY = AccountKey("t1", "user", "u1", "EUR")
 JULY = datetime(2025, 7, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database, server_settings={"search_path": "avoir"})
-    yield connection
-    await connection.close()
 
 
 async def reported(

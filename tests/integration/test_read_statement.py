@@ -1,11 +1,9 @@
 """Statements: documents, both balances, what expires when, and that a sum which does not hold is named."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from avoir.core.events import AccountKey
@@ -18,13 +16,6 @@ from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
 
 U1 = Owner("user", "u1")
 KEY = AccountKey("t1", *U1, "EUR")
-
-
-@pytest.fixture
-async def connection(database: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database, server_settings={"search_path": "avoir"})
-    yield connection
-    await connection.close()
 
 
 async def told(connection: Connection, **span: Any) -> AccountStatement:

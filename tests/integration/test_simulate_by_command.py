@@ -27,11 +27,6 @@ def _settings(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
     monkeypatch.delenv("AVOIR_KAFKA_BOOTSTRAP_SERVERS", raising=False)
 
 
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(capsys)
-
-
 def payment(payment_id: str, amount: str, at: str, *invoice_ids: str, owner: Any = U1) -> dict[str, Any]:
     said = {"occurred_at": at, "payment_id": payment_id, "owner": owner, "amount": amount}
     return said | {"currency": "EUR", "method": "card", "invoice_ids": invoice_ids}

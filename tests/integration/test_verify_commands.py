@@ -17,13 +17,6 @@ LATER = "2125-01-01T00:00:00Z"
 
 
 @pytest.fixture
-async def timeline(database: str) -> AsyncIterator[Timeline]:
-    timeline = Timeline(database)
-    yield timeline
-    await timeline.close()
-
-
-@pytest.fixture
 async def connection(database: str) -> AsyncIterator[Connection]:
     settings = {"search_path": "avoir", "session_replication_role": "replica"}
     connection = await asyncpg.connect(database, server_settings=settings)
