@@ -104,13 +104,14 @@ def contents_hash(message: wire.Incoming) -> bytes:
 
 
 def _to_canonical(fields: dict[str, Any]) -> None:
-    for name in AMOUNTS & fields.keys():
-        if isinstance(fields[name], str):
-            fields[name] = parse_decimal(fields[name])
-    for value in fields.values():
-        if type(value) is dict:
+    for name, value in fields.items():
+        kind = type(value)
+        if kind is str:
+            if name in AMOUNTS:
+                fields[name] = parse_decimal(value)
+        elif kind is dict:
             _to_canonical(value)
-        elif type(value) is tuple:
+        elif kind is tuple:
             for item in value:
                 if type(item) is dict:
                     _to_canonical(item)
