@@ -8,13 +8,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.check import check
-from benchmarks.mix import Wire, mix
+from benchmarks.mix import Wire, mix, of_some_customers
 from benchmarks.report import ratios, show
 from benchmarks.service import BenchmarkError, run_program, run_service
 from benchmarks.stage import PARTITIONS, Stage, publish, stage, topics_in
@@ -82,19 +83,20 @@ async def _measure(
     kafka: str, dsn: str, count: int, processes: int
 ) -> tuple[Figures, Figures, Figures, dict[str, Any]]:
     messages = mix(count)
-    first = messages[: min(PLAIN_MESSAGES, count)]
+    some = of_some_customers(messages, min(PLAIN_MESSAGES, count))
     async with stage(kafka, dsn) as place:
         with _bar("publish", count):
             await publish(kafka, place.prefix("service"), messages)
-            await publish(kafka, place.prefix("plain"), first)
+            await publish(kafka, place.prefix("plain"), some)
         with _bar("Avoir", count) as bar:
             service = await run_service(place, count, processes, bar)
         with _bar("check", 1):
             checked = await check(place, messages)
+            service = replace(service, events_out=checked["events"] / count)
         with _bar("floor", count * FLOOR_ROUNDS) as bar:
             floor = await _floor(place, count, checked["event_bytes"], bar)
-        with _bar("plain handler", len(first)) as bar:
-            plain = await _plain(place, first, bar)
+        with _bar("plain handler", len(some)) as bar:
+            plain = await _plain(place, some, bar)
     return service, floor, plain, checked
 
 

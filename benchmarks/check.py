@@ -48,7 +48,12 @@ async def check(stage: Stage, messages: Sequence[Wire]) -> dict[str, Any]:
     published, sizes = await _published(stage)
     if published["numbered"] != numbered:
         raise BenchmarkError(f"{published['numbered']} events are out of {numbered} that have a number")
-    return {"outcomes": outcomes, "published": published, "event_bytes": sum(sizes) // max(1, len(sizes))}
+    return {
+        "outcomes": outcomes,
+        "published": published,
+        "events": len(sizes),
+        "event_bytes": sum(sizes) // max(1, len(sizes)),
+    }
 
 
 async def _outcomes(

@@ -64,6 +64,7 @@ async def run(
         "peak_bytes": peak_bytes(os.getpid()),
         "batch_messages": found["passed"] / found["batches"],
         "batch_statements": 1,
+        "events_out": 1,
     }
 
 

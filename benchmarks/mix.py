@@ -2,8 +2,8 @@
 
 import json
 import random
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -67,6 +67,20 @@ class _Line:
 def mix(count: int, *, customers: int = CUSTOMERS, seed: int = 1) -> list[Wire]:
     """So many messages, with the shares of `SHARES`, over a month."""
     return list(_Month(count, customers, random.Random(seed)).messages())
+
+
+def of_some_customers(messages: Sequence[Wire], most: int) -> list[Wire]:
+    """All messages of some customers, at most so many: shorter, and each customer's story is whole.
+
+    The first messages of a month would not do: nobody has credit yet.
+    """
+    counts = Counter(message.key for message in messages)
+    chosen: set[bytes] = set()
+    for key in random.Random(most).sample(sorted(counts), len(counts)):
+        if counts[key] <= most:
+            chosen.add(key)
+            most -= counts[key]
+    return [message for message in messages if message.key in chosen]
 
 
 @dataclass(slots=True)

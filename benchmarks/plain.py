@@ -26,6 +26,7 @@ class Count:
     begun: float = 0.0
     cpu: float = 0.0
     statements: int = 0
+    events: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def one(self) -> None:
@@ -54,13 +55,14 @@ async def run(
         async with pool.acquire() as connection, connection.transaction():
             work = Work(connection)
             try:
-                event = await work.handle(wire.read(wire.FACTS[topic], message.body))
+                events = await work.handle(wire.read(wire.FACTS[topic], message.body))
             except ValidationError as error:
-                event = await work.reject(topic, message.body, wire.describe(error))
-        if event is not None:
+                events = await work.reject(topic, message.body, wire.describe(error))
+        for event in events:
             await broker.publish(event.value, prefix + event.topic, key=event.key)
         await message.ack()
         count.statements += work.statements
+        count.events += len(events)
         count.one()
 
     async with asyncio.timeout(within_s):
@@ -73,6 +75,7 @@ async def run(
         "peak_bytes": peak_bytes(os.getpid()),
         "batch_messages": 1,
         "batch_statements": count.statements / count.done,
+        "events_out": count.events / count.done,
     }
     await broker.stop()
     await pool.close()

@@ -24,6 +24,7 @@ CREATE TABLE payments (tenant_id text, payment_id text, owner text, amount bigin
 CREATE TABLE changes (tenant_id text, event_id text, subject_id text, body jsonb, PRIMARY KEY (tenant_id, event_id));
 CREATE TABLE entries (tenant_id text, owner text, entry_id bigint GENERATED ALWAYS AS IDENTITY, amount bigint,
     reason text, event_id text, PRIMARY KEY (tenant_id, owner, entry_id));
+CREATE TABLE decisions (tenant_id text, event_id text, outcome text, PRIMARY KEY (tenant_id, event_id));
 CREATE TABLE dead_letters (topic text, body bytea, problem text);
 """
 
@@ -47,16 +48,23 @@ class Work:
         self.statements += 1
         return await self._connection.fetch(statement, *arguments)
 
-    async def reject(self, topic: str, body: bytes, problem: str) -> Out:
+    async def reject(self, topic: str, body: bytes, problem: str) -> list[Out]:
         """Keep what is no message."""
         await self._run("INSERT INTO dead_letters VALUES ($1, $2, $3)", topic, body, problem)
-        return Out("credit-dead-letter", None, body)
+        return [Out("credit-dead-letter", None, body)]
 
-    async def handle(self, message: wire.Incoming) -> Out | None:
-        """Handle a message that was not handled before."""
+    async def handle(self, message: wire.Incoming) -> list[Out]:
+        """Handle a message that was not handled before; the events to publish."""
         claim = "INSERT INTO inbox VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1"
         if not await self._run(claim, message.tenant_id, message.event_id):
-            return None
+            return []
+        events = await self._effect(message)
+        outcome = events[0].topic if events else "recorded"
+        decided = "INSERT INTO decisions VALUES ($1, $2, $3)"
+        await self._run(decided, message.tenant_id, message.event_id, outcome)
+        return events
+
+    async def _effect(self, message: wire.Incoming) -> list[Out]:
         match message:
             case wire.InvoiceFinalized():
                 return await self._finalize(message)
@@ -71,9 +79,9 @@ class Work:
                 await self._run(
                     "INSERT INTO changes VALUES ($1, $2, '', $3)", message.tenant_id, message.event_id, body
                 )
-                return None
+                return []
 
-    async def _finalize(self, message: wire.InvoiceFinalized) -> Out | None:
+    async def _finalize(self, message: wire.InvoiceFinalized) -> list[Out]:
         tenant_id, owner, total = message.tenant_id, message.owner.id, _cents(message.total)
         available = await self._lock(tenant_id, owner)
         applied = min(available, total)
@@ -94,11 +102,9 @@ class Work:
                 getattr(line, "booking_id", None) or getattr(line, "plan_id", None),
                 _cents(line.amount) + _cents(line.tax),
             )
-        if not applied:
-            return None
-        return await self._move(message, owner, -applied, "applied")
+        return await self._move(message, owner, -applied, "applied") if applied else []
 
-    async def _pay(self, message: wire.PaymentRecorded) -> Out | None:
+    async def _pay(self, message: wire.PaymentRecorded) -> list[Out]:
         tenant_id, owner, left = message.tenant_id, message.owner.id, _cents(message.amount)
         await self._lock(tenant_id, owner)
         await self._run(
@@ -118,11 +124,11 @@ class Work:
                 row["invoice_id"],
                 settled,
             )
-        return await self._move(message, owner, left, "overpayment") if left else None
+        return await self._move(message, owner, left, "overpayment") if left else []
 
     async def _change(
         self, message: wire.BookingCancelled | wire.BookingShortened | wire.PlanCancelled, subject_id: str
-    ) -> Out | None:
+    ) -> list[Out]:
         tenant_id, owner = message.tenant_id, message.owner.id
         await self._lock(tenant_id, owner)
         await self._run(
@@ -149,17 +155,22 @@ class Work:
                 row["line_id"],
                 worth,
             )
-        return await self._move(message, owner, given, "changed") if given else None
+        if given:
+            return await self._move(message, owner, given, "changed")
+        declined = {"tenant_id": tenant_id, "owner": owner, "asked": message.event_id, "reason": "not_billed"}
+        return [Out("credit-declined", _key(tenant_id, owner), json.dumps(declined).encode())]
 
     async def _lock(self, tenant_id: str, owner: str) -> int:
         await self._run("INSERT INTO accounts VALUES ($1, $2) ON CONFLICT DO NOTHING", tenant_id, owner)
         locked = "SELECT available FROM accounts WHERE tenant_id = $1 AND owner = $2 FOR UPDATE"
         return int((await self._run(locked, tenant_id, owner))[0]["available"])
 
-    async def _move(self, message: wire.Incoming, owner: str, amount: int, reason: str) -> Out:
+    async def _move(self, message: wire.Incoming, owner: str, amount: int, reason: str) -> list[Out]:
+        """Move credit; the event of it, and where the balance stands now."""
+        tenant_id = message.tenant_id
         await self._run(
             "INSERT INTO entries (tenant_id, owner, amount, reason, event_id) VALUES ($1, $2, $3, $4, $5)",
-            message.tenant_id,
+            tenant_id,
             owner,
             amount,
             reason,
@@ -167,20 +178,21 @@ class Work:
         )
         moved = await self._run(
             "UPDATE accounts SET available = available + $3 WHERE tenant_id = $1 AND owner = $2 RETURNING available",
-            message.tenant_id,
+            tenant_id,
             owner,
             amount,
         )
-        event = {
-            "tenant_id": message.tenant_id,
-            "owner": owner,
-            "amount": amount,
-            "reason": reason,
-            "balance": moved[0]["available"],
-            "caused_by": message.event_id,
-        }
-        topic = "credit-applied" if amount < 0 else "credit-issued"
-        return Out(topic, f"{message.tenant_id}/{owner}".encode(), json.dumps(event).encode())
+        balance = {"tenant_id": tenant_id, "owner": owner, "available": moved[0]["available"]}
+        event = balance | {"amount": amount, "reason": reason, "caused_by": message.event_id}
+        key = _key(tenant_id, owner)
+        return [
+            Out("credit-applied" if amount < 0 else "credit-issued", key, json.dumps(event).encode()),
+            Out("credit-balance", key, json.dumps(balance).encode()),
+        ]
+
+
+def _key(tenant_id: str, owner: str) -> bytes:
+    return f"{tenant_id}/{owner}".encode()
 
 
 def _cents(amount: str) -> int:

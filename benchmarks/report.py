@@ -34,11 +34,9 @@ def show(service: Figures, floor: Figures, plain: Figures, checked: dict[str, An
         f"{found['of_floor']:.1%} of the floor (aim 10 %), peak {service.peak_bytes / 1e6:.0f} MB (aim 200)."
     )
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(checked["outcomes"].items()))
-    published = checked["published"]
-    out = sum(count for topic, count in published.items() if topic not in ("numbered", "repeated"))
     console.print(
-        f"Checked: every message decided once ({outcomes}); {out:,} events out, none missing, "
-        f"{published.get('repeated', 0)} repeated;"
+        f"Checked: every message decided once ({outcomes}); {checked['events']:,} events out, none missing, "
+        f"{checked['published'].get('repeated', 0)} repeated;"
     )
     console.print("verify finds no difference.")
 
@@ -51,6 +49,7 @@ def _rows(*all_figures: Figures) -> list[tuple[str, ...]]:
         ("CPU per message, Postgres", *(_us(each.postgres_cpu_s, each.messages) for each in all_figures)),
         ("messages per batch", *(f"{each.batch_messages:,.0f}" for each in all_figures)),
         ("statements per batch", *(f"{each.batch_statements:,.1f}" for each in all_figures)),
+        ("events out per message", *(f"{each.events_out:,.2f}" for each in all_figures)),
         ("WAL per message", *(_bytes(each.wal_bytes, each.messages) for each in all_figures)),
         ("peak memory, process", *(_megabytes(each.peak_bytes) for each in all_figures)),
         (

@@ -22,6 +22,7 @@ class Figures:
     wal_bytes: int | None = None
     batch_messages: float = 1.0
     batch_statements: float = 0.0
+    events_out: float = 0.0
 
     @property
     def per_second(self) -> float:

@@ -12,7 +12,7 @@ from avoir.core.policy import Policy
 from avoir.core.state import State
 from avoir.kafka.translate import Incoming, Unreadable, parse
 from avoir.record import Record
-from benchmarks.mix import SHARES, TENANTS, Wire, mix
+from benchmarks.mix import SHARES, TENANTS, Wire, mix, of_some_customers
 
 COUNT = 4_000
 
@@ -55,6 +55,15 @@ def test_a_repeat_is_an_earlier_message_byte_by_byte(messages: list[Wire]) -> No
         record = (message.topic, message.key, message.value)
         assert (record in seen) == (message.kind == "repeat")
         seen.add(record)
+
+
+def test_some_customers_have_all_their_messages_in_order_and_about_the_same_shares(messages: list[Wire]) -> None:
+    some = of_some_customers(messages, 1_000)
+    assert 900 < len(some) <= 1_000
+    customers = {message.key for message in some}
+    assert some == [message for message in messages if message.key in customers]
+    counts = Counter(message.kind for message in some)
+    assert all(abs(counts[kind] / len(some) - share) < 0.05 for kind, share in SHARES.items())
 
 
 def test_in_order_most_changes_give_credit_and_none_is_a_conflict(messages: list[Wire]) -> None:
