@@ -57,7 +57,9 @@ def test_a_repeat_is_an_earlier_message_byte_by_byte(messages: list[Wire]) -> No
         seen.add(record)
 
 
-def test_some_customers_have_all_their_messages_in_order_and_about_the_same_shares(messages: list[Wire]) -> None:
+def test_some_customers_have_all_their_messages_in_order_and_about_the_same_shares(
+    messages: list[Wire],
+) -> None:
     some = of_some_customers(messages, 1_000)
     assert 900 < len(some) <= 1_000
     customers = {message.key for message in some}
