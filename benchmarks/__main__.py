@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.check import check
 from benchmarks.mix import Wire, mix, of_some_customers
-from benchmarks.report import ratios, show
+from benchmarks.report import Runs, ratios, show
 from benchmarks.service import BenchmarkError, run_program, run_service
 from benchmarks.stage import PARTITIONS, Stage, publish, stage, topics_in
 from benchmarks.usage import Figures
@@ -48,17 +48,17 @@ def main() -> int:
         with running_stack(
             kafka=os.environ.get("AVOIR_TEST_KAFKA"), postgres=os.environ.get("AVOIR_TEST_DSN"), fsync=True
         ) as stack:
-            figures = asyncio.run(
+            runs, checked = asyncio.run(
                 _measure(stack.kafka.address, stack.postgres.address, given.messages, given.processes)
             )
     except (StackError, BenchmarkError) as error:
         print(error, file=sys.stderr)
         return 1
-    service, floor, plain, checked = figures
     if given.json:
-        print(json.dumps(_as_json(service, floor, plain, checked)))
+        figures = {name: figures.as_json() for name, figures in runs._asdict().items()}
+        print(json.dumps(figures | {"ratios": ratios(runs), "checked": checked}))
     else:
-        show(service, floor, plain, checked)
+        show(runs, checked)
     return 0
 
 
@@ -69,19 +69,7 @@ def _count(text: str) -> int:
     return count
 
 
-def _as_json(service: Figures, floor: Figures, plain: Figures, checked: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "service": service.as_json(),
-        "floor": floor.as_json(),
-        "plain": plain.as_json(),
-        "ratios": ratios(service, floor, plain),
-        "checked": checked,
-    }
-
-
-async def _measure(
-    kafka: str, dsn: str, count: int, processes: int
-) -> tuple[Figures, Figures, Figures, dict[str, Any]]:
+async def _measure(kafka: str, dsn: str, count: int, processes: int) -> tuple[Runs, dict[str, Any]]:
     messages = mix(count)
     some = of_some_customers(messages, min(PLAIN_MESSAGES, count))
     async with stage(kafka, dsn) as place:
@@ -95,18 +83,21 @@ async def _measure(
             service = replace(service, events_out=checked["events"] / count)
         with _bar("floor", count * FLOOR_ROUNDS) as bar:
             floor = await _floor(place, count, checked["event_bytes"], bar)
+        with _bar("floor by hand", count * FLOOR_ROUNDS) as bar:
+            by_hand = await _floor(place, count, checked["event_bytes"], bar, by_hand=True)
         with _bar("plain handler", len(some)) as bar:
             plain = await _plain(place, some, bar)
-    return service, floor, plain, checked
+    return Runs(service, floor, by_hand, plain), checked
 
 
-async def _floor(place: Stage, count: int, event_bytes: int, bar: Any) -> Figures:
+async def _floor(place: Stage, count: int, event_bytes: int, bar: Any, *, by_hand: bool = False) -> Figures:
     asked = {
         "topics": topics_in(place.prefix("service")),
         "topic_out": place.prefix("floor") + "credit-issued",
         "event_bytes": event_bytes,
         "messages": count * FLOOR_ROUNDS,
         "rounds": FLOOR_ROUNDS,
+        "by_hand": by_hand,
     }
     return await run_program("benchmarks.floor", place, "floor", asked, bar)
 
