@@ -51,7 +51,7 @@ class KafkaSettings(BaseSettings):
     kafka_rebalance_timeout_ms: int = Field(
         30_000, ge=1_000, description="How long a rebalance waits for all."
     )
-    kafka_max_records: int = Field(4_000, ge=1, le=10_000, description="Most messages of one batch.")
+    kafka_max_records: int = Field(8_000, ge=1, le=10_000, description="Most messages of one batch.")
     kafka_max_message_bytes: int = Field(
         900 * 1024, ge=1_024, description="Larger messages are dead-lettered."
     )

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,6 +23,7 @@ _POLL_LIMIT_S = 2.0
 _CAREFUL_S = 60.0
 _PAUSE_S = 0.05
 _LEAST_HELD = 16
+_MOST_HELD_BYTES = 32 * 1024 * 1024
 
 Found = Mapping[KafkaPartition, Sequence[ConsumerRecord]]
 
@@ -77,14 +78,21 @@ class Reader:
         places = sorted(consumer.assignment() - consumer.paused())
         # Twice a batch if all partitions were busy; but half of them are of commands, and mostly quiet.
         share = max(_LEAST_HELD, 4 * self.max_records // max(1, len(places)))
+        # What comes at once is at most what one fetch brought of the partition: so far it may go beyond its bytes.
+        share_bytes = _MOST_HELD_BYTES // max(1, len(places))
+
+        def has_its_share(held: Collection[ConsumerRecord]) -> bool:
+            return len(held) >= share or sum(len(each.value or b"") for each in held) >= share_bytes
+
         if not any(self._held.values()):
             self._hold(await consumer.getmany(timeout_ms=_POLL_MS, max_records=share))
         if any(self._held.values()):
             for place in places:
-                room = share - len(self._held.get(place, ()))
-                if room > 0:
+                held = self._held.get(place, ())
+                if not has_its_share(held):
+                    room = share - len(held)
                     self._hold(await consumer.getmany(place, timeout_ms=0, max_records=room))
-        return {place for place, held in self._held.items() if len(held) >= share}
+        return {place for place, held in self._held.items() if has_its_share(held)}
 
     def _hold(self, found: Found) -> None:
         for place, records in found.items():
