@@ -18,7 +18,7 @@ from benchmarks.check import check
 from benchmarks.mix import Wire, mix, of_some_customers
 from benchmarks.report import Runs, ratios, show
 from benchmarks.service import BenchmarkError, run_program, run_service
-from benchmarks.stage import PARTITIONS, Stage, publish, stage, topics_in
+from benchmarks.stage import PARTITIONS, Stage, feed, publish, stage, topics_in
 from benchmarks.usage import Figures
 from deploy.local.process import StackError
 from deploy.local.stack import running_stack
@@ -75,7 +75,6 @@ async def _measure(kafka: str, dsn: str, count: int, processes: int) -> tuple[Ru
     async with stage(kafka, dsn) as place:
         with _bar("publish", count):
             await publish(kafka, place.prefix("service"), messages)
-            await publish(kafka, place.prefix("plain"), some)
         with _bar("Avoir", count) as bar:
             service = await run_service(place, count, processes, bar)
         with _bar("check", 1):
@@ -104,8 +103,12 @@ async def _floor(place: Stage, count: int, event_bytes: int, bar: Any, *, by_han
 
 async def _plain(place: Stage, messages: Sequence[Wire], bar: Any) -> Figures:
     prefix = place.prefix("plain")
-    asked = {"prefix": prefix, "topics": topics_in(prefix), "messages": len(messages)}
-    return await run_program("benchmarks.plain", place, "plain", asked, bar)
+    group = prefix + "group"
+    asked = {"prefix": prefix, "topics": topics_in(prefix), "group": group, "messages": len(messages)}
+    async with asyncio.TaskGroup() as together:
+        running = together.create_task(run_program("benchmarks.plain", place, "plain", asked, bar))
+        together.create_task(feed(place.kafka, prefix, messages, group))
+    return running.result()
 
 
 @contextmanager

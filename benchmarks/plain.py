@@ -39,7 +39,7 @@ class Count:
 
 
 async def run(
-    *, kafka: str, dsn: str, prefix: str, topics: list[str], messages: int, within_s: float
+    *, kafka: str, dsn: str, prefix: str, topics: list[str], group: str, messages: int, within_s: float
 ) -> dict[str, float]:
     """Handle so many messages; the figures, from the end of the first one on."""
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, timeout=10, command_timeout=60)
@@ -47,9 +47,7 @@ async def run(
     broker = KafkaBroker(kafka, acks="all", enable_idempotence=True, logger=None)
     count = Count(messages)
 
-    @broker.subscriber(
-        *topics, group_id=prefix + "group", ack_policy=AckPolicy.MANUAL, auto_offset_reset="earliest"
-    )
+    @broker.subscriber(*topics, group_id=group, ack_policy=AckPolicy.MANUAL, auto_offset_reset="earliest")
     async def handle(message: KafkaMessage) -> None:
         topic = str(message.raw_message.topic).removeprefix(prefix)  # type: ignore[union-attr]
         async with pool.acquire() as connection, connection.transaction():

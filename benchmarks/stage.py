@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from avoir.kafka.client import Client
@@ -20,6 +21,7 @@ from benchmarks.mix import Wire
 PARTITIONS = 4
 BATCH_BYTES = 16_384  # what producers make by default
 PUBLISH_TIMEOUT_S = 120.0
+FED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,26 @@ async def publish(kafka: str, prefix: str, messages: Sequence[Wire]) -> None:
         for place in list(filling):
             await send(place)
         await asyncio.gather(*sent)
+
+
+async def feed(kafka: str, prefix: str, messages: Sequence[Wire], group: str) -> None:
+    """Publish the messages a few at a time, the next when a group has acknowledged most of those before.
+
+    A consumer hands a backlog out partition by partition; so it gets them in about the order of time, as on any day.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka, request_timeout_ms=10_000)
+    await admin.start()
+    try:
+        published = 0
+        while published < len(messages):
+            positions = await admin.list_consumer_group_offsets(group)
+            if published - sum(each.offset for each in positions.values()) > FED_AT_ONCE // 2:
+                await asyncio.sleep(0.05)
+                continue
+            await publish(kafka, prefix, messages[published : published + FED_AT_ONCE])
+            published += FED_AT_ONCE
+    finally:
+        await admin.close()
 
 
 def _partition(key: bytes) -> int:
