@@ -24,6 +24,16 @@ CREATE TABLE IF NOT EXISTS raw (topic text, partition integer, kafka_offset bigi
 TRUNCATE raw;
 """
 COLUMNS = ["topic", "partition", "kafka_offset", "key", "value"]
+HEADERS = [
+    ("content-type", b"application/json"),
+    ("ce_specversion", b"1.0"),
+    ("ce_id", b"00000000-0000-5000-8000-000000000000"),
+    ("ce_source", b"/avoir"),
+    ("ce_type", b"avoir.credit-issued.v1"),
+    ("ce_time", b"2025-06-01T00:00:00.000000Z"),
+]
+"""As many and as long as an event's; all else that a record holds is as long as the mean event."""
+
 MAX_RECORDS = 2_000
 BATCH_BYTES = 262_144
 
@@ -112,7 +122,9 @@ async def _pass_through(
 async def _publish(
     producer: AIOKafkaProducer, topic: str, value: bytes, records: Sequence[ConsumerRecord]
 ) -> None:
-    await asyncio.gather(*[await producer.send(topic, value, key=record.key) for record in records])
+    await asyncio.gather(
+        *[await producer.send(topic, value, key=record.key, headers=HEADERS) for record in records]
+    )
 
 
 async def _publish_by_hand(
@@ -123,7 +135,7 @@ async def _publish_by_hand(
     sent = []
     for n, record in enumerate(records):
         place = places[n % len(places)]
-        out: dict[str, Any] = {"timestamp": None, "key": record.key, "value": value, "headers": []}
+        out: dict[str, Any] = {"timestamp": None, "key": record.key, "value": value, "headers": HEADERS}
         if place in filling and filling[place].append(**out) is None:
             sent.append(await producer.send_batch(filling.pop(place), topic, partition=place))
         if place not in filling:
