@@ -44,7 +44,12 @@ def _do(given: argparse.Namespace) -> int:
                 )
             _tell(background.up(fsync=given.fsync))
         case "down":
-            print("Stopped, and the data removed." if background.down() else "Nothing was running.")
+            ended = background.down()
+            if ended is None:
+                print("Nothing was running.")
+            else:
+                print("Stopped, and the data removed. Where your shell still names it:\n")
+                print(f"  unset {' '.join(ended.environment)}")
         case "status":
             running = background.current()
             if running is None:

@@ -81,18 +81,18 @@ def up(*, fsync: bool) -> Up:
     return running
 
 
-def down() -> bool:
-    """End the keeper and all it holds; False if there was none."""
+def down() -> Up | None:
+    """End the keeper and all it holds; says what it was, None if there was none."""
     running = current()
     if running is None:
-        return False
+        return None
     with suppress(psutil.NoSuchProcess):
         keeper = psutil.Process(running.keeper_pid)
         keeper.terminate()
         if not all_ended([keeper], timeout_seconds=STOP_TIMEOUT_SECONDS):
             keeper.kill()
             raise StackError("the stack did not end in time: the next start clears it up")
-    return True
+    return running
 
 
 def keep(*, fsync: bool) -> None:

@@ -176,8 +176,8 @@ def free_port(preferred: int | None = None) -> int:
     raise StackError("no free port between 20000 and 32000 on 127.0.0.1")
 
 
-def port_open(port: int) -> bool:
+def port_open(port: int, host: str = "127.0.0.1", timeout_seconds: float = 1) -> bool:
     """Whether somebody accepts connections there."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+    with suppress(OSError), socket.create_connection((host, port), timeout=timeout_seconds):
         return True
     return False

@@ -77,6 +77,9 @@ def _program(run: Path) -> Path:
 
 def _prepare(environment: Mapping[str, str]) -> None:
     """What `avoir migrate` and `avoir topics create` do, without two more interpreters to start."""
+    import asyncpg
+    from aiokafka.errors import KafkaError
+
     from avoir.kafka.client import client_of
     from avoir.kafka.topics import TopicNames, create_topics
     from avoir.postgres.migrate import migrate
@@ -93,7 +96,13 @@ def _prepare(environment: Mapping[str, str]) -> None:
         )
         return made.faults
 
-    if faults := asyncio.run(both()):
+    try:
+        faults = asyncio.run(both())
+    except (asyncpg.PostgresError, KafkaError, OSError) as error:
+        raise StackError(
+            f"Database and topics could not be brought up to date: {type(error).__name__}: {error}"
+        ) from error
+    if faults:
         raise StackError(f"{len(faults)} topics could not be made, such as {faults[0]}")
 
 

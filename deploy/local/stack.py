@@ -3,19 +3,21 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Literal
+from urllib.parse import urlsplit
 
 from deploy.local.kafka import launched_kafka, prepare_kafka
 from deploy.local.postgres import BIN_VARIABLE, launched_postgres
-from deploy.local.process import StackError
+from deploy.local.process import StackError, port_open
 
 KIND_VARIABLE = "AVOIR_STACK"  # "processes" leaves a Docker engine aside
+NAMED_TIMEOUT_SECONDS = 5
 Origin = Literal["named", "container", "process"]
 
 
@@ -100,6 +102,7 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 def _kafka(named: str | None, port: int | None) -> Iterator[Place]:
     with ExitStack() as ends:
         if named:
+            _answers("Kafka", named.split(","), default_port=9092)
             yield Place(named, "named")
         elif _docker_wanted():
             from deploy.local.containers import kafka_container
@@ -114,6 +117,7 @@ def _kafka(named: str | None, port: int | None) -> Iterator[Place]:
 def _postgres(named: str | None, *, fsync: bool, port: int | None) -> Iterator[Place]:
     with ExitStack() as ends:
         if named:
+            _answers("Postgres", urlsplit(named).netloc.rpartition("@")[2].split(","), default_port=5432)
             yield Place(named, "named")
         elif _docker_wanted() and not os.environ.get(BIN_VARIABLE):
             from deploy.local.containers import postgres_container
@@ -122,6 +126,19 @@ def _postgres(named: str | None, *, fsync: bool, port: int | None) -> Iterator[P
         else:
             database = ends.enter_context(launched_postgres(fsync=fsync, port=port))
             yield Place(database.dsn, "process", database.server.wait_ready)
+
+
+def _answers(what: str, addresses: Sequence[str], default_port: int) -> None:
+    """Raise StackError where no server answers at any of the addresses that the environment names."""
+    for address in filter(None, addresses):
+        found = urlsplit(f"//{address}")
+        if port_open(found.port or default_port, found.hostname or "127.0.0.1", NAMED_TIMEOUT_SECONDS):
+            return
+    if any(addresses):
+        raise StackError(
+            f"Nothing answers at {', '.join(addresses)}, which the environment names for {what}: "
+            "start it, or unset that variable and one is started here."
+        )
 
 
 @cache

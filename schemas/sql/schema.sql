@@ -16,7 +16,7 @@ CREATE TABLE avoir.accounts (
     CONSTRAINT accounts_reserved_check CHECK ((reserved >= 0)),
     CONSTRAINT accounts_seq_check CHECK ((seq >= 0))
 ) WITH (fillfactor=50);
-GRANT INSERT, SELECT, UPDATE ON avoir.accounts TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (available, reserved, seq, head, recorded_at, refill_asked) ON avoir.accounts TO avoir_service;
 GRANT SELECT ON avoir.accounts TO avoir_readonly;
 
 CREATE TABLE avoir.applications (
@@ -42,7 +42,8 @@ CREATE TABLE avoir.applications (
     CONSTRAINT applications_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 );
 CREATE INDEX applications_of_invoice ON avoir.applications USING btree (tenant_id, invoice_id);
-GRANT INSERT, SELECT, UPDATE ON avoir.applications TO avoir_service;
+CREATE TRIGGER refuse_unknown_grants AFTER INSERT ON avoir.applications REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_unknown_grants();
+GRANT INSERT, SELECT, UPDATE (reinstated) ON avoir.applications TO avoir_service;
 GRANT SELECT ON avoir.applications TO avoir_readonly;
 
 CREATE TABLE avoir.changes (
@@ -79,7 +80,7 @@ CREATE TABLE avoir.changes (
     CONSTRAINT changes_fee_check CHECK ((fee >= 0))
 );
 CREATE INDEX changes_of_subject ON avoir.changes USING btree (tenant_id, subject_kind, subject_id);
-GRANT INSERT, SELECT ON avoir.changes TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (proration, time_zone, unpaid_change, credit_as, expires_after_days) ON avoir.changes TO avoir_service;
 GRANT SELECT ON avoir.changes TO avoir_readonly;
 
 CREATE TABLE avoir.commands (
@@ -127,7 +128,7 @@ CREATE TABLE avoir.dead_letters (
 );
 CREATE INDEX dead_letters_by_id ON avoir.dead_letters USING btree (dead_letter_id);
 CREATE INDEX dead_letters_by_time ON avoir.dead_letters USING btree (recorded_at);
-GRANT INSERT, SELECT, UPDATE ON avoir.dead_letters TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (replayed_at) ON avoir.dead_letters TO avoir_service;
 GRANT SELECT ON avoir.dead_letters TO avoir_readonly;
 
 CREATE TABLE avoir.decisions (
@@ -193,7 +194,8 @@ CREATE TABLE avoir.entitlements (
     CONSTRAINT entitlements_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
 CREATE INDEX entitlements_short ON avoir.entitlements USING btree (tenant_id, owner_type, owner_id, currency) WHERE (shortfall > 0);
-GRANT INSERT, SELECT, UPDATE ON avoir.entitlements TO avoir_service;
+CREATE TRIGGER refuse_cost_above_line AFTER INSERT ON avoir.entitlements REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_cost_above_line();
+GRANT INSERT, SELECT, UPDATE (target, given, covered, shortfall, shortfall_reason, grants, source, due_from, settle_by, as_line_item, expires_after_days) ON avoir.entitlements TO avoir_service;
 GRANT SELECT ON avoir.entitlements TO avoir_readonly;
 
 CREATE TABLE avoir.entries (
@@ -292,7 +294,9 @@ CREATE UNIQUE INDEX grants_of_reference ON avoir.grants USING btree (tenant_id, 
 CREATE INDEX grants_open ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency) WHERE (((available + reserved) + pending) > 0);
 CREATE INDEX grants_to_begin ON avoir.grants USING btree (effective_at) WHERE (pending > 0);
 CREATE INDEX grants_to_expire ON avoir.grants USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND ((available + reserved) > 0));
-GRANT INSERT, SELECT, UPDATE ON avoir.grants TO avoir_service;
+CREATE TRIGGER refuse_credit_above_cost AFTER INSERT ON avoir.grants REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_credit_above_cost();
+CREATE TRIGGER refuse_credit_above_cost_again AFTER UPDATE ON avoir.grants REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_credit_above_cost();
+GRANT INSERT, SELECT, UPDATE (available, reserved, spent, lost, taken, pending) ON avoir.grants TO avoir_service;
 GRANT SELECT ON avoir.grants TO avoir_readonly;
 
 CREATE TABLE avoir.inbox (
@@ -354,7 +358,7 @@ CREATE TABLE avoir.invoices (
     CONSTRAINT invoices_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
 CREATE INDEX invoices_open ON avoir.invoices USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((NOT voided) AND ((total + restored) > (settled + applied)) AND ((total + restored) > 0));
-GRANT INSERT, SELECT, UPDATE ON avoir.invoices TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (barred, voided, settled, applied, settled_at, restored) ON avoir.invoices TO avoir_service;
 GRANT SELECT ON avoir.invoices TO avoir_readonly;
 
 CREATE TABLE avoir.leases (
@@ -412,7 +416,7 @@ CREATE TABLE avoir.payments (
     CONSTRAINT payments_kind_check CHECK ((kind = ANY (ARRAY['payment'::text, 'amount_paid'::text]))),
     CONSTRAINT payments_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
-GRANT INSERT, SELECT, UPDATE ON avoir.payments TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (reversed, settled) ON avoir.payments TO avoir_service;
 GRANT SELECT ON avoir.payments TO avoir_readonly;
 
 CREATE TABLE avoir.policies (
@@ -451,7 +455,7 @@ CREATE TABLE avoir.reservations (
 CREATE INDEX reservations_held ON avoir.reservations USING btree (tenant_id, grant_id) WHERE ((amount > 0) OR (reserved_for = 'line_item'::text));
 CREATE INDEX reservations_of_grant ON avoir.reservations USING btree (tenant_id, grant_id);
 CREATE INDEX reservations_of_invoice ON avoir.reservations USING btree (tenant_id, invoice_id) WHERE (amount > 0);
-GRANT INSERT, SELECT, UPDATE ON avoir.reservations TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (amount) ON avoir.reservations TO avoir_service;
 GRANT SELECT ON avoir.reservations TO avoir_readonly;
 
 CREATE TABLE avoir.reversals (
@@ -485,7 +489,7 @@ CREATE TABLE avoir.settlements (
     CONSTRAINT settlements_tenant_id_kind_payment_id_fkey FOREIGN KEY (tenant_id, kind, payment_id) REFERENCES avoir.payments(tenant_id, kind, payment_id)
 );
 CREATE INDEX settlements_of_invoice ON avoir.settlements USING btree (tenant_id, invoice_id);
-GRANT INSERT, SELECT, UPDATE ON avoir.settlements TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (amount) ON avoir.settlements TO avoir_service;
 GRANT SELECT ON avoir.settlements TO avoir_readonly;
 
 CREATE TABLE avoir.subjects (
@@ -553,5 +557,76 @@ AS $function$
 BEGIN
     RAISE EXCEPTION '% of % is refused: the table is append-only', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege';
+END
+$function$;
+
+-- May be called by: public
+CREATE OR REPLACE FUNCTION avoir.refuse_cost_above_line()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'avoir'
+AS $function$
+DECLARE
+    refused text;
+BEGIN
+    SELECT a.id || ' ' || a.line_id INTO refused
+    FROM changed a
+    LEFT JOIN invoice_lines l ON l.tenant_id = a.tenant_id AND l.invoice_id = a.id AND l.line_id = a.line_id
+    WHERE a.kind = 'line' AND a.cost > coalesce(l.cost, -1)
+    LIMIT 1;
+    IF refused IS NOT NULL THEN
+        RAISE check_violation USING MESSAGE = 'more credit may be due for line ' || refused || ' than it cost';
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- May be called by: public
+CREATE OR REPLACE FUNCTION avoir.refuse_credit_above_cost()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'avoir'
+AS $function$
+DECLARE
+    refused text;
+BEGIN
+    SELECT e.kind || ' ' || e.id || ' ' || e.line_id INTO refused
+    FROM (
+        SELECT DISTINCT tenant_id, entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id
+        FROM changed WHERE entitlement_kind IS NOT NULL
+    ) AS c
+    JOIN entitlements e USING (tenant_id, kind, id, line_id)
+    CROSS JOIN LATERAL (
+        SELECT sum(g.amount - g.taken) AS given
+        FROM grants g
+        WHERE g.tenant_id = c.tenant_id AND g.entitlement_kind = c.kind AND g.entitlement_id = c.id
+            AND g.entitlement_line_id = c.line_id
+    ) AS all_of
+    WHERE all_of.given > e.cost
+    LIMIT 1;
+    IF refused IS NOT NULL THEN
+        RAISE check_violation USING MESSAGE = 'the grants for ' || refused || ' are more than it cost';
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- May be called by: public
+CREATE OR REPLACE FUNCTION avoir.refuse_unknown_grants()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'avoir'
+AS $function$
+DECLARE
+    refused text;
+BEGIN
+    SELECT a.application_id || ' ' || s.grant_id INTO refused
+    FROM changed a CROSS JOIN unnest(a.grant_ids) AS s (grant_id)
+    WHERE NOT EXISTS (SELECT FROM grants g WHERE g.tenant_id = a.tenant_id AND g.grant_id = s.grant_id)
+    LIMIT 1;
+    IF refused IS NOT NULL THEN
+        RAISE foreign_key_violation USING MESSAGE = 'an application uses a grant that its tenant does not have: ' || refused;
+    END IF;
+    RETURN NULL;
 END
 $function$;

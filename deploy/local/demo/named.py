@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.kafka.client import client_of
 from avoir.settings import KafkaSettings
+from deploy.local.process import StackError
 from deploy.local.stack import Stack
 
 
@@ -37,11 +38,16 @@ def place(stack: Stack) -> Iterator[tuple[Stack, Mapping[str, str]]]:
 
 
 async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
     try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+    except (asyncpg.PostgresError, OSError) as error:
+        raise StackError(
+            f"{statement} on the Postgres that the environment names: {type(error).__name__}: {error}"
+        ) from error
 
 
 async def _remove_topics(bootstrap_servers: str, prefix: str) -> None:

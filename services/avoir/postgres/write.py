@@ -75,10 +75,10 @@ async def write(session: Session, state: State, written: Written, recorded_at: d
     await session.update(queries.update_accounts, list(map(account_changes, accounts)), recorded_at)
     for name, stored in STORED.items():
         date = (recorded_at,) if stored.dated else ()
-        added = [stored.added(row) + date for row in state.added(name)]
-        await session.copy(stored.table, stored.columns, added)
         if stored.update is not None and stored.updated is not None:
             await session.update(stored.update, [stored.updated(row) for row in state.updated(name)])
+        added = [stored.added(row) + date for row in state.added(name)]
+        await session.copy(stored.table, stored.columns, added)
     await session.copy("entries", ENTRY_COLUMNS, [entry_columns(entry) for entry in written.entries])
     await session.copy("decisions", DECISION_COLUMNS, written.decisions)
     await session.copy("commands", COMMAND_COLUMNS, written.commands)

@@ -46,11 +46,22 @@ WHERE tgrelid = $1 AND NOT tgisinternal
 ORDER BY tgname;
 
 -- name: schema_grants
--- What the service's roles may do with a table. $1 the table's oid.
-SELECT 'GRANT ' || string_agg(privilege_type, ', ' ORDER BY privilege_type) || ' ON ' || $1::oid::regclass
-       || ' TO ' || grantee::regrole AS line
-FROM pg_class c, aclexplode(c.relacl)
-WHERE c.oid = $1 AND grantee::regrole::text IN ('avoir_service', 'avoir_readonly')
+-- What the service's roles may do with a table, or with some of its columns only. $1 the table's oid.
+WITH rights AS (
+    SELECT grantee, privilege_type, NULL AS columns
+    FROM pg_class c, aclexplode(c.relacl)
+    WHERE c.oid = $1
+    UNION ALL
+    SELECT r.grantee, r.privilege_type, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+    FROM pg_attribute a, aclexplode(a.attacl) r
+    WHERE a.attrelid = $1
+    GROUP BY r.grantee, r.privilege_type
+)
+SELECT 'GRANT '
+       || string_agg(privilege_type || coalesce(' (' || columns || ')', ''), ', ' ORDER BY columns NULLS FIRST, privilege_type)
+       || ' ON ' || $1::oid::regclass || ' TO ' || grantee::regrole AS line
+FROM rights
+WHERE grantee::regrole::text IN ('avoir_service', 'avoir_readonly')
 GROUP BY grantee
 ORDER BY grantee::regrole::text DESC;
 
