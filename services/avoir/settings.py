@@ -1,16 +1,18 @@
 """Every setting of the service, from environment variables that begin with `AVOIR_`."""
 
-from decimal import Decimal
 from itertools import pairwise
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from avoir.core.money import MICROS_PER_MAJOR
+import avoir_events as wire
+from avoir.core.money import parse_decimal
 from avoir.core.policy import Policy
+from avoir_events.policy import MAX_EXPIRY
+from avoir_events.scalars import AboveZero, AtLeastZero, Currency
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -98,14 +100,17 @@ class PolicySettings(BaseSettings):
         "wait", description="A change to something unpaid: credit comes with the payment, or never."
     )
     policy_expires_after_days: int | None = Field(
-        None, ge=1, description="Credit from bookings, plans and overpayment expires after so many days."
+        None,
+        ge=1,
+        le=MAX_EXPIRY.days,
+        description="Credit from bookings, plans and overpayment expires after so many days.",
     )
     policy_proration: Literal["time", "days"] = Field("time", description="How plans are prorated.")
     policy_time_zone: str = Field("UTC", description="IANA name of the zone in which days are counted.")
-    policy_refill_threshold: Decimal | None = Field(None, gt=0, description="Ask for a refill below this.")
-    policy_refill_amount: Decimal | None = Field(None, gt=0, description="How much a refill asks for.")
-    policy_refill_currency: str | None = Field(
-        None, pattern="^[A-Z]{3}$", description="ISO 4217 currency of the two refill amounts."
+    policy_refill_threshold: AtLeastZero | None = Field(None, description="Ask for a refill below this.")
+    policy_refill_amount: AboveZero | None = Field(None, description="How much a refill asks for.")
+    policy_refill_currency: Currency | None = Field(
+        None, description="ISO 4217 currency of the two refill amounts."
     )
 
     @field_validator("policy_time_zone")
@@ -120,6 +125,11 @@ class PolicySettings(BaseSettings):
         parts = (self.policy_refill_threshold, self.policy_refill_amount, self.policy_refill_currency)
         if any(part is None for part in parts) and any(part is not None for part in parts):
             raise ValueError("a refill needs its threshold, amount and currency")
+        threshold, amount, currency = parts
+        try:
+            wire.Policy(refill_threshold=threshold, refill_amount=amount, currency=currency)
+        except ValidationError as error:
+            raise ValueError(wire.describe(error)) from None
         return self
 
 
@@ -228,5 +238,5 @@ def policy_of(settings: PolicySettings) -> Policy:
     )
 
 
-def _micros(amount: Decimal | None) -> int | None:
-    return None if amount is None else int(amount * MICROS_PER_MAJOR)
+def _micros(amount: str | None) -> int | None:
+    return None if amount is None else parse_decimal(amount)

@@ -8,11 +8,13 @@ from deploy.local.stack import running_kafka, running_postgres
 
 def test_a_broker_that_does_not_answer_is_named() -> None:
     port = free_port()
-    with pytest.raises(
-        StackError, match=f"127.0.0.1:{port}, which the environment names for Kafka: start it, or"
+    with (
+        pytest.raises(
+            StackError, match=f"127.0.0.1:{port}, which the environment names for Kafka: start it, or"
+        ),
+        running_kafka(f"127.0.0.1:{port}"),
     ):
-        with running_kafka(f"127.0.0.1:{port}"):
-            pass
+        pass
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:

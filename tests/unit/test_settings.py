@@ -7,7 +7,7 @@ from avoir.cli.access import BROKERS, DSN, load_settings
 from avoir.cli.ending import Failure
 from avoir.kafka.client import client_of
 from avoir.kafka.topics import TopicNames
-from avoir.settings import Settings
+from avoir.settings import Settings, policy_of
 
 NEEDED = {"AVOIR_KAFKA_BOOTSTRAP_SERVERS": "a:1, b:2", "AVOIR_POSTGRES_DSN": "postgresql://u:secret@h/d"}
 
@@ -52,6 +52,32 @@ def test_secrets_do_not_show(settings: Settings) -> None:
 def test_a_wrong_setting_is_refused(settings: Settings, name: str, value: object) -> None:
     with pytest.raises(ValidationError):
         Settings(**{**settings.model_dump(), name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("expires_after_days", 36_501, "less than or equal to 36500"),
+        ("refill_threshold", "0.0000001", "match pattern"),
+        ("refill_threshold", "1e30", "match pattern"),
+        ("refill_amount", "0", "above zero"),
+        ("refill_amount", "10.005", "refill_amount: more decimals than EUR has"),
+        ("refill_currency", "QQQ", "not an ISO 4217 code"),
+        ("refill_currency", None, "a refill needs its threshold, amount and currency"),
+    ],
+)
+def test_a_policy_that_no_message_could_set_is_refused(
+    settings: Settings, name: str, value: object, problem: str
+) -> None:
+    refill = {
+        "policy_refill_threshold": "5.00",
+        "policy_refill_amount": "20",
+        "policy_refill_currency": "EUR",
+    }
+    given = {**settings.model_dump(), **refill}
+    assert policy_of(Settings(**given)).refill == (5_000_000, 20_000_000)
+    with pytest.raises(ValidationError, match=problem):
+        Settings(**{**given, f"policy_{name}": value})
 
 
 DSNS = [
