@@ -16,7 +16,7 @@ CREATE TABLE avoir.accounts (
     CONSTRAINT accounts_reserved_check CHECK ((reserved >= 0)),
     CONSTRAINT accounts_seq_check CHECK ((seq >= 0))
 ) WITH (fillfactor=50);
-GRANT INSERT, SELECT, UPDATE (available, reserved, seq, head, recorded_at, refill_asked) ON avoir.accounts TO avoir_service;
+GRANT INSERT, SELECT, UPDATE ON avoir.accounts TO avoir_service;
 GRANT SELECT ON avoir.accounts TO avoir_readonly;
 
 CREATE TABLE avoir.applications (

@@ -182,6 +182,20 @@ async def test_a_position_outside_of_the_topic_stops_the_partition_only(
             await until_handled(settings, 100)
 
 
+async def test_a_position_that_is_set_while_the_partition_is_idle_counts_without_a_new_message(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avoir.kafka.loop._RECHECK_S", 0.5)
+    async with running(settings) as run:
+        await send(settings, range(20), (FACT,))
+        await until_handled(settings, 20)
+        stood = {place: at for place, at in (await positions(settings)).items() if place[0] == FACT and at}
+        async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+            await connection.execute("UPDATE consumer_offsets SET next_offset = 0 WHERE topic = $1", FACT)
+        await until(lambda: sum(map(len, run.tally.batches)) == 40)
+        assert {place: at for place, at in (await positions(settings)).items() if place in stood} == stood
+
+
 async def test_two_services_share_the_partitions_and_lose_nothing(settings: Settings) -> None:
     async with running(settings) as first:
         await first.joined()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,9 @@ async def test_dead_letters_are_listed_shown_and_replayed(
     id_ = letter["dead_letter_id"]
     assert id_ in await command.text("dead-letters", "list", "--outcome", "rejected")
     assert (await command.json("dead-letters", "show", id_))["value"]["hex"] == "ff00"
-    assert "\\xff" in await command.text("dead-letters", "show", id_)
+    shown = await command.text("dead-letters", "show", id_)
+    assert "\\xff" in shown
+    assert re.search(r"partition\s+0\s", shown) and re.search(r"offset\s+0\s", shown)
     assert await command.json("dead-letters", "replay", id_) == {"replayed": [id_]}
     assert await command.json("dead-letters", "replay", id_, code=Exit.FOUND) == {"replayed": []}
     ((_, value),) = await asyncio.to_thread(_read, kafka, f"{topic_prefix}booking-cancelled", 1)

@@ -1,6 +1,9 @@
 """The command line as a caller meets it: help, exit codes, and failures in one line."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -140,3 +143,20 @@ def test_owners_and_moments_as_people_write_them() -> None:
     assert parse_moment("2025-06-01T02:00:00+02:00") == datetime(2025, 6, 1, tzinfo=UTC)
     with pytest.raises(ValueError, match="no offset"):
         parse_moment("2025-06-01T02:00:00")
+
+
+@pytest.mark.parametrize("call", [["--help"], ["send", "--help"], ["--version"]])
+def test_a_reader_that_has_seen_enough_is_no_failure(call: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "avoir", *call],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (Exit.OK, b"")

@@ -1,5 +1,6 @@
 """The command line: `avoir COMMAND`, for operators, support and anybody who tries it out."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from avoir.cli.ending import Exit, Failure
 from avoir.cli.letters import letters
 from avoir.cli.offsets import offsets
 from avoir.cli.operations import epoch, migrate, serve, status, topics
-from avoir.cli.output import hint
+from avoir.cli.output import console, hint
 from avoir.cli.policy import policy
 from avoir.cli.proof import verify
 from avoir.cli.reasons import explain
@@ -33,6 +34,7 @@ app = App(
     version=lambda: version("avoir"),
     result_action="return_value",
     exit_on_error=False,
+    console=console(),
 )
 
 GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
@@ -53,12 +55,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
         code = app(arguments)
+        sys.stdout.flush()
     except CycloptsError:
         return Exit.USAGE
     except Failure as failure:
         hint(failure.message)
         return failure.code
     except BrokenPipeError:
+        # Who reads no more has seen enough, as after `| head`; what is left unwritten must not fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     return code if isinstance(code, int) else Exit.OK
 

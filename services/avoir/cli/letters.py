@@ -91,7 +91,10 @@ async def show(
         print_json(bytes_json(found))
         return Exit.OK
     details = table("", "")
-    add_rows(details, ((name, str(value or "")) for name, value in letter_json(found.letter).items()))
+    add_rows(
+        details,
+        ((name, "" if value is None else str(value)) for name, value in letter_json(found.letter).items()),
+    )
     add_rows(details, (("key", _text(found.key)), ("kafka_timestamp", rfc3339(found.kafka_timestamp) or "")))
     add_rows(details, ((f"header {name}", _text(value)) for name, value in found.headers))
     console().print(details, markup=False)

@@ -18,9 +18,15 @@ WIDTH_ELSEWHERE = 100
 WIDEST = 1_000
 
 
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the error through: rich would end with 1, which means something else here."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
-    """Standard output; 100 columns wide where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE, highlight=False)
+    """Standard output; 100 columns wide where it is no terminal. BrokenPipeError where nobody reads on."""
+    return _Output(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE, highlight=False)
 
 
 def notes() -> Console:

@@ -92,6 +92,14 @@ class Positions:
         assignment.out_of_range = outside
         assignment.positions = positions
 
+    async def differ(self, positions: dict[TopicPartition, int] | None) -> bool:
+        """Whether other positions are stored than those in memory: an operator has set one."""
+        if not positions:
+            return False
+        places = sorted(positions)
+        async with self._kept.use() as connection:
+            return await self._fetch(connection, places) != positions
+
     def on_broker(self, place: TopicPartition) -> KafkaPartition:
         """The partition as the broker names it."""
         return KafkaPartition(self._names.actual(place.topic), place.partition)

@@ -115,7 +115,7 @@ class Loop:
             await self._last_hint(consumer)
 
     async def _round(self, consumer: AIOKafkaConsumer) -> None:
-        self._recheck_stopped()
+        await self._recheck()
         if self.assignment.positions is None:
             self.state.doing = "joining"
             self.reader.forget()
@@ -182,14 +182,15 @@ class Loop:
             log.error("unexpected error", exc_info=error, again_in_s=round(seconds, 2))
         await pause(seconds, stopping)
 
-    def _recheck_stopped(self) -> None:
-        """From time to time look again at partitions that stopped: an operator may have passed the record by."""
-        if not (self.reader.unreadable or self.assignment.out_of_range):
-            self._checked_at = time.monotonic()
-        elif time.monotonic() > self._checked_at + _RECHECK_S:
-            self._checked_at = time.monotonic()
-            if self.reader.unreadable:
-                self.reader.look_closely()
+    async def _recheck(self) -> None:
+        """From time to time look whether an operator has passed by a record, or set another position."""
+        if time.monotonic() <= self._checked_at + _RECHECK_S:
+            return
+        self._checked_at = time.monotonic()
+        stopped = bool(self.reader.unreadable or self.assignment.out_of_range)
+        if self.reader.unreadable:
+            self.reader.look_closely()
+        if stopped or await self.positions.differ(self.assignment.positions):
             self.assignment.forget()
 
     def _converted(self, found: Found) -> dict[TopicPartition, list[Record]]:

@@ -2,10 +2,10 @@
 
 SET LOCAL search_path = avoir;
 
--- Only what changes may be changed: keys, owners, amounts, costs and what a message said are written once.
-REVOKE UPDATE ON accounts, invoices, payments, settlements, entitlements, grants, reservations, applications, dead_letters
+-- Only what changes may be changed: keys, owners, amounts, costs and what a message said are written once. Of an account all
+-- else is its key, which foreign keys keep; and without the right to the whole table nobody may lock it (`avoir epoch raise`).
+REVOKE UPDATE ON invoices, payments, settlements, entitlements, grants, reservations, applications, dead_letters
     FROM avoir_service;
-GRANT UPDATE (available, reserved, seq, head, refill_asked, recorded_at) ON accounts TO avoir_service;
 GRANT UPDATE (barred, voided, settled, applied, settled_at, restored) ON invoices TO avoir_service;
 GRANT UPDATE (reversed, settled) ON payments TO avoir_service;
 GRANT UPDATE (amount) ON settlements TO avoir_service;
