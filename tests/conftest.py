@@ -7,15 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from deploy.local.kafka import Kafka, launched_kafka
 from deploy.local.postgres import Postgres, launched_postgres
 from deploy.local.process import StackError
 from deploy.local.stack import running_kafka, running_postgres
+from tests.databases import dsn_of, execute
 
 T = TypeVar("T")
 FIXTURES_THAT_BREAK_SERVERS = {"own_kafka", "own_postgres"}
@@ -64,13 +63,13 @@ def migrated_template(postgres: str) -> Iterator[str]:
     with ThreadPoolExecutor(max_workers=1) as thread:
         thread.submit(asyncio.run, _make_template(postgres, name)).result()
         yield name
-        thread.submit(asyncio.run, _execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')).result()
+        thread.submit(asyncio.run, execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')).result()
 
 
 async def _make_template(admin_dsn: str, name: str) -> None:
     from avoir.postgres.migrate import migrate
 
-    await _execute(admin_dsn, f'CREATE DATABASE "{name}"')
+    await execute(admin_dsn, f'CREATE DATABASE "{name}"')
     await migrate(dsn_of(admin_dsn, name))
 
 
@@ -78,9 +77,9 @@ async def _make_template(admin_dsn: str, name: str) -> None:
 async def database(postgres: str, migrated_template: str) -> AsyncIterator[str]:
     """DSN of a database of the test's own, migrated and empty."""
     name = f"avoir_{uuid.uuid4().hex[:12]}"
-    await _execute(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"')
+    await execute(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"')
     yield dsn_of(postgres, name)
-    await _execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
+    await execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -103,16 +102,3 @@ def own_postgres() -> Iterator[Postgres]:
     with started(launched_postgres(fsync=True)) as postgres:
         postgres.server.wait_ready()
         yield postgres
-
-
-def dsn_of(admin_dsn: str, database: str) -> str:
-    """The same server and user, another database."""
-    return urlsplit(admin_dsn)._replace(path=f"/{database}").geturl()
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

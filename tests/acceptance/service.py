@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import asyncpg
 
 from tests.acceptance.deployment import Deployment, environment_for
 from tests.acceptance.events import Events
 from tests.acceptance.publishing import Place, Publisher, Sending
+from tests.databases import dsn_of, execute
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +50,10 @@ def deployed(
     """A service that is set up and does not run yet, with a database and topics of its own."""
     name = f"accept-{uuid.uuid4().hex[:8]}"
     prefix = f"{name}-"
-    dsn = urlsplit(postgres)._replace(path=f"/{name}").geturl()
+    dsn = dsn_of(postgres, name)
     # In a thread, because pytest may hold an event loop of its own here.
     with ThreadPoolExecutor(max_workers=3) as threads:
-        threads.submit(asyncio.run, _execute(postgres, f'CREATE DATABASE "{name}"')).result()
+        threads.submit(asyncio.run, execute(postgres, f'CREATE DATABASE "{name}"')).result()
         deployment = Deployment({**environment_for(kafka, dsn, prefix, cache), **(settings or {})}, folder)
         for done in [
             threads.submit(deployment.call, *words) for words in (("migrate",), ("topics", "create"))
@@ -67,12 +65,4 @@ def deployed(
         finally:
             deployment.end()
             events.close()
-            threads.submit(asyncio.run, _execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')).result()
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+            threads.submit(asyncio.run, execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')).result()

@@ -18,6 +18,7 @@ from avoir.settings import Settings
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 from tests.integration.process import ServiceProcess, service_process
+from tests.integration.running import handled
 from tests.integration.stage import connection_to, consume, make_topics, produce, settings_for, until
 
 KEYS = 20
@@ -58,13 +59,6 @@ async def steady_load(settings: Settings, first: int) -> AsyncIterator[list[int]
     finally:
         stopping.set()
         await task
-
-
-async def done(settings: Settings) -> int:
-    """How many messages were handled."""
-    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
-        count: int = await connection.fetchval("SELECT count(*) FROM inbox")
-        return count
 
 
 async def finished(settings: Settings, count: int, within_s: float = 40) -> None:
@@ -157,7 +151,7 @@ async def test_the_publishing_process_is_killed_and_the_next_one_stopped(
             silent_at = time.time()
             second.signal(signal.SIGSTOP)
             await took_over(first, silent_at)
-            so_far = await done(settings)
+            so_far = await handled(settings)
             # Longer than the session: what the stopped process had taken is handled by the other one.
             await until(lambda: published(settings, so_far + 300), 30, "the other process took over")
             second.signal(signal.SIGCONT)
@@ -189,7 +183,7 @@ async def test_the_broker_is_restarted_and_killed(
 
 
 async def _handled(settings: Settings, count: int) -> bool:
-    return await done(settings) >= count
+    return await handled(settings) >= count
 
 
 async def test_the_database_is_restarted_and_killed(

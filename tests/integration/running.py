@@ -55,6 +55,7 @@ async def running(settings: Settings) -> AsyncIterator[Run]:
 
 
 async def handled(settings: Settings) -> int:
+    """How many messages were handled."""
     async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
         count: int = await connection.fetchval("SELECT count(*) FROM inbox")
         return count

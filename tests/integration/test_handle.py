@@ -139,13 +139,15 @@ async def test_a_defect_parks_eleven_messages_and_leaves_the_rest_alone(database
             assert await connection.fetchval("SELECT sum(next_offset) FROM consumer_offsets") == 12
 
 
+def failing(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
+    """Expiry with a defect that shows in the account of `bad`."""
+    if any(account.owner_id == "bad" for account in accounts):
+        raise RuntimeError("a defect")
+    return expire(state, accounts, moment)
+
+
 async def test_a_defect_outside_of_the_decision_parks_its_message_alone(database: str) -> None:
     """Expiring what is overdue in an account comes before its messages: a failure there is theirs."""
-
-    def failing(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
-        if any(account.owner_id == "bad" for account in accounts):
-            raise RuntimeError("a defect")
-        return expire(state, accounts, moment)
 
     async with delivering(database) as (deliverer, _):
         bad = message("p1", "06-03", payment("p1", "100", owner=Owner("user", "bad")))
@@ -159,11 +161,6 @@ async def test_a_defect_outside_of_the_decision_parks_its_message_alone(database
 
 
 async def test_a_defect_in_the_sweep_leaves_the_other_accounts_expired(database: str) -> None:
-    def failing(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
-        if any(account.owner_id == "bad" for account in accounts):
-            raise RuntimeError("a defect")
-        return expire(state, accounts, moment)
-
     async with delivering(database) as (deliverer, kept):
         for owner in ("good", "bad"):
             bill = invoice(

@@ -1,0 +1,19 @@
+"""Databases that tests make and drop."""
+
+from urllib.parse import urlsplit
+
+import asyncpg
+
+
+def dsn_of(admin_dsn: str, database: str) -> str:
+    """The same server and user, another database."""
+    return urlsplit(admin_dsn)._replace(path=f"/{database}").geturl()
+
+
+async def execute(dsn: str, statement: str) -> None:
+    """Run one statement outside any transaction."""
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
