@@ -16,16 +16,19 @@ GRANT UPDATE (amount) ON reservations TO avoir_service;
 GRANT UPDATE (reinstated) ON applications TO avoir_service;
 GRANT UPDATE (replayed_at) ON dead_letters TO avoir_service;
 
--- The three below look at the rows of a whole statement at once, so that their cost is per batch.
+-- The three below look at the rows of a whole statement at once, so that their cost is per batch. They look each row up by a
+-- subquery of its own, which can only be planned as a search by its whole key; a join may be planned otherwise while tables are empty.
 
 CREATE FUNCTION refuse_cost_above_line() RETURNS trigger LANGUAGE plpgsql SET search_path = avoir AS $$
 DECLARE
     refused text;
 BEGIN
-    SELECT a.id || ' ' || a.line_id INTO refused
-    FROM changed a
-    LEFT JOIN invoice_lines l ON l.tenant_id = a.tenant_id AND l.invoice_id = a.id AND l.line_id = a.line_id
-    WHERE a.kind = 'line' AND a.cost > coalesce(l.cost, -1)
+    SELECT c.id || ' ' || c.line_id INTO refused
+    FROM changed c
+    WHERE c.kind = 'line' AND c.cost > coalesce((
+        SELECT l.cost FROM invoice_lines l
+        WHERE l.tenant_id = c.tenant_id AND l.invoice_id = c.id AND l.line_id = c.line_id
+    ), -1)
     LIMIT 1;
     IF refused IS NOT NULL THEN
         RAISE check_violation USING MESSAGE = 'more credit may be due for line ' || refused || ' than it cost';
@@ -41,19 +44,19 @@ CREATE FUNCTION refuse_credit_above_cost() RETURNS trigger LANGUAGE plpgsql SET 
 DECLARE
     refused text;
 BEGIN
-    SELECT e.kind || ' ' || e.id || ' ' || e.line_id INTO refused
+    SELECT c.kind || ' ' || c.id || ' ' || c.line_id INTO refused
     FROM (
         SELECT DISTINCT tenant_id, entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id
         FROM changed WHERE entitlement_kind IS NOT NULL
     ) AS c
-    JOIN entitlements e USING (tenant_id, kind, id, line_id)
-    CROSS JOIN LATERAL (
-        SELECT sum(g.amount - g.taken) AS given
-        FROM grants g
+    WHERE (
+        SELECT sum(g.amount - g.taken) FROM grants g
         WHERE g.tenant_id = c.tenant_id AND g.entitlement_kind = c.kind AND g.entitlement_id = c.id
             AND g.entitlement_line_id = c.line_id
-    ) AS all_of
-    WHERE all_of.given > e.cost
+    ) > (
+        SELECT e.cost FROM entitlements e
+        WHERE e.tenant_id = c.tenant_id AND e.kind = c.kind AND e.id = c.id AND e.line_id = c.line_id
+    )
     LIMIT 1;
     IF refused IS NOT NULL THEN
         RAISE check_violation USING MESSAGE = 'the grants for ' || refused || ' are more than it cost';
@@ -71,9 +74,11 @@ CREATE FUNCTION refuse_unknown_grants() RETURNS trigger LANGUAGE plpgsql SET sea
 DECLARE
     refused text;
 BEGIN
-    SELECT a.application_id || ' ' || s.grant_id INTO refused
-    FROM changed a CROSS JOIN unnest(a.grant_ids) AS s (grant_id)
-    WHERE NOT EXISTS (SELECT FROM grants g WHERE g.tenant_id = a.tenant_id AND g.grant_id = s.grant_id)
+    SELECT c.application_id || ' ' || used.grant_id INTO refused
+    FROM changed c CROSS JOIN unnest(c.grant_ids) AS used (grant_id)
+    WHERE (
+        SELECT g.grant_id FROM grants g WHERE g.tenant_id = c.tenant_id AND g.grant_id = used.grant_id
+    ) IS NULL
     LIMIT 1;
     IF refused IS NOT NULL THEN
         RAISE foreign_key_violation USING MESSAGE = 'an application uses a grant that its tenant does not have: ' || refused;
