@@ -16,6 +16,9 @@ from avoir_events.problems import problem
 MAX_ID: Final = 200
 MAX_TEXT: Final = 2_000
 MAX_INTEGER: Final = 2**53 - 1
+EARLIEST_YEAR: Final = 1900
+LATEST_YEAR: Final = 9998
+"""Times outside are placeholders such as 0001-01-01 and 9999-12-31, for which a field that is left out stands."""
 
 
 def _with_minor_unit(code: str) -> str:
@@ -43,10 +46,10 @@ def _at_most_zero(amount: str) -> str:
 
 
 def _in_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
-        raise problem("no such time in UTC") from None
+    # Placeholders for "always" and "never" lie outside: no database and no time zone carries them safely.
+    if not EARLIEST_YEAR <= time.year <= LATEST_YEAR:
+        raise problem(f"not in the years {EARLIEST_YEAR} to {LATEST_YEAR}")
+    return time.astimezone(UTC)
 
 
 def _text_or_time(value: object) -> object:

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 
 import asyncpg
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as BuilderInPython
 
 from avoir.postgres.headers import packed
 from avoir.settings import Settings
@@ -120,3 +122,19 @@ async def consume(kafka: str, topics: Iterable[str]) -> list[ConsumerRecord]:
             for batch in (await consumer.getmany(timeout_ms=100)).values():
                 found.extend(batch)
         return found
+
+
+class _NotText(str):
+    """A header name that the client writes as bytes which are no UTF-8."""
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
+async def produce_unreadable(kafka: str, topic: str, partition: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish a record that no client can read: the name of its header is not UTF-8."""
+    for module in ("producer", "message_accumulator"):
+        monkeypatch.setattr(f"aiokafka.producer.{module}.DefaultRecordBatchBuilder", BuilderInPython)
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as raw:
+        headers = [(_NotText("name"), b"")]
+        await raw.send_and_wait(topic, b"bad", b"k", partition=partition, headers=headers)

@@ -7,7 +7,6 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as BuilderInPython
 from confluent_kafka import Producer
 
 from avoir.record import Record
@@ -25,7 +24,14 @@ from tests.integration.running import (
     send,
     until_handled,
 )
-from tests.integration.stage import connection_to, make_topics, produce, settings_for, until
+from tests.integration.stage import (
+    connection_to,
+    make_topics,
+    produce,
+    produce_unreadable,
+    settings_for,
+    until,
+)
 
 
 @pytest.fixture
@@ -134,10 +140,8 @@ async def test_a_record_that_cannot_be_read_stops_its_partition_until_it_is_pass
     for n in range(5):
         producer.produce(topic, b"%d" % n, b"k", partition=0)
     assert producer.flush(10) == 0
-    for module in ("producer", "message_accumulator"):
-        monkeypatch.setattr(f"aiokafka.producer.{module}.DefaultRecordBatchBuilder", BuilderInPython)
+    await produce_unreadable(settings.kafka_bootstrap_servers, topic, 0, monkeypatch)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as raw:
-        await raw.send_and_wait(topic, b"bad", b"k", partition=0, headers=[(_NotText("name"), b"")])
         for n in range(5, 10):
             await raw.send_and_wait(topic, b"%d" % n, b"k", partition=0)
             await raw.send_and_wait(topic, b"%d" % (n + 5), b"k", partition=1)
@@ -153,13 +157,6 @@ async def test_a_record_that_cannot_be_read_stops_its_partition_until_it_is_pass
             )
         await until_handled(settings, 15)
         assert (await positions(settings))[(FACT, 0)] == 11
-
-
-class _NotText(str):
-    """A header name that the client writes as bytes which are no UTF-8."""
-
-    def encode(self, *_: object) -> bytes:
-        return b"\xff\xfe"
 
 
 async def test_a_position_outside_of_the_topic_stops_the_partition_only(

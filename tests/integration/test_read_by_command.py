@@ -12,7 +12,7 @@ from confluent_kafka import Consumer
 
 from avoir.cli.ending import Exit
 from tests.integration.command import Command
-from tests.integration.stage import connection_to
+from tests.integration.stage import connection_to, produce, produce_unreadable
 from tests.integration.timeline import GROUP, Timeline, cancellation, invoice
 
 BOOKING = {"kind": "booking", "booking_id": "b1", "paid": "121.00"}
@@ -177,11 +177,25 @@ async def test_a_record_without_key_and_value_cannot_be_replayed(command: Comman
     assert left["replayed_at"] is None
 
 
-async def test_only_the_record_at_which_the_service_stands_is_passed_by(
-    command: Command, database: str
+async def test_only_the_record_at_which_the_service_stands_is_passed_by_and_only_if_it_cannot_be_read(
+    command: Command, database: str, kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await told(database)
+    await command.text("topics", "create", "--partitions", "1", "--replication", "1")
+    topic = topic_prefix + "booking-cancelled"
+    async with connection_to(database) as connection:
+        await connection.execute(
+            f"INSERT INTO consumer_offsets VALUES ('{GROUP}', 'booking-cancelled', 0, 0)"
+        )
     at = ("booking-cancelled", "0")
+    said = await command.text("dead-letters", "skip", *at, "0", "--reason", "header", code=Exit.FOUND)
+    assert said == "There is no record at booking-cancelled/0@0: nothing can be passed by there."
+    await produce(kafka, [(topic, b"k", b"{}")])
+    said = await command.text("dead-letters", "skip", *at, "0", "--reason", "header", code=Exit.FOUND)
+    assert said.startswith("The record at booking-cancelled/0@0 can be read")
+    await produce_unreadable(kafka, topic, 0, monkeypatch)
+    async with connection_to(database) as connection:
+        assert await connection.fetchval("SELECT next_offset FROM consumer_offsets") == 0
+        await connection.execute("UPDATE consumer_offsets SET next_offset = 1")
     said = await command.text("dead-letters", "skip", *at, "5", "--reason", "header", code=Exit.FOUND)
     assert f"Group {GROUP} stands at booking-cancelled/0@1" in said
     assert (await command.json("dead-letters", "skip", *at, "1", "--reason", "no UTF-8"))["next_offset"] == 2

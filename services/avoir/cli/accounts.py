@@ -7,7 +7,7 @@ from rich.table import Table
 
 from avoir.cli.access import DSN, connected, load_settings
 from avoir.cli.ending import Exit, not_found
-from avoir.cli.options import AsJson, OwnerArgument, Tenant, owner_name
+from avoir.cli.options import COUNT, AsJson, OwnerArgument, Tenant, owner_name
 from avoir.cli.output import add_rows, amount, hint, print_json, rfc3339, say, short_time, show, table
 from avoir.read.balance import AccountBalance, Balances, read_balances
 from avoir.read.words import invoice_words
@@ -17,7 +17,9 @@ async def balance(
     owner: OwnerArgument | None = None,
     *,
     tenant: Tenant,
-    limit: Annotated[int, Parameter(help="Most accounts to show when no owner is named.")] = 1000,
+    limit: Annotated[
+        int, Parameter(validator=COUNT, help="Most accounts to show when no owner is named.")
+    ] = 1000,
     json: AsJson = False,
 ) -> int:
     """Show what an owner has in each currency, or what all owners of a tenant have.

@@ -7,12 +7,13 @@ from cyclopts import App, Parameter
 
 from avoir.cli.access import BROKERS, DSN, connected, kafka_client, kafka_failures, load_settings, names_of
 from avoir.cli.ending import Exit, not_found, refuse
-from avoir.cli.options import AsJson
+from avoir.cli.options import COUNT, OFFSET, PARTITION, AsJson
 from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, short_time, table
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.read.dead_letters import DeadLetter, DeadLetterBytes, Wanted, read_dead_letter, read_dead_letters
 from avoir.read.scope import as_uuid
+from avoir.settings import Settings
 
 letters = App(
     name="dead-letters",
@@ -31,7 +32,7 @@ async def list_(
     outcome: Annotated[Outcome | None, Parameter(help="Only with this outcome.")] = None,
     topic: Annotated[str | None, Parameter(help="Only from this topic, by its default name.")] = None,
     all_: Annotated[bool, Parameter(name="--all", negative=(), help="Those already replayed too.")] = False,
-    limit: Annotated[int, Parameter(help="Most to show, the newest first.")] = 100,
+    limit: Annotated[int, Parameter(validator=COUNT, help="Most to show, the newest first.")] = 100,
     json: AsJson = False,
 ) -> int:
     """List the messages that could not be handled, the newest first.
@@ -191,20 +192,23 @@ async def replay(
 @letters.command
 async def skip(
     topic: Annotated[str, Parameter(help="The topic, by its default name.")],
-    partition: Annotated[int, Parameter(help="The partition.")],
-    offset: Annotated[int, Parameter(help="The offset of the record, which must be the next to be handled.")],
+    partition: Annotated[int, Parameter(validator=PARTITION, help="The partition.")],
+    offset: Annotated[
+        int,
+        Parameter(validator=OFFSET, help="The offset of the record, which must be the next to be handled."),
+    ],
     *,
     reason: Annotated[str, Parameter(help="Why it is passed by; kept on record.")],
     json: AsJson = False,
 ) -> int:
     """Pass by one record that no client can read, such as one with a header name that is not UTF-8.
 
-    Only the record at which the service stands can be passed by, so that nothing else is lost. The service goes on
-    by itself.
+    Only the record at which the service stands can be passed by, and only where it is there and cannot be read, so
+    that nothing else is lost. The service goes on by itself.
 
     Example: `avoir dead-letters skip booking-cancelled 3 4711 --reason "header name is no UTF-8"`
     """
-    settings = load_settings(DSN)
+    settings = load_settings(DSN, BROKERS)
     name, letter_id = names_of(settings).default(topic), uuid4()
     async with connected(settings, "avoir_service") as connection, connection.transaction():
         if (
@@ -212,6 +216,7 @@ async def skip(
             is None
         ):
             not_found(await _where_it_stands(connection, settings.kafka_group_id, name, partition))
+        await _refuse_readable(settings, name, partition, offset)
         await connection.execute(queries.record_passed_by, letter_id, reason, name, partition, offset)
     if json:
         print_json(
@@ -225,6 +230,21 @@ async def skip(
     else:
         say(f"Passed by {name}/{partition}@{offset}; on record as {letter_id}.")
     return Exit.OK
+
+
+async def _refuse_readable(settings: Settings, topic: str, partition: int, offset: int) -> None:
+    from aiokafka import TopicPartition as KafkaPartition
+
+    from avoir.kafka.reader import is_readable
+
+    place = f"{topic}/{partition}@{offset}"
+    async with kafka_failures(settings):
+        on_broker = KafkaPartition(names_of(settings).actual(topic), partition)
+        found = await is_readable(kafka_client(settings), on_broker, offset)
+    if found is None:
+        not_found(f"There is no record at {place}: nothing can be passed by there.")
+    if found:
+        not_found(f"The record at {place} can be read: the service handles it, and nothing is passed by.")
 
 
 async def _where_it_stands(connection: Connection, group_id: str, topic: str, partition: int) -> str:

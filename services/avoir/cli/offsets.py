@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from avoir.cli.access import BROKERS, DSN, connected, kafka_client, kafka_failures, load_settings, names_of
 from avoir.cli.ending import Exit, not_found, refuse
-from avoir.cli.options import AsJson
+from avoir.cli.options import PARTITION, AsJson
 from avoir.cli.output import add_rows, console, print_json, say, table
 from avoir.kafka.translate import TOPICS
 from avoir.postgres import queries
@@ -70,7 +70,7 @@ async def list_(*, json: AsJson = False) -> int:
 @offsets.command(name="set")
 async def set_(
     topic: Annotated[str, Parameter(help="The topic, by its default name.")],
-    partition: Annotated[int, Parameter(help="The partition.")],
+    partition: Annotated[int, Parameter(validator=PARTITION, help="The partition.")],
     offset: Annotated[str, Parameter(help="The next offset to handle: a number, `begin` or `end`.")],
     *,
     reason: Annotated[str, Parameter(help="What happened; kept on record.")],

@@ -5,11 +5,15 @@ from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 from avoir.cli.ending import refuse
 from avoir.core.facts import Owner
 
 OWNER_TYPES = ("user", "team", "customer")
+COUNT = Number(gte=1, lt=2**31)
+PARTITION = Number(gte=0, lt=2**31)
+OFFSET = Number(gte=0, lt=2**63)
 
 
 def parse_owner(text: str) -> Owner:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from avoir.cli.access import DSN, connected, load_settings
 from avoir.cli.ending import Exit, not_found, refuse
 from avoir.cli.line_worth import line_worth_json
-from avoir.cli.options import AsJson, OwnerArgument, Tenant
+from avoir.cli.options import COUNT, AsJson, OwnerArgument, Tenant
 from avoir.cli.output import amount, console, hint, print_json, rfc3339, say, short_time
 from avoir.core.policy import stated
 from avoir.read.explain import explain as read_explanation
@@ -51,7 +51,7 @@ async def explain(
     ] = None,
     payment: Annotated[str | None, Parameter(help="Everything decided about a payment.")] = None,
     owner: OwnerArgument | None = None,
-    limit: Annotated[int, Parameter(help="Most decisions of an owner to tell.")] = 20,
+    limit: Annotated[int, Parameter(validator=COUNT, help="Most decisions of an owner to tell.")] = 20,
     json: AsJson = False,
 ) -> int:
     """Tell why credit was given or not: what was decided then, and what happened since.

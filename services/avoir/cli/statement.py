@@ -3,12 +3,20 @@
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.table import Table
 
 from avoir.cli.access import DSN, connected, load_settings
 from avoir.cli.ending import Exit, not_found, refuse
-from avoir.cli.options import AsCsv, AsJson, Moment, OwnerArgument, Tenant, owner_name, refuse_two_formats
+from avoir.cli.options import (
+    COUNT,
+    AsCsv,
+    AsJson,
+    Moment,
+    OwnerArgument,
+    Tenant,
+    owner_name,
+    refuse_two_formats,
+)
 from avoir.cli.output import (
     add_rows,
     amount,
@@ -48,7 +56,7 @@ async def statement(
     limit: Annotated[
         int | None,
         Parameter(
-            validator=Number(gte=1),
+            validator=COUNT,
             help="Most movements of an account; older ones go into the opening balance. "
             "Else 1000 in a table, and all in --json and --csv.",
         ),

@@ -122,11 +122,16 @@ def _first_expiry_of_credit_lines(draft: Draft, entitlement: Entitlement) -> dat
 
 
 def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) -> LineItem:
-    """How a grant shows on an invoice; tax is split off the cumulative credit in the line's own proportion."""
+    """How a grant shows on an invoice; tax is split off the cumulative credit in the line's own proportion.
+
+    Neither part of a credit line may be above zero, so of a line whose amount and tax have opposite signs the tax
+    counts from zero to the total.
+    """
     currency = entitlement.account.currency
     total = line.amount + line.tax
-    tax_before = share(entitlement.given, line.tax, total, currency)
-    tax = share(entitlement.given + grant.amount, line.tax, total, currency) - tax_before
+    of_line = min(max(line.tax, 0), total)
+    tax_before = share(entitlement.given, of_line, total, currency)
+    tax = share(entitlement.given + grant.amount, of_line, total, currency) - tax_before
     return LineItem(
         credit_line_id=grant.key.id,
         description=f"Credit for {line.kind} {line.subject_id}",

@@ -16,12 +16,14 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from avoir.kafka.client import Client
 from avoir.kafka.merge import oldest
 
 _POLL_MS = 200
 _POLL_LIMIT_S = 2.0
 _CAREFUL_S = 60.0
 _PAUSE_S = 0.05
+_LOOK_LIMIT_S = 10.0
 _LEAST_HELD = 16
 _MOST_HELD_BYTES = 32 * 1024 * 1024
 
@@ -154,3 +156,27 @@ def _is_about_a_record(error: Exception) -> bool:
     return isinstance(error, CorruptRecordException | UnsupportedCodecError) or not isinstance(
         error, KafkaError | OSError | TimeoutError
     )
+
+
+async def is_readable(client: Client, place: KafkaPartition, offset: int) -> bool | None:
+    """Whether the client can read the record at an offset; None where none is. Raises KafkaError and TimeoutError."""
+    consumer = AIOKafkaConsumer(**client.options(), enable_auto_commit=False, auto_offset_reset="none")
+    async with asyncio.timeout(_LOOK_LIMIT_S):
+        await consumer.start()
+    try:
+        async with asyncio.timeout(_LOOK_LIMIT_S):
+            consumer.assign([place])
+            begin = (await consumer.beginning_offsets([place]))[place]
+            if not begin <= offset < (await consumer.end_offsets([place]))[place]:
+                return None
+            consumer.seek(place, offset)
+            while not (found := await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)):
+                pass
+            return True if found[place][0].offset == offset else None
+    except Exception as error:
+        if _is_about_a_record(error):
+            return False
+        raise
+    finally:
+        async with asyncio.timeout(_LOOK_LIMIT_S):
+            await consumer.stop()

@@ -255,6 +255,17 @@ def test_tax_is_split_off_the_cumulative_target_in_the_proportion_of_the_line() 
     assert all(item.tax <= 0 and item.amount <= 0 for item in items)
 
 
+@pytest.mark.parametrize(
+    ("amount", "tax", "parts"), [("100.00", "-15.00", ("-85.00", "0")), ("-15.00", "100.00", ("0", "-85.00"))]
+)
+def test_no_part_of_a_line_item_is_above_zero_where_tax_and_amount_have_opposite_signs(
+    amount: str, tax: str, parts: tuple[str, str]
+) -> None:
+    bill = invoice("i1", line("l1", amount, tax=tax, booking="b1"), paid="85.00")
+    [issued] = given(message("f", "06-01", bill), message("c", "06-02", cancelled("b1"))).bodies(CreditIssued)
+    assert (issued.line_item.amount, issued.line_item.tax) == tuple(map(parse_decimal, parts))
+
+
 def test_several_lines_for_one_booking_are_each_shortened() -> None:
     lines = [
         line("l1", "60.00", booking="b1"),
