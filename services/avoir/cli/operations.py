@@ -138,7 +138,13 @@ def status_json(found: Status, lags: tuple["TopicLag", ...]) -> dict[str, Any]:
         "schema": {"version": found.schema, "needed": found.schema_needed},
         "epoch": found.epoch,
         "topics": [
-            {"topic": each.topic, "partitions": each.partitions, "messages": each.messages, "lag": each.lag}
+            {
+                "topic": each.topic,
+                "partitions": each.partitions,
+                "messages": each.messages,
+                "lag": each.lag,
+                "outside": list(each.outside),
+            }
             for each in lags
         ],
         "outbox": {
@@ -187,6 +193,12 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
     made = table("Topic", "Partitions", "Messages", "Lag", right=("Partitions", "Messages", "Lag"))
     rows = ((each.topic, str(each.partitions), str(each.messages), str(each.lag)) for each in lags)
     console().print(add_rows(made, rows))
+    for each in lags:
+        for partition in each.outside:
+            say(
+                f"{each.topic}/{partition} stands still: the broker does not have its next record. "
+                "`avoir offsets list` shows it, `avoir offsets set` moves it."
+            )
     age = _age_s(found.oldest, found.as_of)
     oldest = f", the oldest for {span(age)}" if age is not None else ""
     refused = f"; {found.refused} refused by the broker" if found.refused else ""

@@ -17,12 +17,16 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TopicLag:
-    """A topic (default name) with its partitions, the messages in it, and those not handled yet."""
+    """A topic (default name) with its partitions, the messages in it, and those not handled yet.
+
+    `outside` are the partitions of which the broker does not have the next record any more: they stand still.
+    """
 
     topic: str
     partitions: int
     messages: int
     lag: int
+    outside: tuple[int, ...] = ()
 
 
 async def end_offsets(
@@ -71,8 +75,12 @@ def lag_by_topic(
     lags: dict[str, TopicLag] = {}
     for place, (begin, end) in sorted(ends.items()):
         known = lags.get(place.topic, TopicLag(place.topic, 0, 0, 0))
-        waiting = max(0, end - max(positions.get(place, begin), begin))
+        position = positions.get(place, begin)
         lags[place.topic] = TopicLag(
-            place.topic, known.partitions + 1, known.messages + end - begin, known.lag + waiting
+            place.topic,
+            known.partitions + 1,
+            known.messages + end - begin,
+            known.lag + max(0, end - max(position, begin)),
+            known.outside if begin <= position <= end else (*known.outside, place.partition),
         )
     return tuple(lags.values())
