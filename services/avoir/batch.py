@@ -25,6 +25,7 @@ from avoir.core.events import (
 )
 from avoir.core.ids import derived_id
 from avoir.core.money import TooMuchError
+from avoir.core.payments import MISMATCHED
 from avoir.core.policy import Policy
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
@@ -195,7 +196,8 @@ class Batch:
         self._decided[record.topic, decision.outcome] += 1
         self._lately.append(decision.outcome == "parked")
         self.parked_lately += self._lately[-1] - self._lately.popleft()
-        if decision.reason == "currency_mismatch" and decision.subject_kind == "payment":
+        mismatched = decision.reason == "currency_mismatch" and decision.subject_kind == "payment"
+        if mismatched or MISMATCHED in decision.facts:
             self._alarms["currency_mismatch"] += 1
         if decision.outcome in NOTABLE:
             self._notable.append(

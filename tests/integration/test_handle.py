@@ -27,7 +27,7 @@ from tests.integration.handler import GROUP, delivering
 from tests.integration.records import value
 from tests.integration.stage import connection_to
 from tests.unit.core.asking import granted, take_away, use_on
-from tests.unit.core.world import World, cancelled, invoice, line, message, payment, voided
+from tests.unit.core.world import World, cancelled, invoice, line, message, payment, reversal, voided
 
 
 def finalized(n: int, paid: str = "100") -> Message:
@@ -388,3 +388,14 @@ async def test_a_known_row_that_is_not_there_is_an_error_and_not_lost(database: 
             await session.update(queries.update_payments, [known])
             with pytest.raises(LookupError, match="UPDATE 1 instead of 2"):
                 await session.update(queries.update_payments, [known, unknown])
+
+
+@pytest.mark.parametrize("first", ["payment", "reversal"])
+async def test_a_reversal_in_another_currency_than_its_payment_is_an_alarm(database: str, first: str) -> None:
+    told = [
+        message("p", "06-02", payment("p1", "60.00")),
+        message("r", "06-03", reversal("r1", "p1", "20.00", "USD")),
+    ]
+    async with delivering(database) as (deliverer, _):
+        report = await deliverer.deliver(told if first == "payment" else told[::-1])
+    assert report.alarms == {"currency_mismatch": 1}

@@ -1,6 +1,6 @@
 """Payments: what one settles and leaves, and what goes back when it is reversed."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from avoir.core import unwind
@@ -13,6 +13,9 @@ from avoir.core.message import Message
 from avoir.core.money import format_decimal
 from avoir.core.rows import InvoiceKey, Payment, PaymentKey, Reversal, ReversalKey
 from avoir.core.settle import expire_overdue, settle
+
+MISMATCHED = "reversals_in_another_currency"
+"""What a payment's facts call reversals that waited for it and do not count, since their currency is another."""
 
 
 def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
@@ -42,6 +45,9 @@ def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
     ]
     if others:
         facts |= listed("not_of_this_owner_and_currency", others)
+    mismatched = [each.key.id for each in _reversals(draft, key) if each.currency != fact.currency]
+    if mismatched:
+        facts |= listed(MISMATCHED, mismatched)
     policy = draft.policy(account, message.occurred_at).told("expires_after_days")
     return conclude(message, "recorded", "recorded", facts, policy)
 
@@ -51,9 +57,12 @@ def _is_of_another(draft: Draft, key: InvoiceKey, account: AccountKey) -> bool:
     return invoice is not None and invoice.account != account
 
 
+def _reversals(draft: Draft, key: PaymentKey) -> Sequence[Reversal]:
+    return draft.state.reversals_of_payment.get(key) or ()
+
+
 def _reversed(draft: Draft, key: PaymentKey, amount: int, currency: str) -> int:
-    reversals: Iterable[Reversal] = draft.state.reversals_of_payment.get(key) or ()
-    return min(amount, sum(each.amount for each in reversals if each.currency == currency))
+    return min(amount, sum(each.amount for each in _reversals(draft, key) if each.currency == currency))
 
 
 def _payment_facts(payment: Payment) -> dict[str, Any]:

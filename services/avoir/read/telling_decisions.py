@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from avoir.core.money import format_decimal
+from avoir.core.payments import MISMATCHED
 from avoir.read.story import DecisionMade, Explanation
 from avoir.read.telling_commands import COMMANDS, command_background, command_opening, command_verdict
 from avoir.read.words import (
@@ -85,6 +86,8 @@ def _background(decision: DecisionMade) -> Iterator[str]:
         yield _used(facts)
     if others := facts.get("not_of_this_owner_and_currency"):
         yield f"It names invoices of somebody else, or in another currency: {', '.join(map(str, others))}."
+    if mismatched := facts.get(MISMATCHED):
+        yield f"Reversals {joined(mismatched)} had waited for it, and do not count: they are in another currency."
     if unknown := facts.get("lines_of_unknown_credit"):
         yield f"Its credit lines {joined(unknown)} name no credit of this customer: they lower the total only."
     if same := facts.get("same"):

@@ -154,6 +154,8 @@ def test_a_reversal_in_another_currency_is_declined_and_changes_nothing(first: s
     assert world.available() == 60
     if first == "payment":
         assert (world.decisions[-1].outcome, world.decisions[-1].reason) == ("declined", "currency_mismatch")
+    else:
+        assert world.decisions[-1].facts["reversals_in_another_currency"] == ["r1"]
 
 
 def test_overpayment_that_returns_after_a_reversal_pays_its_invoice_before_others() -> None:
