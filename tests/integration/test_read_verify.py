@@ -88,6 +88,7 @@ TAMPERED = {
         "head",
     ),
     "an account's balance": ("UPDATE accounts SET available = available + 1", "available"),
+    "an account taken out": ("DELETE FROM accounts", "account"),
     "a grant's parts": (
         "UPDATE grants SET available = available + 1, spent = spent - 1 WHERE spent > 0",
         "spent",
@@ -122,3 +123,21 @@ async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Co
     assert what in {each.what for each in found}, found
     assert all(each.tenant_id == "t1" for each in found)
     assert await differences(connection, "another") == []
+
+
+@pytest.mark.parametrize("owner", ["a", "m", "z"])
+async def test_entries_without_an_account_are_named_and_nothing_else(
+    timeline: Timeline, connection: Connection, owner: str
+) -> None:
+    grant = {
+        "occurred_at": "2025-06-01T00:00:00Z",
+        "actor": {"type": "admin", "id": "a1"},
+        "reason": "goodwill",
+    }
+    for each in ("a", "m", "z"):
+        given = {"owner": {"type": "user", "id": each}, "amount": "20.00", "currency": "EUR"}
+        await timeline.tell("grant-credit", **grant, **given)
+    await connection.execute("DELETE FROM accounts WHERE owner_id = $1", owner)
+    assert [str(each) for each in await differences(connection)] == [
+        f"tenant t1, account user/{owner} EUR: account is missing, expected 20.00 available, 0.00 reserved"
+    ]

@@ -64,8 +64,8 @@ async def verify(
 ) -> AsyncIterator[Difference]:
     """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size."""
     async with snapshot(connection):
-        tenants = await _tenants(connection) if tenant_id is None else [tenant_id]
-        for tenant in tenants:
+        known = await connection.fetch(queries.verify_tenants) if tenant_id is None else [(tenant_id,)]
+        for (tenant,) in known:
             sizes = await connection.fetchrow(queries.verify_sizes, tenant)
             begun(tenant, Sizes(*sizes) if sizes else Sizes(0, 0))
             for step in STEPS:
@@ -73,12 +73,6 @@ async def verify(
                     yield difference
             async for difference in verify_sums(connection, tenant, progress):
                 yield difference
-
-
-async def _tenants(connection: Connection) -> list[str]:
-    with_accounts = await connection.fetch(queries.read_tenants)
-    with_policies = await connection.fetch(queries.verify_policy_tenants)
-    return sorted({tenant for (tenant,) in (*with_accounts, *with_policies)})
 
 
 async def verify_sums(
