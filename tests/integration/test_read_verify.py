@@ -1,6 +1,7 @@
 """`verify` finds nothing in what the service wrote, and each thing that somebody changed behind its back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import asyncpg
 import pytest
@@ -23,6 +24,16 @@ async def differences(connection: Connection, tenant_id: str | None = None) -> l
     return [
         each async for each in verify(connection, tenant_id, lambda _name, _rows: None, lambda _t, _s: None)
     ]
+
+
+async def granted(timeline: Timeline, amount: str, owner: Mapping[str, str], **more: str) -> None:
+    command: dict[str, Any] = {
+        "actor": {"type": "admin", "id": "a1"},
+        "reason": "goodwill",
+        "currency": "EUR",
+    }
+    when = "2025-06-01T00:00:00Z"
+    await timeline.tell("grant-credit", occurred_at=when, owner=owner, amount=amount, **command, **more)
 
 
 async def told(timeline: Timeline, tenant_id: str = "t1") -> None:
@@ -104,7 +115,7 @@ TAMPERED = {
     "a payment's reversal": ("UPDATE payments SET reversed = 0 WHERE payment_id = 'p1'", "reversed"),
     "an application": (
         "UPDATE applications SET amount = amount + 1 WHERE NOT reinstated",
-        "applied by entries",
+        "amount",
     ),
     "what a line cost": ("UPDATE invoice_lines SET cost = cost - 10000 WHERE line_id = 'l1'", "cost"),
     "a line's target": ("UPDATE entitlements SET target = target - 10000 WHERE kind = 'line'", "target"),
@@ -141,3 +152,29 @@ async def test_entries_without_an_account_are_named_and_nothing_else(
     assert [str(each) for each in await differences(connection)] == [
         f"tenant t1, account user/{owner} EUR: account is missing, expected 20.00 available, 0.00 reserved"
     ]
+
+
+USED = {
+    "the parts swapped": "UPDATE applications SET amounts = ARRAY[amounts[2], amounts[1]]",
+    "other grants": "UPDATE applications SET grant_ids = ARRAY[gen_random_uuid(), gen_random_uuid()]",
+    "another owner": "UPDATE applications SET owner_id = 'zz'",
+    "another invoice": "UPDATE applications SET invoice_id = 'i0'",
+    "another way": "UPDATE applications SET applied_by = 'reservation'",
+    "another cause": "UPDATE applications SET event_id = 'forged'",
+    "undone": "UPDATE applications SET reinstated = true",
+    "taken out": "DELETE FROM applications",
+}
+
+
+@pytest.mark.parametrize("name", USED)
+async def test_each_part_of_an_application_is_that_of_the_entries(
+    timeline: Timeline, connection: Connection, name: str
+) -> None:
+    for amount in ("20.00", "30.00"):
+        await granted(timeline, amount, {"type": "user", "id": "u1"})
+    await timeline.tell("invoice-finalized", **invoice("i1", "50.00", "2025-06-05T00:00:00Z"))
+    assert await connection.fetchval("SELECT amounts FROM applications") == [20_000_000, 30_000_000]
+    assert await differences(connection) == []
+    await connection.execute(USED[name])
+    found = {each.what for each in await differences(connection)}
+    assert found & {"applied by entries", "undone by entries"}

@@ -38,6 +38,13 @@ SUMS: tuple[tuple[str, Place], ...] = (
     ("verify_invoices", lambda row: f"invoice {row['invoice_id']}"),
     ("verify_payments", lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']}"),
     ("verify_applications", lambda row: f"application {row['application_id']}"),
+    (
+        "verify_uses",
+        lambda row: (
+            f"application {row['application_id']} by {row['applied_by']} on invoice {row['invoice_id']} of "
+            f"{row['owner_type']}/{row['owner_id']}, grant {row['grant_id']}"
+        ),
+    ),
     ("verify_reservations", lambda row: f"application {row['application_id']}, grant {row['grant_id']}"),
     (
         "verify_entitlements",

@@ -129,21 +129,41 @@ CROSS JOIN LATERAL (
 WHERE p.tenant_id = $1 AND compared.expected <> compared.found;
 
 -- name: verify_applications
--- Applications that the ledger does not hold as they are: all of one that stands, nothing of a reinstated one; and
--- those that are not the sum of their parts. $1 tenant.
-SELECT a.application_id, a.currency, compared.part, compared.expected::bigint AS expected, compared.found::bigint AS found
+-- Applications that are not the sum of their parts. $1 tenant.
+SELECT a.application_id, a.currency, 'amount' AS part, parts.amount AS expected, a.amount AS found
 FROM applications a
-LEFT JOIN (
-    SELECT application_id, -sum(amount) FILTER (WHERE counter_account = 'applied') AS amount
+CROSS JOIN LATERAL (SELECT coalesce(sum(part), 0)::bigint AS amount FROM unnest(a.amounts) AS part) AS parts
+WHERE a.tenant_id = $1 AND parts.amount <> a.amount;
+
+-- name: verify_uses
+-- Parts of applications that are not in the entries as they are, or the other way round: how much of which grant, on which
+-- invoice, whose, by what, caused by what; all of it, and what of it was undone. $1 tenant.
+SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, applied_by, compared.part,
+       compared.expected::bigint AS expected, compared.found::bigint AS found
+FROM (
+    SELECT a.application_id, slice.grant_id, a.owner_type, a.owner_id, a.currency, a.invoice_id, a.applied_by, a.topic,
+           a.event_id, sum(slice.amount) AS amount, sum(slice.amount) FILTER (WHERE a.reinstated) AS undone
+    FROM applications a
+    CROSS JOIN LATERAL unnest(a.grant_ids, a.amounts) AS slice (grant_id, amount)
+    WHERE a.tenant_id = $1
+    GROUP BY a.tenant_id, a.application_id, slice.grant_id
+) used
+FULL JOIN (
+    SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id,
+           min(reason) FILTER (WHERE event = 'applied') AS applied_by,
+           min(topic) FILTER (WHERE event = 'applied') AS topic,
+           min(event_id) FILTER (WHERE event = 'applied') AS event_id,
+           -sum(amount) FILTER (WHERE event = 'applied') AS amount,
+           sum(amount) FILTER (WHERE event = 'reinstated') AS undone
     FROM entries
-    WHERE tenant_id = $1 AND application_id IS NOT NULL
-    GROUP BY application_id
-) said USING (application_id)
+    WHERE tenant_id = $1 AND counter_account = 'applied'
+    GROUP BY application_id, grant_id, owner_type, owner_id, currency, invoice_id
+) said USING (application_id, grant_id, owner_type, owner_id, currency, invoice_id, applied_by, topic, event_id)
 CROSS JOIN LATERAL (
-    VALUES ('applied by entries', CASE WHEN a.reinstated THEN 0 ELSE a.amount END, coalesce(said.amount, 0)),
-           ('amount', (SELECT coalesce(sum(part), 0) FROM unnest(a.amounts) AS part), a.amount)
+    VALUES ('applied by entries', coalesce(said.amount, 0), coalesce(used.amount, 0)),
+           ('undone by entries', coalesce(said.undone, 0), coalesce(used.undone, 0))
 ) AS compared (part, expected, found)
-WHERE a.tenant_id = $1 AND compared.expected <> compared.found;
+WHERE compared.expected <> compared.found;
 
 -- name: verify_reservations
 -- Credit that is still set aside for an invoice that needs none any more: it is finalized, or void. $1 tenant.
