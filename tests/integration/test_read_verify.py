@@ -104,6 +104,13 @@ TAMPERED = {
         "UPDATE grants SET available = available + 1, spent = spent - 1 WHERE spent > 0",
         "spent",
     ),
+    "a grant taken out": ("DELETE FROM grants WHERE source = 'overpayment'", "amount"),
+    "whose a grant and what it is for are": (
+        "UPDATE grants SET owner_id = 'u2' WHERE source = 'overpayment';"
+        "UPDATE entitlements SET owner_id = 'u2' WHERE kind = 'payment'",
+        "amount",
+    ),
+    "a grant's currency": ("UPDATE grants SET currency = 'USD' WHERE source = 'overpayment'", "amount"),
     "an invoice's settlement": (
         "UPDATE invoices SET settled = settled - 1 WHERE invoice_id = 'i1'",
         "settled",
@@ -140,14 +147,8 @@ async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Co
 async def test_entries_without_an_account_are_named_and_nothing_else(
     timeline: Timeline, connection: Connection, owner: str
 ) -> None:
-    grant = {
-        "occurred_at": "2025-06-01T00:00:00Z",
-        "actor": {"type": "admin", "id": "a1"},
-        "reason": "goodwill",
-    }
     for each in ("a", "m", "z"):
-        given = {"owner": {"type": "user", "id": each}, "amount": "20.00", "currency": "EUR"}
-        await timeline.tell("grant-credit", **grant, **given)
+        await granted(timeline, "20.00", {"type": "user", "id": each})
     await connection.execute("DELETE FROM accounts WHERE owner_id = $1", owner)
     assert [str(each) for each in await differences(connection)] == [
         f"tenant t1, account user/{owner} EUR: account is missing, expected 20.00 available, 0.00 reserved"

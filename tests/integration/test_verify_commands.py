@@ -143,6 +143,11 @@ TAMPERED = {
         "set aside for invoice i1",
     ),
     "a reservation taken out": ("DELETE FROM reservations WHERE amount > 0", "held by reservations"),
+    "credit to come taken out": ("DELETE FROM grants WHERE pending > 0", "grants"),
+    "a grant of another message": (
+        "UPDATE grants SET event_id = (SELECT event_id FROM grants WHERE amount = 20000000) WHERE pending > 0",
+        "grants",
+    ),
     "credit to come made available": (
         "UPDATE grants SET available = pending, pending = 0 WHERE pending > 0",
         "available",

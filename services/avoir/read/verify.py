@@ -12,7 +12,6 @@ from avoir.read.differences import Difference, Progress
 from avoir.read.snapshot import snapshot
 from avoir.read.verify_chain import verify_chains
 from avoir.read.verify_policies import verify_policies
-from avoir.read.verify_terms import verify_terms
 from avoir.read.verify_worth import verify_costs, verify_targets
 
 
@@ -28,13 +27,12 @@ STEPS: tuple[Callable[[Connection, str, Progress], AsyncIterator[Difference]], .
     verify_costs,
     verify_targets,
     verify_policies,
-    verify_terms,
 )
 
 Place = Callable[[asyncpg.Record], str]
 
 SUMS: tuple[tuple[str, Place], ...] = (
-    ("verify_grants", lambda row: f"grant {row['grant_id']}"),
+    ("verify_grants", lambda row: f"grant {row['grant_id']} of {_owner(row)} in {row['currency']}"),
     ("verify_invoices", lambda row: f"invoice {row['invoice_id']}"),
     ("verify_payments", lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']}"),
     ("verify_applications", lambda row: f"application {row['application_id']}"),
@@ -42,7 +40,7 @@ SUMS: tuple[tuple[str, Place], ...] = (
         "verify_uses",
         lambda row: (
             f"application {row['application_id']} by {row['applied_by']} on invoice {row['invoice_id']} of "
-            f"{row['owner_type']}/{row['owner_id']}, grant {row['grant_id']}"
+            f"{_owner(row)}, grant {row['grant_id']}"
         ),
     ),
     ("verify_reservations", lambda row: f"application {row['application_id']}, grant {row['grant_id']}"),
@@ -63,6 +61,17 @@ AT_REST: tuple[tuple[str, Place], ...] = (
 """What is compared in whole minor units, of which there are as many as the currency says."""
 
 
+SAID: tuple[tuple[str, Place], ...] = (
+    ("verify_terms", lambda row: f"grant {row['grant_id']}"),
+    ("verify_given", lambda row: f"message {row['event_id']} of grant-credit"),
+)
+"""What is compared as it is: who, when, why, how often."""
+
+
+def _owner(row: asyncpg.Record) -> str:
+    return f"{row['owner_type']}/{row['owner_id']}"
+
+
 async def verify(
     connection: Connection,
     tenant_id: str | None,
@@ -78,8 +87,9 @@ async def verify(
             for step in STEPS:
                 async for difference in step(connection, tenant, progress):
                     yield difference
-            async for difference in verify_sums(connection, tenant, progress):
-                yield difference
+            for last in (verify_sums, verify_said):
+                async for difference in last(connection, tenant, progress):
+                    yield difference
 
 
 async def verify_sums(
@@ -93,4 +103,14 @@ async def verify_sums(
         async for row in connection.cursor(queries.STATEMENTS[name], tenant_id, *more):
             amounts = (format_decimal(row[part], row["currency"]) for part in ("expected", "found"))
             yield Difference(tenant_id, place(row), row["part"], *amounts)
+        progress("sums", 1)
+
+
+async def verify_said(
+    connection: Connection, tenant_id: str, progress: Progress
+) -> AsyncIterator[Difference]:
+    """What the database itself finds to be told in two ways: terms of grants, whose facts are, which there are."""
+    for name, place in SAID:
+        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id):
+            yield Difference(tenant_id, place(row), row["part"], row["expected"], row["found"])
         progress("sums", 1)

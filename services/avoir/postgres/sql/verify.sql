@@ -51,11 +51,13 @@ WHERE e.tenant_id = $1
 ORDER BY e.tenant_id, e.owner_type, e.owner_id, e.currency, e.seq, e.n;
 
 -- name: verify_grants
--- Grants whose parts are not what their entries say. $1 tenant.
-SELECT g.grant_id, g.currency, compared.part, compared.expected::bigint AS expected, compared.found
-FROM grants g
-LEFT JOIN (
-    SELECT e.grant_id,
+-- Grants whose parts are not what their entries and reservations say, under the same owner and currency; each of the three
+-- can be missing. $1 tenant.
+SELECT grant_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
+       compared.found::bigint AS found
+FROM (SELECT * FROM grants WHERE tenant_id = $1) g
+FULL JOIN (
+    SELECT e.grant_id, e.owner_type, e.owner_id, e.currency,
            sum(amount) FILTER (WHERE counter_account = 'issued') AS issued,
            sum(amount) FILTER (WHERE ledger_account = 'available') AS available,
            sum(amount) FILTER (WHERE ledger_account = 'reserved') AS reserved,
@@ -64,9 +66,9 @@ LEFT JOIN (
            -sum(amount) FILTER (WHERE counter_account = 'taken_back') AS taken
     FROM entries e
     WHERE e.tenant_id = $1
-    GROUP BY e.grant_id
-) said USING (grant_id)
-LEFT JOIN (
+    GROUP BY e.grant_id, e.owner_type, e.owner_id, e.currency
+) said USING (grant_id, owner_type, owner_id, currency)
+FULL JOIN (
     SELECT r.grant_id, r.owner_type, r.owner_id, r.currency, sum(amount) AS amount
     FROM reservations r
     WHERE r.tenant_id = $1
@@ -74,17 +76,35 @@ LEFT JOIN (
 ) held USING (grant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
     -- What was voided before it took effect was never issued, and left no entry.
-    VALUES ('amount', coalesce(said.issued, 0),
-            CASE WHEN g.pending > 0 OR said.issued IS NULL AND g.lost = g.amount THEN 0 ELSE g.amount END),
-           ('available', coalesce(said.available, 0), g.available),
-           ('reserved', coalesce(said.reserved, 0), g.reserved),
-           ('spent', coalesce(said.spent, 0), g.spent),
-           ('lost', coalesce(said.lost, 0),
-            CASE WHEN said.issued IS NULL AND g.lost = g.amount THEN 0 ELSE g.lost END),
-           ('held by reservations', coalesce(held.amount, 0), g.reserved),
-           ('taken back', coalesce(said.taken, 0), g.taken)
-) AS compared (part, expected, found)
-WHERE g.tenant_id = $1 AND compared.expected <> compared.found;
+    SELECT said.issued IS NULL AND g.lost = g.amount AS never_issued
+) AS standing
+CROSS JOIN LATERAL (
+    VALUES ('amount', said.issued, CASE WHEN g.pending > 0 OR standing.never_issued THEN 0 ELSE g.amount END),
+           ('available', said.available, g.available),
+           ('reserved', said.reserved, g.reserved),
+           ('spent', said.spent, g.spent),
+           ('lost', said.lost, CASE WHEN standing.never_issued THEN 0 ELSE g.lost END),
+           ('held by reservations', held.amount, g.reserved),
+           ('taken back', said.taken, g.taken)
+) AS said_of (part, by_others, by_itself)
+CROSS JOIN LATERAL (
+    SELECT said_of.part, coalesce(said_of.by_others, 0) AS expected, coalesce(said_of.by_itself, 0) AS found
+) AS compared
+WHERE compared.expected <> compared.found;
+
+-- name: verify_given
+-- Grants by command beside the decisions that gave them, each without the other, or two of one. $1 tenant.
+SELECT event_id, 'grants' AS part, CASE WHEN d.event_id IS NULL THEN '0' ELSE '1' END AS expected,
+       coalesce(g.grants, 0)::text AS found
+FROM (
+    SELECT topic, event_id, count(*) AS grants FROM grants WHERE tenant_id = $1 AND source = 'granted' GROUP BY topic, event_id
+) g
+FULL JOIN (
+    SELECT DISTINCT topic, event_id
+    FROM decisions
+    WHERE tenant_id = $1 AND topic = 'grant-credit' AND outcome IN ('issued', 'waiting')
+) d USING (topic, event_id)
+WHERE g.grants IS DISTINCT FROM CASE WHEN d.event_id IS NULL THEN 0 ELSE 1 END;
 
 -- name: verify_invoices
 -- Invoices whose sums are not those of their payments, applications and lines. $1 tenant.
