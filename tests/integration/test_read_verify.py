@@ -126,6 +126,12 @@ TAMPERED = {
     ),
     "what a line cost": ("UPDATE invoice_lines SET cost = cost - 10000 WHERE line_id = 'l1'", "cost"),
     "a line's target": ("UPDATE entitlements SET target = target - 10000 WHERE kind = 'line'", "target"),
+    "what credit for a line cost": ("UPDATE entitlements SET cost = cost * 3 WHERE kind = 'line'", "cost"),
+    "whose credit for a line is": ("UPDATE entitlements SET owner_id = 'u2' WHERE kind = 'line'", "cost"),
+    "what credit for a line is for": (
+        "UPDATE entitlements SET source = 'prepaid' WHERE kind = 'line'",
+        "source",
+    ),
     "what a line was given": ("UPDATE entitlements SET given = given - 10000 WHERE kind = 'line'", "given"),
     "a fact": ("UPDATE changes SET asked = false", "target"),
 }
@@ -179,3 +185,77 @@ async def test_each_part_of_an_application_is_that_of_the_entries(
     await connection.execute(USED[name])
     found = {each.what for each in await differences(connection)}
     assert found & {"applied by entries", "undone by entries"}
+
+
+WHEN = "2025-06-01T00:00:00Z"
+
+
+async def bought(timeline: Timeline) -> None:
+    """Prepaid credit of 40.00 on i4, a credit note i5 of 30.00, an overpayment of 10.00, and i6 of 8.00 voided."""
+    await timeline.tell("invoice-finalized", **invoice("i4", "40.00", WHEN, paid="40.00", kind="prepaid"))
+    await timeline.tell("invoice-finalized", **invoice("i5", "-30.00", WHEN))
+    paid: dict[str, Any] = {"owner": {"type": "user", "id": "u1"}, "currency": "EUR", "method": "card"}
+    await timeline.tell("payment-recorded", occurred_at=WHEN, payment_id="p9", amount="10.00", **paid)
+    await timeline.tell("invoice-finalized", **invoice("i6", "8.00", WHEN, paid="8.00", kind="prepaid"))
+    await timeline.tell("invoice-voided", occurred_at=WHEN, invoice_id="i6", reason="twice")
+
+
+@pytest.mark.parametrize("source", ["prepaid", "negative_invoice", "overpayment"])
+async def test_credit_that_is_due_and_missing_with_its_grant_is_named(
+    timeline: Timeline, connection: Connection, source: str
+) -> None:
+    await bought(timeline)
+    assert await differences(connection) == []
+    await connection.execute("DELETE FROM entitlements WHERE source = $1", source)
+    await connection.execute(
+        "DELETE FROM entries WHERE grant_id IN (SELECT grant_id FROM grants WHERE source = $1)", source
+    )
+    await connection.execute("DELETE FROM grants WHERE source = $1", source)
+    found = await differences(connection)
+    assert any(each.where.startswith("credit due for") and each.what == "target" for each in found), found
+
+
+DUE = {
+    "a payment's amount": ("UPDATE payments SET amount = amount + 1000000 WHERE payment_id = 'p9'", "target"),
+    "a payment that nobody handled": (
+        'INSERT INTO payments SELECT (json_populate_record(p, \'{"payment_id": "new"}\')).* FROM payments p '
+        "WHERE payment_id = 'p9'",
+        "target",
+    ),
+    "a payment's owner": ("UPDATE payments SET owner_id = 'u2' WHERE payment_id = 'p9'", "target"),
+    "what prepaid credit cost": (
+        "UPDATE entitlements SET cost = cost * 3 WHERE source = 'prepaid' AND target > 0",
+        "cost",
+    ),
+    "what a credit note cost": (
+        "UPDATE entitlements SET cost = cost * 3 WHERE kind = 'negative_total'",
+        "cost",
+    ),
+    "what a payment cost": ("UPDATE entitlements SET cost = cost * 3 WHERE kind = 'payment'", "cost"),
+    "a shortfall": (
+        "UPDATE entitlements SET shortfall = 5000000, shortfall_reason = 'changed' WHERE source = 'prepaid'",
+        "shortfall",
+    ),
+    "what is covered": ("UPDATE entitlements SET covered = 1000000 WHERE kind = 'line'", "covered"),
+    "what is covered of a payment": (
+        "UPDATE entitlements SET covered = 1000000 WHERE kind = 'payment'",
+        "covered",
+    ),
+    "how many grants there were": ("UPDATE entitlements SET grants = 7 WHERE kind = 'payment'", "grants"),
+    "what credit is for": ("UPDATE entitlements SET source = 'prepaid' WHERE kind = 'payment'", "source"),
+    "since when credit is due": (
+        "UPDATE entitlements SET due_from = due_from + interval '1 day' WHERE kind <> 'amount_paid'",
+        "due from",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DUE)
+async def test_what_is_due_is_that_of_payments_and_invoices(
+    timeline: Timeline, connection: Connection, name: str
+) -> None:
+    statement, what = DUE[name]
+    await bought(timeline)
+    await connection.execute(statement)
+    found = await differences(connection)
+    assert what in {each.what for each in found}, found

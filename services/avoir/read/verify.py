@@ -31,6 +31,16 @@ STEPS: tuple[Callable[[Connection, str, Progress], AsyncIterator[Difference]], .
 
 Place = Callable[[asyncpg.Record], str]
 
+
+def _owner(row: asyncpg.Record) -> str:
+    return f"{row['owner_type']}/{row['owner_id']}"
+
+
+def _due(row: asyncpg.Record) -> str:
+    named = f"{row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip()
+    return f"credit due for {named} of {_owner(row)}"
+
+
 SUMS: tuple[tuple[str, Place], ...] = (
     ("verify_grants", lambda row: f"grant {row['grant_id']} of {_owner(row)} in {row['currency']}"),
     ("verify_invoices", lambda row: f"invoice {row['invoice_id']}"),
@@ -44,10 +54,7 @@ SUMS: tuple[tuple[str, Place], ...] = (
         ),
     ),
     ("verify_reservations", lambda row: f"application {row['application_id']}, grant {row['grant_id']}"),
-    (
-        "verify_entitlements",
-        lambda row: f"credit due for {row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip(),
-    ),
+    ("verify_entitlements", _due),
 )
 
 AT_REST: tuple[tuple[str, Place], ...] = (
@@ -63,13 +70,10 @@ AT_REST: tuple[tuple[str, Place], ...] = (
 
 SAID: tuple[tuple[str, Place], ...] = (
     ("verify_terms", lambda row: f"grant {row['grant_id']}"),
+    ("verify_due", _due),
     ("verify_given", lambda row: f"message {row['event_id']} of grant-credit"),
 )
 """What is compared as it is: who, when, why, how often."""
-
-
-def _owner(row: asyncpg.Record) -> str:
-    return f"{row['owner_type']}/{row['owner_id']}"
 
 
 async def verify(

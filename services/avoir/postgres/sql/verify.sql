@@ -124,11 +124,15 @@ LEFT JOIN (
 LEFT JOIN (
     SELECT invoice_id, sum(amount + tax) AS amount FROM invoice_lines WHERE tenant_id = $1 GROUP BY invoice_id
 ) billed USING (invoice_id)
+LEFT JOIN (
+    SELECT id AS invoice_id, sum(covered) AS covered FROM entitlements WHERE tenant_id = $1 AND kind = 'line' GROUP BY id
+) kept USING (invoice_id)
 CROSS JOIN LATERAL (
     VALUES ('settled', coalesce(paid.amount, 0), i.settled),
            ('applied', coalesce(used.amount, 0), i.applied),
            ('restored', coalesce(used.restored, 0), i.restored),
-           ('total', coalesce(billed.amount, 0), i.total)
+           ('total', coalesce(billed.amount, 0), i.total),
+           ('covered', CASE WHEN i.voided THEN i.settled ELSE 0 END, coalesce(kept.covered, 0)::bigint)
 ) AS compared (part, expected, found)
 WHERE i.tenant_id = $1 AND compared.expected <> compared.found;
 
@@ -231,29 +235,46 @@ CROSS JOIN LATERAL (
 WHERE NOT i.voided AND (u.amount IS NOT NULL OR b.short > 0) AND compared.expected <> compared.found;
 
 -- name: verify_entitlements
--- What is due against what was given: given is issued less taken back, and at rest it is neither below what it is
--- worth nor, as long as something of it remains, above. A line or a negative total is worth its target once its
--- invoice is settled (in time, where the policy said so); what a payment has left is its target. $1 tenant.
-SELECT e.kind, e.id, e.line_id, e.currency, compared.part, compared.expected::bigint AS expected,
+-- What is due against what was given, from everything that credit can be due for: payments, lines of bookings and plans,
+-- prepaid and credit lines, negative totals; whether it has a row or not, and a row whether it has any of these. Given is
+-- issued less taken back, and at rest it is neither below what it is worth nor, as long as something of it remains, above;
+-- what is above and does not remain, nor is covered or lost, is short. A line or a negative total is worth its target once
+-- its invoice is settled (in time, where the policy said so); what a payment has left is its target. $1 tenant.
+WITH basis AS (
+    SELECT kind, payment_id AS id, '' AS line_id, owner_type, owner_id, currency, amount AS cost,
+           amount - reversed - settled AS aim, false AS is_open, NULL::timestamptz AS settled_at
+    FROM payments
+    WHERE tenant_id = $1
+    UNION ALL
+    SELECT billed.kind, i.invoice_id, billed.line_id, i.owner_type, i.owner_id, i.currency, billed.cost,
+           CASE WHEN i.voided THEN 0 ELSE billed.aim END,
+           i.voided OR greatest(i.total + i.restored, 0) - i.settled - i.applied > 0, i.settled_at
+    FROM (
+        -- The target of a booking's or plan's line follows from the changes, which verify_changes tells.
+        SELECT 'line' AS kind, invoice_id, line_id, cost, CASE kind WHEN 'prepaid' THEN cost END AS aim
+        FROM invoice_lines
+        WHERE tenant_id = $1 AND kind IN ('booking', 'plan', 'prepaid')
+        UNION ALL
+        SELECT 'credit_line', invoice_id, line_id, -(amount + tax), 0
+        FROM invoice_lines
+        WHERE tenant_id = $1 AND kind = 'credit'
+        UNION ALL
+        SELECT 'negative_total', invoice_id, '', -total, greatest(0, -total - restored)
+        FROM invoices
+        WHERE tenant_id = $1 AND total < 0
+    ) billed
+    JOIN invoices i ON i.tenant_id = $1 AND i.invoice_id = billed.invoice_id
+), due AS (
+    SELECT kind, id, line_id, owner_type, owner_id, currency, e.id IS NOT NULL AS has_row, e.given, e.covered, e.shortfall,
+           e.cost, e.target, coalesce(b.cost, 0) AS expected_cost,
+           CASE WHEN b.id IS NULL THEN 0 ELSE coalesce(b.aim, e.target, 0) END AS expected_target,
+           CASE WHEN b.is_open OR b.settled_at > e.settle_by THEN 0 ELSE coalesce(e.target, 0) END AS worth
+    FROM (SELECT * FROM entitlements WHERE tenant_id = $1) e
+    FULL JOIN basis b USING (kind, id, line_id, owner_type, owner_id, currency)
+)
+SELECT d.kind, d.id, d.line_id, d.owner_type, d.owner_id, d.currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
-FROM (
-    SELECT d.*,
-           CASE WHEN d.kind IN ('payment', 'amount_paid') THEN d.target
-                WHEN i.voided OR greatest(i.total + i.restored, 0) - i.settled - i.applied > 0
-                     OR i.settled_at > d.settle_by THEN 0
-                ELSE d.target END AS worth,
-           CASE WHEN d.kind IN ('payment', 'amount_paid') THEN p.amount - p.reversed - p.settled
-                WHEN d.kind = 'negative_total' THEN CASE WHEN i.voided THEN 0 ELSE greatest(0, -i.total - i.restored) END
-                WHEN d.kind = 'credit_line' THEN 0
-                WHEN d.source = 'prepaid' THEN CASE WHEN i.voided THEN 0 ELSE d.cost END
-                ELSE d.target END AS aim
-    FROM entitlements d
-    LEFT JOIN invoices i
-        ON d.kind IN ('line', 'negative_total', 'credit_line') AND i.tenant_id = d.tenant_id AND i.invoice_id = d.id
-    LEFT JOIN payments p
-        ON d.kind IN ('payment', 'amount_paid') AND p.tenant_id = d.tenant_id AND p.kind = d.kind AND p.payment_id = d.id
-    WHERE d.tenant_id = $1
-) e
+FROM due d
 LEFT JOIN (
     SELECT entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id,
            sum(amount - taken) AS given, sum(available + reserved) AS remaining, sum(lost) AS lost
@@ -262,16 +283,54 @@ LEFT JOIN (
     GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
 ) g USING (kind, id, line_id)
 CROSS JOIN LATERAL (
-    -- What a credit line is short was given by no grant.
-    VALUES ('given', CASE WHEN e.kind = 'credit_line' THEN e.shortfall ELSE coalesce(g.given, 0) END, e.given::numeric),
-           ('target', e.aim::numeric, e.target::numeric),
-           ('given at rest', greatest(e.given, e.worth)::numeric, e.given::numeric),
+    SELECT greatest(0, d.given - d.covered - d.worth) AS above, coalesce(g.lost, 0) AS lost
+) AS kept
+CROSS JOIN LATERAL (
+    VALUES ('target', d.expected_target::numeric, coalesce(d.target, 0)::numeric),
+           -- A credit line is short of a part of itself.
+           ('cost', CASE WHEN d.kind = 'credit_line' THEN least(d.cost, d.expected_cost) ELSE d.expected_cost END,
+            d.cost),
+           -- What a credit line is short was given by no grant.
+           ('given', CASE WHEN d.kind = 'credit_line' THEN d.shortfall ELSE coalesce(g.given, 0) END, d.given),
+           ('given at rest', greatest(d.given, d.worth), d.given),
+           ('shortfall', CASE WHEN d.kind = 'credit_line' THEN d.given ELSE greatest(0, kept.above - kept.lost) END, d.shortfall),
+           ('covered', CASE WHEN d.kind = 'line' THEN d.covered ELSE 0 END, d.covered),
            -- What expired or was voided is not kept from payments a second time.
            ('remaining of what is no longer due', 0,
-            least(coalesce(g.remaining, 0),
-                  greatest(0, e.given - e.covered - e.worth - CASE WHEN e.covered > 0 THEN coalesce(g.lost, 0) ELSE 0 END)))
+            least(coalesce(g.remaining, 0), greatest(0, kept.above - CASE WHEN d.covered > 0 THEN kept.lost ELSE 0 END)))
 ) AS compared (part, expected, found)
-WHERE compared.expected <> compared.found;
+WHERE compared.expected <> compared.found AND (d.has_row OR compared.part = 'target');
+
+-- name: verify_due
+-- What credit is due for and since when, where payments and invoices say it, and how many grants there were for it.
+-- $1 tenant.
+SELECT e.kind, e.id, e.line_id, e.owner_type, e.owner_id, compared.part, compared.expected, compared.found
+FROM entitlements e
+LEFT JOIN payments p ON p.tenant_id = e.tenant_id AND p.kind = e.kind AND p.payment_id = e.id
+LEFT JOIN invoices i
+    ON e.kind IN ('line', 'negative_total', 'credit_line') AND i.tenant_id = e.tenant_id AND i.invoice_id = e.id
+LEFT JOIN invoice_lines l
+    ON e.kind = 'line' AND l.tenant_id = e.tenant_id AND l.invoice_id = e.id AND l.line_id = e.line_id
+LEFT JOIN (
+    SELECT entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id, count(*) AS grants
+    FROM grants
+    WHERE tenant_id = $1 AND entitlement_kind IS NOT NULL
+    GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
+) g ON g.kind = e.kind AND g.id = e.id AND g.line_id = e.line_id
+CROSS JOIN LATERAL (
+    VALUES ('grants', coalesce(g.grants, 0)::text, e.grants::text),
+           ('source',
+            CASE WHEN p.kind IS NOT NULL THEN 'overpayment'
+                WHEN e.kind = 'negative_total' THEN 'negative_invoice'
+                WHEN l.kind = 'prepaid' THEN 'prepaid'
+                ELSE e.source END,
+            e.source),
+           ('due from',
+            CASE WHEN l.kind IN ('booking', 'plan') THEN e.due_from
+                ELSE coalesce(p.occurred_at, i.finalized_at, e.due_from) END::text,
+            e.due_from::text)
+) AS compared (part, expected, found)
+WHERE e.tenant_id = $1 AND compared.expected <> compared.found;
 
 -- name: verify_costs
 -- Every line with its invoice's currency, invoice by invoice. $1 tenant.
@@ -286,7 +345,8 @@ ORDER BY l.tenant_id, l.invoice_id, l.position;
 SELECT l.tenant_id, l.kind, l.subject_id, l.invoice_id, l.position, l.line_id, l.period_start, l.period_end, l.amount,
        l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
        i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
-       i.restored, e.target, e.due_from, e.settle_by, e.as_line_item, e.expires_after_days AS terms_expire_after_days
+       i.restored, e.target, e.source, e.due_from, e.settle_by, e.as_line_item,
+       e.expires_after_days AS terms_expire_after_days
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e
