@@ -259,3 +259,70 @@ async def test_what_is_due_is_that_of_payments_and_invoices(
     await connection.execute(statement)
     found = await differences(connection)
     assert what in {each.what for each in found}, found
+
+
+FACTS = {
+    "that an invoice is void": ("UPDATE invoices SET voided = false WHERE invoice_id = 'i2'", "voided"),
+    "that an invoice is not void": ("UPDATE invoices SET voided = true WHERE invoice_id = 'i3'", "voided"),
+    "a void": ("DELETE FROM voids WHERE invoice_id = 'i2'", "voided"),
+    "a void of an invoice that nobody knows": ("DELETE FROM voids WHERE invoice_id = 'i0'", "voids"),
+    "a void that nobody told": (
+        'INSERT INTO voids SELECT (json_populate_record(v, \'{"invoice_id": "ix"}\')).* FROM voids v LIMIT 1',
+        "voids",
+    ),
+    "a reversal taken out, and what it reversed": (
+        "DELETE FROM reversals; UPDATE payments SET reversed = 0",
+        "reversals",
+    ),
+    "a change taken out": ("DELETE FROM changes", "changes"),
+    "an invoice taken out with its lines": (
+        "DELETE FROM invoices WHERE invoice_id = 'i3'; DELETE FROM invoice_lines WHERE invoice_id = 'i3'",
+        "applied",
+    ),
+    "a paid invoice taken out with its lines": (
+        "DELETE FROM invoices WHERE invoice_id = 'i1'; DELETE FROM invoice_lines WHERE invoice_id = 'i1'",
+        "settled",
+    ),
+    "a payment that settled": ("DELETE FROM payments WHERE payment_id = 'p1'", "settled"),
+    "an invoice nobody refers to": ("DELETE FROM invoices WHERE invoice_id = 'i7'", "invoices"),
+    "a payment nobody refers to": ("DELETE FROM payments WHERE payment_id = 'p7'", "payments"),
+    "the owner of a paid invoice": ("UPDATE invoices SET owner_id = 'u2' WHERE invoice_id = 'i1'", "settled"),
+    "the owner of an invoice that used credit": (
+        "UPDATE invoices SET owner_id = 'u2' WHERE invoice_id = 'i3'",
+        "applied",
+    ),
+    "the owner of a payment": (
+        "UPDATE payments SET owner_id = 'u2' WHERE payment_id = 'p1'",
+        "settled",
+    ),
+    "what was paid with an invoice": (
+        "UPDATE invoices SET amount_paid = 0 WHERE invoice_id = 'i1'",
+        "amount paid",
+    ),
+    "when an invoice was settled": (
+        "UPDATE invoices SET settled_at = settled_at + interval '400 days' WHERE invoice_id = 'i1'",
+        "settled at",
+    ),
+    "when credit was applied": (
+        "UPDATE applications SET applied_at = applied_at - interval '1 day'; UPDATE invoices SET settled_at = finalized_at",
+        "applied at",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+async def test_facts_that_do_not_go_together_are_named(
+    timeline: Timeline, connection: Connection, name: str
+) -> None:
+    statement, what = FACTS[name]
+    await told(timeline)
+    await timeline.tell("invoice-voided", occurred_at=WHEN, invoice_id="i0", reason="never came")
+    await timeline.tell("invoice-finalized", **invoice("i7", "0.00", WHEN))
+    paid: dict[str, Any] = {"owner": {"type": "user", "id": "u1"}, "currency": "EUR", "method": "card"}
+    gone = {"reversal_id": "r7", "payment_id": "p7", "amount": "5.00", "currency": "EUR", "reason": "refund"}
+    await timeline.tell("payment-reversed", occurred_at=WHEN, **gone)
+    await timeline.tell("payment-recorded", occurred_at=WHEN, payment_id="p7", amount="5.00", **paid)
+    assert await differences(connection) == []
+    await connection.execute(statement)
+    found = await differences(connection)
+    assert what in {each.what for each in found}, found

@@ -36,6 +36,10 @@ def _owner(row: asyncpg.Record) -> str:
     return f"{row['owner_type']}/{row['owner_id']}"
 
 
+def _invoice(row: asyncpg.Record) -> str:
+    return f"invoice {row['invoice_id']} of {_owner(row)}"
+
+
 def _due(row: asyncpg.Record) -> str:
     named = f"{row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip()
     return f"credit due for {named} of {_owner(row)}"
@@ -43,8 +47,11 @@ def _due(row: asyncpg.Record) -> str:
 
 SUMS: tuple[tuple[str, Place], ...] = (
     ("verify_grants", lambda row: f"grant {row['grant_id']} of {_owner(row)} in {row['currency']}"),
-    ("verify_invoices", lambda row: f"invoice {row['invoice_id']}"),
-    ("verify_payments", lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']}"),
+    ("verify_invoices", _invoice),
+    (
+        "verify_payments",
+        lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']} of {_owner(row)}",
+    ),
     ("verify_applications", lambda row: f"application {row['application_id']}"),
     (
         "verify_uses",
@@ -71,7 +78,9 @@ AT_REST: tuple[tuple[str, Place], ...] = (
 SAID: tuple[tuple[str, Place], ...] = (
     ("verify_terms", lambda row: f"grant {row['grant_id']}"),
     ("verify_due", _due),
-    ("verify_given", lambda row: f"message {row['event_id']} of grant-credit"),
+    ("verify_facts", lambda row: f"message {row['event_id']} of {row['topic']}"),
+    ("verify_invoice_times", _invoice),
+    ("verify_applied_at", lambda row: f"application {row['application_id']}"),
 )
 """What is compared as it is: who, when, why, how often."""
 

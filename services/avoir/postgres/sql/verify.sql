@@ -92,65 +92,158 @@ CROSS JOIN LATERAL (
 ) AS compared
 WHERE compared.expected <> compared.found;
 
--- name: verify_given
--- Grants by command beside the decisions that gave them, each without the other, or two of one. $1 tenant.
-SELECT event_id, 'grants' AS part, CASE WHEN d.event_id IS NULL THEN '0' ELSE '1' END AS expected,
-       coalesce(g.grants, 0)::text AS found
+-- name: verify_facts
+-- Facts and grants by command beside the decisions that took them in, each without the other, or two of one. $1 tenant.
+SELECT topic, event_id, CASE topic
+           WHEN 'invoice-finalized' THEN 'invoices'
+           WHEN 'invoice-voided' THEN 'voids'
+           WHEN 'payment-recorded' THEN 'payments'
+           WHEN 'payment-reversed' THEN 'reversals'
+           WHEN 'grant-credit' THEN 'grants'
+           ELSE 'changes' END AS part,
+       CASE WHEN decided.event_id IS NULL THEN '0' ELSE '1' END AS expected, coalesce(kept.number, 0)::text AS found
 FROM (
-    SELECT topic, event_id, count(*) AS grants FROM grants WHERE tenant_id = $1 AND source = 'granted' GROUP BY topic, event_id
-) g
+    SELECT topic, event_id, count(*) AS number
+    FROM (
+        SELECT 'invoice-finalized' AS topic, event_id FROM invoices WHERE tenant_id = $1
+        UNION ALL
+        SELECT 'invoice-voided', event_id FROM voids WHERE tenant_id = $1
+        UNION ALL
+        SELECT 'payment-recorded', event_id FROM payments WHERE tenant_id = $1 AND kind = 'payment'
+        UNION ALL
+        SELECT 'payment-reversed', event_id FROM reversals WHERE tenant_id = $1
+        UNION ALL
+        SELECT topic, event_id FROM changes WHERE tenant_id = $1
+        UNION ALL
+        SELECT topic, event_id FROM grants WHERE tenant_id = $1 AND source = 'granted'
+    ) each
+    GROUP BY topic, event_id
+) kept
 FULL JOIN (
     SELECT DISTINCT topic, event_id
     FROM decisions
-    WHERE tenant_id = $1 AND topic = 'grant-credit' AND outcome IN ('issued', 'waiting')
-) d USING (topic, event_id)
-WHERE g.grants IS DISTINCT FROM CASE WHEN d.event_id IS NULL THEN 0 ELSE 1 END;
+    WHERE tenant_id = $1 AND outcome IN ('issued', 'applied', 'recorded', 'waiting', 'declined')
+      AND topic IN ('invoice-finalized', 'invoice-voided', 'payment-recorded', 'payment-reversed', 'booking-cancelled',
+                    'booking-shortened', 'plan-cancelled', 'grant-credit')
+) decided USING (topic, event_id)
+WHERE kept.number IS DISTINCT FROM CASE WHEN decided.event_id IS NULL THEN 0 ELSE 1 END;
 
 -- name: verify_invoices
--- Invoices whose sums are not those of their payments, applications and lines. $1 tenant.
-SELECT i.invoice_id, i.currency, compared.part, compared.expected::bigint AS expected, compared.found
-FROM invoices i
-LEFT JOIN (
-    SELECT invoice_id, sum(amount) AS amount FROM settlements WHERE tenant_id = $1 GROUP BY invoice_id
-) paid USING (invoice_id)
-LEFT JOIN (
-    SELECT invoice_id,
+-- Invoices whose sums are not those of their payments, applications and lines, under the same owner and currency; each of
+-- them can be missing. $1 tenant.
+SELECT invoice_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
+       compared.found::bigint AS found
+FROM (SELECT * FROM invoices WHERE tenant_id = $1) i
+FULL JOIN (
+    SELECT s.invoice_id, p.owner_type, p.owner_id, p.currency, sum(s.amount) AS amount
+    FROM settlements s
+    JOIN payments p ON p.tenant_id = s.tenant_id AND p.kind = s.kind AND p.payment_id = s.payment_id
+    WHERE s.tenant_id = $1
+    GROUP BY s.invoice_id, p.owner_type, p.owner_id, p.currency
+) paid USING (invoice_id, owner_type, owner_id, currency)
+FULL JOIN (
+    SELECT invoice_id, owner_type, owner_id, currency,
            sum(amount) FILTER (WHERE NOT reinstated AND applied_by <> 'line_item') AS amount,
            sum(amount) FILTER (WHERE reinstated AND applied_by = 'line_item') AS restored
     FROM applications
     WHERE tenant_id = $1
-    GROUP BY invoice_id
-) used USING (invoice_id)
+    GROUP BY invoice_id, owner_type, owner_id, currency
+) used USING (invoice_id, owner_type, owner_id, currency)
+FULL JOIN (
+    SELECT payment_id AS invoice_id, owner_type, owner_id, currency, amount
+    FROM payments
+    WHERE tenant_id = $1 AND kind = 'amount_paid'
+) with_it USING (invoice_id, owner_type, owner_id, currency)
 LEFT JOIN (
-    SELECT invoice_id, sum(amount + tax) AS amount FROM invoice_lines WHERE tenant_id = $1 GROUP BY invoice_id
-) billed USING (invoice_id)
+    SELECT invoice_id AS id, sum(amount + tax) AS amount FROM invoice_lines WHERE tenant_id = $1 GROUP BY invoice_id
+) billed ON billed.id = i.invoice_id
 LEFT JOIN (
-    SELECT id AS invoice_id, sum(covered) AS covered FROM entitlements WHERE tenant_id = $1 AND kind = 'line' GROUP BY id
-) kept USING (invoice_id)
+    SELECT id, sum(covered) AS amount FROM entitlements WHERE tenant_id = $1 AND kind = 'line' GROUP BY id
+) covered ON covered.id = i.invoice_id
 CROSS JOIN LATERAL (
-    VALUES ('settled', coalesce(paid.amount, 0), i.settled),
-           ('applied', coalesce(used.amount, 0), i.applied),
-           ('restored', coalesce(used.restored, 0), i.restored),
-           ('total', coalesce(billed.amount, 0), i.total),
-           ('covered', CASE WHEN i.voided THEN i.settled ELSE 0 END, coalesce(kept.covered, 0)::bigint)
+    VALUES ('settled', paid.amount, i.settled),
+           ('applied', used.amount, i.applied),
+           ('applied beside a void', 0, CASE WHEN i.voided THEN i.applied END),
+           ('restored', used.restored, i.restored),
+           ('amount paid', with_it.amount, i.amount_paid),
+           ('total', billed.amount, i.total),
+           ('covered', CASE WHEN i.voided THEN i.settled END, covered.amount)
+) AS said_of (part, by_others, by_itself)
+CROSS JOIN LATERAL (
+    SELECT said_of.part, coalesce(said_of.by_others, 0) AS expected, coalesce(said_of.by_itself, 0) AS found
+) AS compared
+WHERE compared.expected <> compared.found;
+
+-- name: verify_invoice_times
+-- Invoices that are void without their void or the other way round, or were not finalized or settled when their payments
+-- and applications say. A void may come before its invoice. $1 tenant.
+SELECT i.invoice_id, i.owner_type, i.owner_id, compared.part, compared.expected, compared.found
+FROM invoices i
+LEFT JOIN voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
+LEFT JOIN payments with_it
+    ON with_it.tenant_id = i.tenant_id AND with_it.kind = 'amount_paid' AND with_it.payment_id = i.invoice_id
+LEFT JOIN (
+    SELECT s.invoice_id, max(p.occurred_at) AS at
+    FROM settlements s
+    JOIN payments p ON p.tenant_id = s.tenant_id AND p.kind = s.kind AND p.payment_id = s.payment_id
+    WHERE s.tenant_id = $1 AND s.amount > 0
+    GROUP BY s.invoice_id
+) paid ON paid.invoice_id = i.invoice_id
+LEFT JOIN (
+    SELECT invoice_id, max(applied_at) AS at FROM applications WHERE tenant_id = $1 AND NOT reinstated GROUP BY invoice_id
+) used ON used.invoice_id = i.invoice_id
+CROSS JOIN LATERAL (
+    VALUES ('voided', (v.invoice_id IS NOT NULL)::text, i.voided::text),
+           ('finalized at', coalesce(with_it.occurred_at, i.finalized_at)::text, i.finalized_at::text),
+           ('settled at', greatest(i.finalized_at, paid.at, used.at)::text, i.settled_at::text)
 ) AS compared (part, expected, found)
 WHERE i.tenant_id = $1 AND compared.expected <> compared.found;
 
 -- name: verify_payments
--- Payments whose sums are not those of their settlements and reversals. $1 tenant.
-SELECT p.kind, p.payment_id, p.currency, compared.part, compared.expected::bigint AS expected, compared.found
-FROM payments p
+-- Payments whose sums are not those of their settlements and reversals, under the same owner and currency; each of them can
+-- be missing, but a reversal may wait for its payment. $1 tenant.
+SELECT kind, payment_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
+       compared.found::bigint AS found
+FROM (SELECT * FROM payments WHERE tenant_id = $1) p
+FULL JOIN (
+    SELECT s.kind, s.payment_id, i.owner_type, i.owner_id, i.currency, sum(s.amount) AS amount
+    FROM settlements s
+    JOIN invoices i ON i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id
+    WHERE s.tenant_id = $1
+    GROUP BY s.kind, s.payment_id, i.owner_type, i.owner_id, i.currency
+) used USING (kind, payment_id, owner_type, owner_id, currency)
 LEFT JOIN (
-    SELECT kind, payment_id, sum(amount) AS amount FROM settlements WHERE tenant_id = $1 GROUP BY kind, payment_id
-) used USING (kind, payment_id)
-LEFT JOIN (
-    SELECT payment_id, currency, sum(amount) AS amount FROM reversals WHERE tenant_id = $1 GROUP BY payment_id, currency
-) back ON p.kind = 'payment' AND back.payment_id = p.payment_id AND back.currency = p.currency
+    SELECT payment_id AS id, currency AS paid_in, sum(amount) AS amount
+    FROM reversals
+    WHERE tenant_id = $1
+    GROUP BY payment_id, currency
+) back ON p.kind = 'payment' AND back.id = p.payment_id AND back.paid_in = p.currency
 CROSS JOIN LATERAL (
-    VALUES ('settled', coalesce(used.amount, 0), p.settled),
-           ('reversed', least(p.amount, coalesce(back.amount, 0)), p.reversed)
+    VALUES ('settled', coalesce(used.amount, 0), coalesce(p.settled, 0)),
+           ('reversed', least(p.amount, coalesce(back.amount, 0)), coalesce(p.reversed, 0))
 ) AS compared (part, expected, found)
-WHERE p.tenant_id = $1 AND compared.expected <> compared.found;
+WHERE compared.expected <> compared.found;
+
+-- name: verify_applied_at
+-- Applications that count from another time than their invoice, command or grants give them. $1 tenant.
+SELECT a.application_id, 'applied at' AS part, due.at::text AS expected, a.applied_at::text AS found
+FROM applications a
+JOIN invoices i ON i.tenant_id = a.tenant_id AND i.invoice_id = a.invoice_id
+JOIN (
+    SELECT application_id, min(occurred_at) AS occurred_at
+    FROM entries
+    WHERE tenant_id = $1 AND event = 'applied'
+    GROUP BY application_id
+) e ON e.application_id = a.application_id
+CROSS JOIN LATERAL (
+    SELECT CASE a.applied_by
+               WHEN 'command' THEN greatest(i.finalized_at, e.occurred_at)
+               WHEN 'reservation' THEN greatest(i.finalized_at, (
+                   SELECT max(g.effective_at) FROM grants g WHERE g.tenant_id = a.tenant_id AND g.grant_id = ANY (a.grant_ids)
+               ))
+               ELSE i.finalized_at END AS at
+) AS due
+WHERE a.tenant_id = $1 AND a.applied_at <> due.at;
 
 -- name: verify_applications
 -- Applications that are not the sum of their parts. $1 tenant.
