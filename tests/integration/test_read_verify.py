@@ -304,7 +304,8 @@ FACTS = {
         "settled at",
     ),
     "when credit was applied": (
-        "UPDATE applications SET applied_at = applied_at - interval '1 day'; UPDATE invoices SET settled_at = finalized_at",
+        "UPDATE applications SET applied_at = applied_at - interval '1 day';"
+        "UPDATE invoices SET settled_at = finalized_at",
         "applied at",
     ),
 }

@@ -49,7 +49,7 @@ async def told(timeline: Timeline, connection: Connection) -> None:
     used = invoice("i2", "30.00", "2025-06-03T00:00:00Z", paid="30.00") | {"lines": lines}
     await timeline.tell("invoice-finalized", **used)
     grant: dict[str, Any] = {"occurred_at": "2025-06-04T00:00:00Z", **ASKED, "reason": "goodwill"}
-    await timeline.tell("grant-credit", **grant, amount="20.00")
+    await timeline.tell("grant-credit", **grant, amount="20.00", reference="R1", note="sorry")
     await timeline.tell("grant-credit", **grant, amount="15.00", effective_at=LATER)
     await timeline.tell(
         "apply-credit",
@@ -197,6 +197,28 @@ TAMPERED = {
     ),
     "when a grant ends": ("UPDATE grants SET expires_at = '2125-06-01Z' WHERE pending > 0", "expires at"),
     "whose a grant to come is": ("UPDATE grants SET owner_id = 'u2' WHERE pending > 0", "owner"),
+    "how much a command gives": (
+        """UPDATE commands SET body = jsonb_set(body, '{amount}', '"999.00"') WHERE topic = 'grant-credit'""",
+        "amount asked for",
+    ),
+    "a command taken out": ("DELETE FROM commands WHERE topic = 'grant-credit'", "reason"),
+    "in what currency credit to come is": (
+        "UPDATE grants SET currency = 'USD' WHERE pending > 0",
+        "currency",
+    ),
+    "the producer's own key of a grant": ("UPDATE grants SET reference = NULL", "reference"),
+    "what was noted": ("UPDATE grants SET note = 'other' WHERE source = 'granted'", "note"),
+    "for which invoice is set aside": (
+        "UPDATE reservations SET invoice_id = 'ix' WHERE invoice_id = 'i9'",
+        "for invoice",
+    ),
+    "for what is set aside": (
+        "UPDATE reservations SET reserved_for = 'line_item' WHERE invoice_id = 'i9'",
+        "reserved for",
+    ),
+    "in what order is set aside": ("UPDATE reservations SET seq = seq + 1 WHERE invoice_id = 'i9'", "seq"),
+    "by what is set aside": ("UPDATE reservations SET event_id = 'forged'", "message"),
+    "a reservation that is used up": ("DELETE FROM reservations WHERE amount = 0", "reservation"),
     "a grant that nobody gave": ("UPDATE grants SET event_id = 'forged' WHERE source = 'granted'", "reason"),
     "when credit expires": (
         "UPDATE entitlements SET expires_after_days = 1 WHERE kind = 'line'",

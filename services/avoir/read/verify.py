@@ -40,6 +40,10 @@ def _invoice(row: asyncpg.Record) -> str:
     return f"invoice {row['invoice_id']} of {_owner(row)}"
 
 
+def _reservation(row: asyncpg.Record) -> str:
+    return f"application {row['application_id']}, grant {row['grant_id']}"
+
+
 def _due(row: asyncpg.Record) -> str:
     named = f"{row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip()
     return f"credit due for {named} of {_owner(row)}"
@@ -60,7 +64,7 @@ SUMS: tuple[tuple[str, Place], ...] = (
             f"{_owner(row)}, grant {row['grant_id']}"
         ),
     ),
-    ("verify_reservations", lambda row: f"application {row['application_id']}, grant {row['grant_id']}"),
+    ("verify_reservations", _reservation),
     ("verify_entitlements", _due),
 )
 
@@ -80,6 +84,7 @@ SAID: tuple[tuple[str, Place], ...] = (
     ("verify_due", _due),
     ("verify_facts", lambda row: f"message {row['event_id']} of {row['topic']}"),
     ("verify_invoice_times", _invoice),
+    ("verify_reserved", _reservation),
     ("verify_applied_at", lambda row: f"application {row['application_id']}"),
 )
 """What is compared as it is: who, when, why, how often."""

@@ -291,6 +291,27 @@ WHERE r.tenant_id = $1 AND r.amount > 0
   AND (EXISTS (SELECT FROM invoices i WHERE i.tenant_id = r.tenant_id AND i.invoice_id = r.invoice_id)
        OR EXISTS (SELECT FROM voids v WHERE v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id));
 
+-- name: verify_reserved
+-- Reservations that are not what the entries that made them say: each without the other, for another invoice, by something
+-- else. What is still held of each is known by grant only. $1 tenant.
+SELECT application_id, grant_id, owner_type, owner_id, compared.part, coalesce(compared.expected, 'none') AS expected,
+       coalesce(compared.found, 'none') AS found
+FROM (SELECT *, 'there' AS standing FROM reservations WHERE tenant_id = $1) r
+FULL JOIN (
+    SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, seq, topic, event_id, 'there' AS standing
+    FROM entries
+    WHERE tenant_id = $1 AND event = 'reserved' AND ledger_account = 'reserved'
+) e USING (application_id, grant_id, owner_type, owner_id, currency)
+CROSS JOIN LATERAL (
+    VALUES ('reservation', e.standing, r.standing),
+           ('for invoice', e.invoice_id, r.invoice_id),
+           ('reserved for', CASE WHEN e.invoice_id IS NULL THEN 'line_item' ELSE 'command' END, r.reserved_for),
+           ('seq', e.seq::text, r.seq::text),
+           ('message', concat_ws(' ', e.topic, e.event_id), concat_ws(' ', r.topic, r.event_id))
+) AS compared (part, expected, found)
+WHERE compared.expected IS DISTINCT FROM compared.found
+  AND (compared.part = 'reservation' OR e.standing = r.standing);
+
 -- name: verify_credit_lines
 -- Credit lines of standing invoices, by invoice and grant: what they take off the total is what was used and what is
 -- short; and nothing is short beside credit left of the grant. Lines that never named a grant are left out.
@@ -526,6 +547,12 @@ CROSS JOIN LATERAL (
             CASE g.source WHEN 'granted' THEN concat_ws('/', c.body #>> '{owner,type}', c.body #>> '{owner,id}')
                 ELSE concat_ws('/', e.owner_type, e.owner_id) END,
             concat_ws('/', g.owner_type, g.owner_id)),
+           ('currency', CASE g.source WHEN 'granted' THEN c.body ->> 'currency' ELSE e.currency END, g.currency),
+           ('amount asked for',
+            trim_scale(CASE g.source WHEN 'granted' THEN (c.body ->> 'amount')::numeric ELSE g.amount / 1e6 END)::text,
+            trim_scale(g.amount / 1e6)::text),
+           ('reference', CASE g.source WHEN 'granted' THEN c.body ->> 'reference' END, g.reference),
+           ('note', CASE g.source WHEN 'granted' THEN c.body ->> 'note' END, g.note),
            ('reason', CASE g.source WHEN 'granted' THEN c.body ->> 'reason' ELSE g.source END, g.reason),
            ('priority', CASE g.source WHEN 'granted' THEN c.body ->> 'priority' ELSE '50' END, g.priority::text),
            ('paid for',
