@@ -99,6 +99,7 @@ TAMPERED = {
         "head",
     ),
     "an account's balance": ("UPDATE accounts SET available = available + 1", "available"),
+    "when an account was written last": ("UPDATE accounts SET recorded_at = '2020-01-01Z'", "recorded_at"),
     "an account taken out": ("DELETE FROM accounts", "account"),
     "a grant's parts": (
         "UPDATE grants SET available = available + 1, spent = spent - 1 WHERE spent > 0",
@@ -298,6 +299,14 @@ FACTS = {
     "what was paid with an invoice": (
         "UPDATE invoices SET amount_paid = 0 WHERE invoice_id = 'i1'",
         "amount paid",
+    ),
+    "when a payment was made": (
+        "UPDATE payments SET occurred_at = occurred_at - interval '1 day' WHERE payment_id = 'p7'",
+        "occurred at",
+    ),
+    "when an invoice was finalized": (
+        "UPDATE invoices SET finalized_at = finalized_at - interval '400 days' WHERE invoice_id = 'i7'",
+        "occurred at",
     ),
     "when an invoice was settled": (
         "UPDATE invoices SET settled_at = settled_at + interval '400 days' WHERE invoice_id = 'i1'",

@@ -98,6 +98,7 @@ async def verify(
 ) -> AsyncIterator[Difference]:
     """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size."""
     async with snapshot(connection):
+        await connection.execute(queries.verify_plans)
         known = await connection.fetch(queries.verify_tenants) if tenant_id is None else [(tenant_id,)]
         for (tenant,) in known:
             sizes = await connection.fetchrow(queries.verify_sizes, tenant)

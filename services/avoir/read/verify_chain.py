@@ -68,6 +68,12 @@ class _Chain:
             found.append(self._differs(None, "head", self._head.hex(), account["head"].hex()))
         if account["seq"] < self._place[0]:
             found.append(self._differs(None, "seq", f"at least {self._place[0]}", str(account["seq"])))
+        if self._recorded_at is not None and account["recorded_at"] < self._recorded_at:
+            found.append(
+                self._differs(
+                    None, "recorded_at", f"no earlier than {self._recorded_at}", str(account["recorded_at"])
+                )
+            )
         return found
 
     def _differs(self, entry: Entry | None, what: str, expected: str, found: str) -> Difference:
