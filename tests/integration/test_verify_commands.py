@@ -1,6 +1,8 @@
 """`verify` finds what somebody changed in what commands wrote: credit set aside, to come, by lines, and policies."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -126,6 +128,25 @@ async def test_a_line_item_used_in_two_parts_is_two_uses_and_each_comes_back(
         await connection.fetchval("SELECT sum(reserved) FROM grants WHERE source <> 'overpayment'")
         == 30_000_000
     )
+    assert await differences(connection) == []
+
+
+async def test_nothing_differs_while_credit_begins_and_expires_by_time_alone(
+    timeline: Timeline, connection: Connection
+) -> None:
+    now = datetime.now(UTC)
+    soon, later = ((now + timedelta(seconds=each)).isoformat() for each in (1, 1.5))
+    grant: dict[str, Any] = {"occurred_at": now.isoformat(), **ASKED, "reason": "goodwill"}
+    await timeline.tell("grant-credit", **grant, amount="20.00", expires_at=soon)
+    await timeline.tell("apply-credit", occurred_at=now.isoformat(), **ASKED, invoice_id="i9", amount="12.00")
+    await timeline.tell("grant-credit", **grant, amount="15.00", effective_at=soon)
+    await timeline.tell("invoice-finalized", **invoice("i1", "10.00", later))
+    assert await differences(connection) == []
+    await asyncio.sleep(1.6)
+    assert await differences(connection) == []
+    await timeline._handler.expire(100)
+    assert await connection.fetchval("SELECT applied FROM invoices") == 10_000_000
+    assert await connection.fetchval("SELECT available + reserved FROM accounts") == 5_000_000
     assert await differences(connection) == []
 
 
