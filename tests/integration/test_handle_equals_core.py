@@ -109,6 +109,7 @@ async def test_batches_in_the_database_equal_the_core_alone(database: str) -> No
                     world.handle(no)
                     await deliverer.deliver([no])
             await assert_same(kept, world, f"t{n}", seed)
+    await assert_verified(database)
 
 
 async def test_batches_with_commands_in_the_database_equal_the_core_alone(database: str) -> None:
@@ -121,13 +122,7 @@ async def test_batches_with_commands_in_the_database_equal_the_core_alone(databa
                 batch = made_up(chance, world, told_before, f"t{seed}")
                 await deliverer.deliver(batch)
             await assert_same(kept, world, f"t{seed}", seed)
-    connection = await Database(SecretStr(database), role="avoir_readonly").connect()
-    try:
-        found = verify(connection, None, lambda _name, _rows: None, lambda _tenant, _sizes: None)
-        differences = [each async for each in found]
-    finally:
-        await connection.close()
-    assert [str(each) for each in differences] == []
+    await assert_verified(database)
 
 
 async def test_a_credit_line_is_used_after_all_and_rejected_in_one_batch(database: str) -> None:
@@ -165,6 +160,17 @@ def made_up(chance: random.Random, world: World, told_before: list[Message], ten
         told_before.append(message)
         batch.append(message)
     return batch
+
+
+async def assert_verified(database: str) -> None:
+    """`verify` finds no difference in any tenant."""
+    connection = await Database(SecretStr(database), role="avoir_readonly").connect()
+    try:
+        found = verify(connection, None, lambda _name, _rows: None, lambda _tenant, _sizes: None)
+        differences = [each async for each in found]
+    finally:
+        await connection.close()
+    assert [str(each) for each in differences] == []
 
 
 async def assert_same(kept: KeptConnection, world: World, tenant_id: str, seed: int) -> None:

@@ -1,6 +1,8 @@
 """`verify` finds what somebody changed in what commands wrote: credit set aside, to come, by lines, and policies."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -49,7 +51,7 @@ async def told(timeline: Timeline, connection: Connection) -> None:
     used = invoice("i2", "30.00", "2025-06-03T00:00:00Z", paid="30.00") | {"lines": lines}
     await timeline.tell("invoice-finalized", **used)
     grant: dict[str, Any] = {"occurred_at": "2025-06-04T00:00:00Z", **ASKED, "reason": "goodwill"}
-    await timeline.tell("grant-credit", **grant, amount="20.00")
+    await timeline.tell("grant-credit", **grant, amount="20.00", reference="R1", note="sorry")
     await timeline.tell("grant-credit", **grant, amount="15.00", effective_at=LATER)
     await timeline.tell(
         "apply-credit",
@@ -129,6 +131,25 @@ async def test_a_line_item_used_in_two_parts_is_two_uses_and_each_comes_back(
     assert await differences(connection) == []
 
 
+async def test_nothing_differs_while_credit_begins_and_expires_by_time_alone(
+    timeline: Timeline, connection: Connection
+) -> None:
+    now = datetime.now(UTC)
+    soon, later = ((now + timedelta(seconds=each)).isoformat() for each in (1, 1.5))
+    grant: dict[str, Any] = {"occurred_at": now.isoformat(), **ASKED, "reason": "goodwill"}
+    await timeline.tell("grant-credit", **grant, amount="20.00", expires_at=soon)
+    await timeline.tell("apply-credit", occurred_at=now.isoformat(), **ASKED, invoice_id="i9", amount="12.00")
+    await timeline.tell("grant-credit", **grant, amount="15.00", effective_at=soon)
+    await timeline.tell("invoice-finalized", **invoice("i1", "10.00", later))
+    assert await differences(connection) == []
+    await asyncio.sleep(1.6)
+    assert await differences(connection) == []
+    await timeline._handler.expire(100)
+    assert await connection.fetchval("SELECT applied FROM invoices") == 10_000_000
+    assert await connection.fetchval("SELECT available + reserved FROM accounts") == 5_000_000
+    assert await differences(connection) == []
+
+
 TAMPERED = {
     "what is set aside": (
         "UPDATE reservations SET amount = amount + 10000 WHERE invoice_id = 'i9'",
@@ -143,6 +164,11 @@ TAMPERED = {
         "set aside for invoice i1",
     ),
     "a reservation taken out": ("DELETE FROM reservations WHERE amount > 0", "held by reservations"),
+    "credit to come taken out": ("DELETE FROM grants WHERE pending > 0", "grants"),
+    "a grant of another message": (
+        "UPDATE grants SET event_id = (SELECT event_id FROM grants WHERE amount = 20000000) WHERE pending > 0",
+        "grants",
+    ),
     "credit to come made available": (
         "UPDATE grants SET available = pending, pending = 0 WHERE pending > 0",
         "available",
@@ -192,6 +218,28 @@ TAMPERED = {
     ),
     "when a grant ends": ("UPDATE grants SET expires_at = '2125-06-01Z' WHERE pending > 0", "expires at"),
     "whose a grant to come is": ("UPDATE grants SET owner_id = 'u2' WHERE pending > 0", "owner"),
+    "how much a command gives": (
+        """UPDATE commands SET body = jsonb_set(body, '{amount}', '"999.00"') WHERE topic = 'grant-credit'""",
+        "amount asked for",
+    ),
+    "a command taken out": ("DELETE FROM commands WHERE topic = 'grant-credit'", "reason"),
+    "in what currency credit to come is": (
+        "UPDATE grants SET currency = 'USD' WHERE pending > 0",
+        "currency",
+    ),
+    "the producer's own key of a grant": ("UPDATE grants SET reference = NULL", "reference"),
+    "what was noted": ("UPDATE grants SET note = 'other' WHERE source = 'granted'", "note"),
+    "for which invoice is set aside": (
+        "UPDATE reservations SET invoice_id = 'ix' WHERE invoice_id = 'i9'",
+        "for invoice",
+    ),
+    "for what is set aside": (
+        "UPDATE reservations SET reserved_for = 'line_item' WHERE invoice_id = 'i9'",
+        "reserved for",
+    ),
+    "in what order is set aside": ("UPDATE reservations SET seq = seq + 1 WHERE invoice_id = 'i9'", "seq"),
+    "by what is set aside": ("UPDATE reservations SET event_id = 'forged'", "message"),
+    "a reservation that is used up": ("DELETE FROM reservations WHERE amount = 0", "reservation"),
     "a grant that nobody gave": ("UPDATE grants SET event_id = 'forged' WHERE source = 'granted'", "reason"),
     "when credit expires": (
         "UPDATE entitlements SET expires_after_days = 1 WHERE kind = 'line'",

@@ -10,7 +10,7 @@ from avoir.cli.ending import Exit
 from avoir.cli.options import AsJson
 from avoir.cli.output import difference_json, notes, print_json, say
 from avoir.read.differences import Difference
-from avoir.read.verify import AT_REST, SUMS, Sizes
+from avoir.read.verify import AT_REST, SAID, SUMS, Sizes
 from avoir.read.verify import verify as find_differences
 
 PATIENCE_S = 3600.0
@@ -33,7 +33,7 @@ class _Bars:
         for name, more in (
             ("entries", sizes.entries),
             ("lines", sizes.lines),
-            ("sums", len(SUMS) + len(AT_REST)),
+            ("sums", len(SUMS) + len(AT_REST) + len(SAID)),
         ):
             self._grow(name, more)
 

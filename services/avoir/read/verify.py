@@ -12,7 +12,6 @@ from avoir.read.differences import Difference, Progress
 from avoir.read.snapshot import snapshot
 from avoir.read.verify_chain import verify_chains
 from avoir.read.verify_policies import verify_policies
-from avoir.read.verify_terms import verify_terms
 from avoir.read.verify_worth import verify_costs, verify_targets
 
 
@@ -28,21 +27,45 @@ STEPS: tuple[Callable[[Connection, str, Progress], AsyncIterator[Difference]], .
     verify_costs,
     verify_targets,
     verify_policies,
-    verify_terms,
 )
 
 Place = Callable[[asyncpg.Record], str]
 
+
+def _owner(row: asyncpg.Record) -> str:
+    return f"{row['owner_type']}/{row['owner_id']}"
+
+
+def _invoice(row: asyncpg.Record) -> str:
+    return f"invoice {row['invoice_id']} of {_owner(row)}"
+
+
+def _reservation(row: asyncpg.Record) -> str:
+    return f"application {row['application_id']}, grant {row['grant_id']}"
+
+
+def _due(row: asyncpg.Record) -> str:
+    named = f"{row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip()
+    return f"credit due for {named} of {_owner(row)}"
+
+
 SUMS: tuple[tuple[str, Place], ...] = (
-    ("verify_grants", lambda row: f"grant {row['grant_id']}"),
-    ("verify_invoices", lambda row: f"invoice {row['invoice_id']}"),
-    ("verify_payments", lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']}"),
-    ("verify_applications", lambda row: f"application {row['application_id']}"),
-    ("verify_reservations", lambda row: f"application {row['application_id']}, grant {row['grant_id']}"),
+    ("verify_grants", lambda row: f"grant {row['grant_id']} of {_owner(row)} in {row['currency']}"),
+    ("verify_invoices", _invoice),
     (
-        "verify_entitlements",
-        lambda row: f"credit due for {row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip(),
+        "verify_payments",
+        lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']} of {_owner(row)}",
     ),
+    ("verify_applications", lambda row: f"application {row['application_id']}"),
+    (
+        "verify_uses",
+        lambda row: (
+            f"application {row['application_id']} by {row['applied_by']} on invoice {row['invoice_id']} of "
+            f"{_owner(row)}, grant {row['grant_id']}"
+        ),
+    ),
+    ("verify_reservations", _reservation),
+    ("verify_entitlements", _due),
 )
 
 AT_REST: tuple[tuple[str, Place], ...] = (
@@ -56,6 +79,17 @@ AT_REST: tuple[tuple[str, Place], ...] = (
 """What is compared in whole minor units, of which there are as many as the currency says."""
 
 
+SAID: tuple[tuple[str, Place], ...] = (
+    ("verify_terms", lambda row: f"grant {row['grant_id']}"),
+    ("verify_due", _due),
+    ("verify_facts", lambda row: f"message {row['event_id']} of {row['topic']}"),
+    ("verify_invoice_times", _invoice),
+    ("verify_reserved", _reservation),
+    ("verify_applied_at", lambda row: f"application {row['application_id']}"),
+)
+"""What is compared as it is: who, when, why, how often."""
+
+
 async def verify(
     connection: Connection,
     tenant_id: str | None,
@@ -64,21 +98,17 @@ async def verify(
 ) -> AsyncIterator[Difference]:
     """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size."""
     async with snapshot(connection):
-        tenants = await _tenants(connection) if tenant_id is None else [tenant_id]
-        for tenant in tenants:
+        await connection.execute(queries.verify_plans)
+        known = await connection.fetch(queries.verify_tenants) if tenant_id is None else [(tenant_id,)]
+        for (tenant,) in known:
             sizes = await connection.fetchrow(queries.verify_sizes, tenant)
             begun(tenant, Sizes(*sizes) if sizes else Sizes(0, 0))
             for step in STEPS:
                 async for difference in step(connection, tenant, progress):
                     yield difference
-            async for difference in verify_sums(connection, tenant, progress):
-                yield difference
-
-
-async def _tenants(connection: Connection) -> list[str]:
-    with_accounts = await connection.fetch(queries.read_tenants)
-    with_policies = await connection.fetch(queries.verify_policy_tenants)
-    return sorted({tenant for (tenant,) in (*with_accounts, *with_policies)})
+            for last in (verify_sums, verify_said):
+                async for difference in last(connection, tenant, progress):
+                    yield difference
 
 
 async def verify_sums(
@@ -92,4 +122,14 @@ async def verify_sums(
         async for row in connection.cursor(queries.STATEMENTS[name], tenant_id, *more):
             amounts = (format_decimal(row[part], row["currency"]) for part in ("expected", "found"))
             yield Difference(tenant_id, place(row), row["part"], *amounts)
+        progress("sums", 1)
+
+
+async def verify_said(
+    connection: Connection, tenant_id: str, progress: Progress
+) -> AsyncIterator[Difference]:
+    """What the database itself finds to be told in two ways: terms of grants, whose facts are, which there are."""
+    for name, place in SAID:
+        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id):
+            yield Difference(tenant_id, place(row), row["part"], row["expected"], row["found"])
         progress("sums", 1)

@@ -1,5 +1,36 @@
 -- What proves the ledger: everything that is stored twice, streamed or compared where it lies.
 
+-- name: verify_plans
+-- Hashed and merged joins for this transaction: all of a tenant is read, and where a table has no statistics yet Postgres
+-- takes it for small and would read it once for each row of another.
+SELECT set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true);
+
+-- name: verify_tenants
+-- Every tenant that anything is stored of, by one index look-up for each table.
+WITH RECURSIVE tenants (tenant_id) AS (
+    SELECT ''
+    UNION ALL
+    SELECT least(
+                 (SELECT min(tenant_id) FROM accounts WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM entries WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM grants WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM entitlements WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM applications WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM reservations WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM invoices WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM invoice_lines WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM payments WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM settlements WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM reversals WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM voids WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM changes WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM decisions WHERE tenant_id > t.tenant_id),
+                 (SELECT min(tenant_id) FROM policies WHERE tenant_id > t.tenant_id))
+    FROM tenants t
+    WHERE t.tenant_id IS NOT NULL
+)
+SELECT tenant_id FROM tenants WHERE tenant_id <> '';
+
 -- name: verify_sizes
 -- How many rows there are to read, for the progress bar. $1 tenant.
 SELECT (SELECT count(*) FROM entries WHERE tenant_id = $1) AS entries,
@@ -13,19 +44,25 @@ WHERE tenant_id = $1
 ORDER BY tenant_id, owner_type, owner_id, currency;
 
 -- name: verify_entries
--- Every entry, account by account in the order of the chain. $1 tenant.
-SELECT tenant_id, owner_type, owner_id, currency, seq, n, ledger_account, counter_account, grant_id, amount, balance, event,
-       reason, invoice_id, application_id, topic, event_id, occurred_at, recorded_at, hash
-FROM entries
-WHERE tenant_id = $1
-ORDER BY tenant_id, owner_type, owner_id, currency, seq, n;
+-- Every entry, account by account in the order of the chain, and whether its account is there. $1 tenant.
+SELECT e.tenant_id, e.owner_type, e.owner_id, e.currency, e.seq, e.n, e.ledger_account, e.counter_account, e.grant_id,
+       e.amount, e.balance, e.event, e.reason, e.invoice_id, e.application_id, e.topic, e.event_id, e.occurred_at,
+       e.recorded_at, e.hash,
+       EXISTS (SELECT FROM accounts a
+               WHERE a.tenant_id = e.tenant_id AND a.owner_type = e.owner_type AND a.owner_id = e.owner_id
+                 AND a.currency = e.currency) AS has_account
+FROM entries e
+WHERE e.tenant_id = $1
+ORDER BY e.tenant_id, e.owner_type, e.owner_id, e.currency, e.seq, e.n;
 
 -- name: verify_grants
--- Grants whose parts are not what their entries say. $1 tenant.
-SELECT g.grant_id, g.currency, compared.part, compared.expected::bigint AS expected, compared.found
-FROM grants g
-LEFT JOIN (
-    SELECT e.grant_id,
+-- Grants whose parts are not what their entries and reservations say, under the same owner and currency; each of the three
+-- can be missing. $1 tenant.
+SELECT grant_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
+       compared.found::bigint AS found
+FROM (SELECT * FROM grants WHERE tenant_id = $1) g
+FULL JOIN (
+    SELECT e.grant_id, e.owner_type, e.owner_id, e.currency,
            sum(amount) FILTER (WHERE counter_account = 'issued') AS issued,
            sum(amount) FILTER (WHERE ledger_account = 'available') AS available,
            sum(amount) FILTER (WHERE ledger_account = 'reserved') AS reserved,
@@ -34,9 +71,9 @@ LEFT JOIN (
            -sum(amount) FILTER (WHERE counter_account = 'taken_back') AS taken
     FROM entries e
     WHERE e.tenant_id = $1
-    GROUP BY e.grant_id
-) said USING (grant_id)
-LEFT JOIN (
+    GROUP BY e.grant_id, e.owner_type, e.owner_id, e.currency
+) said USING (grant_id, owner_type, owner_id, currency)
+FULL JOIN (
     SELECT r.grant_id, r.owner_type, r.owner_id, r.currency, sum(amount) AS amount
     FROM reservations r
     WHERE r.tenant_id = $1
@@ -44,76 +81,215 @@ LEFT JOIN (
 ) held USING (grant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
     -- What was voided before it took effect was never issued, and left no entry.
-    VALUES ('amount', coalesce(said.issued, 0),
-            CASE WHEN g.pending > 0 OR said.issued IS NULL AND g.lost = g.amount THEN 0 ELSE g.amount END),
-           ('available', coalesce(said.available, 0), g.available),
-           ('reserved', coalesce(said.reserved, 0), g.reserved),
-           ('spent', coalesce(said.spent, 0), g.spent),
-           ('lost', coalesce(said.lost, 0),
-            CASE WHEN said.issued IS NULL AND g.lost = g.amount THEN 0 ELSE g.lost END),
-           ('held by reservations', coalesce(held.amount, 0), g.reserved),
-           ('taken back', coalesce(said.taken, 0), g.taken)
+    SELECT said.issued IS NULL AND g.lost = g.amount AS never_issued
+) AS standing
+CROSS JOIN LATERAL (
+    VALUES ('amount', said.issued, CASE WHEN g.pending > 0 OR standing.never_issued THEN 0 ELSE g.amount END),
+           ('available', said.available, g.available),
+           ('reserved', said.reserved, g.reserved),
+           ('spent', said.spent, g.spent),
+           ('lost', said.lost, CASE WHEN standing.never_issued THEN 0 ELSE g.lost END),
+           ('held by reservations', held.amount, g.reserved),
+           ('taken back', said.taken, g.taken)
+) AS said_of (part, by_others, by_itself)
+CROSS JOIN LATERAL (
+    SELECT said_of.part, coalesce(said_of.by_others, 0) AS expected, coalesce(said_of.by_itself, 0) AS found
+) AS compared
+WHERE compared.expected <> compared.found;
+
+-- name: verify_facts
+-- Facts and grants by command beside the decisions that took them in, each without the other, two of one, or of another
+-- time. $1 tenant.
+SELECT topic, event_id, compared.part, compared.expected, compared.found
+FROM (
+    SELECT topic, event_id, name, count(*) AS number, max(occurred_at) AS occurred_at
+    FROM (
+        SELECT 'invoice-finalized' AS topic, event_id, 'invoices' AS name, finalized_at AS occurred_at
+        FROM invoices
+        WHERE tenant_id = $1
+        UNION ALL
+        SELECT 'invoice-voided', event_id, 'voids', occurred_at FROM voids WHERE tenant_id = $1
+        UNION ALL
+        SELECT 'payment-recorded', event_id, 'payments', occurred_at FROM payments WHERE tenant_id = $1 AND kind = 'payment'
+        UNION ALL
+        SELECT 'payment-reversed', event_id, 'reversals', occurred_at FROM reversals WHERE tenant_id = $1
+        UNION ALL
+        SELECT topic, event_id, 'changes', occurred_at FROM changes WHERE tenant_id = $1
+        UNION ALL
+        SELECT topic, event_id, 'grants', NULL FROM grants WHERE tenant_id = $1 AND source = 'granted'
+    ) fact
+    GROUP BY topic, event_id, name
+) kept
+FULL JOIN (
+    SELECT topic, event_id, 1 AS number, max(occurred_at) AS occurred_at,
+           CASE topic WHEN 'invoice-finalized' THEN 'invoices' WHEN 'invoice-voided' THEN 'voids'
+               WHEN 'payment-recorded' THEN 'payments' WHEN 'payment-reversed' THEN 'reversals'
+               WHEN 'grant-credit' THEN 'grants' ELSE 'changes' END AS name
+    FROM decisions
+    WHERE tenant_id = $1 AND outcome IN ('issued', 'applied', 'recorded', 'waiting', 'declined')
+      AND topic IN ('invoice-finalized', 'invoice-voided', 'payment-recorded', 'payment-reversed', 'booking-cancelled',
+                    'booking-shortened', 'plan-cancelled', 'grant-credit')
+    GROUP BY topic, event_id
+) decided USING (topic, event_id, name)
+CROSS JOIN LATERAL (
+    VALUES (name, coalesce(decided.number, 0)::text, coalesce(kept.number, 0)::text),
+           ('occurred at', decided.occurred_at::text, kept.occurred_at::text)
 ) AS compared (part, expected, found)
-WHERE g.tenant_id = $1 AND compared.expected <> compared.found;
+WHERE compared.expected <> compared.found;
 
 -- name: verify_invoices
--- Invoices whose sums are not those of their payments, applications and lines. $1 tenant.
-SELECT i.invoice_id, i.currency, compared.part, compared.expected::bigint AS expected, compared.found
-FROM invoices i
-LEFT JOIN (
-    SELECT invoice_id, sum(amount) AS amount FROM settlements WHERE tenant_id = $1 GROUP BY invoice_id
-) paid USING (invoice_id)
-LEFT JOIN (
-    SELECT invoice_id,
+-- Invoices whose sums are not those of their payments, applications and lines, under the same owner and currency; each of
+-- them can be missing. $1 tenant.
+SELECT invoice_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
+       compared.found::bigint AS found
+FROM (SELECT * FROM invoices WHERE tenant_id = $1) i
+FULL JOIN (
+    SELECT s.invoice_id, p.owner_type, p.owner_id, p.currency, sum(s.amount) AS amount
+    FROM settlements s
+    JOIN payments p ON p.tenant_id = s.tenant_id AND p.kind = s.kind AND p.payment_id = s.payment_id
+    WHERE s.tenant_id = $1
+    GROUP BY s.invoice_id, p.owner_type, p.owner_id, p.currency
+) paid USING (invoice_id, owner_type, owner_id, currency)
+FULL JOIN (
+    SELECT invoice_id, owner_type, owner_id, currency,
            sum(amount) FILTER (WHERE NOT reinstated AND applied_by <> 'line_item') AS amount,
            sum(amount) FILTER (WHERE reinstated AND applied_by = 'line_item') AS restored
     FROM applications
     WHERE tenant_id = $1
-    GROUP BY invoice_id
-) used USING (invoice_id)
+    GROUP BY invoice_id, owner_type, owner_id, currency
+) used USING (invoice_id, owner_type, owner_id, currency)
+FULL JOIN (
+    SELECT payment_id AS invoice_id, owner_type, owner_id, currency, amount
+    FROM payments
+    WHERE tenant_id = $1 AND kind = 'amount_paid'
+) with_it USING (invoice_id, owner_type, owner_id, currency)
 LEFT JOIN (
-    SELECT invoice_id, sum(amount + tax) AS amount FROM invoice_lines WHERE tenant_id = $1 GROUP BY invoice_id
-) billed USING (invoice_id)
+    SELECT invoice_id AS id, sum(amount + tax) AS amount FROM invoice_lines WHERE tenant_id = $1 GROUP BY invoice_id
+) billed ON billed.id = i.invoice_id
+LEFT JOIN (
+    SELECT id, sum(covered) AS amount FROM entitlements WHERE tenant_id = $1 AND kind = 'line' GROUP BY id
+) covered ON covered.id = i.invoice_id
 CROSS JOIN LATERAL (
-    VALUES ('settled', coalesce(paid.amount, 0), i.settled),
-           ('applied', coalesce(used.amount, 0), i.applied),
-           ('restored', coalesce(used.restored, 0), i.restored),
-           ('total', coalesce(billed.amount, 0), i.total)
+    VALUES ('settled', paid.amount, i.settled),
+           ('applied', used.amount, i.applied),
+           ('applied beside a void', 0, CASE WHEN i.voided THEN i.applied END),
+           ('restored', used.restored, i.restored),
+           ('amount paid', with_it.amount, i.amount_paid),
+           ('total', billed.amount, i.total),
+           ('covered', CASE WHEN i.voided THEN i.settled END, covered.amount)
+) AS said_of (part, by_others, by_itself)
+CROSS JOIN LATERAL (
+    SELECT said_of.part, coalesce(said_of.by_others, 0) AS expected, coalesce(said_of.by_itself, 0) AS found
+) AS compared
+WHERE compared.expected <> compared.found;
+
+-- name: verify_invoice_times
+-- Invoices that are void without their void or the other way round, or were not finalized or settled when their payments
+-- and applications say. A void may come before its invoice. $1 tenant.
+SELECT i.invoice_id, i.owner_type, i.owner_id, compared.part, compared.expected, compared.found
+FROM invoices i
+LEFT JOIN voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
+LEFT JOIN payments with_it
+    ON with_it.tenant_id = i.tenant_id AND with_it.kind = 'amount_paid' AND with_it.payment_id = i.invoice_id
+LEFT JOIN (
+    SELECT s.invoice_id, max(p.occurred_at) AS at
+    FROM settlements s
+    JOIN payments p ON p.tenant_id = s.tenant_id AND p.kind = s.kind AND p.payment_id = s.payment_id
+    WHERE s.tenant_id = $1 AND s.amount > 0
+    GROUP BY s.invoice_id
+) paid ON paid.invoice_id = i.invoice_id
+LEFT JOIN (
+    SELECT invoice_id, max(applied_at) AS at FROM applications WHERE tenant_id = $1 AND NOT reinstated GROUP BY invoice_id
+) used ON used.invoice_id = i.invoice_id
+CROSS JOIN LATERAL (
+    VALUES ('voided', (v.invoice_id IS NOT NULL)::text, i.voided::text),
+           ('finalized at', coalesce(with_it.occurred_at, i.finalized_at)::text, i.finalized_at::text),
+           ('settled at', greatest(i.finalized_at, paid.at, used.at)::text, i.settled_at::text)
 ) AS compared (part, expected, found)
 WHERE i.tenant_id = $1 AND compared.expected <> compared.found;
 
 -- name: verify_payments
--- Payments whose sums are not those of their settlements and reversals. $1 tenant.
-SELECT p.kind, p.payment_id, p.currency, compared.part, compared.expected::bigint AS expected, compared.found
-FROM payments p
+-- Payments whose sums are not those of their settlements and reversals, under the same owner and currency; each of them can
+-- be missing, but a reversal may wait for its payment. $1 tenant.
+SELECT kind, payment_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
+       compared.found::bigint AS found
+FROM (SELECT * FROM payments WHERE tenant_id = $1) p
+FULL JOIN (
+    SELECT s.kind, s.payment_id, i.owner_type, i.owner_id, i.currency, sum(s.amount) AS amount
+    FROM settlements s
+    JOIN invoices i ON i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id
+    WHERE s.tenant_id = $1
+    GROUP BY s.kind, s.payment_id, i.owner_type, i.owner_id, i.currency
+) used USING (kind, payment_id, owner_type, owner_id, currency)
 LEFT JOIN (
-    SELECT kind, payment_id, sum(amount) AS amount FROM settlements WHERE tenant_id = $1 GROUP BY kind, payment_id
-) used USING (kind, payment_id)
-LEFT JOIN (
-    SELECT payment_id, currency, sum(amount) AS amount FROM reversals WHERE tenant_id = $1 GROUP BY payment_id, currency
-) back ON p.kind = 'payment' AND back.payment_id = p.payment_id AND back.currency = p.currency
+    SELECT payment_id AS id, currency AS paid_in, sum(amount) AS amount
+    FROM reversals
+    WHERE tenant_id = $1
+    GROUP BY payment_id, currency
+) back ON p.kind = 'payment' AND back.id = p.payment_id AND back.paid_in = p.currency
 CROSS JOIN LATERAL (
-    VALUES ('settled', coalesce(used.amount, 0), p.settled),
-           ('reversed', least(p.amount, coalesce(back.amount, 0)), p.reversed)
+    VALUES ('settled', coalesce(used.amount, 0), coalesce(p.settled, 0)),
+           ('reversed', least(p.amount, coalesce(back.amount, 0)), coalesce(p.reversed, 0))
 ) AS compared (part, expected, found)
-WHERE p.tenant_id = $1 AND compared.expected <> compared.found;
+WHERE compared.expected <> compared.found;
+
+-- name: verify_applied_at
+-- Applications that count from another time than their invoice, command or grants give them. $1 tenant.
+SELECT a.application_id, 'applied at' AS part, due.at::text AS expected, a.applied_at::text AS found
+FROM applications a
+JOIN invoices i ON i.tenant_id = a.tenant_id AND i.invoice_id = a.invoice_id
+JOIN (
+    SELECT application_id, min(occurred_at) AS occurred_at
+    FROM entries
+    WHERE tenant_id = $1 AND event = 'applied'
+    GROUP BY application_id
+) e ON e.application_id = a.application_id
+CROSS JOIN LATERAL (
+    SELECT CASE a.applied_by
+               WHEN 'command' THEN greatest(i.finalized_at, e.occurred_at)
+               WHEN 'reservation' THEN greatest(i.finalized_at, (
+                   SELECT max(g.effective_at) FROM grants g WHERE g.tenant_id = a.tenant_id AND g.grant_id = ANY (a.grant_ids)
+               ))
+               ELSE i.finalized_at END AS at
+) AS due
+WHERE a.tenant_id = $1 AND a.applied_at <> due.at;
 
 -- name: verify_applications
--- Applications that the ledger does not hold as they are: all of one that stands, nothing of a reinstated one; and
--- those that are not the sum of their parts. $1 tenant.
-SELECT a.application_id, a.currency, compared.part, compared.expected::bigint AS expected, compared.found::bigint AS found
+-- Applications that are not the sum of their parts. $1 tenant.
+SELECT a.application_id, a.currency, 'amount' AS part, parts.amount AS expected, a.amount AS found
 FROM applications a
-LEFT JOIN (
-    SELECT application_id, -sum(amount) FILTER (WHERE counter_account = 'applied') AS amount
+CROSS JOIN LATERAL (SELECT coalesce(sum(part), 0)::bigint AS amount FROM unnest(a.amounts) AS part) AS parts
+WHERE a.tenant_id = $1 AND parts.amount <> a.amount;
+
+-- name: verify_uses
+-- Parts of applications that are not in the entries as they are, or the other way round: how much of which grant, on which
+-- invoice, whose, by what, caused by what; all of it, and what of it was undone. $1 tenant.
+SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, applied_by, compared.part,
+       compared.expected::bigint AS expected, compared.found::bigint AS found
+FROM (
+    SELECT a.application_id, slice.grant_id, a.owner_type, a.owner_id, a.currency, a.invoice_id, a.applied_by, a.topic,
+           a.event_id, sum(slice.amount) AS amount, sum(slice.amount) FILTER (WHERE a.reinstated) AS undone
+    FROM applications a
+    CROSS JOIN LATERAL unnest(a.grant_ids, a.amounts) AS slice (grant_id, amount)
+    WHERE a.tenant_id = $1
+    GROUP BY a.tenant_id, a.application_id, slice.grant_id
+) used
+FULL JOIN (
+    SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id,
+           min(reason) FILTER (WHERE event = 'applied') AS applied_by,
+           min(topic) FILTER (WHERE event = 'applied') AS topic,
+           min(event_id) FILTER (WHERE event = 'applied') AS event_id,
+           -sum(amount) FILTER (WHERE event = 'applied') AS amount,
+           sum(amount) FILTER (WHERE event = 'reinstated') AS undone
     FROM entries
-    WHERE tenant_id = $1 AND application_id IS NOT NULL
-    GROUP BY application_id
-) said USING (application_id)
+    WHERE tenant_id = $1 AND counter_account = 'applied'
+    GROUP BY application_id, grant_id, owner_type, owner_id, currency, invoice_id
+) said USING (application_id, grant_id, owner_type, owner_id, currency, invoice_id, applied_by, topic, event_id)
 CROSS JOIN LATERAL (
-    VALUES ('applied by entries', CASE WHEN a.reinstated THEN 0 ELSE a.amount END, coalesce(said.amount, 0)),
-           ('amount', (SELECT coalesce(sum(part), 0) FROM unnest(a.amounts) AS part), a.amount)
+    VALUES ('applied by entries', coalesce(said.amount, 0), coalesce(used.amount, 0)),
+           ('undone by entries', coalesce(said.undone, 0), coalesce(used.undone, 0))
 ) AS compared (part, expected, found)
-WHERE a.tenant_id = $1 AND compared.expected <> compared.found;
+WHERE compared.expected <> compared.found;
 
 -- name: verify_reservations
 -- Credit that is still set aside for an invoice that needs none any more: it is finalized, or void. $1 tenant.
@@ -123,6 +299,27 @@ FROM reservations r
 WHERE r.tenant_id = $1 AND r.amount > 0
   AND (EXISTS (SELECT FROM invoices i WHERE i.tenant_id = r.tenant_id AND i.invoice_id = r.invoice_id)
        OR EXISTS (SELECT FROM voids v WHERE v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id));
+
+-- name: verify_reserved
+-- Reservations that are not what the entries that made them say: each without the other, for another invoice, by something
+-- else. What is still held of each is known by grant only. $1 tenant.
+SELECT application_id, grant_id, owner_type, owner_id, compared.part, coalesce(compared.expected, 'none') AS expected,
+       coalesce(compared.found, 'none') AS found
+FROM (SELECT *, 'there' AS standing FROM reservations WHERE tenant_id = $1) r
+FULL JOIN (
+    SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, seq, topic, event_id, 'there' AS standing
+    FROM entries
+    WHERE tenant_id = $1 AND event = 'reserved' AND ledger_account = 'reserved'
+) e USING (application_id, grant_id, owner_type, owner_id, currency)
+CROSS JOIN LATERAL (
+    VALUES ('reservation', e.standing, r.standing),
+           ('for invoice', e.invoice_id, r.invoice_id),
+           ('reserved for', CASE WHEN e.invoice_id IS NULL THEN 'line_item' ELSE 'command' END, r.reserved_for),
+           ('seq', e.seq::text, r.seq::text),
+           ('message', concat_ws(' ', e.topic, e.event_id), concat_ws(' ', r.topic, r.event_id))
+) AS compared (part, expected, found)
+WHERE compared.expected IS DISTINCT FROM compared.found
+  AND (compared.part = 'reservation' OR e.standing = r.standing);
 
 -- name: verify_credit_lines
 -- Credit lines of standing invoices, by invoice and grant: what they take off the total is what was used and what is
@@ -161,29 +358,46 @@ CROSS JOIN LATERAL (
 WHERE NOT i.voided AND (u.amount IS NOT NULL OR b.short > 0) AND compared.expected <> compared.found;
 
 -- name: verify_entitlements
--- What is due against what was given: given is issued less taken back, and at rest it is neither below what it is
--- worth nor, as long as something of it remains, above. A line or a negative total is worth its target once its
--- invoice is settled (in time, where the policy said so); what a payment has left is its target. $1 tenant.
-SELECT e.kind, e.id, e.line_id, e.currency, compared.part, compared.expected::bigint AS expected,
+-- What is due against what was given, from everything that credit can be due for: payments, lines of bookings and plans,
+-- prepaid and credit lines, negative totals; whether it has a row or not, and a row whether it has any of these. Given is
+-- issued less taken back, and at rest it is neither below what it is worth nor, as long as something of it remains, above;
+-- what is above and does not remain, nor is covered or lost, is short. A line or a negative total is worth its target once
+-- its invoice is settled (in time, where the policy said so); what a payment has left is its target. $1 tenant.
+WITH basis AS (
+    SELECT kind, payment_id AS id, '' AS line_id, owner_type, owner_id, currency, amount AS cost,
+           amount - reversed - settled AS aim, false AS is_open, NULL::timestamptz AS settled_at
+    FROM payments
+    WHERE tenant_id = $1
+    UNION ALL
+    SELECT billed.kind, i.invoice_id, billed.line_id, i.owner_type, i.owner_id, i.currency, billed.cost,
+           CASE WHEN i.voided THEN 0 ELSE billed.aim END,
+           i.voided OR greatest(i.total + i.restored, 0) - i.settled - i.applied > 0, i.settled_at
+    FROM (
+        -- The target of a booking's or plan's line follows from the changes, which verify_changes tells.
+        SELECT 'line' AS kind, invoice_id, line_id, cost, CASE kind WHEN 'prepaid' THEN cost END AS aim
+        FROM invoice_lines
+        WHERE tenant_id = $1 AND kind IN ('booking', 'plan', 'prepaid')
+        UNION ALL
+        SELECT 'credit_line', invoice_id, line_id, -(amount + tax), 0
+        FROM invoice_lines
+        WHERE tenant_id = $1 AND kind = 'credit'
+        UNION ALL
+        SELECT 'negative_total', invoice_id, '', -total, greatest(0, -total - restored)
+        FROM invoices
+        WHERE tenant_id = $1 AND total < 0
+    ) billed
+    JOIN invoices i ON i.tenant_id = $1 AND i.invoice_id = billed.invoice_id
+), due AS (
+    SELECT kind, id, line_id, owner_type, owner_id, currency, e.id IS NOT NULL AS has_row, e.given, e.covered, e.shortfall,
+           e.cost, e.target, coalesce(b.cost, 0) AS expected_cost,
+           CASE WHEN b.id IS NULL THEN 0 ELSE coalesce(b.aim, e.target, 0) END AS expected_target,
+           CASE WHEN b.is_open OR b.settled_at > e.settle_by THEN 0 ELSE coalesce(e.target, 0) END AS worth
+    FROM (SELECT * FROM entitlements WHERE tenant_id = $1) e
+    FULL JOIN basis b USING (kind, id, line_id, owner_type, owner_id, currency)
+)
+SELECT d.kind, d.id, d.line_id, d.owner_type, d.owner_id, d.currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
-FROM (
-    SELECT d.*,
-           CASE WHEN d.kind IN ('payment', 'amount_paid') THEN d.target
-                WHEN i.voided OR greatest(i.total + i.restored, 0) - i.settled - i.applied > 0
-                     OR i.settled_at > d.settle_by THEN 0
-                ELSE d.target END AS worth,
-           CASE WHEN d.kind IN ('payment', 'amount_paid') THEN p.amount - p.reversed - p.settled
-                WHEN d.kind = 'negative_total' THEN CASE WHEN i.voided THEN 0 ELSE greatest(0, -i.total - i.restored) END
-                WHEN d.kind = 'credit_line' THEN 0
-                WHEN d.source = 'prepaid' THEN CASE WHEN i.voided THEN 0 ELSE d.cost END
-                ELSE d.target END AS aim
-    FROM entitlements d
-    LEFT JOIN invoices i
-        ON d.kind IN ('line', 'negative_total', 'credit_line') AND i.tenant_id = d.tenant_id AND i.invoice_id = d.id
-    LEFT JOIN payments p
-        ON d.kind IN ('payment', 'amount_paid') AND p.tenant_id = d.tenant_id AND p.kind = d.kind AND p.payment_id = d.id
-    WHERE d.tenant_id = $1
-) e
+FROM due d
 LEFT JOIN (
     SELECT entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id,
            sum(amount - taken) AS given, sum(available + reserved) AS remaining, sum(lost) AS lost
@@ -192,16 +406,54 @@ LEFT JOIN (
     GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
 ) g USING (kind, id, line_id)
 CROSS JOIN LATERAL (
-    -- What a credit line is short was given by no grant.
-    VALUES ('given', CASE WHEN e.kind = 'credit_line' THEN e.shortfall ELSE coalesce(g.given, 0) END, e.given::numeric),
-           ('target', e.aim::numeric, e.target::numeric),
-           ('given at rest', greatest(e.given, e.worth)::numeric, e.given::numeric),
+    SELECT greatest(0, d.given - d.covered - d.worth) AS above, coalesce(g.lost, 0) AS lost
+) AS kept
+CROSS JOIN LATERAL (
+    VALUES ('target', d.expected_target::numeric, coalesce(d.target, 0)::numeric),
+           -- A credit line is short of a part of itself.
+           ('cost', CASE WHEN d.kind = 'credit_line' THEN least(d.cost, d.expected_cost) ELSE d.expected_cost END,
+            d.cost),
+           -- What a credit line is short was given by no grant.
+           ('given', CASE WHEN d.kind = 'credit_line' THEN d.shortfall ELSE coalesce(g.given, 0) END, d.given),
+           ('given at rest', greatest(d.given, d.worth), d.given),
+           ('shortfall', CASE WHEN d.kind = 'credit_line' THEN d.given ELSE greatest(0, kept.above - kept.lost) END, d.shortfall),
+           ('covered', CASE WHEN d.kind = 'line' THEN d.covered ELSE 0 END, d.covered),
            -- What expired or was voided is not kept from payments a second time.
            ('remaining of what is no longer due', 0,
-            least(coalesce(g.remaining, 0),
-                  greatest(0, e.given - e.covered - e.worth - CASE WHEN e.covered > 0 THEN coalesce(g.lost, 0) ELSE 0 END)))
+            least(coalesce(g.remaining, 0), greatest(0, kept.above - CASE WHEN d.covered > 0 THEN kept.lost ELSE 0 END)))
 ) AS compared (part, expected, found)
-WHERE compared.expected <> compared.found;
+WHERE compared.expected <> compared.found AND (d.has_row OR compared.part = 'target');
+
+-- name: verify_due
+-- What credit is due for and since when, where payments and invoices say it, and how many grants there were for it.
+-- $1 tenant.
+SELECT e.kind, e.id, e.line_id, e.owner_type, e.owner_id, compared.part, compared.expected, compared.found
+FROM entitlements e
+LEFT JOIN payments p ON p.tenant_id = e.tenant_id AND p.kind = e.kind AND p.payment_id = e.id
+LEFT JOIN invoices i
+    ON e.kind IN ('line', 'negative_total', 'credit_line') AND i.tenant_id = e.tenant_id AND i.invoice_id = e.id
+LEFT JOIN invoice_lines l
+    ON e.kind = 'line' AND l.tenant_id = e.tenant_id AND l.invoice_id = e.id AND l.line_id = e.line_id
+LEFT JOIN (
+    SELECT entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id, count(*) AS grants
+    FROM grants
+    WHERE tenant_id = $1 AND entitlement_kind IS NOT NULL
+    GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
+) g ON g.kind = e.kind AND g.id = e.id AND g.line_id = e.line_id
+CROSS JOIN LATERAL (
+    VALUES ('grants', coalesce(g.grants, 0)::text, e.grants::text),
+           ('source',
+            CASE WHEN p.kind IS NOT NULL THEN 'overpayment'
+                WHEN e.kind = 'negative_total' THEN 'negative_invoice'
+                WHEN l.kind = 'prepaid' THEN 'prepaid'
+                ELSE e.source END,
+            e.source),
+           ('due from',
+            CASE WHEN l.kind IN ('booking', 'plan') THEN e.due_from
+                ELSE coalesce(p.occurred_at, i.finalized_at, e.due_from) END::text,
+            e.due_from::text)
+) AS compared (part, expected, found)
+WHERE e.tenant_id = $1 AND compared.expected <> compared.found;
 
 -- name: verify_costs
 -- Every line with its invoice's currency, invoice by invoice. $1 tenant.
@@ -216,7 +468,8 @@ ORDER BY l.tenant_id, l.invoice_id, l.position;
 SELECT l.tenant_id, l.kind, l.subject_id, l.invoice_id, l.position, l.line_id, l.period_start, l.period_end, l.amount,
        l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
        i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
-       i.restored, e.target, e.due_from, e.settle_by, e.as_line_item, e.expires_after_days AS terms_expire_after_days
+       i.restored, e.target, e.source, e.due_from, e.settle_by, e.as_line_item,
+       e.expires_after_days AS terms_expire_after_days
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e
@@ -244,13 +497,9 @@ FULL JOIN (
 ) d USING (event_id)
 ORDER BY event_id;
 
--- name: verify_policy_tenants
--- Every tenant that has set a policy, whether it has an account or not.
-SELECT DISTINCT tenant_id FROM policies;
-
 -- name: verify_currencies
--- The currencies of a tenant's accounts. $1 tenant.
-SELECT DISTINCT currency FROM accounts WHERE tenant_id = $1;
+-- The currencies of a tenant's invoices. $1 tenant.
+SELECT DISTINCT currency FROM invoices WHERE tenant_id = $1;
 
 -- name: verify_payments_at_rest
 -- Invoices that are still due beside a payment with overpayment left that is for them, in whole minor units.
@@ -307,6 +556,12 @@ CROSS JOIN LATERAL (
             CASE g.source WHEN 'granted' THEN concat_ws('/', c.body #>> '{owner,type}', c.body #>> '{owner,id}')
                 ELSE concat_ws('/', e.owner_type, e.owner_id) END,
             concat_ws('/', g.owner_type, g.owner_id)),
+           ('currency', CASE g.source WHEN 'granted' THEN c.body ->> 'currency' ELSE e.currency END, g.currency),
+           ('amount asked for',
+            trim_scale(CASE g.source WHEN 'granted' THEN (c.body ->> 'amount')::numeric ELSE g.amount / 1e6 END)::text,
+            trim_scale(g.amount / 1e6)::text),
+           ('reference', CASE g.source WHEN 'granted' THEN c.body ->> 'reference' END, g.reference),
+           ('note', CASE g.source WHEN 'granted' THEN c.body ->> 'note' END, g.note),
            ('reason', CASE g.source WHEN 'granted' THEN c.body ->> 'reason' ELSE g.source END, g.reason),
            ('priority', CASE g.source WHEN 'granted' THEN c.body ->> 'priority' ELSE '50' END, g.priority::text),
            ('paid for',
