@@ -18,6 +18,13 @@ Places = frozenset[tuple[str, int]]
 """Partitions, with the topic's default name."""
 
 POLL_S = 0.1
+ASK_S = 3
+NOT_KNOWN_YET = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    # While a new broker makes its topic of offsets, the client waits for a coordinator without asking again.
+    KafkaError._TIMED_OUT,
+)
 
 
 def members(service: Service) -> dict[str, Places]:
@@ -25,9 +32,9 @@ def members(service: Service) -> dict[str, Places]:
     group = service.deployment.environment["AVOIR_KAFKA_GROUP_ID"]
     admin = AdminClient({"bootstrap.servers": service.kafka, "log_level": 0})
     try:
-        told = admin.describe_consumer_groups([group], request_timeout=20)[group].result()
+        told = admin.describe_consumer_groups([group], request_timeout=ASK_S)[group].result()
     except KafkaException as error:
-        if error.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE):
+        if error.args[0].code() in NOT_KNOWN_YET:
             return {}
         raise
     if told.state != ConsumerGroupState.STABLE:
@@ -59,7 +66,7 @@ def until_lag_monitors_see_none(service: Service, within_s: float = 15) -> None:
     end = time.monotonic() + within_s
     while True:
         asked = [ConsumerGroupTopicPartitions(group)]
-        told = admin.list_consumer_group_offsets(asked, request_timeout=20)[group].result()
+        told = admin.list_consumer_group_offsets(asked, request_timeout=ASK_S)[group].result()
         places = {(each.topic, each.partition): each.offset for each in told.topic_partitions}
         wanted = {TopicPartition(*place): LATEST for place in places}
         ends = {
