@@ -73,6 +73,8 @@ async def test_verify_in_words_and_as_json(command: Command, database: str) -> N
     await told(database)
     assert "no differences" in await command.text("verify")
     await _execute(database, "UPDATE avoir.accounts SET available = available + 10000")
+    said = await command.text("verify", "--tenant", "t9", code=Exit.FOUND)
+    assert said == "Nothing is known of tenant t9."
     said = await command.text("verify", "--tenant", "t1", code=Exit.FOUND)
     assert "tenant t1, account user/u1 EUR: available is 41.01, expected 41.00" in said
     (found,) = (await command.json("verify", code=Exit.FOUND))["found"]

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from avoir.cli.access import DSN, connected, load_settings
-from avoir.cli.ending import Exit
+from avoir.cli.ending import Exit, not_found
 from avoir.cli.options import AsJson
 from avoir.cli.output import difference_json, notes, print_json, say
 from avoir.read.differences import Difference
@@ -77,6 +77,8 @@ async def verify(
                     say(str(difference))
                 elif len(kept) < MAX_IN_JSON:
                     kept.append(difference)
+    if tenant is not None and not bars.tenants:
+        not_found(f"Nothing is known of tenant {tenant}.")
     _conclude(bars, found, kept, json=json)
     return Exit.FOUND if found else Exit.OK
 

@@ -6,8 +6,8 @@ from iso4217 import Currency
 
 MICROS_PER_MAJOR = 1_000_000
 
-MOST_MICROS = 2**63 - 1
-"""The most that an account can hold: what the database's integers do."""
+MOST_MICROS = 10**18 - 1
+"""The most that an account can hold: what an amount of a message can say, with twelve digits and six decimals."""
 
 
 class TooMuchError(ValueError):

@@ -96,11 +96,15 @@ async def verify(
     progress: Progress,
     begun: Callable[[str, Sizes], None],
 ) -> AsyncIterator[Difference]:
-    """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size."""
+    """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size.
+
+    A tenant that nothing is stored of is not begun.
+    """
     async with snapshot(connection):
         await connection.execute(queries.verify_plans)
-        known = await connection.fetch(queries.verify_tenants) if tenant_id is None else [(tenant_id,)]
-        for (tenant,) in known:
+        for (tenant,) in await connection.fetch(queries.verify_tenants):
+            if tenant_id not in (None, tenant):
+                continue
             sizes = await connection.fetchrow(queries.verify_sizes, tenant)
             begun(tenant, Sizes(*sizes) if sizes else Sizes(0, 0))
             for step in STEPS:
