@@ -68,6 +68,25 @@ def test_a_fee_is_told() -> None:
     )
 
 
+def unhandled(outcome: str, event_id: str, subject: Subject, **facts: str) -> str:
+    topic = "invoice-finalized"
+    decision = DecisionMade(topic, event_id, 0, 7, AT, AT, outcome, outcome, facts, {}, None, subject)
+    return paragraph(Explanation("t1", subject, AT, decisions=(decision,)), decision)
+
+
+def test_what_was_parked_before_the_error_was_kept_refers_to_the_dead_letter() -> None:
+    assert unhandled("parked", "f1", Subject("message", "f1")) == (
+        "A message on invoice-finalized (event f1) came. Avoir failed on this message and set it aside; it can be "
+        "replayed after a fix. The dead letter says why."
+    )
+
+
+def test_what_has_no_event_id_is_told_without_one() -> None:
+    assert unhandled("rejected", "", Subject("message", ""), problem="no JSON") == (
+        "A message on invoice-finalized could not be read, so nothing was changed. The reason noted: no JSON."
+    )
+
+
 @pytest.mark.parametrize("outcome", ["duplicate", "conflict"])
 def test_a_repetition_is_not_told_to_have_used_credit(outcome: str) -> None:
     subject = Subject("invoice", "i1")

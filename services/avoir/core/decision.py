@@ -8,9 +8,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from avoir.core.message import Message
-from avoir.core.money import TooMuchError
-
 Outcome = Literal[
     "issued",
     "applied",
@@ -94,34 +91,6 @@ def would_change(reason: str, outcome: Outcome = "declined", *, is_command: bool
     if is_command and reason in WOULD_CHANGE_REFUSAL:
         return WOULD_CHANGE_REFUSAL[reason]
     return UNPAID_FOR_GOOD if (outcome, reason) == ("declined", "unpaid") else WOULD_CHANGE_IT.get(reason)
-
-
-def fail(message: Message, error: Exception) -> Decision:
-    """The decision on a message that could not be decided: rejected where it asks for too much, else parked."""
-    if isinstance(error, TooMuchError):
-        return _undecided(message, "rejected", "malformed", {"problem": str(error)})
-    return park(message)
-
-
-def park(message: Message) -> Decision:
-    """The decision on a message on which the code itself failed."""
-    return _undecided(message, "parked", "parked", {})
-
-
-def _undecided(message: Message, outcome: Outcome, reason: str, facts: Mapping[str, Any]) -> Decision:
-    return Decision(
-        tenant_id=message.tenant_id,
-        topic=message.topic,
-        event_id=message.event_id,
-        occurred_at=message.occurred_at,
-        outcome=outcome,
-        reason=reason,
-        facts=facts,
-        policy={},
-        would_change_it=would_change(reason),
-        subject_kind="message",
-        subject_id=message.event_id,
-    )
 
 
 def listed(key: str, items: list[Any]) -> dict[str, Any]:

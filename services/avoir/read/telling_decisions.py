@@ -7,6 +7,7 @@ from typing import Any
 from avoir.core.money import format_decimal
 from avoir.read.story import DecisionMade, Explanation
 from avoir.read.telling_commands import COMMANDS, command_background, command_opening, command_verdict
+from avoir.read.telling_unhandled import UNHANDLED, unhandled
 from avoir.read.words import (
     HAPPENED,
     OUTCOMES,
@@ -29,14 +30,20 @@ def money(micros: int, currency: str) -> str:
 
 def paragraph(explanation: Explanation, decision: DecisionMade) -> str:
     """A decision in a few sentences."""
-    is_command = decision.topic in COMMANDS
-    background = command_background(decision) if is_command else _background(decision)
-    sentences = [_opening(explanation, decision), *background, *_verdict(explanation, decision)]
+    sentences = (
+        [*unhandled(decision)] if decision.outcome in UNHANDLED else [*_handled(explanation, decision)]
+    )
     if settings := _settings(explanation, decision):
         sentences.append(settings)
     if decision.would_change_it and decision.reason != "not_effective":
         sentences.append(_would_change(decision.would_change_it))
     return " ".join(sentences)
+
+
+def _handled(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+    yield _opening(explanation, decision)
+    yield from command_background(decision) if decision.topic in COMMANDS else _background(decision)
+    yield from _verdict(explanation, decision)
 
 
 def _would_change(words: str) -> str:
@@ -149,8 +156,6 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
 
 def _reason(decision: DecisionMade) -> Iterator[str]:
     match decision.outcome:
-        case "rejected" | "parked":
-            yield f"The reason noted: {decision.facts.get('problem', decision.reason)}."
         case "declined" if decision.topic in COMMANDS:
             yield refusal_words(decision.reason)
         case "waiting" | "declined" | "skipped" if decision.reason != "not_effective":

@@ -9,12 +9,15 @@ OUTCOMES: Mapping[str, str] = {
     "recorded": "It was recorded; there was no credit to give or to use.",
     "waiting": "No credit was given yet.",
     "declined": "No credit was given.",
-    "rejected": "The message could not be read, so nothing was changed.",
+    "rejected": "It was not accepted, so nothing was changed.",
     "duplicate": "The same message had been handled before, so nothing was changed.",
     "conflict": "It contradicted an earlier message with the same key, so nothing was changed.",
     "parked": "Avoir failed on this message and set it aside; it can be replayed after a fix.",
     "skipped": "An operator passed by the message, because no program could read it.",
 }
+
+UNREADABLE = "could not be read, so nothing was changed."
+"""What became of a message that could not be read."""
 
 REASONS: Mapping[str, str] = {
     "not_billed": "It had not been billed on any finalized invoice by then.",
