@@ -68,6 +68,58 @@ def test_a_fee_is_told() -> None:
     )
 
 
+VOIDED = LINE | {"voided": True}
+FREE = LINE | {"cost": "0.00"}
+CHEAP = LINE | {"cost": "10.00"}
+AFTERWARDS = LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "lines"),
+    [
+        ("declined", "not_billed", ()),
+        ("declined", "invoice_voided", (VOIDED,)),
+        ("declined", "billed_after_change", (AFTERWARDS,)),
+        ("declined", "currency_mismatch", (LINE | {"currency": "USD"},)),
+        ("declined", "superseded", (LINE,)),
+        ("declined", "not_requested", (LINE,)),
+        ("declined", "free", (FREE,)),
+        ("declined", "unpaid", (LINE,)),
+    ],
+)
+def test_a_fee_that_nothing_was_kept_of_was_only_asked_for(
+    outcome: str, reason: str, lines: tuple[dict[str, Any], ...]
+) -> None:
+    words = told(outcome, reason, *lines, fee="21.00", currency="EUR")
+    assert "A cancellation fee of 21.00 EUR was asked for." in words
+    assert "kept" not in words
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "lines"),
+    [
+        ("declined", "nothing_unused", (CHEAP,)),
+        ("issued", "booking_cancelled", (CHEAP, VOIDED, AFTERWARDS)),
+        ("recorded", "changed", (FREE, CHEAP)),
+    ],
+)
+def test_no_more_of_a_fee_is_told_to_be_kept_than_the_booking_cost(
+    outcome: str, reason: str, lines: tuple[dict[str, Any], ...]
+) -> None:
+    words = told(outcome, reason, *lines, fee="21.00", currency="EUR")
+    assert "Of the cancellation fee of 21.00 EUR, 10.00 EUR was kept: the booking cost no more." in words
+
+
+def test_a_fee_of_what_is_not_paid_yet_is_to_be_kept() -> None:
+    words = told("waiting", "unpaid", LINE, fee="21.00", currency="EUR")
+    assert "A cancellation fee of 21.00 EUR will be kept." in words
+
+
+def test_a_fee_beyond_the_lines_that_are_listed_is_not_told_to_be_kept_in_part() -> None:
+    words = told("issued", "booking_cancelled", CHEAP, lines_in_all=9, fee="21.00", currency="EUR")
+    assert "A cancellation fee of 21.00 EUR was asked for." in words
+
+
 def unhandled(outcome: str, event_id: str, subject: Subject, **facts: str) -> str:
     topic = "invoice-finalized"
     decision = DecisionMade(topic, event_id, 0, 7, AT, AT, outcome, outcome, facts, {}, None, subject)

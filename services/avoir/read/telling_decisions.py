@@ -7,6 +7,7 @@ from typing import Any
 from avoir.core.money import format_decimal
 from avoir.read.story import DecisionMade, Explanation
 from avoir.read.telling_commands import COMMANDS, command_background, command_opening, command_verdict
+from avoir.read.telling_fee import fee_words
 from avoir.read.telling_unhandled import UNHANDLED, unhandled
 from avoir.read.words import (
     HAPPENED,
@@ -150,8 +151,8 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
     elif not given and not used:
         yield OUTCOMES.get(decision.outcome, f"The outcome was {decision.outcome}.")
     yield from _reason(decision)
-    if fee := decision.facts.get("fee"):
-        yield f"A cancellation fee of {fee} {decision.facts.get('currency', '')} was kept."
+    if fee := fee_words(decision):
+        yield fee
 
 
 def _reason(decision: DecisionMade) -> Iterator[str]:
