@@ -71,6 +71,16 @@ def test_a_fee_is_told() -> None:
     )
 
 
+def test_a_void_whose_decision_did_not_keep_what_it_undid_claims_nothing() -> None:
+    facts = {"currency": "EUR", "paid": "0.00", "credit_applied": "0.00", "due": "0.00"}
+    subject = Subject("invoice", "i1")
+    decision = DecisionMade(
+        "invoice-voided", "v1", 0, 7, AT, AT, "recorded", "invoice_voided", facts, {}, None, subject
+    )
+    words = paragraph(Explanation("t1", subject, AT, decisions=(decision,)), decision)
+    assert words.endswith("for it were undone, as far as there were any.")
+
+
 VOIDED = LINE | {"voided": True}
 FREE = LINE | {"cost": "0.00"}
 CHEAP = LINE | {"cost": "10.00"}

@@ -9,6 +9,7 @@ from avoir.read.story import DecisionMade, Explanation
 from avoir.read.telling_commands import COMMANDS, command_background, command_opening, command_verdict
 from avoir.read.telling_fee import fee_words
 from avoir.read.telling_unhandled import UNHANDLED, unhandled
+from avoir.read.telling_voids import void_words
 from avoir.read.words import (
     HAPPENED,
     OUTCOMES,
@@ -85,7 +86,9 @@ def _background(decision: DecisionMade) -> Iterator[str]:
         yield _billed(line, decision.occurred_at)
     if facts.get("lines_in_all", 0) > len(lines):
         yield f"It was billed on {facts['lines_in_all'] - len(lines)} more lines."
-    if "due" in facts:
+    if "undone" in facts:
+        yield from void_words(facts)
+    elif "due" in facts:
         yield _paid(facts)
     if "auto_apply" in decision.policy and facts["automatic"] != decision.policy["auto_apply"]:
         yield f"The invoice itself said that it takes {'' if facts['automatic'] else 'no '}credit by itself."
@@ -147,7 +150,8 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
     if decision.topic in COMMANDS:
         yield from command_verdict(explanation, decision, is_told=bool(given or used))
     elif decision.outcome == "recorded":
-        yield recorded_words(decision.topic, decision.reason)
+        if "undone" not in decision.facts:
+            yield recorded_words(decision.topic, decision.reason)
     elif not given and not used:
         yield OUTCOMES.get(decision.outcome, f"The outcome was {decision.outcome}.")
     yield from _reason(decision)

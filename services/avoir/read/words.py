@@ -79,8 +79,8 @@ RECORDED: Mapping[tuple[str, str], str] = {
     (
         "invoice-voided",
         "invoice_voided",
-    ): "Nothing is due on it any more; the credit used on it went back, the credit "
-    "it had given was taken back, and what had been paid for it is credit now.",
+    ): "Nothing is due on it any more; credit used on it, credit given for it and "
+    "payments for it were undone, as far as there were any.",
     ("invoice-finalized", "invoice_voided"): "It had been voided before it came, so nothing is due on it.",
     (
         "payment-reversed",
