@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from avoir.core.commands import Command
+from avoir.core.conclusion import subject_of
 from avoir.core.decide import Decided, decide, expire
-from avoir.core.decision import Decision, fail, park, would_change
+from avoir.core.decision import Decision, would_change
 from avoir.core.draft import Moment
 from avoir.core.events import (
     AccountKey,
@@ -24,11 +25,11 @@ from avoir.core.events import (
     Event,
 )
 from avoir.core.ids import derived_id
-from avoir.core.money import TooMuchError
 from avoir.core.payments import MISMATCHED
 from avoir.core.policy import Policy
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
+from avoir.core.undecided import fail, park, printable, problem_of
 from avoir.kafka.translate import Incoming, Unreadable, ahead
 from avoir.kafka.translate_dead_letters import dead_letter_record
 from avoir.kafka.translate_events import balance_record, event_record
@@ -130,7 +131,7 @@ class Batch:
         if isinstance(each, Unreadable):
             self._dead_letter(each.record, _rejected(each), printable(each.problem))
         elif parked is not None:
-            self._dead_letter(each.record, park(each.message), parked)
+            self._dead_letter(each.record, park(each.message, parked), parked)
         else:
             self._decide(each)
 
@@ -138,8 +139,7 @@ class Batch:
         try:
             decided = decide(self.state, each.message, self._moment)
         except Exception as error:
-            why = printable(str(error)) if isinstance(error, TooMuchError) else brief(error)
-            self._dead_letter(each.record, fail(each.message, error), why)
+            self._dead_letter(each.record, fail(each.message, error), problem_of(error))
             return
         if decided.decision.outcome == "conflict":
             self._dead_letter(each.record, decided.decision, "conflict")
@@ -260,6 +260,7 @@ class Batch:
 
 
 def _rejected(each: Unreadable) -> Decision:
+    subject = ("message", each.event_id) if each.message is None else subject_of(each.message)
     return Decision(
         tenant_id=each.tenant_id,
         topic=each.record.topic,
@@ -270,19 +271,9 @@ def _rejected(each: Unreadable) -> Decision:
         facts={"problem": printable(each.problem)},
         policy={},
         would_change_it=would_change("malformed"),
-        subject_kind="message",
-        subject_id=each.event_id,
+        subject_kind=subject[0],
+        subject_id=subject[1],
     )
-
-
-def brief(error: BaseException) -> str:
-    """An error in one line of at most 500 characters."""
-    return printable(f"{type(error).__name__}: {error}")
-
-
-def printable(text: str) -> str:
-    """A text as every column and header can hold it: without NUL and lone surrogates, at most 500 characters."""
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")[:500]
 
 
 def bare(each: Incoming | Unreadable) -> Unreadable:

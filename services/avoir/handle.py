@@ -8,10 +8,11 @@ from dataclasses import replace
 import asyncpg
 import structlog
 
-from avoir.batch import Batch, Rules, bare, brief
+from avoir.batch import Batch, Rules, bare
 from avoir.core.events import AccountKey
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
+from avoir.core.undecided import brief
 from avoir.kafka.translate import Incoming, Unreadable, parse
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import KeptConnection

@@ -51,7 +51,10 @@ def test_an_unpaid_invoice_waits() -> None:
 def test_billed_only_after_the_change() -> None:
     words = told("declined", "billed_after_change", LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"})
     assert "It was only billed on invoice i1 of 30 June 2025, after that" in words
-    assert "Nothing would change this: " in words
+    assert (
+        "What would change this: an invoice that bills it, finalized no later than this change and told later"
+        in words
+    )
 
 
 def test_an_admin_who_did_not_ask() -> None:
@@ -65,6 +68,87 @@ def test_a_booking_on_many_lines_says_how_many() -> None:
 def test_a_fee_is_told() -> None:
     assert "A cancellation fee of 10.00 EUR was kept." in told(
         "issued", "booking_cancelled", LINE, fee="10.00", currency="EUR"
+    )
+
+
+def test_a_void_whose_decision_did_not_keep_what_it_undid_claims_nothing() -> None:
+    facts = {"currency": "EUR", "paid": "0.00", "credit_applied": "0.00", "due": "0.00"}
+    subject = Subject("invoice", "i1")
+    decision = DecisionMade(
+        "invoice-voided", "v1", 0, 7, AT, AT, "recorded", "invoice_voided", facts, {}, None, subject
+    )
+    words = paragraph(Explanation("t1", subject, AT, decisions=(decision,)), decision)
+    assert words.endswith("for it were undone, as far as there were any.")
+
+
+VOIDED = LINE | {"voided": True}
+FREE = LINE | {"cost": "0.00"}
+CHEAP = LINE | {"cost": "10.00"}
+AFTERWARDS = LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "lines"),
+    [
+        ("declined", "not_billed", ()),
+        ("declined", "invoice_voided", (VOIDED,)),
+        ("declined", "billed_after_change", (AFTERWARDS,)),
+        ("declined", "currency_mismatch", (LINE | {"currency": "USD"},)),
+        ("declined", "superseded", (LINE,)),
+        ("declined", "not_requested", (LINE,)),
+        ("declined", "free", (FREE,)),
+        ("declined", "unpaid", (LINE,)),
+    ],
+)
+def test_a_fee_that_nothing_was_kept_of_was_only_asked_for(
+    outcome: str, reason: str, lines: tuple[dict[str, Any], ...]
+) -> None:
+    words = told(outcome, reason, *lines, fee="21.00", currency="EUR")
+    assert "A cancellation fee of 21.00 EUR was asked for." in words
+    assert "kept" not in words
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "lines"),
+    [
+        ("declined", "nothing_unused", (CHEAP,)),
+        ("issued", "booking_cancelled", (CHEAP, VOIDED, AFTERWARDS)),
+        ("recorded", "changed", (FREE, CHEAP)),
+    ],
+)
+def test_no_more_of_a_fee_is_told_to_be_kept_than_the_booking_cost(
+    outcome: str, reason: str, lines: tuple[dict[str, Any], ...]
+) -> None:
+    words = told(outcome, reason, *lines, fee="21.00", currency="EUR")
+    assert "Of the cancellation fee of 21.00 EUR, 10.00 EUR was kept: the booking cost no more." in words
+
+
+def test_a_fee_of_what_is_not_paid_yet_is_to_be_kept() -> None:
+    words = told("waiting", "unpaid", LINE, fee="21.00", currency="EUR")
+    assert "A cancellation fee of 21.00 EUR will be kept." in words
+
+
+def test_a_fee_beyond_the_lines_that_are_listed_is_not_told_to_be_kept_in_part() -> None:
+    words = told("issued", "booking_cancelled", CHEAP, lines_in_all=9, fee="21.00", currency="EUR")
+    assert "A cancellation fee of 21.00 EUR was asked for." in words
+
+
+def unhandled(outcome: str, event_id: str, subject: Subject, **facts: str) -> str:
+    topic = "invoice-finalized"
+    decision = DecisionMade(topic, event_id, 0, 7, AT, AT, outcome, outcome, facts, {}, None, subject)
+    return paragraph(Explanation("t1", subject, AT, decisions=(decision,)), decision)
+
+
+def test_what_was_parked_before_the_error_was_kept_refers_to_the_dead_letter() -> None:
+    assert unhandled("parked", "f1", Subject("message", "f1")) == (
+        "A message on invoice-finalized (event f1) came. Avoir failed on this message and set it aside; it can be "
+        "replayed after a fix. The dead letter says why."
+    )
+
+
+def test_what_has_no_event_id_is_told_without_one() -> None:
+    assert unhandled("rejected", "", Subject("message", ""), problem="no JSON") == (
+        "A message on invoice-finalized could not be read, so nothing was changed. The reason noted: no JSON."
     )
 
 

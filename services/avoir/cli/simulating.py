@@ -21,6 +21,7 @@ from avoir.core.message import Message
 from avoir.core.simulate import BEGINNING, Simulation, under
 from avoir.postgres.bodies import COMMANDS
 from avoir.read.event_words import event_words
+from avoir.read.telling_unhandled import UNHANDLED
 from avoir.read.words import HAPPENED, OUTCOMES, REFUSED, reason_words, recorded_words, refusal_words
 from avoir.settings import Settings, policy_of
 
@@ -181,8 +182,10 @@ def _print_indented(words: str) -> None:
 def decision_words(decision: Decision) -> str:
     """A decision in plain words: what happened, what was decided, why, and what would change it."""
     sentences = []
-    if decision.outcome != "parked":
-        happened = HAPPENED[decision.topic].format(id=decision.subject_id)
+    happened = HAPPENED[decision.topic].format(id=decision.subject_id)
+    if decision.outcome in UNHANDLED:
+        sentences.append(f"The message says that {happened}.")
+    else:
         sentences.append(f"{happened[0].upper()}{happened[1:]}.")
     is_refused = decision.outcome == "declined" and decision.topic in COMMANDS
     if decision.outcome == "recorded":

@@ -8,9 +8,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from avoir.core.message import Message
-from avoir.core.money import TooMuchError
-
 Outcome = Literal[
     "issued",
     "applied",
@@ -52,7 +49,7 @@ class Decision(Struct, frozen=True):
 WOULD_CHANGE_IT: Mapping[str, str] = {
     "not_billed": "A finalized invoice that bills it, finalized no later than this change.",
     "invoice_voided": "Nothing: the invoice that billed it is void, and a void invoice gives no credit.",
-    "billed_after_change": "Nothing for this change: only what was billed before it counts.",
+    "billed_after_change": "An invoice that bills it, finalized no later than this change and told later, once paid.",
     "currency_mismatch": "The same change with its amounts in the currency of the invoice.",
     "already_credited": "Nothing: the credit for this has been given already.",
     "superseded": "Nothing for this change: a later change counts.",
@@ -77,8 +74,9 @@ _JSON = json.JSONEncoder(ensure_ascii=False)
 _COMPACT = msgspec.json.Encoder()
 
 
-UNPAID_FOR_GOOD = (
-    "Nothing: what was not paid at the time of the change gives no credit (unpaid_change: never)."
+UNPAID_IN_TIME = (
+    "A payment that had come in by the time of the change and is told later, while the invoice is still due; "
+    "what was paid after the change gives no credit (unpaid_change: never)."
 )
 
 WOULD_CHANGE_REFUSAL: Mapping[str, str] = {
@@ -93,35 +91,7 @@ def would_change(reason: str, outcome: Outcome = "declined", *, is_command: bool
     """What would change a decision that gave nothing, in a sentence; None where it gave something."""
     if is_command and reason in WOULD_CHANGE_REFUSAL:
         return WOULD_CHANGE_REFUSAL[reason]
-    return UNPAID_FOR_GOOD if (outcome, reason) == ("declined", "unpaid") else WOULD_CHANGE_IT.get(reason)
-
-
-def fail(message: Message, error: Exception) -> Decision:
-    """The decision on a message that could not be decided: rejected where it asks for too much, else parked."""
-    if isinstance(error, TooMuchError):
-        return _undecided(message, "rejected", "malformed", {"problem": str(error)})
-    return park(message)
-
-
-def park(message: Message) -> Decision:
-    """The decision on a message on which the code itself failed."""
-    return _undecided(message, "parked", "parked", {})
-
-
-def _undecided(message: Message, outcome: Outcome, reason: str, facts: Mapping[str, Any]) -> Decision:
-    return Decision(
-        tenant_id=message.tenant_id,
-        topic=message.topic,
-        event_id=message.event_id,
-        occurred_at=message.occurred_at,
-        outcome=outcome,
-        reason=reason,
-        facts=facts,
-        policy={},
-        would_change_it=would_change(reason),
-        subject_kind="message",
-        subject_id=message.event_id,
-    )
+    return UNPAID_IN_TIME if (outcome, reason) == ("declined", "unpaid") else WOULD_CHANGE_IT.get(reason)
 
 
 def listed(key: str, items: list[Any]) -> dict[str, Any]:

@@ -11,7 +11,13 @@ from avoir.core.conclusion import Conclusion, conclude, key_taken
 from avoir.core.credit_lines import use_credit_lines
 from avoir.core.decision import listed
 from avoir.core.draft import Draft
-from avoir.core.events import AccountKey, CreditNoteIssued
+from avoir.core.events import (
+    AccountKey,
+    CreditNoteIssued,
+    CreditReinstated,
+    CreditShortfall,
+    CreditVoided,
+)
 from avoir.core.facts import InvoiceFinalized, InvoiceVoided
 from avoir.core.message import Message
 from avoir.core.money import format_decimal
@@ -157,7 +163,30 @@ def void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
     expire_overdue(draft, invoice.account)
     unwind.void(draft, key)
     settle(draft, accounts)
-    return conclude(message, "recorded", "invoice_voided", invoice_facts(draft.state.invoices[key]))
+    facts = invoice_facts(draft.state.invoices[key]) | {"undone": _undone(draft, invoice)}
+    return conclude(message, "recorded", "invoice_voided", facts)
+
+
+def _undone(draft: Draft, before: Invoice) -> dict[str, str]:
+    """What a void undid of an invoice as it was before: in money, and of credit used on it and given for it."""
+    undone = {
+        "due": before.due,
+        "payments": before.settled - draft.state.invoices[before.key].settled,
+        "credit_used": 0,
+        "credit_given": 0,
+        "short": 0,
+    }
+    for event in draft.events:
+        match event.body:
+            case CreditReinstated(undone="application", invoice_id=before.key.invoice_id, amount=amount):
+                undone["credit_used"] += amount
+            case CreditVoided(reason="invoice_voided", amount=amount):
+                undone["credit_given"] += amount
+            case CreditShortfall(reason="invoice_voided", amount=amount):
+                undone["short"] += amount
+            case _:
+                pass
+    return {key: format_decimal(amount, before.account.currency) for key, amount in undone.items()}
 
 
 def invoice_facts(invoice: Invoice) -> dict[str, Any]:

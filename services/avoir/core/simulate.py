@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from avoir.core.commands import SetCreditPolicy
 from avoir.core.decide import Decided, decide, expire
-from avoir.core.decision import fail
 from avoir.core.draft import Moment
 from avoir.core.events import AccountKey, Event
 from avoir.core.ledger import Entry
@@ -19,6 +18,7 @@ from avoir.core.message import Message
 from avoir.core.policy import REFILL, Policy
 from avoir.core.rows import GrantKey
 from avoir.core.state import State
+from avoir.core.undecided import fail
 
 EPOCH = 1
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)

@@ -56,12 +56,16 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A record that is no message, and why; its ids as far as they can be read, else empty."""
+    """A record that is no message, and why; its ids as far as they can be read, else empty.
+
+    `message` is what was read of one that is refused for another reason than its form.
+    """
 
     record: Record
     problem: str
     tenant_id: str
     event_id: str
+    message: Message | None = None
 
 
 def parse(record: Record, max_bytes: int) -> Incoming | Unreadable:
@@ -89,7 +93,7 @@ def ahead(incoming: Incoming, now: datetime, max_future: timedelta) -> Unreadabl
     if message.occurred_at - now <= max_future:
         return None
     problem = f'occurred_at: more than {max_future} ahead of the clock: "{message.occurred_at.isoformat()}"'
-    return Unreadable(incoming.record, problem, message.tenant_id, message.event_id)
+    return Unreadable(incoming.record, problem, message.tenant_id, message.event_id, message)
 
 
 def contents_hash(message: wire.Incoming) -> bytes:

@@ -132,7 +132,11 @@ def told_payment(row: asyncpg.Record, used: Sequence[asyncpg.Record]) -> Payment
         row["reversed"],
         row["settled"],
         row["occurred_at"],
-        tuple((use["invoice_id"], use["amount"]) for use in used if (use["kind"], use["payment_id"]) == key),
+        tuple(
+            (use["invoice_id"], use["amount"])
+            for use in used
+            if use["amount"] and (use["kind"], use["payment_id"]) == key
+        ),
     )
 
 

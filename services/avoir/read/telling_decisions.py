@@ -8,6 +8,9 @@ from avoir.core.money import format_decimal
 from avoir.core.payments import MISMATCHED
 from avoir.read.story import DecisionMade, Explanation
 from avoir.read.telling_commands import COMMANDS, command_background, command_opening, command_verdict
+from avoir.read.telling_fee import fee_words
+from avoir.read.telling_unhandled import UNHANDLED, unhandled
+from avoir.read.telling_voids import void_words
 from avoir.read.words import (
     HAPPENED,
     OUTCOMES,
@@ -30,14 +33,20 @@ def money(micros: int, currency: str) -> str:
 
 def paragraph(explanation: Explanation, decision: DecisionMade) -> str:
     """A decision in a few sentences."""
-    is_command = decision.topic in COMMANDS
-    background = command_background(decision) if is_command else _background(decision)
-    sentences = [_opening(explanation, decision), *background, *_verdict(explanation, decision)]
+    sentences = (
+        [*unhandled(decision)] if decision.outcome in UNHANDLED else [*_handled(explanation, decision)]
+    )
     if settings := _settings(explanation, decision):
         sentences.append(settings)
     if decision.would_change_it and decision.reason != "not_effective":
         sentences.append(_would_change(decision.would_change_it))
     return " ".join(sentences)
+
+
+def _handled(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+    yield _opening(explanation, decision)
+    yield from command_background(decision) if decision.topic in COMMANDS else _background(decision)
+    yield from _verdict(explanation, decision)
 
 
 def _would_change(words: str) -> str:
@@ -78,7 +87,9 @@ def _background(decision: DecisionMade) -> Iterator[str]:
         yield _billed(line, decision.occurred_at)
     if facts.get("lines_in_all", 0) > len(lines):
         yield f"It was billed on {facts['lines_in_all'] - len(lines)} more lines."
-    if "due" in facts:
+    if "undone" in facts:
+        yield from void_words(facts)
+    elif "due" in facts:
         yield _paid(facts)
     if "auto_apply" in decision.policy and facts["automatic"] != decision.policy["auto_apply"]:
         yield f"The invoice itself said that it takes {'' if facts['automatic'] else 'no '}credit by itself."
@@ -142,18 +153,17 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
     if decision.topic in COMMANDS:
         yield from command_verdict(explanation, decision, is_told=bool(given or used))
     elif decision.outcome == "recorded":
-        yield recorded_words(decision.topic, decision.reason)
+        if "undone" not in decision.facts:
+            yield recorded_words(decision.topic, decision.reason)
     elif not given and not used:
         yield OUTCOMES.get(decision.outcome, f"The outcome was {decision.outcome}.")
     yield from _reason(decision)
-    if fee := decision.facts.get("fee"):
-        yield f"A cancellation fee of {fee} {decision.facts.get('currency', '')} was kept."
+    if fee := fee_words(decision):
+        yield fee
 
 
 def _reason(decision: DecisionMade) -> Iterator[str]:
     match decision.outcome:
-        case "rejected" | "parked":
-            yield f"The reason noted: {decision.facts.get('problem', decision.reason)}."
         case "declined" if decision.topic in COMMANDS:
             yield refusal_words(decision.reason)
         case "waiting" | "declined" | "skipped" if decision.reason != "not_effective":

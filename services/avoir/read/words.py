@@ -9,12 +9,15 @@ OUTCOMES: Mapping[str, str] = {
     "recorded": "It was recorded; there was no credit to give or to use.",
     "waiting": "No credit was given yet.",
     "declined": "No credit was given.",
-    "rejected": "The message could not be read, so nothing was changed.",
+    "rejected": "It was not accepted, so nothing was changed.",
     "duplicate": "The same message had been handled before, so nothing was changed.",
     "conflict": "It contradicted an earlier message with the same key, so nothing was changed.",
     "parked": "Avoir failed on this message and set it aside; it can be replayed after a fix.",
     "skipped": "An operator passed by the message, because no program could read it.",
 }
+
+UNREADABLE = "could not be read, so nothing was changed."
+"""What became of a message that could not be read."""
 
 REASONS: Mapping[str, str] = {
     "not_billed": "It had not been billed on any finalized invoice by then.",
@@ -76,8 +79,8 @@ RECORDED: Mapping[tuple[str, str], str] = {
     (
         "invoice-voided",
         "invoice_voided",
-    ): "Nothing is due on it any more; the credit used on it went back, the credit "
-    "it had given was taken back, and what had been paid for it is credit now.",
+    ): "Nothing is due on it any more; credit used on it, credit given for it and "
+    "payments for it were undone, as far as there were any.",
     ("invoice-finalized", "invoice_voided"): "It had been voided before it came, so nothing is due on it.",
     (
         "payment-reversed",

@@ -74,7 +74,24 @@ def test_payment_changes_what_waits_and_not_what_is_declined_for_good() -> None:
     waiting = World().handle_all([UNPAID]).told("z", "06-03", cancelled("b1"))
     assert (waiting.outcome, waiting.would_change_it) == ("waiting", "Payment of the rest of the invoice.")
     assert late.outcome == "declined"
-    assert late.would_change_it is not None and late.would_change_it.startswith("Nothing: ")
+    assert late.would_change_it is not None
+    assert late.would_change_it.startswith("A payment that had come in by the time of the change")
+
+
+def test_a_payment_in_time_that_is_told_later_changes_what_was_declined_as_unpaid() -> None:
+    world = World(policy=Policy(unpaid_change="never")).handle_all([UNPAID])
+    assert (decision := world.told("z", "06-03", cancelled("b1"))).reason == "unpaid"
+    assert not (decision.would_change_it or "").startswith("Nothing")
+    world.told("p", "06-02", payment("p1", "100.00", "i1"))
+    assert world.available() == 100
+
+
+def test_an_earlier_invoice_that_is_told_later_changes_what_was_billed_after_the_change() -> None:
+    world = given(message("g", "06-04", invoice("i2", BOOKED, paid="100.00")))
+    assert (decision := world.told("z", "06-03", cancelled("b1"))).reason == "billed_after_change"
+    assert not (decision.would_change_it or "").startswith("Nothing")
+    world.handle(PAID)
+    assert world.available() == 100
 
 
 def test_a_decline_concerns_the_account_of_the_invoice_or_none() -> None:

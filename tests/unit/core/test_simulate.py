@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
-
-from msgspec.structs import replace
+from unittest.mock import patch
 
 from avoir.core.commands import Actor, GrantCredit, SetCreditPolicy
 from avoir.core.decide import Decided
@@ -130,8 +129,10 @@ def test_a_conflict_changes_nothing() -> None:
 
 def test_a_message_on_which_the_code_fails_is_parked_and_changes_nothing() -> None:
     simulation = Simulation(policy=Policy())
-    broken = replace(message("f1", "06-01", invoice("i1", line("l1", "80.00"))), body=None)
-    assert simulation.decide(broken, at("06-01")).decision.outcome == "parked"
+    with patch("avoir.core.invoices.finalize", side_effect=RuntimeError("a defect")):
+        decision = told(simulation, "f1", "06-01", invoice("i1", line("l1", "80.00"))).decision
+    assert (decision.outcome, decision.facts) == ("parked", {"problem": "RuntimeError: a defect"})
+    assert (decision.subject_kind, decision.subject_id) == ("invoice", "i1")
     assert simulation.figures() == {}
 
 

@@ -152,11 +152,10 @@ ORDER BY p.occurred_at, p.kind, p.payment_id
 LIMIT $4;
 
 -- name: explain_settlements
--- Which payments settled which invoices, as it stands. $1 tenant, $2 payment kinds, $3 payments, $4 limit.
+-- Which payments settled which invoices, as it stands: 0 where that was undone. $1 tenant, $2 payment kinds, $3 payments, $4 limit.
 SELECT s.kind, s.payment_id, s.invoice_id, sum(s.amount)::bigint AS amount
 FROM unnest($2::text[], $3::text[]) AS asked (kind, id)
 JOIN settlements s ON s.tenant_id = $1 AND s.kind = asked.kind AND s.payment_id = asked.id
-WHERE s.amount > 0
 GROUP BY s.kind, s.payment_id, s.invoice_id
 ORDER BY min(s.n)
 LIMIT $4;
