@@ -45,7 +45,7 @@ def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
     ]
     if others:
         facts |= listed("not_of_this_owner_and_currency", others)
-    mismatched = [each.key.id for each in _reversals(draft, key) if each.currency != fact.currency]
+    mismatched = sorted(each.key.id for each in _reversals(draft, key) if each.currency != fact.currency)
     if mismatched:
         facts |= listed(MISMATCHED, mismatched)
     policy = draft.policy(account, message.occurred_at).told("expires_after_days")
