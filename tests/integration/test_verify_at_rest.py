@@ -15,7 +15,7 @@ async def differences(database: str, statement: str, *messages: Message) -> list
         for each in messages:
             await deliverer.deliver([each])
         async with kept.use() as connection:
-            await connection.execute("RESET ROLE")
+            await connection.execute("SET ROLE NONE")
             await connection.execute(statement)
     connection = await Database(SecretStr(database), role="avoir_readonly").connect()
     try:
