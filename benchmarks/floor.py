@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -64,6 +65,7 @@ async def run(
             bootstrap_servers=kafka, acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES
         ) as producer,
     ):
+        publish_each = partial(publish, producer, topic_out, b"x" * event_bytes)
         for n in range(rounds):
             async with AIOKafkaConsumer(
                 *topics,
@@ -72,10 +74,6 @@ async def run(
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
             ) as consumer:
-
-                async def publish_each(records: Sequence[ConsumerRecord]) -> None:
-                    await publish(producer, topic_out, b"x" * event_bytes, records)
-
                 found.update(await _pass_through(consumer, connection, publish_each, messages // rounds))
     await connection.close()
     return {

@@ -6,9 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -17,10 +15,12 @@ from avoir.kafka.client import Client
 from avoir.kafka.topics import FACTS, TopicNames, create_topics
 from avoir.postgres.migrate import migrate
 from benchmarks.mix import Wire
+from deploy.local.databases import dsn_of, execute
 
 PARTITIONS = 4
 BATCH_BYTES = 16_384  # what producers make by default
 PUBLISH_TIMEOUT_S = 120.0
+DATABASE_TIMEOUT_S = 120.0
 FED_AT_ONCE = 100
 
 
@@ -43,11 +43,9 @@ async def stage(kafka: str, admin_dsn: str) -> AsyncIterator[Stage]:
     run = uuid.uuid4().hex[:8]
     names = {runner: f"avoir_bench_{run}_{runner}" for runner in ("service", "floor", "plain")}
     for name in names.values():
-        await execute(admin_dsn, f'CREATE DATABASE "{name}"')
+        await execute(admin_dsn, f'CREATE DATABASE "{name}"', DATABASE_TIMEOUT_S)
     try:
-        databases = {
-            runner: urlsplit(admin_dsn)._replace(path=f"/{name}").geturl() for runner, name in names.items()
-        }
+        databases = {runner: dsn_of(admin_dsn, name) for runner, name in names.items()}
         await migrate(databases["service"])
         found = Stage(kafka, databases, run)
         for runner in names:
@@ -55,16 +53,7 @@ async def stage(kafka: str, admin_dsn: str) -> AsyncIterator[Stage]:
         yield found
     finally:
         for name in names.values():
-            await execute(admin_dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-async def execute(dsn: str, statement: str) -> None:
-    """Run one statement outside any transaction."""
-    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=120)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+            await execute(admin_dsn, f'DROP DATABASE "{name}" WITH (FORCE)', DATABASE_TIMEOUT_S)
 
 
 def topics_in(prefix: str) -> list[str]:

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import pytest
 
+from deploy.local.databases import dsn_of, execute
 from deploy.local.kafka import Kafka, launched_kafka
 from deploy.local.postgres import Postgres, launched_postgres
 from deploy.local.process import StackError
 from deploy.local.stack import running_kafka, running_postgres
-from tests.databases import dsn_of, execute
 
 T = TypeVar("T")
 FIXTURES_THAT_BREAK_SERVERS = {"own_kafka", "own_postgres"}

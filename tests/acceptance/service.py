@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.local.databases import dsn_of, execute
 from tests.acceptance.deployment import Deployment, environment_for
 from tests.acceptance.events import Events
 from tests.acceptance.publishing import Place, Publisher, Sending
-from tests.databases import dsn_of, execute
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from confluent_kafka import Consumer
 
 from avoir.cli.ending import Exit
+from deploy.local.databases import execute
 from tests.integration.command import Command
 from tests.integration.stage import connection_to, produce, produce_unreadable
 from tests.integration.timeline import GROUP, Timeline, cancellation, invoice
@@ -72,21 +72,13 @@ async def test_explain_in_words_and_as_json(command: Command, database: str) -> 
 async def test_verify_in_words_and_as_json(command: Command, database: str) -> None:
     await told(database)
     assert "no differences" in await command.text("verify")
-    await _execute(database, "UPDATE avoir.accounts SET available = available + 10000")
+    await execute(database, "UPDATE avoir.accounts SET available = available + 10000")
     said = await command.text("verify", "--tenant", "t9", code=Exit.FOUND)
     assert said == "Nothing is known of tenant t9."
     said = await command.text("verify", "--tenant", "t1", code=Exit.FOUND)
     assert "tenant t1, account user/u1 EUR: available is 41.01, expected 41.00" in said
     (found,) = (await command.json("verify", code=Exit.FOUND))["found"]
     assert (found["expected"], found["found"]) == ("41.00", "41.01")
-
-
-async def _execute(database: str, statement: str) -> None:
-    connection = await asyncpg.connect(database)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 async def test_topics_send_and_status(
@@ -208,7 +200,7 @@ async def test_only_the_record_at_which_the_service_stands_is_passed_by_and_only
 
 async def test_a_position_outside_of_its_topic_is_seen_and_moved(command: Command, database: str) -> None:
     await command.text("topics", "create", "--partitions", "1", "--replication", "1")
-    await _execute(
+    await execute(
         database, f"INSERT INTO avoir.consumer_offsets VALUES ('{GROUP}', 'booking-cancelled', 0, 999)"
     )
     assert "outside" in await command.text("offsets", "list", code=Exit.FOUND)
@@ -232,7 +224,7 @@ async def test_an_epoch_is_raised(command: Command) -> None:
 async def test_a_database_without_the_schema_is_told_to_migrate(
     command: Command, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await _execute(postgres, "CREATE DATABASE avoir_bare")
+    await execute(postgres, "CREATE DATABASE avoir_bare")
     try:
         monkeypatch.setenv("AVOIR_POSTGRES_DSN", postgres.rsplit("/", 1)[0] + "/avoir_bare")
         said = await command.text("balance", "--tenant", "t1", code=Exit.UNREACHABLE)
@@ -241,4 +233,4 @@ async def test_a_database_without_the_schema_is_told_to_migrate(
         assert (await command.json("migrate"))["applied"] == []
         await command.text("balance", "--tenant", "t1", code=Exit.FOUND)
     finally:
-        await _execute(postgres, "DROP DATABASE avoir_bare WITH (FORCE)")
+        await execute(postgres, "DROP DATABASE avoir_bare WITH (FORCE)")

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from secrets import token_hex
-from urllib.parse import urlsplit
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.kafka.client import client_of
 from avoir.settings import KafkaSettings
+from deploy.local.databases import dsn_of, execute
 from deploy.local.process import StackError
 from deploy.local.stack import Stack
 
@@ -25,25 +25,21 @@ def place(stack: Stack) -> Iterator[tuple[Stack, Mapping[str, str]]]:
     if stack.kafka.origin == "named":
         settings = {"AVOIR_KAFKA_TOPIC_PREFIX": f"{mark}-", "AVOIR_KAFKA_GROUP_ID": mark}
     if stack.postgres.origin == "named":
-        asyncio.run(_execute(dsn, f'CREATE DATABASE "{mark}"'))
-        moved = urlsplit(dsn)._replace(path=f"/{mark}").geturl()
+        _execute(dsn, f'CREATE DATABASE "{mark}"')
+        moved = dsn_of(dsn, mark)
         stack = replace(stack, postgres=replace(stack.postgres, address=moved))
     try:
         yield stack, settings
     finally:
         if stack.postgres.origin == "named":
-            asyncio.run(_execute(dsn, f'DROP DATABASE "{mark}" WITH (FORCE)'))
+            _execute(dsn, f'DROP DATABASE "{mark}" WITH (FORCE)')
         if stack.kafka.origin == "named":
             asyncio.run(_remove_topics(stack.kafka.address, f"{mark}-"))
 
 
-async def _execute(dsn: str, statement: str) -> None:
+def _execute(dsn: str, statement: str) -> None:
     try:
-        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
+        asyncio.run(execute(dsn, statement))
     except (asyncpg.PostgresError, OSError) as error:
         raise StackError(
             f"{statement} on the Postgres that the environment names: {type(error).__name__}: {error}"

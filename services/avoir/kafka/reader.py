@@ -17,6 +17,7 @@ from aiokafka.errors import (
 )
 
 from avoir.kafka.client import Client
+from avoir.kafka.consuming import consuming
 from avoir.kafka.merge import oldest
 
 _POLL_MS = 200
@@ -160,23 +161,18 @@ def _is_about_a_record(error: Exception) -> bool:
 
 async def is_readable(client: Client, place: KafkaPartition, offset: int) -> bool | None:
     """Whether the client can read the record at an offset; None where none is. Raises KafkaError and TimeoutError."""
-    consumer = AIOKafkaConsumer(**client.options(), enable_auto_commit=False, auto_offset_reset="none")
-    async with asyncio.timeout(_LOOK_LIMIT_S):
-        await consumer.start()
-    try:
-        async with asyncio.timeout(_LOOK_LIMIT_S):
-            consumer.assign([place])
-            begin = (await consumer.beginning_offsets([place]))[place]
-            if not begin <= offset < (await consumer.end_offsets([place]))[place]:
-                return None
-            consumer.seek(place, offset)
-            while not (found := await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)):
-                pass
-            return True if found[place][0].offset == offset else None
-    except Exception as error:
-        if _is_about_a_record(error):
-            return False
-        raise
-    finally:
-        async with asyncio.timeout(_LOOK_LIMIT_S):
-            await consumer.stop()
+    async with consuming(client, _LOOK_LIMIT_S, auto_offset_reset="none") as consumer:
+        try:
+            async with asyncio.timeout(_LOOK_LIMIT_S):
+                consumer.assign([place])
+                begin = (await consumer.beginning_offsets([place]))[place]
+                if not begin <= offset < (await consumer.end_offsets([place]))[place]:
+                    return None
+                consumer.seek(place, offset)
+                while not (found := await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)):
+                    pass
+                return True if found[place][0].offset == offset else None
+        except Exception as error:
+            if _is_about_a_record(error):
+                return False
+            raise

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.kafka.client import Client
+from avoir.kafka.consuming import consuming
 from avoir.kafka.topics import TopicNames
 from avoir.record import TopicPartition
 
@@ -36,17 +36,10 @@ async def end_offsets(
     places = await _partitions(client, {names.actual(topic): topic for topic in topics})
     if not places:
         return {}
-    consumer = AIOKafkaConsumer(**client.options(), enable_auto_commit=False)
-    async with asyncio.timeout(TIMEOUT_S):
-        await consumer.start()
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            begins = await consumer.beginning_offsets(list(places))
-            ends = await consumer.end_offsets(list(places))
-        return {place: (begins[there], ends[there]) for there, place in places.items()}
-    finally:
-        async with asyncio.timeout(TIMEOUT_S):
-            await consumer.stop()
+    async with consuming(client, TIMEOUT_S) as consumer, asyncio.timeout(TIMEOUT_S):
+        begins = await consumer.beginning_offsets(list(places))
+        ends = await consumer.end_offsets(list(places))
+    return {place: (begins[there], ends[there]) for there, place in places.items()}
 
 
 async def _partitions(client: Client, topics: Mapping[str, str]) -> dict[KafkaPartition, TopicPartition]:

@@ -15,6 +15,7 @@ from avoir.read.words import (
     HAPPENED,
     OUTCOMES,
     date_words,
+    is_zero,
     joined,
     policy_words,
     reason_words,
@@ -113,7 +114,7 @@ def _billed(line: Mapping[str, Any], occurred_at: datetime | None) -> str:
         "voided"
         if line.get("voided")
         else "paid"
-        if _is_zero(due)
+        if is_zero(due)
         else f"with {due} {line['currency']} still due"
     )
     return (
@@ -124,8 +125,8 @@ def _billed(line: Mapping[str, Any], occurred_at: datetime | None) -> str:
 
 def _paid(facts: Mapping[str, Any]) -> str:
     currency = facts["currency"]
-    if _is_zero(facts["due"]) and _is_zero(facts["credit_applied"]):
-        return "Nothing was due on it." if _is_zero(facts["paid"]) else "It was paid in full."
+    if is_zero(facts["due"]) and is_zero(facts["credit_applied"]):
+        return "Nothing was due on it." if is_zero(facts["paid"]) else "It was paid in full."
     return (
         f"Of it, {facts['paid']} {currency} was paid in money and {facts['credit_applied']} {currency} with credit; "
         f"{facts['due']} {currency} was still due."
@@ -134,13 +135,9 @@ def _paid(facts: Mapping[str, Any]) -> str:
 
 def _used(facts: Mapping[str, Any]) -> str:
     currency = facts["currency"]
-    back = f"{facts['reversed']} {currency} of it went back, " if not _is_zero(facts["reversed"]) else ""
+    back = f"{facts['reversed']} {currency} of it went back, " if not is_zero(facts["reversed"]) else ""
     used = f"{facts['settled']} settled invoices and {facts['left']} was left"
     return f"Of its {facts['amount']} {currency}, {back}{used}."
-
-
-def _is_zero(amount: str) -> bool:
-    return not amount.strip("-0.")
 
 
 def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from avoir.read.words import is_zero
+
 UNDONE: Mapping[str, str] = {
     "due": "{amount} was still due on it.",
     "credit_used": "{amount} of credit that had been used on it went back.",
@@ -17,12 +19,8 @@ def void_words(facts: Mapping[str, Any]) -> Iterator[str]:
     """A sentence on each thing that a void undid, from the facts of its decision; nothing on what was zero."""
     currency, undone = facts["currency"], facts["undone"]
     for key, words in UNDONE.items():
-        if _is_some(undone[key]):
+        if not is_zero(undone[key]):
             yield words.format(amount=f"{undone[key]} {currency}")
-    if _is_some(facts["paid"]):
+    if not is_zero(facts["paid"]):
         yield f"{facts['paid']} {currency} of what had been paid for it was kept, for credit that had been spent."
     yield "Nothing is due on it any more."
-
-
-def _is_some(amount: str) -> bool:
-    return bool(amount.strip("-0."))

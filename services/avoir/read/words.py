@@ -265,3 +265,8 @@ def invoice_words(invoice_id: str | None) -> str:
 def joined(parts: Sequence[str]) -> str:
     """Parts as people list them: a, b and c."""
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
+def is_zero(amount: str) -> bool:
+    """Whether a decimal string stands for nothing."""
+    return not amount.strip("-0.")

@@ -1,4 +1,4 @@
-"""Databases that tests make and drop."""
+"""Databases of their own for the demo, the tests and the benchmark, beside others on one server."""
 
 from urllib.parse import urlsplit
 
@@ -10,9 +10,9 @@ def dsn_of(admin_dsn: str, database: str) -> str:
     return urlsplit(admin_dsn)._replace(path=f"/{database}").geturl()
 
 
-async def execute(dsn: str, statement: str) -> None:
+async def execute(dsn: str, statement: str, within_seconds: float = 60) -> None:
     """Run one statement outside any transaction."""
-    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=within_seconds)
     try:
         await connection.execute(statement)
     finally:

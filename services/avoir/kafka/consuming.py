@@ -1,0 +1,22 @@
+"""A consumer that only looks: at offsets, or at a record."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer
+
+from avoir.kafka.client import Client
+
+
+@asynccontextmanager
+async def consuming(client: Client, within_s: float, **options: object) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of no group that commits nothing, started and in the end stopped, each within a time limit."""
+    consumer = AIOKafkaConsumer(**client.options(), enable_auto_commit=False, **options)
+    async with asyncio.timeout(within_s):
+        await consumer.start()
+    try:
+        yield consumer
+    finally:
+        async with asyncio.timeout(within_s):
+            await consumer.stop()
