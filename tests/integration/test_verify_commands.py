@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from avoir.core.decision import CUT
 from avoir.postgres.connect import Connection
 from avoir.read.differences import Difference
 from avoir.read.verify import verify
@@ -256,6 +257,23 @@ async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Co
     assert not changed.endswith(" 0")
     found = await differences(connection)
     assert what in {each.what for each in found}, found
+
+
+async def test_a_policy_of_an_owner_whose_id_is_too_long_for_the_facts_is_verified_too(
+    timeline: Timeline, connection: Connection
+) -> None:
+    longest = "\x01" * 200
+    scope: dict[str, Any] = {
+        "actor": {"type": "admin", "id": longest},
+        "scope": {"owner": {"type": "user", "id": longest}},
+    }
+    await timeline.tell(
+        "set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy={"auto_apply": False}
+    )
+    assert CUT in await connection.fetchval("SELECT facts->>'of' FROM decisions")
+    assert not await differences(connection)
+    await connection.execute("UPDATE policies SET scope_id = 'user/u2'")
+    assert [each.what for each in await differences(connection)] == ["keys"]
 
 
 async def test_a_policy_without_any_account_is_verified_too(

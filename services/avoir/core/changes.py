@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from avoir.core.conclusion import Conclusion, conclude
-from avoir.core.decision import Outcome, fitting, listed, would_change
+from avoir.core.decision import UNUSED_AND_PAID, Outcome, fitting, listed, would_change
 from avoir.core.draft import Draft
 from avoir.core.events import (
     AccountKey,
@@ -42,6 +42,7 @@ class Concluded(NamedTuple):
     outcome: Outcome
     reason: str
     facts: Mapping[str, Any]
+    would_change_it: str | None
 
 
 def change(
@@ -59,7 +60,8 @@ def change(
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
     concluded = conclude_change(draft, change, fact.owner, is_effective=took_back or gave)
     told = policy.told(*_keys_that_count(change))
-    return conclude(message, concluded.outcome, concluded.reason, concluded.facts, told)
+    found = conclude(message, concluded.outcome, concluded.reason, concluded.facts, told)
+    return found._replace(would_change_it=concluded.would_change_it)
 
 
 def subject_of_change(
@@ -201,20 +203,22 @@ def conclude_change(draft: Draft, change: Change, owner: Owner, *, is_effective:
     billed = billed_lines(draft, change.subject)
     facts = change_facts(draft, change, billed)
     if is_effective:
-        return Concluded("recorded", "changed", facts)
+        return Concluded("recorded", "changed", facts, None)
     outcome, reason = why_nothing(draft, change, billed)
+    is_worth_nothing = reason == "unpaid" and not any(_target(draft, each) for each in billed)
+    remedy = UNUSED_AND_PAID if is_worth_nothing else None
     if outcome == "declined":
         asked = {
             f"{change.subject.kind}_id": change.subject.id,
             "change": change.topic,
             "changed_by": change.changed_by,
         }
-        body = CreditDeclined(asked, reason, facts, would_change(reason) or "")
+        body = CreditDeclined(asked, reason, facts, remedy or would_change(reason, outcome) or "")
         if billed:
             draft.record(billed[0].invoice.account, body, cause=draft.cause)
         else:
             draft.record_without_account(change.subject.tenant_id, owner, body)
-    return Concluded(outcome, reason, facts)
+    return Concluded(outcome, reason, facts, remedy)
 
 
 def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> tuple[Outcome, str]:

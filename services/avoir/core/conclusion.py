@@ -35,6 +35,8 @@ class Conclusion(NamedTuple):
     subject_id: str
     facts: Mapping[str, Any]
     policy: Mapping[str, Any]
+    would_change_it: str | None = None
+    """Where it is not what the reason alone says."""
 
 
 def subject_of(message: Message) -> tuple[str, str]:

@@ -72,9 +72,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         reason=reason,
         facts=conclusion.facts,
         policy=told,
-        would_change_it=would_change(reason, outcome, is_command=isinstance(message.body, Command))
-        if outcome in ("declined", "waiting", "conflict")
-        else None,
+        would_change_it=_remedy(message, conclusion, outcome, reason),
         subject_kind=conclusion.subject_kind,
         subject_id=conclusion.subject_id,
     )
@@ -89,6 +87,13 @@ def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draf
         expire_overdue(draft, account)
     ask_for_refills(draft)
     return draft
+
+
+def _remedy(message: Message, conclusion: Conclusion, outcome: Outcome, reason: str) -> str | None:
+    if outcome not in ("declined", "waiting", "conflict"):
+        return None
+    is_command = isinstance(message.body, Command)
+    return conclusion.would_change_it or would_change(reason, outcome, is_command=is_command)
 
 
 def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:

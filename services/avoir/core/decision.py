@@ -29,6 +29,9 @@ MAX_FACTS = 2048
 MAX_CUT = 64
 """How much of an id is kept in facts that would be too long otherwise."""
 
+CUT = "…"
+"""What stands for the rest of it."""
+
 
 class Decision(Struct, frozen=True):
     """The outcome of one message with its reason, the facts used (ids, decimal amounts) and the policy that counted."""
@@ -79,6 +82,11 @@ UNPAID_IN_TIME = (
     "what was paid after the change gives no credit (unpaid_change: never)."
 )
 
+UNUSED_AND_PAID = (
+    "A change that leaves some of it unused, and payment of the rest of the invoice; "
+    "payment alone gives no credit."
+)
+
 WOULD_CHANGE_REFUSAL: Mapping[str, str] = {
     "unknown_invoice": "An invoice of this owner.",
     "currency_mismatch": "The same command in the currency of the invoice or of the credit.",
@@ -122,7 +130,7 @@ def _size(facts: Mapping[str, Any]) -> int:
 def _cut(value: Any) -> Any:
     match value:
         case str() if len(value) > MAX_CUT:
-            return f"{value[:MAX_CUT]}…"
+            return value[:MAX_CUT] + CUT
         case list():
             return [_cut(each) for each in value]
         case dict():

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
+from avoir.core.decision import CUT
 from avoir.core.policy import stated
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
@@ -27,7 +28,10 @@ def _decided(row: asyncpg.Record) -> str:
     if row["facts"] is None:
         return NONE
     facts = json.loads(row["facts"])
-    return _told(facts["scope"], facts["of"], facts["keys"])
+    of, kept = facts["of"], row["scope_id"] or ""
+    # Facts with very long ids keep only how these begin (ADR 0012).
+    whole = kept if of.endswith(CUT) and kept.startswith(of.removesuffix(CUT)) else of
+    return _told(facts["scope"], whole, facts["keys"])
 
 
 def _kept(row: asyncpg.Record) -> str:

@@ -1,12 +1,14 @@
 """Every message leaves one decision: its outcome, the first reason that holds, and facts of a bounded size."""
 
 import json
+from typing import Literal
 
 import pytest
 from msgspec.structs import replace
 
 from avoir.core import decide as decide_module
 from avoir.core.decide import decide
+from avoir.core.decision import UNUSED_AND_PAID
 from avoir.core.draft import Moment
 from avoir.core.events import CreditDeclined
 from avoir.core.facts import Fact
@@ -76,6 +78,23 @@ def test_payment_changes_what_waits_and_not_what_is_declined_for_good() -> None:
     assert late.outcome == "declined"
     assert late.would_change_it is not None
     assert late.would_change_it.startswith("A payment that had come in by the time of the change")
+
+
+@pytest.mark.parametrize(("unpaid_change", "outcome"), [("wait", "waiting"), ("never", "declined")])
+def test_payment_alone_changes_nothing_where_a_change_leaves_nothing_unused(
+    unpaid_change: Literal["wait", "never"], outcome: str
+) -> None:
+    world = World(policy=Policy(unpaid_change=unpaid_change)).handle_all([UNPAID])
+    decision = world.told("z", "06-03", WHOLE)
+    assert (decision.outcome, decision.reason, decision.would_change_it) == (
+        outcome,
+        "unpaid",
+        UNUSED_AND_PAID,
+    )
+    world.told("p", "06-02", payment("p1", "100.00", "i1"))
+    assert world.available() == 0
+    world.told("y", "06-04", shortened("b1", prices=("100.00", "60.00")))
+    assert world.available() == 40
 
 
 def test_a_payment_in_time_that_is_told_later_changes_what_was_declined_as_unpaid() -> None:
