@@ -8,7 +8,8 @@ import sys
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
-from avoir.kafka.topics import BALANCE, COMMANDS, EVENTS, FACTS
+from avoir.kafka.topics import COMMANDS, EVENTS, FACTS
+from avoir.kafka.translate_events import BALANCE
 from deploy.local.demo import customer, story
 from deploy.local.folders import CHECKOUT
 

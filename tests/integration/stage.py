@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as BuilderInPython
 
 from avoir.postgres.headers import packed
@@ -67,6 +68,16 @@ async def make_topics(
         await admin.create_topics(
             [NewTopic(name, partitions, 1, topic_configs=configs or {}) for name in names]
         )
+    finally:
+        await admin.close()
+
+
+async def configure(kafka: str, topic: str, configs: dict[str, str]) -> None:
+    """Change a topic's settings."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
     finally:
         await admin.close()
 

@@ -13,8 +13,17 @@ from avoir.kafka.client import Client
 from avoir.kafka.publisher import Publisher
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import TopicNames
+from avoir.outbox import retry_refused
 from avoir.postgres.connect import Database
-from tests.integration.stage import add_outbox, connection_to, consume, make_topics, outbox_count, until
+from tests.integration.stage import (
+    add_outbox,
+    configure,
+    connection_to,
+    consume,
+    make_topics,
+    outbox_count,
+    until,
+)
 
 LEASE_S = 1.0
 
@@ -137,6 +146,24 @@ async def test_a_row_that_the_broker_refuses_is_set_aside_and_the_rest_goes_on(
         refused = await connection.fetch("SELECT topic, refused FROM outbox ORDER BY outbox_id")
     assert [row["topic"] for row in refused] == ["credit-voided", "credit-balance"]
     assert "MessageSizeTooLarge" in refused[0]["refused"]
+
+
+async def test_a_refused_row_is_published_once_the_topic_takes_it(
+    kafka: str, database: str, topics: TopicNames
+) -> None:
+    small = topics.actual("credit-voided")
+    await make_topics(kafka, [small], partitions=1, configs={"max.message.bytes": "2000"})
+    await add_outbox(database, [("credit-voided", b"k", b"x" * 5000), ("credit-voided", b"k", b"2")])
+    async with relaying(kafka, database, topics) as relay:
+        await until(lambda: _emptied(database), 20)
+        assert relay.state.refused == 1
+        await configure(kafka, small, {"max.message.bytes": "10000"})
+        async with connection_to(database) as connection:
+            assert await retry_refused(connection, "/avoir") == (1, 0)
+        await until(lambda: _emptied(database), 20)
+        assert relay.state.refused == 1
+    found = await consume(kafka, [small])
+    assert [record.value for record in found] == [b"2", b"x" * 5000]
 
 
 async def test_large_values_go_in_rounds_of_bounded_size(

@@ -31,6 +31,8 @@ COMMANDS = [
     ["dead-letters", "show"],
     ["dead-letters", "replay"],
     ["dead-letters", "skip"],
+    ["outbox", "list"],
+    ["outbox", "retry"],
     ["epoch", "raise"],
     ["offsets", "list"],
     ["offsets", "set"],

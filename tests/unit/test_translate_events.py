@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from avoir.core import events
 from avoir.core.facts import Owner
-from avoir.kafka.translate_events import Outgoing, balance_record, event_record
+from avoir.kafka.translate_events import Outgoing, account_of_key, balance_record, event_record
 from avoir_events import EVENTS, Part, read
 from avoir_events.examples import EXAMPLES
 from avoir_events.json_schemas import json_schema
@@ -190,6 +190,14 @@ def test_a_balance_is_written_as_its_example() -> None:
     valid(outgoing)
     headers = dict(outgoing.headers)
     assert (headers["ce_id"], headers["ce_time"]) == (str(event_id).encode(), example["as_of"].encode())
+
+
+@UNHURRIED
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+def test_the_key_of_a_balance_spells_its_account(anything: str) -> None:
+    account = events.AccountKey(anything, "team", anything, "EUR")
+    balance = events.Balance(GRANT, account, 0, 0, CHANGED, epoch=1, seq=1, head=b"")
+    assert account_of_key(balance_record(balance, "/avoir").key) == account
 
 
 @UNHURRIED

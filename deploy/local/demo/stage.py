@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
 from avoir.core.facts import Owner
 from avoir.kafka.client import client_of
-from avoir.kafka.topics import BALANCE, DEAD_LETTER, EVENTS, TopicNames
+from avoir.kafka.topics import DEAD_LETTER, EVENTS, TopicNames
+from avoir.kafka.translate_events import BALANCE
 from avoir.postgres.connect import Connection, Database
 from avoir.read.balance import AccountBalance, read_balances
 from avoir.read.explain import explain

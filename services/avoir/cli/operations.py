@@ -201,7 +201,9 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
             )
     age = _age_s(found.oldest, found.as_of)
     oldest = f", the oldest for {span(age)}" if age is not None else ""
-    refused = f"; {found.refused} refused by the broker" if found.refused else ""
+    refused = (
+        f"; {found.refused} refused by the broker: `avoir outbox list` shows them" if found.refused else ""
+    )
     counts = [f"{each.messages} {each.outcome} from {each.topic}" for each in found.dead_letters]
     facts = table("", "")
     add_rows(

@@ -8,6 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from avoir.kafka.client import Client
+from avoir.kafka.translate_events import BALANCE
 
 FACTS = (
     "invoice-finalized",
@@ -28,7 +29,6 @@ COMMANDS = (
     "draw-credit",
     "set-credit-policy",
 )
-BALANCE = "credit-balance"
 DEAD_LETTER = "credit-dead-letter"
 EVENTS = (
     "credit-issued",

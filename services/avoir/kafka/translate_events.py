@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, assert_never
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,8 @@ from avoir.core.money import format_decimal
 
 Json = dict[str, Any]
 Headers = tuple[tuple[str, bytes], ...]
+
+BALANCE = "credit-balance"
 
 _JSON = msgspec.json.Encoder()
 
@@ -61,8 +63,13 @@ def balance_record(balance: events.Balance, ce_source: str) -> Outgoing:
         "seq": balance.seq,
         "head": balance.head.hex(),
     }
-    headers = _headers("credit-balance", balance.event_id, body["as_of"], ce_source)
-    return Outgoing("credit-balance", _account_key(account).encode(), _bytes(body), headers)
+    headers = _headers(BALANCE, balance.event_id, body["as_of"], ce_source)
+    return Outgoing(BALANCE, _account_key(account).encode(), _bytes(body), headers)
+
+
+def account_of_key(key: bytes) -> events.AccountKey:
+    """The account that the key of its events and its balance spells."""
+    return events.AccountKey(*map(unquote, key.decode().split("/")))
 
 
 def _body(body: events.EventBody, currency: str) -> tuple[str, Json]:

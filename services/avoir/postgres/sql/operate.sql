@@ -36,6 +36,20 @@ LOCK TABLE accounts IN EXCLUSIVE MODE;
 SELECT tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked, recorded_at
 FROM accounts WHERE seq > 0;
 
+-- name: drop_refused
+-- Takes rows of a topic that the broker refused out of the outbox, and returns their keys. $1 topic, $2 most rows.
+DELETE FROM outbox o
+USING (
+    SELECT tenant_id, outbox_id FROM outbox WHERE refused IS NOT NULL AND topic = $1 ORDER BY outbox_id LIMIT $2
+) v
+WHERE o.tenant_id = v.tenant_id AND o.outbox_id = v.outbox_id
+RETURNING o.key;
+
+-- name: retry_refused
+-- Lets the relay send again what the broker refused; returns how many rows that are.
+WITH retried AS (UPDATE outbox SET refused = NULL WHERE refused IS NOT NULL RETURNING 1)
+SELECT count(*) FROM retried;
+
 -- name: set_position
 -- Moves a position elsewhere and returns where it was. $1 group, $2 topic, $3 partition, $4 offset.
 UPDATE consumer_offsets o SET next_offset = $4

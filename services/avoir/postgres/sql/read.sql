@@ -127,6 +127,14 @@ SELECT count(*) FILTER (WHERE refused IS NULL) AS waiting,
        count(*) FILTER (WHERE refused IS NOT NULL) AS refused
 FROM outbox;
 
+-- name: read_refused
+-- The rows of the outbox that the broker refused, without their contents, oldest first. Over all tenants. $1 limit.
+SELECT tenant_id, outbox_id, topic, key, octet_length(value) AS bytes, recorded_at, refused
+FROM outbox
+WHERE refused IS NOT NULL
+ORDER BY outbox_id
+LIMIT $1;
+
 -- name: read_dead_letter_counts
 -- Dead letters that nobody has replayed, by outcome and topic. Over all tenants.
 SELECT outcome, topic, count(*) AS messages, max(recorded_at) AS newest

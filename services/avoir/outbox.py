@@ -1,0 +1,67 @@
+"""What goes into the outbox by hand: balances as they stand, and what the broker had refused."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import asyncpg
+
+from avoir.core.events import Balance
+from avoir.core.ids import derived_id
+from avoir.kafka.translate_events import BALANCE, account_of_key, balance_record
+from avoir.postgres import queries, rows
+from avoir.postgres.connect import Connection
+from avoir.postgres.headers import packed
+from avoir.postgres.session import Session
+from avoir.postgres.write import OUTBOX_COLUMNS
+
+ACCOUNTS_AT_A_TIME = 1_000
+
+
+class Retried(NamedTuple):
+    """How many records go out as they were, and how many accounts' balances as they stand now."""
+
+    records: int
+    balances: int
+
+
+async def retry_refused(connection: Connection, ce_source: str) -> Retried:
+    """Let the relay send what the broker had refused, in one transaction.
+
+    Balances are written anew: a later one may be out already, and the compacted topic would keep the one that comes
+    last.
+    """
+    balances = 0
+    async with connection.transaction():
+        # No batch may write a balance, and have it published, before those written here.
+        await connection.execute(queries.lock_all_accounts)
+        epoch: int = await connection.fetchval(queries.read_epoch)
+        while refused := await connection.fetch(queries.drop_refused, BALANCE, ACCOUNTS_AT_A_TIME):
+            accounts = sorted({account_of_key(row["key"]) for row in refused})
+            found = await connection.fetch(queries.lock_accounts, *map(list, zip(*accounts, strict=True)))
+            await publish_balances(connection, found, epoch, ce_source)
+            balances += len(found)
+        records: int = await connection.fetchval(queries.retry_refused)
+    return Retried(records, balances)
+
+
+async def publish_balances(
+    connection: Connection, accounts: Iterable[asyncpg.Record], epoch: int, ce_source: str
+) -> None:
+    """Put the balances of accounts, as their rows say, into the outbox under an epoch."""
+    records = []
+    for row in accounts:
+        account = rows.account(row)
+        balance = Balance(
+            event_id=derived_id(*account.key, epoch, account.seq),
+            account=account.key,
+            available=account.available,
+            reserved=account.reserved,
+            as_of=row["recorded_at"],
+            epoch=epoch,
+            seq=account.seq,
+            head=account.head,
+        )
+        out = balance_record(balance, ce_source)
+        headers = packed(out.headers)
+        records.append((account.key.tenant_id, out.topic, out.key, out.value, headers, row["recorded_at"]))
+    await Session(connection).copy("outbox", OUTBOX_COLUMNS, records)
