@@ -446,8 +446,10 @@ CREATE TABLE avoir.reservations (
     amount bigint NOT NULL,
     topic text NOT NULL,
     event_id text NOT NULL,
+    moved bigint NOT NULL DEFAULT 0,
     CONSTRAINT reservations_pkey PRIMARY KEY (tenant_id, application_id, grant_id),
     CONSTRAINT reservations_amount_check CHECK ((amount >= 0)),
+    CONSTRAINT reservations_check CHECK (((moved >= 0) AND (moved <= amount))),
     CONSTRAINT reservations_reserved_for_check CHECK ((reserved_for = ANY (ARRAY['line_item'::text, 'command'::text]))),
     CONSTRAINT reservations_seq_check CHECK ((seq >= 1)),
     CONSTRAINT reservations_tenant_id_grant_id_fkey FOREIGN KEY (tenant_id, grant_id) REFERENCES avoir.grants(tenant_id, grant_id)
@@ -455,7 +457,7 @@ CREATE TABLE avoir.reservations (
 CREATE INDEX reservations_held ON avoir.reservations USING btree (tenant_id, grant_id) WHERE ((amount > 0) OR (reserved_for = 'line_item'::text));
 CREATE INDEX reservations_of_grant ON avoir.reservations USING btree (tenant_id, grant_id);
 CREATE INDEX reservations_of_invoice ON avoir.reservations USING btree (tenant_id, invoice_id) WHERE (amount > 0);
-GRANT INSERT, SELECT, UPDATE (amount) ON avoir.reservations TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (amount, moved) ON avoir.reservations TO avoir_service;
 GRANT SELECT ON avoir.reservations TO avoir_readonly;
 
 CREATE TABLE avoir.reversals (

@@ -164,6 +164,10 @@ TAMPERED = {
         "UPDATE reservations SET invoice_id = 'i1' WHERE invoice_id = 'i9'",
         "set aside for invoice i1",
     ),
+    "what of it was a line item": (
+        "UPDATE reservations SET moved = 10000 WHERE invoice_id = 'i9'",
+        "micros of a line item",
+    ),
     "a reservation taken out": ("DELETE FROM reservations WHERE amount > 0", "held by reservations"),
     "credit to come taken out": ("DELETE FROM grants WHERE pending > 0", "grants"),
     "a grant of another message": (

@@ -56,7 +56,7 @@ def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclu
     moved = min(amount, credit.line_item)
     parts = _freed(draft, credit, amount, moved)
     if invoice is None:
-        _reserve(draft, account, parts, command.invoice_id)
+        _reserve(draft, account, parts, command.invoice_id, moved)
         return conclude(message, "recorded", "reserved", {**asked, **facts})
     at = max(invoice.finalized_at, message.occurred_at)
     apply(draft, invoice, parts, "command", at=at, moved=moved)
@@ -112,7 +112,7 @@ def _freed(draft: Draft, credit: Usable, amount: int, moved: int) -> tuple[Part,
     return (Part(draft.state.grants[grant.key], amount),)
 
 
-def _reserve(draft: Draft, account: AccountKey, parts: tuple[Part, ...], invoice_id: str) -> None:
+def _reserve(draft: Draft, account: AccountKey, parts: tuple[Part, ...], invoice_id: str, moved: int) -> None:
     reserve(
         draft,
         account,
@@ -120,6 +120,7 @@ def _reserve(draft: Draft, account: AccountKey, parts: tuple[Part, ...], invoice
         application_id=draft.new_id(account.tenant_id, "reservation", invoice_id),
         invoice_id=invoice_id,
         reserved_for="command",
+        moved=moved,
     )
 
 

@@ -1,7 +1,7 @@
 """Credit set aside for an invoice to come: made, used, lowered, released.
 
     held --used on the invoice--> applied --the invoice is voided--> available, and held again as a line item
-    held --not needed, released by hand, its invoice voided--> available
+    held --not needed, released by hand, its invoice voided--> available, and what was moved of a line item held again
     held --its grant expires, is voided or taken back--> lowered
 
 An event of a reservation always moves the same way: `credit-reserved` from available to reserved, a release back.
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from avoir.core.allocation import Part, is_unexpired
+from avoir.core.allocation import Part, is_unexpired, is_usable
 from avoir.core.apply import apply, slices
 from avoir.core.draft import BY_TIME, Draft
 from avoir.core.events import AccountKey, CreditReinstated, CreditReserved
@@ -37,8 +37,9 @@ def reserve(
     application_id: UUID,
     invoice_id: str | None,
     reserved_for: ReservedFor,
+    moved: int = 0,
 ) -> None:
-    """Set parts of available grants aside under one application."""
+    """Set parts of available grants aside under one application; `moved` is of the one part that a line item gave."""
     cause = draft.cause or BY_TIME
     for part in parts:
         row = Reservation(
@@ -50,6 +51,7 @@ def reserve(
             amount=part.amount,
             topic=cause.topic,
             event_id=cause.event_id,
+            moved=moved,
         )
         draft.put(row)
         draft.record(
@@ -72,6 +74,13 @@ def reserve_as_line_item(draft: Draft, grant: Grant, amount: int) -> None:
         invoice_id=None,
         reserved_for="line_item",
     )
+
+
+def reserve_again(draft: Draft, key: GrantKey, amount: int) -> None:
+    """Set aside again what was a line item and is available once more, unless it has expired meanwhile."""
+    grant = draft.state.grants[key]
+    if amount > 0 and is_usable(grant, grant.effective_at, draft.moment.now):
+        reserve_as_line_item(draft, grant, amount)
 
 
 def is_line_item(draft: Draft, grant: GrantKey) -> bool:
@@ -99,7 +108,7 @@ def whole_of(row: Reservation) -> int:
 
 def lower(draft: Draft, row: Reservation, amount: int) -> None:
     """Let a reservation hold so much less; where the credit goes is the caller's to record."""
-    draft.put(replace(row, amount=row.amount - amount))
+    draft.put(replace(row, amount=row.amount - amount, moved=max(0, row.moved - amount)))
 
 
 def lower_grant(draft: Draft, grant: GrantKey, amount: int) -> None:
@@ -114,14 +123,18 @@ def lower_grant(draft: Draft, grant: GrantKey, amount: int) -> None:
 
 
 def release(draft: Draft, rows: Sequence[Reservation], reason: str, amount: int | None = None) -> None:
-    """Make what reservations of one application hold available again, or so much of it, in their order."""
-    parts = []
+    """Make what reservations of one application hold available again, or so much of it, in their order.
+
+    What had been moved from a line item is set aside as one again.
+    """
+    parts, moved = [], []
     left = sum(row.amount for row in rows) if amount is None else amount
     for row in rows:
         part = min(row.amount, left)
         if part > 0:
             lower(draft, row, part)
             parts.append(Part(draft.state.grants[row.grant], part))
+            moved.append((row.grant, min(row.moved, part)))
             left -= part
     if not parts:
         return
@@ -139,6 +152,8 @@ def release(draft: Draft, rows: Sequence[Reservation], reason: str, amount: int 
         [Posting(part.grant.key.id, "reserved", "available", part.amount) for part in parts],
         cause=draft.cause,
     )
+    for key, part in moved:
+        reserve_again(draft, key, part)
 
 
 def _due(draft: Draft, key: InvoiceKey | None) -> int | None:
@@ -176,7 +191,7 @@ def use_reservations(draft: Draft, key: InvoiceKey) -> None:
 
 def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
     """Use reservations of one application; their grants were effective when it was asked for."""
-    parts, due = [], round_down(invoice.due, invoice.account.currency)
+    parts, moved, due = [], 0, round_down(invoice.due, invoice.account.currency)
     for row in rows:
         grant = draft.state.grants[row.grant]
         most = whole_of(row) if is_unexpired(grant, invoice.finalized_at, draft.moment.now) else 0
@@ -184,6 +199,7 @@ def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
         if part > 0:
             lower(draft, row, part)
             parts.append(Part(grant, part))
+            moved += min(row.moved, part)
             due -= part
     if parts:
         apply(
@@ -193,6 +209,7 @@ def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
             "reservation",
             at=max(invoice.finalized_at, *(part.grant.effective_at for part in parts)),
             application_id=free_id(draft, rows[0]),
+            moved=moved,
         )
 
 

@@ -321,7 +321,8 @@ class Grant(Struct, frozen=True):
 class Application(Struct, frozen=True):
     """Credit used on an invoice: which grants, how much of each.
 
-    `moved` is what `apply-credit` took of a line item for it, and what is set aside again when it is undone.
+    `moved` is what `apply-credit` took of a line item for it, at once or for the reservation that it uses: set aside
+    again when it is undone.
     """
 
     key: ApplicationKey
@@ -340,7 +341,8 @@ class Application(Struct, frozen=True):
 class Reservation(Struct, frozen=True):
     """Credit of one grant set aside: `amount` is what is still held; without an invoice it is for the owner's next.
 
-    `seq` is the number of the event that made it: what is reserved first is used first.
+    `seq` is the number of the event that made it: what is reserved first is used first. `moved` is what `apply-credit`
+    took of a line item for it: the first of it to be used, and set aside again as a line item when it is let go.
     """
 
     key: ReservationKey
@@ -351,6 +353,7 @@ class Reservation(Struct, frozen=True):
     amount: int
     topic: str
     event_id: str
+    moved: int = 0
 
     @property
     def grant(self) -> GrantKey:

@@ -5,13 +5,12 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from avoir.core.allocation import is_usable
 from avoir.core.draft import Draft
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import CreditReinstated, Slice
 from avoir.core.ledger import Posting
 from avoir.core.money import round_down, round_up
-from avoir.core.reservations import is_line_item, reserve_as_line_item
+from avoir.core.reservations import is_line_item, reserve_again
 from avoir.core.rows import (
     Application,
     Entitlement,
@@ -75,11 +74,8 @@ def _lower_negative_total(draft: Draft, invoice: Invoice) -> None:
 
 
 def _reserve_again(draft: Draft, application: Application) -> None:
-    """Set what was a line item aside again, unless it has expired meanwhile."""
     for grant, amount in _slices(draft, application):
-        part = _of_line_item(draft, application, grant, amount)
-        if part > 0 and is_usable(grant, grant.effective_at, draft.moment.now):
-            reserve_as_line_item(draft, grant, part)
+        reserve_again(draft, grant.key, _of_line_item(draft, application, grant, amount))
 
 
 def _of_line_item(draft: Draft, application: Application, grant: Grant, amount: int) -> int:
@@ -87,9 +83,9 @@ def _of_line_item(draft: Draft, application: Application, grant: Grant, amount: 
     match application.applied_by:
         case "line_item":
             return amount if is_line_item(draft, grant.key) else 0
-        case "command":
+        case "command" | "reservation":
             return application.moved
-        case "auto" | "reservation":
+        case "auto":
             return 0
         case never:
             assert_never(never)

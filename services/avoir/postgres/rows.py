@@ -239,6 +239,7 @@ def reservation(row: Row) -> Reservation:
         amount=row["amount"],
         topic=row["topic"],
         event_id=row["event_id"],
+        moved=row["moved"],
     )
 
 

@@ -187,11 +187,11 @@ def _application_changes(row: Application) -> Columns:
 
 def _reservation(row: Reservation) -> Columns:
     held = (row.invoice_id, row.reserved_for, row.seq, row.amount)
-    return (*row.key, *row.account[1:], *held, row.topic, row.event_id)
+    return (*row.key, *row.account[1:], *held, row.topic, row.event_id, row.moved)
 
 
 def _reservation_changes(row: Reservation) -> Columns:
-    return (*row.key, row.amount)
+    return (*row.key, row.amount, row.moved)
 
 
 def _reversal(row: Reversal) -> Columns:
@@ -288,7 +288,7 @@ STORED: Mapping[str, Stored] = {
         "reservations",
         _names(
             "tenant_id application_id grant_id owner_type owner_id currency invoice_id reserved_for seq amount "
-            "topic event_id"
+            "topic event_id moved"
         ),
         _reservation,
         queries.update_reservations,

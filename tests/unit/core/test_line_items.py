@@ -180,6 +180,79 @@ def test_a_moved_line_is_set_aside_again_when_its_use_is_undone(how: str) -> Non
     assert_at_rest(world)
 
 
+def reserved_for_i9(amount: str | None = None) -> World:
+    """A line item of 100.00, of which so much, or all, was moved to invoice i9, which is to come."""
+    world = with_line_item()
+    world.told("u", "06-03", use_on("i9", amount, grant=world.grant_id("c")))
+    assert world.balance() == (0, 100)
+    return world
+
+
+def comes(world: World, charge: str) -> None:
+    world.told("f9", "06-04", invoice("i9", line("l1", charge, kind="other"), automatic=False))
+
+
+@pytest.mark.parametrize("how", ["voided", "rejected", "reinstated"])
+def test_a_line_moved_to_an_invoice_to_come_is_set_aside_again_when_its_use_is_undone(how: str) -> None:
+    world = reserved_for_i9("60")
+    comes(world, "100")
+    assert (world.due("i9"), world.balance()) == (40, (0, 40))
+    application = world.application_id("f9")
+    if how == "voided":
+        world.told("x", "06-05", voided("i9"))
+    else:
+        world.told("x", "06-05", undo(application) if how == "reinstated" else rejected(application))
+    next_invoice(world)
+    assert (world.due("i2"), world.balance()) == (150, (0, 100))
+    assert_at_rest(world)
+
+
+@pytest.mark.parametrize("how", ["voided", "reinstated"])
+def test_a_line_moved_to_an_invoice_that_never_comes_is_set_aside_again(how: str) -> None:
+    world = reserved_for_i9("60")
+    application = world.bodies(CreditReserved)[-1].application_id
+    world.told("x", "06-05", voided("i9") if how == "voided" else undo(application))
+    assert kinds(world.bodies())[-2:] == ["CreditReinstated", "CreditReserved"]
+    next_invoice(world, the_line(world))
+    assert (world.due("i2"), world.balance(), world.shortfall()) == (50, (0, 0), 0)
+
+
+@pytest.mark.parametrize(("charge", "left"), [("40", 60), ("0", 100)])
+def test_what_of_a_moved_line_is_not_needed_is_set_aside_again(charge: str, left: int) -> None:
+    world = reserved_for_i9()
+    comes(world, charge)
+    assert (world.due("i9"), world.balance()) == (0, (0, left))
+    next_invoice(world)
+    assert (world.due("i2"), world.balance()) == (150, (0, left))
+
+
+def test_of_what_is_reserved_the_moved_line_is_used_first_and_only_it_is_set_aside_again() -> None:
+    world = with_line_item()
+    line_item = world.bodies(CreditReserved)[0].application_id
+    world.told("m", "06-03", use_on("i9", "40", grant=world.grant_id("c")))
+    world.told("a", "06-03", undo(line_item))
+    moved = world.bodies(CreditReserved)[-1].application_id
+    world.told("b", "06-03", undo(moved))
+    assert world.balance() == (60, 40)
+    world.told("u", "06-03", use_on("i9", grant=world.grant_id("c")))
+    comes(world, "70")
+    assert (world.due("i9"), world.balance()) == (0, (30, 0))
+    world.told("v", "06-05", voided("i9"))
+    assert world.balance() == (60, 40)
+
+
+def test_a_moved_line_that_has_expired_is_not_set_aside_again() -> None:
+    world = World(policy=Policy(credit_as="line_item", expires_after_days=10), now=at("06-03"))
+    world.handle(bill("i1", "06-01", "100", paid="100"))
+    world.told("c", "06-02", cancelled("b-i1"))
+    world.told("u", "06-03", use_on("i9", grant=world.grant_id("c")))
+    comes(world, "100")
+    world.now = at("06-20")
+    world.told("v", "06-05", voided("i9"))
+    assert world.balance() == (0, 0)
+    assert kinds(world.bodies())[-2:] == ["CreditReinstated", "CreditExpired"]
+
+
 def test_a_moved_line_that_is_on_an_invoice_all_the_same_is_short() -> None:
     world = with_line_item()
     world.told("f", "06-01", invoice("i0", line("l1", "100", kind="other"), automatic=False))

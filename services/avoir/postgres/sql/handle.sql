@@ -365,9 +365,10 @@ FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6
 WHERE g.tenant_id = v.tenant_id AND g.grant_id = v.grant_id;
 
 -- name: update_reservations
--- What known reservations still hold. $1-$3 keys, $4 amounts.
-UPDATE reservations r SET amount = v.amount
-FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[]) AS v (tenant_id, application_id, grant_id, amount)
+-- What known reservations still hold. $1-$3 keys, $4 amounts, $5 what of them was moved from line items.
+UPDATE reservations r SET amount = v.amount, moved = v.moved
+FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[])
+    AS v (tenant_id, application_id, grant_id, amount, moved)
 WHERE r.tenant_id = v.tenant_id AND r.application_id = v.application_id AND r.grant_id = v.grant_id;
 
 -- name: update_applications

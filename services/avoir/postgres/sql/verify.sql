@@ -302,21 +302,32 @@ WHERE r.tenant_id = $1 AND r.amount > 0
 
 -- name: verify_reserved
 -- Reservations that are not what the entries that made them say: each without the other, for another invoice, by something
--- else. What is still held of each is known by grant only. $1 tenant.
+-- else, with more or less of a line item than the same message released. What is still held of each is known by grant only.
+-- $1 tenant.
 SELECT application_id, grant_id, owner_type, owner_id, compared.part, coalesce(compared.expected, 'none') AS expected,
        coalesce(compared.found, 'none') AS found
 FROM (SELECT *, 'there' AS standing FROM reservations WHERE tenant_id = $1) r
 FULL JOIN (
-    SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, seq, topic, event_id, 'there' AS standing
+    SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, seq, topic, event_id, amount AS made,
+           'there' AS standing
     FROM entries
     WHERE tenant_id = $1 AND event = 'reserved' AND ledger_account = 'reserved'
 ) e USING (application_id, grant_id, owner_type, owner_id, currency)
+LEFT JOIN (
+    SELECT grant_id, topic, event_id, sum(amount) AS amount
+    FROM entries
+    WHERE tenant_id = $1 AND event = 'reinstated' AND reason = 'moved' AND ledger_account = 'available'
+    GROUP BY grant_id, topic, event_id
+) moving (moved_grant, by_topic, by_event, amount) ON e.invoice_id IS NOT NULL
+    AND (moved_grant, by_topic, by_event) = (e.grant_id, e.topic, e.event_id)
 CROSS JOIN LATERAL (
     VALUES ('reservation', e.standing, r.standing),
            ('for invoice', e.invoice_id, r.invoice_id),
            ('reserved for', CASE WHEN e.invoice_id IS NULL THEN 'line_item' ELSE 'command' END, r.reserved_for),
            ('seq', e.seq::text, r.seq::text),
-           ('message', concat_ws(' ', e.topic, e.event_id), concat_ws(' ', r.topic, r.event_id))
+           ('message', concat_ws(' ', e.topic, e.event_id), concat_ws(' ', r.topic, r.event_id)),
+           ('micros of a line item', least(r.amount, greatest(0, coalesce(moving.amount, 0) - (e.made - r.amount)))::text,
+            r.moved::text)
 ) AS compared (part, expected, found)
 WHERE compared.expected IS DISTINCT FROM compared.found
   AND (compared.part = 'reservation' OR e.standing = r.standing);
