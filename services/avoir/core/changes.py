@@ -238,7 +238,8 @@ def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> tuple
     entitlements = [draft.state.entitlements.get(each.line.key) for each in lines]
     if _is_repeated(change, changes) and any(each.given for each in entitlements if each is not None):
         return "declined", "already_credited"
-    if not any(_is_decisive(draft, change, changes, each) for each in lines):
+    lines = [each for each in lines if _is_decisive(draft, change, changes, each)]
+    if not lines:
         return "declined", "superseded"
     if not change.asked:
         return "declined", "not_requested"
@@ -255,14 +256,22 @@ def _why_nothing_of_what_was_asked(
     waiting = [each for each in unpaid if _target(draft, each) > 0]
     if waiting or len(unpaid) == len(lines):
         return ("declined" if change.unpaid_change == "never" else "waiting"), "unpaid"
-    settled = [each for each in lines if each.invoice.due == 0]
-    if change.unpaid_change == "never" and all(
-        each.invoice.settled_at > change.occurred_at for each in settled
-    ):
+    in_time = [each for each in lines if each.invoice.due == 0 and not _is_late(draft, change, each)]
+    if not in_time:
         return "declined", "unpaid"
-    if all(_target(draft, each) == 0 for each in settled):
+    if all(_target(draft, each) == 0 for each in in_time):
         return "declined", "nothing_unused"
     return "declined", "already_credited"
+
+
+def _is_late(draft: Draft, change: Change, billed: Billed) -> bool:
+    """Whether an invoice was settled too late for the change that counts for its line (policy `never`)."""
+    entitlement = draft.state.entitlements.get(billed.line.key)
+    if entitlement is not None:
+        settle_by = entitlement.settle_by
+    else:
+        settle_by = change.occurred_at if change.unpaid_change == "never" else None
+    return settle_by is not None and billed.invoice.settled_at > settle_by
 
 
 def _is_repeated(change: Change, changes: Sequence[Change]) -> bool:

@@ -97,6 +97,26 @@ def test_payment_alone_changes_nothing_where_a_change_leaves_nothing_unused(
     assert world.available() == 40
 
 
+def test_under_never_the_change_that_counts_for_a_line_says_when_it_had_to_be_paid() -> None:
+    world = World(policy=Policy(unpaid_change="never")).handle_all([UNPAID])
+    world.told("a", "06-02", cancelled("b1", revision=1))
+    world.told("p", "06-03", payment("p1", "100.00", "i1"))
+    world.told("g", "06-04", invoice("i2", line("l1", "50.00", booking="b1"), paid="50.00"))
+    decision = world.told("z", "06-05", shortened("b1", prices=("50.00", "50.00")))
+    assert (decision.reason, [each["given"] for each in decision.facts["lines"]]) == (
+        "nothing_unused",
+        ["0.00", "0.00"],
+    )
+
+
+def test_a_line_for_which_a_later_change_counts_is_left_out_of_the_reason() -> None:
+    dollars = invoice("i1", line("l1", "100.00", booking="b1"), paid="100.00", currency="USD")
+    free = invoice("i2", line("l1", "0.00", booking="b1"))
+    world = given(message("f", "06-01", dollars), message("g", "06-01", free))
+    world.told("a", "06-05", cancelled("b1", fee="1.00", currency="USD"))
+    assert world.told("z", "06-03", cancelled("b1")).reason == "free"
+
+
 def test_a_payment_in_time_that_is_told_later_changes_what_was_declined_as_unpaid() -> None:
     world = World(policy=Policy(unpaid_change="never")).handle_all([UNPAID])
     assert (decision := world.told("z", "06-03", cancelled("b1"))).reason == "unpaid"
