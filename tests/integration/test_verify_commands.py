@@ -10,6 +10,7 @@ import pytest
 
 from avoir.core.decision import CUT
 from avoir.postgres.connect import Connection
+from avoir.postgres.migrate import migrations
 from avoir.read.differences import Difference
 from avoir.read.verify import verify
 from tests.integration.timeline import Timeline, cancellation, invoice
@@ -68,6 +69,31 @@ async def test_nothing_differs_in_what_commands_wrote(timeline: Timeline, connec
     await told(timeline, connection)
     assert await differences(connection) == []
     assert await connection.fetchval("SELECT sum(shortfall) FROM entitlements WHERE kind = 'credit_line'") > 0
+
+
+async def test_what_had_been_moved_of_a_line_item_is_known_after_the_migration_that_keeps_it(
+    timeline: Timeline, connection: Connection
+) -> None:
+    asked: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"owner": OWNER}}
+    keys = {"credit_as": "line_item"}
+    await timeline.tell("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **asked, policy=keys)
+    bill = invoice("i1", "50.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="50.00")
+    await timeline.tell("invoice-finalized", **bill)
+    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+    line_item = await connection.fetchval("SELECT grant_id::text FROM grants")
+    use: dict[str, Any] = {"occurred_at": "2025-06-03T00:00:00Z", **ASKED, "amount": "30.00"}
+    await timeline.tell("apply-credit", **use, invoice_id="i9", grant_id=line_item)
+    lines = [{"line_id": "l1", "kind": "credit", "amount": "-25.00", "credit_line_id": line_item}]
+    used = invoice("i2", "-25.00", "2025-06-04T00:00:00Z") | {"lines": lines}
+    await timeline.tell("invoice-finalized", **used)
+    kept = "SELECT amount, moved FROM reservations WHERE invoice_id = 'i9'"
+    assert tuple(await connection.fetchrow(kept) or ()) == (25_000_000, 25_000_000)
+    assert await differences(connection) == []
+    await connection.execute("UPDATE reservations SET moved = 0")
+    assert {each.what for each in await differences(connection)} == {"micros of a line item"}
+    (migration,) = [each for each in migrations() if each.version == 6]
+    await connection.execute(migration.sql[migration.sql.index("UPDATE reservations") :])
+    assert tuple(await connection.fetchrow(kept) or ()) == (25_000_000, 25_000_000)
 
 
 async def test_nothing_differs_where_a_void_kept_what_was_spent_and_the_rest_had_been_voided_before(
