@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from avoir.core.events import Balance
+from avoir.core.events import AccountKey, Balance
 from avoir.core.ids import derived_id
 from avoir.kafka.translate_events import BALANCE, account_of_key, balance_record
 from avoir.postgres import queries, rows
@@ -30,18 +30,21 @@ async def retry_refused(connection: Connection, ce_source: str) -> Retried:
     Balances are written anew: a later one may be out already, and the compacted topic would keep the one that comes
     last.
     """
-    balances = 0
+    written: set[AccountKey] = set()
     async with connection.transaction():
         # No batch may write a balance, and have it published, before those written here.
         await connection.execute(queries.lock_all_accounts)
         epoch: int = await connection.fetchval(queries.read_epoch)
         while refused := await connection.fetch(queries.drop_refused, BALANCE, ACCOUNTS_AT_A_TIME):
-            accounts = sorted({account_of_key(row["key"]) for row in refused})
-            found = await connection.fetch(queries.lock_accounts, *map(list, zip(*accounts, strict=True)))
-            await publish_balances(connection, found, epoch, ce_source)
-            balances += len(found)
-        records: int = await connection.fetchval(queries.retry_refused)
-    return Retried(records, balances)
+            accounts = {account_of_key(row["key"]) for row in refused} - written
+            columns = [list(column) for column in zip(*sorted(accounts), strict=True)]
+            if columns:
+                found = await connection.fetch(queries.lock_accounts, *columns)
+                await publish_balances(connection, found, epoch, ce_source)
+            written |= accounts
+        # A balance that the relay sets aside only now stays so: it may be older than what was written here.
+        records: int = await connection.fetchval(queries.retry_refused, BALANCE)
+    return Retried(records, len(written))
 
 
 async def publish_balances(

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from avoir import outbox
 from avoir.cli.ending import Exit
 from avoir.outbox import retry_refused
+from avoir.postgres import queries
 from tests.integration.command import Command
 from tests.integration.handler import delivering
+from tests.integration.stage import add_outbox, connection_to
 from tests.unit.core.world import cancelled, invoice, line, message
 
 TOO_LARGE = "MessageSizeTooLargeError: 10"
@@ -39,6 +42,44 @@ async def test_a_balance_that_was_refused_goes_out_as_it_stands_now(database: st
             assert await retry_refused(connection, "/avoir") == (1, 1)
             assert await waiting(connection) == [("credit-issued", 1, None), ("credit-balance", 2, None)]
             assert await retry_refused(connection, "/avoir") == (0, 0)
+
+
+async def test_a_balance_that_is_refused_meanwhile_stays_refused(database: str) -> None:
+    async with delivering(database) as (deliverer, kept):
+        bill = invoice("i1", line("l1", "100", booking="b1"), paid="100")
+        await deliverer.deliver([message("f1", "06-01", bill), message("c1", "06-02", cancelled("b1"))])
+        async with kept.use() as connection:
+            await refused(connection)
+            assert await connection.fetchval(queries.retry_refused, "credit-balance") == 1
+            assert await waiting(connection) == [("credit-issued", 1, None), ("credit-balance", 1, TOO_LARGE)]
+
+
+async def test_many_refused_balances_of_an_account_become_one(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "ACCOUNTS_AT_A_TIME", 1)
+    async with delivering(database) as (deliverer, kept):
+        bill = invoice("i1", *(line(f"l{n}", "10", booking=f"b{n}") for n in range(3)), paid="30")
+        await deliverer.deliver([message("f1", "06-01", bill)])
+        for n in range(3):
+            await deliverer.deliver([message(f"c{n}", "06-02", cancelled(f"b{n}"))])
+        async with kept.use() as connection:
+            await refused(connection)
+            assert await retry_refused(connection, "/avoir") == (3, 1)
+            assert (await waiting(connection))[-1] == ("credit-balance", 3, None)
+
+
+async def test_a_refused_row_is_listed_whatever_its_key_is(
+    command: Command, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVOIR_POSTGRES_DSN", database)
+    odd = b"[/x]\x1b[31m"
+    await add_outbox(database, [("credit-dead-letter", odd, b"1"), ("credit-dead-letter", None, b"2")])
+    async with connection_to(database) as connection:
+        await refused(connection)
+    words = await command.text("outbox", "list", code=Exit.FOUND)
+    assert "credit-dead-letter of [/x]\\x1b[31m, 1 bytes" in words
+    assert "credit-dead-letter of no key, 1 bytes" in words
 
 
 async def test_an_operator_lists_what_was_refused_and_sends_it_again(

@@ -46,7 +46,7 @@ async def list_(
             (
                 str(each["outbox_id"]),
                 short_time(row["recorded_at"]),
-                f"{each['topic']} of {each['key']}, {each['bytes']} bytes: {each['refused']}",
+                f"{each['topic']} of {_shown(each['key'])}, {each['bytes'] or 0} bytes: {each['refused']}",
             )
             for each, row in zip(found, rows, strict=True)
         )
@@ -54,6 +54,12 @@ async def list_(
     else:
         say("The broker has refused no event.")
     return Exit.FOUND if rows else Exit.OK
+
+
+def _shown(key: str | None) -> str:
+    if key is None:
+        return "no key"
+    return key if key.isprintable() else ascii(key)[1:-1]
 
 
 @outbox.command

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from avoir.core.money import format_decimal
 from avoir.read.differences import Difference
@@ -69,9 +70,9 @@ def table(
 
 
 def add_rows(to: Table, rows: Iterable[Sequence[str]]) -> Table:
-    """The table with these rows."""
+    """The table with these rows; what stands in them is text, whatever it looks like."""
     for row in rows:
-        to.add_row(*row)
+        to.add_row(*map(Text, row))
     return to
 
 

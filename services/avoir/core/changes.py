@@ -204,9 +204,7 @@ def conclude_change(draft: Draft, change: Change, owner: Owner, *, is_effective:
     facts = change_facts(draft, change, billed)
     if is_effective:
         return Concluded("recorded", "changed", facts, None)
-    outcome, reason = why_nothing(draft, change, billed)
-    is_worth_nothing = reason == "unpaid" and not any(_target(draft, each) for each in billed)
-    remedy = UNUSED_AND_PAID if is_worth_nothing else None
+    outcome, reason, remedy = why_nothing(draft, change, billed)
     if outcome == "declined":
         asked = {
             f"{change.subject.kind}_id": change.subject.id,
@@ -221,56 +219,62 @@ def conclude_change(draft: Draft, change: Change, owner: Owner, *, is_effective:
     return Concluded(outcome, reason, facts, remedy)
 
 
-def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> tuple[Outcome, str]:
+class Why(NamedTuple):
+    """Why a change gave nothing, and what would change that where it is not what the reason alone says."""
+
+    outcome: Outcome
+    reason: str
+    would_change_it: str | None = None
+
+
+def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> Why:
     """Why a change gave nothing: the first reason that leaves no line to give credit for."""
     if not billed:
-        return "declined", "not_billed"
+        return Why("declined", "not_billed")
     lines = [each for each in billed if not each.invoice.voided]
     if not lines:
-        return "declined", "invoice_voided"
+        return Why("declined", "invoice_voided")
     lines = [each for each in lines if is_timely(change, each.invoice)]
     if not lines:
-        return "declined", "billed_after_change"
+        return Why("declined", "billed_after_change")
     lines = [each for each in lines if is_same_currency(change, each.invoice)]
     if not lines:
-        return "declined", "currency_mismatch"
+        return Why("declined", "currency_mismatch")
     changes = draft.state.changes_of_subject.get(change.subject) or ()
     entitlements = [draft.state.entitlements.get(each.line.key) for each in lines]
     if _is_repeated(change, changes) and any(each.given for each in entitlements if each is not None):
-        return "declined", "already_credited"
+        return Why("declined", "already_credited")
     lines = [each for each in lines if _is_decisive(draft, change, changes, each)]
     if not lines:
-        return "declined", "superseded"
+        return Why("declined", "superseded")
     if not change.asked:
-        return "declined", "not_requested"
+        return Why("declined", "not_requested")
     lines = [each for each in lines if each.line.cost > 0]
     if not lines:
-        return "declined", "free"
+        return Why("declined", "free")
     return _why_nothing_of_what_was_asked(draft, change, lines)
 
 
-def _why_nothing_of_what_was_asked(
-    draft: Draft, change: Change, lines: Sequence[Billed]
-) -> tuple[Outcome, str]:
-    unpaid = [each for each in lines if each.invoice.due > 0]
-    waiting = [each for each in unpaid if _target(draft, each) > 0]
-    if waiting or len(unpaid) == len(lines):
-        return ("declined" if change.unpaid_change == "never" else "waiting"), "unpaid"
-    in_time = [each for each in lines if each.invoice.due == 0 and not _is_late(draft, change, each)]
-    if not in_time:
-        return "declined", "unpaid"
+def _why_nothing_of_what_was_asked(draft: Draft, change: Change, lines: Sequence[Billed]) -> Why:
+    due = [each for each in lines if each.invoice.due > 0]
+    late = [each for each in lines if each.invoice.due == 0 and _is_late(draft, each)]
+    waiting = [each for each in due if _target(draft, each) > 0]
+    unused_and_paid = UNUSED_AND_PAID if due else would_change("nothing_unused")
+    if waiting or len(due) == len(lines):
+        outcome: Outcome = "declined" if change.unpaid_change == "never" else "waiting"
+        return Why(outcome, "unpaid", None if waiting else unused_and_paid)
+    if len(due) + len(late) == len(lines):
+        is_worth_nothing = all(_target(draft, each) == 0 for each in late)
+        return Why("declined", "unpaid", unused_and_paid if is_worth_nothing else None)
+    in_time = [each for each in lines if each not in due and each not in late]
     if all(_target(draft, each) == 0 for each in in_time):
-        return "declined", "nothing_unused"
-    return "declined", "already_credited"
+        return Why("declined", "nothing_unused")
+    return Why("declined", "already_credited")
 
 
-def _is_late(draft: Draft, change: Change, billed: Billed) -> bool:
+def _is_late(draft: Draft, billed: Billed) -> bool:
     """Whether an invoice was settled too late for the change that counts for its line (policy `never`)."""
-    entitlement = draft.state.entitlements.get(billed.line.key)
-    if entitlement is not None:
-        settle_by = entitlement.settle_by
-    else:
-        settle_by = change.occurred_at if change.unpaid_change == "never" else None
+    settle_by = draft.state.entitlements[billed.line.key].settle_by
     return settle_by is not None and billed.invoice.settled_at > settle_by
 
 

@@ -191,6 +191,7 @@ class Relay:
             async with self._kept.use() as connection:
                 await connection.execute(queries.refuse_row, outbox_id, str(refused))
             self.state.refused += 1
+            del self._doubts.tries[outbox_id]
             log.error(
                 "the broker refuses a row of the outbox for good", outbox_id=outbox_id, why=str(refused)
             )

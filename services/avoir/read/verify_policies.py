@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
-from avoir.core.decision import CUT
+from avoir.core.decision import CUT, MAX_CUT
 from avoir.core.policy import stated
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
@@ -30,7 +30,8 @@ def _decided(row: asyncpg.Record) -> str:
     facts = json.loads(row["facts"])
     of, kept = facts["of"], row["scope_id"] or ""
     # Facts with very long ids keep only how these begin (ADR 0012).
-    whole = kept if of.endswith(CUT) and kept.startswith(of.removesuffix(CUT)) else of
+    is_cut = of.endswith(CUT) and len(of) == MAX_CUT + len(CUT)
+    whole = kept if is_cut and kept.startswith(of.removesuffix(CUT)) else of
     return _told(facts["scope"], whole, facts["keys"])
 
 

@@ -90,9 +90,9 @@ RECORDED: Mapping[tuple[str, str], str] = {
     (
         "reinstate-credit",
         "recorded",
-    ): "The credit is available again, and the invoice is due again as before.",
-    ("reinstate-credit", "released"): "The credit that was set aside is available again.",
-    ("credit-application-rejected", "released"): "The credit that was set aside is available again.",
+    ): "The credit came back, and the invoice is due again as before.",
+    ("reinstate-credit", "released"): "What was set aside under that id was let go.",
+    ("credit-application-rejected", "released"): "What was set aside under that id was let go.",
     ("refund-credit", "refunded"): "The credit was paid out in money.",
     ("draw-credit", "drawn"): "The credit was drawn for usage.",
     ("set-credit-policy", "policy_set"): "The settings count for what happens from then on.",

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from avoir.core import decide as decide_module
 from avoir.core.decide import decide
-from avoir.core.decision import UNUSED_AND_PAID
+from avoir.core.decision import UNUSED_AND_PAID, would_change
 from avoir.core.draft import Moment
 from avoir.core.events import CreditDeclined
 from avoir.core.facts import Fact
@@ -95,6 +95,21 @@ def test_payment_alone_changes_nothing_where_a_change_leaves_nothing_unused(
     assert world.available() == 0
     world.told("y", "06-04", shortened("b1", prices=("100.00", "60.00")))
     assert world.available() == 40
+
+
+def test_what_would_change_it_looks_at_the_lines_for_which_the_change_counts() -> None:
+    dollars = invoice("i2", line("l1", "100.00", booking="b1"), paid="100.00", currency="USD")
+    world = given(UNPAID, message("g", "06-01", dollars))
+    world.told("a", "06-02", cancelled("b1", fee="1.00", currency="USD"))
+    decision = world.told("z", "06-03", WHOLE)
+    assert (decision.reason, decision.would_change_it) == ("unpaid", UNUSED_AND_PAID)
+
+
+def test_where_all_is_paid_too_late_and_nothing_unused_only_another_change_helps() -> None:
+    world = World(policy=Policy(unpaid_change="never")).handle_all([UNPAID])
+    world.told("p", "06-04", payment("p1", "100.00", "i1"))
+    decision = world.told("z", "06-03", WHOLE)
+    assert (decision.reason, decision.would_change_it) == ("unpaid", would_change("nothing_unused"))
 
 
 def test_under_never_the_change_that_counts_for_a_line_says_when_it_had_to_be_paid() -> None:

@@ -46,8 +46,8 @@ WHERE o.tenant_id = v.tenant_id AND o.outbox_id = v.outbox_id
 RETURNING o.key;
 
 -- name: retry_refused
--- Lets the relay send again what the broker refused; returns how many rows that are.
-WITH retried AS (UPDATE outbox SET refused = NULL WHERE refused IS NOT NULL RETURNING 1)
+-- Lets the relay send again what the broker refused, but for one topic; returns how many rows that are. $1 topic.
+WITH retried AS (UPDATE outbox SET refused = NULL WHERE refused IS NOT NULL AND topic <> $1 RETURNING 1)
 SELECT count(*) FROM retried;
 
 -- name: set_position
