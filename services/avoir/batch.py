@@ -15,7 +15,6 @@ from avoir.core.decision import Decision, would_change
 from avoir.core.draft import Moment
 from avoir.core.events import (
     AccountKey,
-    Balance,
     CreditApplied,
     CreditDrawn,
     CreditExpired,
@@ -233,16 +232,7 @@ class Batch:
         """Write all that was decided, with the latest balance of each account that an event touched."""
         for key, event in self._last.items():
             account = self.state.accounts[key]
-            balance = Balance(
-                event_id=event.event_id,
-                account=key,
-                available=account.available,
-                reserved=account.reserved,
-                as_of=self._moment.now,
-                epoch=self._moment.epoch,
-                seq=account.seq,
-                head=account.head,
-            )
+            balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
             out = balance_record(balance, self._rules.ce_source)
             self._put_out(key.tenant_id, out.topic, out.key, out.value, out.headers)
         await write(self._session, self.state, self._written, self._moment.now)

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from avoir.core.events import AccountKey, Balance
-from avoir.core.ids import derived_id
+from avoir.core.events import AccountKey
 from avoir.kafka.translate_events import BALANCE, account_of_key, balance_record
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
@@ -54,16 +53,7 @@ async def publish_balances(
     records = []
     for row in accounts:
         account = rows.account(row)
-        balance = Balance(
-            event_id=derived_id(*account.key, epoch, account.seq),
-            account=account.key,
-            available=account.available,
-            reserved=account.reserved,
-            as_of=row["recorded_at"],
-            epoch=epoch,
-            seq=account.seq,
-            head=account.head,
-        )
+        balance = account.balance(account.event_id(epoch), epoch, row["recorded_at"])
         out = balance_record(balance, ce_source)
         headers = packed(out.headers)
         records.append((account.key.tenant_id, out.topic, out.key, out.value, headers, row["recorded_at"]))

@@ -62,22 +62,24 @@ async def make_topics(
     kafka: str, names: Iterable[str], partitions: int = 4, configs: dict[str, str] | None = None
 ) -> None:
     """Make topics by their actual names."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
+    async with _admin(kafka) as admin:
         await admin.create_topics(
             [NewTopic(name, partitions, 1, topic_configs=configs or {}) for name in names]
         )
-    finally:
-        await admin.close()
 
 
 async def configure(kafka: str, topic: str, configs: dict[str, str]) -> None:
     """Change a topic's settings."""
+    async with _admin(kafka) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+
+
+@asynccontextmanager
+async def _admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+        yield admin
     finally:
         await admin.close()
 

@@ -37,18 +37,25 @@ def line_of(amount: str) -> dict[str, str]:
     return {"line_id": "l", "kind": "other", "amount": amount}
 
 
-async def told(timeline: Timeline, connection: Connection) -> None:
-    """A line item of 50.00 of which invoice i2 uses 70.00; 20.00 by hand, 12.00 of it set aside; 15.00 to come."""
+async def line_item(timeline: Timeline, connection: Connection, **more: str) -> str:
+    """The grant of a booking of 50.00 that was paid on i1 and cancelled, under a policy that makes it a line item."""
     scope: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"owner": OWNER}}
-    keys = {"credit_as": "line_item", "refill_threshold": "5.00", "refill_amount": "50.00", "currency": "EUR"}
-    await timeline.tell("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy=keys)
+    policy = {"credit_as": "line_item"} | more
+    await timeline.tell("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy=policy)
     bill = invoice("i1", "50.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="50.00")
     await timeline.tell("invoice-finalized", **bill)
     await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
-    line_item = await connection.fetchval("SELECT grant_id::text FROM grants")
+    made: str = await connection.fetchval("SELECT grant_id::text FROM grants")
+    return made
+
+
+async def told(timeline: Timeline, connection: Connection) -> None:
+    """A line item of 50.00 of which invoice i2 uses 70.00; 20.00 by hand, 12.00 of it set aside; 15.00 to come."""
+    refill = {"refill_threshold": "5.00", "refill_amount": "50.00", "currency": "EUR"}
+    grant_id = await line_item(timeline, connection, **refill)
     lines = [
         {"line_id": "l1", "kind": "other", "amount": "100.00"},
-        {"line_id": "l2", "kind": "credit", "amount": "-70.00", "credit_line_id": line_item},
+        {"line_id": "l2", "kind": "credit", "amount": "-70.00", "credit_line_id": grant_id},
     ]
     used = invoice("i2", "30.00", "2025-06-03T00:00:00Z", paid="30.00") | {"lines": lines}
     await timeline.tell("invoice-finalized", **used)
@@ -74,16 +81,10 @@ async def test_nothing_differs_in_what_commands_wrote(timeline: Timeline, connec
 async def test_what_had_been_moved_of_a_line_item_is_known_after_the_migration_that_keeps_it(
     timeline: Timeline, connection: Connection
 ) -> None:
-    asked: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"owner": OWNER}}
-    keys = {"credit_as": "line_item"}
-    await timeline.tell("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **asked, policy=keys)
-    bill = invoice("i1", "50.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="50.00")
-    await timeline.tell("invoice-finalized", **bill)
-    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
-    line_item = await connection.fetchval("SELECT grant_id::text FROM grants")
+    grant_id = await line_item(timeline, connection)
     use: dict[str, Any] = {"occurred_at": "2025-06-03T00:00:00Z", **ASKED, "amount": "30.00"}
-    await timeline.tell("apply-credit", **use, invoice_id="i9", grant_id=line_item)
-    lines = [{"line_id": "l1", "kind": "credit", "amount": "-25.00", "credit_line_id": line_item}]
+    await timeline.tell("apply-credit", **use, invoice_id="i9", grant_id=grant_id)
+    lines = [{"line_id": "l1", "kind": "credit", "amount": "-25.00", "credit_line_id": grant_id}]
     used = invoice("i2", "-25.00", "2025-06-04T00:00:00Z") | {"lines": lines}
     await timeline.tell("invoice-finalized", **used)
     kept = "SELECT amount, moved FROM reservations WHERE invoice_id = 'i9'"
@@ -134,17 +135,11 @@ async def test_nothing_differs_where_two_credit_lines_spell_a_grant_in_two_ways(
 async def test_a_line_item_used_in_two_parts_is_two_uses_and_each_comes_back(
     timeline: Timeline, connection: Connection
 ) -> None:
-    scope: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"owner": OWNER}}
-    policy = {"credit_as": "line_item"}
-    await timeline.tell("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy=policy)
-    bill = invoice("i1", "50.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="50.00")
-    await timeline.tell("invoice-finalized", **bill)
-    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
-    line_item = await connection.fetchval("SELECT grant_id::text FROM grants")
+    grant_id = await line_item(timeline, connection)
     for number in (2, 3):
         lines = [
             {"line_id": "l1", "kind": "other", "amount": "100.00"},
-            {"line_id": "l2", "kind": "credit", "amount": "-20.00", "credit_line_id": line_item},
+            {"line_id": "l2", "kind": "credit", "amount": "-20.00", "credit_line_id": grant_id},
         ]
         used = invoice(f"i{number}", "80.00", f"2025-06-0{number + 1}T00:00:00Z", paid="80.00")
         await timeline.tell("invoice-finalized", **used | {"lines": lines})

@@ -36,13 +36,12 @@ from avoir.core.worth import (
 )
 
 
-class Concluded(NamedTuple):
-    """The outcome of a change where it issued nothing, with the facts that counted."""
+class Why(NamedTuple):
+    """The outcome of a change that issued nothing, and what would change it where the reason alone does not say."""
 
     outcome: Outcome
     reason: str
-    facts: Mapping[str, Any]
-    would_change_it: str | None
+    would_change_it: str | None = None
 
 
 def change(
@@ -58,10 +57,13 @@ def change(
     settle(draft, retarget(draft, change.subject))
     took_back = any(isinstance(event.body, CreditVoided | CreditShortfall) for event in draft.events)
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
-    concluded = conclude_change(draft, change, fact.owner, is_effective=took_back or gave)
+    billed = billed_lines(draft, subject)
+    facts = change_facts(draft, change, billed)
+    why = Why("recorded", "changed") if took_back or gave else why_nothing(draft, change, billed)
+    if why.outcome == "declined":
+        _publish_declined(draft, change, fact.owner, billed, facts, why)
     told = policy.told(*_keys_that_count(change))
-    found = conclude(message, concluded.outcome, concluded.reason, concluded.facts, told)
-    return found._replace(would_change_it=concluded.would_change_it)
+    return conclude(message, why.outcome, why.reason, facts, told, why.would_change_it)
 
 
 def subject_of_change(
@@ -198,33 +200,20 @@ def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | Non
         draft.put(aimed)
 
 
-def conclude_change(draft: Draft, change: Change, owner: Owner, *, is_effective: bool) -> Concluded:
-    """The outcome of a change that has been settled; one that is declined is published as such."""
-    billed = billed_lines(draft, change.subject)
-    facts = change_facts(draft, change, billed)
-    if is_effective:
-        return Concluded("recorded", "changed", facts, None)
-    outcome, reason, remedy = why_nothing(draft, change, billed)
-    if outcome == "declined":
-        asked = {
-            f"{change.subject.kind}_id": change.subject.id,
-            "change": change.topic,
-            "changed_by": change.changed_by,
-        }
-        body = CreditDeclined(asked, reason, facts, remedy or would_change(reason, outcome) or "")
-        if billed:
-            draft.record(billed[0].invoice.account, body, cause=draft.cause)
-        else:
-            draft.record_without_account(change.subject.tenant_id, owner, body)
-    return Concluded(outcome, reason, facts, remedy)
-
-
-class Why(NamedTuple):
-    """Why a change gave nothing, and what would change that where it is not what the reason alone says."""
-
-    outcome: Outcome
-    reason: str
-    would_change_it: str | None = None
+def _publish_declined(
+    draft: Draft, change: Change, owner: Owner, billed: Sequence[Billed], facts: Mapping[str, Any], why: Why
+) -> None:
+    asked = {
+        f"{change.subject.kind}_id": change.subject.id,
+        "change": change.topic,
+        "changed_by": change.changed_by,
+    }
+    remedy = why.would_change_it or would_change(why.reason, why.outcome) or ""
+    body = CreditDeclined(asked, why.reason, facts, remedy)
+    if billed:
+        draft.record(billed[0].invoice.account, body, cause=draft.cause)
+    else:
+        draft.record_without_account(change.subject.tenant_id, owner, body)
 
 
 def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> Why:
@@ -257,17 +246,14 @@ def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> Why:
 
 def _why_nothing_of_what_was_asked(draft: Draft, change: Change, lines: Sequence[Billed]) -> Why:
     due = [each for each in lines if each.invoice.due > 0]
-    late = [each for each in lines if each.invoice.due == 0 and _is_late(draft, each)]
-    waiting = [each for each in due if _target(draft, each) > 0]
+    in_time = [each for each in lines if each.invoice.due == 0 and not _is_late(draft, each)]
     unused_and_paid = UNUSED_AND_PAID if due else would_change("nothing_unused")
-    if waiting or len(due) == len(lines):
-        outcome: Outcome = "declined" if change.unpaid_change == "never" else "waiting"
-        return Why(outcome, "unpaid", None if waiting else unused_and_paid)
-    if len(due) + len(late) == len(lines):
-        is_worth_nothing = all(_target(draft, each) == 0 for each in late)
-        return Why("declined", "unpaid", unused_and_paid if is_worth_nothing else None)
-    in_time = [each for each in lines if each not in due and each not in late]
-    if all(_target(draft, each) == 0 for each in in_time):
+    remedy = None if any(_target(draft, each) for each in lines) else unused_and_paid
+    if len(due) == len(lines) or any(_target(draft, each) for each in due):
+        return Why("declined" if change.unpaid_change == "never" else "waiting", "unpaid", remedy)
+    if not in_time:
+        return Why("declined", "unpaid", remedy)
+    if not any(_target(draft, each) for each in in_time):
         return Why("declined", "nothing_unused")
     return Why("declined", "already_credited")
 

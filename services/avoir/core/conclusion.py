@@ -73,8 +73,9 @@ def conclude(
     reason: str,
     facts: Mapping[str, Any],
     policy: Mapping[str, Any] | None = None,
+    would_change_it: str | None = None,
 ) -> Conclusion:
-    return Conclusion(outcome, reason, *subject_of(message), fitting(facts), policy or {})
+    return Conclusion(outcome, reason, *subject_of(message), fitting(facts), policy or {}, would_change_it)
 
 
 def key_taken(message: Message, contents: bytes, key: str) -> Conclusion:

@@ -172,7 +172,7 @@ class Draft(Struct, eq=False):
         self.put(account)
         self.events.append(
             Event(
-                event_id=derived_id(*key, self.moment.epoch, account.seq),
+                event_id=account.event_id(self.moment.epoch),
                 tenant_id=key.tenant_id,
                 owner=key.owner,
                 account=key,

@@ -106,9 +106,11 @@ def whole_of(row: Reservation) -> int:
     return round_down(row.amount, row.account.currency)
 
 
-def lower(draft: Draft, row: Reservation, amount: int) -> None:
-    """Let a reservation hold so much less; where the credit goes is the caller's to record."""
-    draft.put(replace(row, amount=row.amount - amount, moved=max(0, row.moved - amount)))
+def lower(draft: Draft, row: Reservation, amount: int) -> int:
+    """Let a reservation hold so much less; returns what of that was moved. Where it goes is the caller's to record."""
+    moved = min(row.moved, amount)
+    draft.put(replace(row, amount=row.amount - amount, moved=row.moved - moved))
+    return moved
 
 
 def lower_grant(draft: Draft, grant: GrantKey, amount: int) -> None:
@@ -132,9 +134,8 @@ def release(draft: Draft, rows: Sequence[Reservation], reason: str, amount: int 
     for row in rows:
         part = min(row.amount, left)
         if part > 0:
-            lower(draft, row, part)
+            moved.append((row.grant, lower(draft, row, part)))
             parts.append(Part(draft.state.grants[row.grant], part))
-            moved.append((row.grant, min(row.moved, part)))
             left -= part
     if not parts:
         return
@@ -197,9 +198,8 @@ def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
         most = whole_of(row) if is_unexpired(grant, invoice.finalized_at, draft.moment.now) else 0
         part = min(most, due)
         if part > 0:
-            lower(draft, row, part)
+            moved += lower(draft, row, part)
             parts.append(Part(grant, part))
-            moved += min(row.moved, part)
             due -= part
     if parts:
         apply(

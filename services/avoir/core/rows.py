@@ -6,9 +6,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from avoir.core.events import AccountKey, AppliedBy, ShortfallReason, Source
+from avoir.core.events import AccountKey, AppliedBy, Balance, ShortfallReason, Source
 from avoir.core.facts import ChangedBy, LineKind, Owner, Period, SubjectKind
-from avoir.core.ids import named_id
+from avoir.core.ids import derived_id, named_id
 
 PaymentKind = Literal["payment", "amount_paid"]
 EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
@@ -102,6 +102,23 @@ class Account(Struct, frozen=True):
     seq: int
     head: bytes
     refill_asked: bool = False
+
+    def event_id(self, epoch: int) -> UUID:
+        """The id of the account's last event."""
+        return derived_id(*self.key, epoch, self.seq)
+
+    def balance(self, event_id: UUID, epoch: int, as_of: datetime) -> Balance:
+        """How the account stands since that event."""
+        return Balance(
+            event_id=event_id,
+            account=self.key,
+            available=self.available,
+            reserved=self.reserved,
+            as_of=as_of,
+            epoch=epoch,
+            seq=self.seq,
+            head=self.head,
+        )
 
 
 class Invoice(Struct, frozen=True):

@@ -42,6 +42,13 @@ def next_invoice(world: World, *lines: InvoiceLine, **how: object) -> None:
     world.told("f-i2", "06-03", made)
 
 
+def undo_use(world: World, how: str, invoice_id: str, application_id: str) -> None:
+    if how == "voided":
+        world.told("x", "06-05", voided(invoice_id))
+    else:
+        world.told("x", "06-05", undo(application_id) if how == "reinstated" else rejected(application_id))
+
+
 def test_credit_of_a_booking_is_reserved_for_the_next_invoice_and_in_no_balance_that_can_be_spent() -> None:
     world = with_line_item()
     (reserved,) = world.bodies(CreditReserved)
@@ -171,11 +178,7 @@ def test_a_moved_line_is_set_aside_again_when_its_use_is_undone(how: str) -> Non
     next_invoice(world)
     world.told("u", "06-04", use_on("i2", "70", grant=world.grant_id("c")))
     assert (world.due("i2"), world.balance()) == (80, (0, 30))
-    application = world.application_id("u")
-    if how == "voided":
-        world.told("x", "06-05", voided("i2"))
-    else:
-        world.told("x", "06-05", undo(application) if how == "reinstated" else rejected(application))
+    undo_use(world, how, "i2", world.application_id("u"))
     assert world.balance() == (0, 100)
     assert_at_rest(world)
 
@@ -197,11 +200,7 @@ def test_a_line_moved_to_an_invoice_to_come_is_set_aside_again_when_its_use_is_u
     world = reserved_for_i9("60")
     comes(world, "100")
     assert (world.due("i9"), world.balance()) == (40, (0, 40))
-    application = world.application_id("f9")
-    if how == "voided":
-        world.told("x", "06-05", voided("i9"))
-    else:
-        world.told("x", "06-05", undo(application) if how == "reinstated" else rejected(application))
+    undo_use(world, how, "i9", world.application_id("f9"))
     next_invoice(world)
     assert (world.due("i2"), world.balance()) == (150, (0, 100))
     assert_at_rest(world)
@@ -211,7 +210,7 @@ def test_a_line_moved_to_an_invoice_to_come_is_set_aside_again_when_its_use_is_u
 def test_a_line_moved_to_an_invoice_that_never_comes_is_set_aside_again(how: str) -> None:
     world = reserved_for_i9("60")
     application = world.bodies(CreditReserved)[-1].application_id
-    world.told("x", "06-05", voided("i9") if how == "voided" else undo(application))
+    undo_use(world, how, "i9", application)
     assert kinds(world.bodies())[-2:] == ["CreditReinstated", "CreditReserved"]
     next_invoice(world, the_line(world))
     assert (world.due("i2"), world.balance(), world.shortfall()) == (50, (0, 0), 0)
