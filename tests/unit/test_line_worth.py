@@ -21,7 +21,7 @@ def worth_of(world: World, line_id: str = "l1", kind: str = "booking", id_: str 
         Billed(world.state.invoices[each.invoice], each)
         for each in world.state.lines_of_subject.get(subject) or ()
     ]
-    changes = world.state.changes_of_subject.get(subject) or ()
+    changes = [world.state.changes[key] for key in world.state.changes_of_subject.get(subject) or ()]
     known = world.state.entitlements.get(key)
     return LineWorth(
         "t1",

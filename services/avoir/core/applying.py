@@ -12,24 +12,12 @@ from avoir.core.message import Message
 from avoir.core.money import format_decimal, round_down
 from avoir.core.refusal import refuse
 from avoir.core.reservations import held_of_grant, release, reserve
-from avoir.core.rows import Grant, Invoice, InvoiceKey
+from avoir.core.rows import Grant, Invoice, InvoiceKey, Reservation
 from avoir.core.settle import expire_overdue, settle
 from avoir.core.spending import named_grant
 
 MOVED = "moved"
 """The reason of a release that makes a line item's credit free for another invoice."""
-
-
-class Usable(NamedTuple):
-    """Credit that a command may use: grants in order, and what of a named one its line item holds (micros)."""
-
-    grants: list[Grant]
-    line_item: int = 0
-
-    @property
-    def total(self) -> int:
-        """What there is, in whole minor units (micros)."""
-        return sum(map(whole, self.grants)) + self.line_item
 
 
 def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclusion:
@@ -44,22 +32,20 @@ def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclu
         return refuse(
             draft, message, refused, {"invoice_id": command.invoice_id}, asked=asked, account=account
         )
-    credit = _usable(draft, account, command)
-    if isinstance(credit, str):
-        return refuse(draft, message, credit, {"grant_id": command.grant_id}, asked=asked, account=account)
-    amount = _amount(command, invoice, credit)
-    facts = {"available": format_decimal(credit.total, account.currency)}
+    found = _found(draft, account, command, invoice)
+    if isinstance(found, str):
+        return refuse(draft, message, found, {"grant_id": command.grant_id}, asked=asked, account=account)
+    facts = {"available": format_decimal(found.available, account.currency)}
     if invoice is not None:
         facts["due_on_invoice"] = format_decimal(invoice.due, account.currency)
-    if amount > credit.total or amount == 0:
+    if not found.parts:
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    moved = min(amount, credit.line_item)
-    parts = _freed(draft, credit, amount, moved)
+    parts = _freed(draft, found) if found.moved else found.parts
     if invoice is None:
-        _reserve(draft, account, parts, command.invoice_id, moved)
+        _reserve(draft, account, parts, command.invoice_id, found.moved)
         return conclude(message, "recorded", "reserved", {**asked, **facts})
     at = max(invoice.finalized_at, message.occurred_at)
-    apply(draft, invoice, parts, "command", at=at, moved=moved)
+    apply(draft, invoice, parts, "command", at=at, moved=found.moved)
     settle(draft, [account])
     return conclude(message, "applied", "command", {**asked, **facts})
 
@@ -76,35 +62,61 @@ def _why_not(draft: Draft, account: AccountKey, key: InvoiceKey, invoice: Invoic
     return "invoice_settled" if invoice.due == 0 else None
 
 
-def _usable(draft: Draft, account: AccountKey, command: ApplyCredit) -> Usable | str:
-    at, now = draft.occurred_at, draft.moment.now
-    if command.grant_id is None:
-        return Usable(usable(draft.grants(account), at, now))
-    grant = named_grant(draft, account, command.grant_id)
+class Found(NamedTuple):
+    """The credit for a command: parts of grants, none where there is too little.
+
+    `available` is what there was, and `moved` what of a named grant is its line item, in micros.
+    """
+
+    parts: tuple[Part, ...]
+    available: int
+    moved: int = 0
+
+
+def _found(draft: Draft, account: AccountKey, command: ApplyCredit, invoice: Invoice | None) -> Found | str:
+    """The credit that a command uses, or the reason why the grant that it names cannot be used."""
+    if command.grant_id is not None:
+        return _of_named_grant(draft, account, command, invoice)
+    held = round_down(draft.account(account).available, account.currency)
+    wanted = _wanted(command, invoice, held)
+    if wanted > held:
+        return Found((), held)
+    grants = usable(draft.grants_in_use(account), draft.occurred_at, draft.moment.now)
+    parts, left = allocate(wanted, grants)
+    return Found((), wanted - left) if left and command.amount is not None else Found(parts, held)
+
+
+def _of_named_grant(
+    draft: Draft, account: AccountKey, command: ApplyCredit, invoice: Invoice | None
+) -> Found | str:
+    grant = named_grant(draft, account, command.grant_id or "")
     if isinstance(grant, str):
         return grant
-    if not is_usable(grant, at, now):
-        return Usable([])
-    line_item = sum(row.amount for row in held_of_grant(draft, grant.key) if row.reserved_for == "line_item")
-    return Usable([grant], round_down(line_item, account.currency))
+    if not is_usable(grant, draft.occurred_at, draft.moment.now):
+        return Found((), 0)
+    line_item = round_down(sum(row.amount for row in _line_items(draft, grant)), account.currency)
+    held = whole(grant) + line_item
+    wanted = _wanted(command, invoice, held)
+    if wanted > held or wanted == 0:
+        return Found((), held)
+    return Found((Part(grant, wanted),), held, min(wanted, line_item))
 
 
-def _amount(command: ApplyCredit, invoice: Invoice | None, credit: Usable) -> int:
-    """What is to be used: never more than is due; with no amount asked for as much as possible."""
-    wanted = credit.total if command.amount is None else command.amount
-    if invoice is None:
-        return wanted
-    return min(wanted, round_down(invoice.due, command.currency))
+def _wanted(command: ApplyCredit, invoice: Invoice | None, held: int) -> int:
+    """What is to be used (micros): never more than is due; with no amount asked for as much as possible."""
+    wanted = held if command.amount is None else command.amount
+    return wanted if invoice is None else min(wanted, round_down(invoice.due, command.currency))
 
 
-def _freed(draft: Draft, credit: Usable, amount: int, moved: int) -> tuple[Part, ...]:
-    """The parts of grants to use; of a named grant its line item is moved first, so it is released before."""
-    if moved == 0:
-        return allocate(amount, credit.grants)
-    [grant] = credit.grants
-    rows = [row for row in held_of_grant(draft, grant.key) if row.reserved_for == "line_item"]
-    left = moved
-    for row in rows:
+def _line_items(draft: Draft, grant: Grant) -> list[Reservation]:
+    return [row for row in held_of_grant(draft, grant.key) if row.reserved_for == "line_item"]
+
+
+def _freed(draft: Draft, found: Found) -> tuple[Part, ...]:
+    """The part of a named grant with what is moved of its line item released before."""
+    [(grant, amount)] = found.parts
+    left = found.moved
+    for row in _line_items(draft, grant):
         part = min(row.amount, left)
         if part > 0:
             release(draft, [row], MOVED, part)

@@ -86,7 +86,7 @@ def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> Mappin
     Returns the values that the last of these changes has now, as a decision tells them.
     """
     told: Mapping[str, Any] = {}
-    changes = draft.state.changes_of_subject.get(subject)
+    changes = draft.changes(subject)
     invoices = [invoice for invoice, _ in billed_lines(draft, subject)] if changes else []
     if not changes or invoices[0].key != key:
         return told
@@ -160,7 +160,7 @@ def billed_lines(draft: Draft, subject: SubjectKey) -> list[Billed]:
 def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
     """Set the targets of all lines of a booking or plan from all facts known; returns their accounts."""
     billed = billed_lines(draft, subject)
-    changes = draft.state.changes_of_subject.get(subject)
+    changes = draft.changes(subject)
     # Without a change, none of its lines was ever worth anything.
     target_of = targets(billed, changes) if changes else {}
     for invoice, line in billed if changes else ():
@@ -229,7 +229,7 @@ def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> Why:
     lines = [each for each in lines if is_same_currency(change, each.invoice)]
     if not lines:
         return Why("declined", "currency_mismatch")
-    changes = draft.state.changes_of_subject.get(change.subject) or ()
+    changes = draft.changes(change.subject)
     entitlements = [draft.state.entitlements.get(each.line.key) for each in lines]
     if _is_repeated(change, changes) and any(each.given for each in entitlements if each is not None):
         return Why("declined", "already_credited")

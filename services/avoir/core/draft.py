@@ -29,6 +29,7 @@ from avoir.core.money import MOST_MICROS, TooMuchError, format_decimal
 from avoir.core.policy import InForce, Policy, in_force, scopes_of
 from avoir.core.rows import (
     Account,
+    Change,
     Entitlement,
     EntitlementKey,
     Grant,
@@ -37,6 +38,7 @@ from avoir.core.rows import (
     InvoiceKey,
     Payment,
     PaymentKey,
+    SubjectKey,
 )
 from avoir.core.state import State
 
@@ -129,20 +131,17 @@ class Draft(Struct, eq=False):
         versions = [found for scope in scopes if (found := self.state.policies_of_scope.get(scope))]
         return in_force(self.moment.policy, versions, at, account.currency)
 
-    def open_invoices(self, key: AccountKey, since: datetime | None = None) -> list[Invoice]:
-        """An account's invoices with something due, finalized at or after a time, oldest finalization first."""
-        invoices = (self.state.invoices[each] for each in self.state.invoices_of_account.get(key) or ())
-        found = [each for each in invoices if each.due > 0 and (since is None or each.finalized_at >= since)]
-        return sorted(found, key=invoice_order)
+    def open_invoices(self, key: AccountKey) -> Iterator[Invoice]:
+        """An account's invoices with something due, oldest finalization first."""
+        return self.state.walk("open_invoices", key)
 
-    def payments(self, key: AccountKey) -> list[Payment]:
-        """An account's payments in their order."""
-        payments = (self.state.payments[each] for each in self.state.payments_of_account.get(key) or ())
-        return sorted(payments, key=payment_order)
+    def grants_in_use(self, key: AccountKey) -> Iterator[Grant]:
+        """An account's grants with something available, in the order of use."""
+        return self.state.walk("grants_in_use", key)
 
-    def grants(self, key: AccountKey) -> Iterator[Grant]:
-        """An account's grants that are known here."""
-        return (self.state.grants[each] for each in self.state.grants_of_account.get(key) or ())
+    def changes(self, subject: SubjectKey) -> list[Change]:
+        """The changes of a booking or plan, in no order."""
+        return [self.state.changes[key] for key in self.state.changes_of_subject.get(subject) or ()]
 
     def grants_for(self, key: EntitlementKey) -> list[Grant]:
         """The grants of an entitlement, first issued first."""
@@ -238,11 +237,6 @@ class Draft(Struct, eq=False):
             recorded_at=self.moment.now,
         )
         return replace(entry, hash=entry_hash(account.head, entry))
-
-
-def invoice_order(invoice: Invoice) -> tuple[object, ...]:
-    """The order in which invoices are paid: oldest finalization first."""
-    return invoice.finalized_at, invoice.key
 
 
 def payment_order(payment: Payment) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ pending --effective_at comes--> issued (available) --its time is over--> expired
 pending or available or reserved --void-credit--> voided
 """
 
+from itertools import takewhile
 from typing import Any
 
 from msgspec.structs import replace
@@ -76,12 +77,11 @@ def begin(draft: Draft, grant: Grant) -> None:
 
 def begin_due(draft: Draft, account: AccountKey) -> None:
     """Issue all pending grants of an account whose time has come, and let open invoices take them."""
-    due = [
-        grant
-        for grant in draft.grants(account)
-        if grant.pending > 0 and grant.effective_at <= draft.moment.now
-    ]
-    for grant in sorted(due, key=lambda grant: (grant.effective_at, grant.key)):
+    now = draft.moment.now
+    due = list(
+        takewhile(lambda grant: grant.effective_at <= now, draft.state.walk("grants_to_begin", account))
+    )
+    for grant in due:
         begin(draft, grant)
     if due:
         settle(draft, [account])

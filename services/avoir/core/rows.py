@@ -1,6 +1,6 @@
 """The rows that Avoir knows things by: frozen values, each with the key that it is unique by."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from avoir.core.ids import derived_id, named_id
 PaymentKind = Literal["payment", "amount_paid"]
 EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
 ReservedFor = Literal["line_item", "command"]
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class InvoiceKey(NamedTuple):
@@ -84,6 +86,12 @@ class ReversalKey(NamedTuple):
     id: str
 
 
+class ChangeKey(NamedTuple):
+    tenant_id: str
+    topic: str
+    event_id: str
+
+
 class InboxKey(NamedTuple):
     tenant_id: str
     topic: str
@@ -153,6 +161,16 @@ class Invoice(Struct, frozen=True):
         """What is still to be paid, in micros: zero once voided, and of a credit note."""
         return 0 if self.voided else max(self.charged, 0) - self.settled - self.applied
 
+    @property
+    def takes_credit(self) -> bool:
+        """Whether it takes available credit by itself: something is due, and nobody has said otherwise."""
+        return self.automatic and not self.barred and self.due > 0
+
+    @property
+    def place(self) -> tuple[datetime, InvoiceKey]:
+        """Its place in the order in which invoices are paid: oldest finalization first."""
+        return self.finalized_at, self.key
+
 
 class Line(Struct, frozen=True):
     """An invoice line; `cost` is its total less its share of the invoice's discounts."""
@@ -213,6 +231,11 @@ class Change(Struct, frozen=True):
     expires_after_days: int | None
     contents: bytes
 
+    @property
+    def key(self) -> ChangeKey:
+        """What it is unique by."""
+        return ChangeKey(self.subject.tenant_id, self.topic, self.event_id)
+
 
 class Payment(Struct, frozen=True):
     """A payment: of `amount`, `reversed` went back and `settled` is used on invoices; the rest is overpayment."""
@@ -231,6 +254,11 @@ class Payment(Struct, frozen=True):
     def left(self) -> int:
         """What is neither reversed nor used on invoices, in micros."""
         return self.amount - self.reversed - self.settled
+
+    @property
+    def place(self) -> tuple[datetime, PaymentKey]:
+        """Its place in the order in which payments of one kind settle: by time and id."""
+        return self.occurred_at, self.key
 
     @property
     def entitlement(self) -> EntitlementKey:
@@ -264,6 +292,11 @@ class Settlement(Struct, frozen=True):
     n: int
     invoice: InvoiceKey
     amount: int
+
+    @property
+    def key(self) -> tuple[PaymentKey, int]:
+        """What it is unique by."""
+        return self.payment, self.n
 
 
 class Entitlement(Struct, frozen=True):
@@ -333,6 +366,11 @@ class Grant(Struct, frozen=True):
     def remaining(self) -> int:
         """What is neither spent nor lost nor taken back, in micros."""
         return self.available + self.reserved
+
+    @property
+    def place(self) -> tuple[int, datetime, bool, datetime, GrantKey]:
+        """Its place in the order of use: priority (0 first), expiry (none last), given before paid for, start, id."""
+        return self.priority, self.expires_at or NEVER, self.paid_for, self.effective_at, self.key
 
 
 class Application(Struct, frozen=True):

@@ -10,13 +10,15 @@ That worklist is what a pass walks; tests hold it against the same pass over eve
 """
 
 from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import takewhile
 
 from msgspec.structs import replace
 
-from avoir.core.allocation import allocate, usable, whole
+from avoir.core.allocation import allocate, is_unexpired, usable, whole
 from avoir.core.apply import apply
 from avoir.core.credit_lines import make_up
-from avoir.core.draft import Draft, Touched, invoice_order, payment_order
+from avoir.core.draft import Draft, Touched, payment_order
 from avoir.core.entitled import retarget_payment
 from avoir.core.events import AccountKey, CreditExpired
 from avoir.core.issue import issue
@@ -36,13 +38,13 @@ from avoir.core.take_back import take_back, take_from_grants
 
 
 def settle(draft: Draft, accounts: Iterable[AccountKey]) -> None:
-    """Bring the accounts to rest. RuntimeError if that took more passes than open invoices allow (a defect)."""
+    """Bring the accounts to rest. RuntimeError if that took more passes than the changed invoices allow (a defect)."""
     for account in sorted(set(accounts)):
         expire_overdue(draft, account)
-        bound = len(draft.state.invoices_of_account.get(account) or ()) + 3
+        passes = 0
         while settle_once(draft, account):
-            bound -= 1
-            if bound < 0:
+            passes += 1
+            if passes > sum(1 for _ in draft.state.changed("invoices")) + 3:
                 raise RuntimeError(f"account {account} does not come to rest")
 
 
@@ -64,11 +66,8 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
             issue(draft, entitlement)
     for key in sorted(touched.invoices):
         use_reservations(draft, key)
-    if draft.account(account).available:
-        for invoice in invoices_concerned(draft, account, touched):
-            if draft.account(account).available == 0:
-                break
-            apply_available(draft, invoice)
+    for invoice in invoices_concerned(draft, account, touched):
+        apply_available(draft, invoice)
     for entitlement in entitlements:
         if entitlement.key.kind in ("line", "negative_total"):
             issue(draft, entitlement)
@@ -96,19 +95,28 @@ def touched_grants(draft: Draft, touched: Touched) -> list[Grant]:
 
 
 def payments_concerned(draft: Draft, account: AccountKey, touched: Touched) -> list[Payment]:
-    """The payments that may have something to settle: touched ones, and all where a touched invoice is open."""
-    for invoice in touched.invoices:
-        if draft.state.invoices[invoice].due > 0:
-            return draft.payments(account)
-    keys = touched.payments
-    if touched.grants:
-        keys = keys | {
-            PaymentKey(grant.entitlement.tenant_id, grant.entitlement.kind, grant.entitlement.id)
-            for grant in touched_grants(draft, touched)
-            if grant.entitlement is not None
-            and (grant.entitlement.kind == "payment" or grant.entitlement.kind == "amount_paid")
-        }
-    return sorted((draft.state.payments[key] for key in keys), key=payment_order)
+    """The payments that may have something to settle: touched ones, and those for a touched invoice that is open."""
+    keys = set(touched.payments)
+    for grant in touched_grants(draft, touched):
+        due_for = grant.entitlement
+        if due_for is not None and (due_for.kind == "payment" or due_for.kind == "amount_paid"):
+            keys.add(PaymentKey(due_for.tenant_id, due_for.kind, due_for.id))
+    open_ones = [invoice for key in touched.invoices if (invoice := draft.state.invoices[key]).due > 0]
+    due = sum(invoice.due for invoice in open_ones)
+    for invoice in open_ones:
+        keys.update(_payments_for(draft, invoice, due))
+    known = (draft.state.payments[key] for key in keys)
+    return sorted((each for each in known if each.account == account), key=payment_order)
+
+
+def _payments_for(draft: Draft, invoice: Invoice, due: int) -> Iterator[PaymentKey]:
+    """Those that name the invoice, and of those that name none as many as can be needed, given all that is due."""
+    yield from draft.state.payments_of_invoice.get(invoice.key) or ()
+    for payment in draft.state.walk("free_payments", invoice.account, (invoice.finalized_at,)):
+        yield payment.key
+        due -= free_of(draft, payment)
+        if due <= 0:
+            break
 
 
 def entitlements_concerned(draft: Draft, touched: Touched) -> list[Entitlement]:
@@ -123,20 +131,39 @@ def entitlements_concerned(draft: Draft, touched: Touched) -> list[Entitlement]:
     return [entitlement for entitlement in known if entitlement is not None]
 
 
-def invoices_concerned(draft: Draft, account: AccountKey, touched: Touched) -> list[Invoice]:
-    """The open invoices that may take credit: touched ones, and all that a touched grant is early enough for."""
-    available = [grant.effective_at for grant in touched_grants(draft, touched) if grant.available > 0]
-    early_enough = draft.open_invoices(account, min(available)) if available else []
-    found = {each.key: each for each in early_enough}
-    for key in touched.invoices:
-        found[key] = draft.state.invoices[key]
-    open_ones = [each for each in found.values() if each.due > 0 and each.automatic and not each.barred]
-    return sorted(open_ones, key=invoice_order)
+def invoices_concerned(draft: Draft, account: AccountKey, touched: Touched) -> Iterator[Invoice]:
+    """The invoices that may take credit, oldest first: touched ones, and those a touched grant is early enough for.
+
+    The latter only while such a grant has something left: any other credit would be on them already.
+    """
+    now, grants = draft.moment.now, [grant for grant in touched_grants(draft, touched) if grant.available > 0]
+
+    def is_something_left(invoice: Invoice) -> bool:
+        at, held = invoice.finalized_at, (draft.state.grants[grant.key] for grant in grants)
+        return any(whole(grant) > 0 and is_unexpired(grant, at, now) for grant in held)
+
+    others: Iterable[Invoice] = ()
+    if grants:
+        since = min(grant.effective_at for grant in grants)
+        others = takewhile(is_something_left, draft.state.walk("taking_invoices", account, (since,)))
+    mine = sorted((draft.state.invoices[key] for key in touched.invoices), key=_place)
+    for invoice in merge(mine, others, key=_place):
+        if not draft.account(account).available:
+            return
+        invoice = draft.state.invoices[invoice.key]
+        if invoice.takes_credit:
+            yield invoice
+
+
+def _place(invoice: Invoice) -> tuple[object, ...]:
+    return invoice.place
 
 
 def expire_overdue(draft: Draft, account: AccountKey) -> None:
     """Expire what remains of all of an account's grants whose time has come, to the second."""
-    _expire(draft, account, draft.grants(account))
+    now = draft.moment.now
+    over = takewhile(lambda grant: grant.expires_at <= now, draft.state.walk("grants_to_expire", account))
+    _expire(draft, account, list(over))
 
 
 def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
@@ -163,9 +190,10 @@ def settle_invoices(draft: Draft, payment: Payment) -> None:
         return
     for invoice in invoices_for(draft, payment):
         amount = min(free, invoice.due)
-        if amount > 0:
-            payment = _settle_invoice(draft, payment, invoice, amount)
-            free -= amount
+        payment = _settle_invoice(draft, payment, invoice, amount)
+        free -= amount
+        if free == 0:
+            break
     retarget_payment(draft, payment)
 
 
@@ -182,7 +210,7 @@ def free_of(draft: Draft, payment: Payment) -> int:
     return round_down(max(0, unissued + remaining), payment.account.currency)
 
 
-def invoices_for(draft: Draft, payment: Payment) -> list[Invoice]:
+def invoices_for(draft: Draft, payment: Payment) -> Iterable[Invoice]:
     """The open invoices that a payment is for: those it names, or else the owner's, oldest finalization first."""
     if payment.invoice_ids:
         keys = [InvoiceKey(payment.key.tenant_id, each) for each in dict.fromkeys(payment.invoice_ids)]
@@ -190,7 +218,9 @@ def invoices_for(draft: Draft, payment: Payment) -> list[Invoice]:
         return [
             each for each in named if each is not None and each.account == payment.account and each.due > 0
         ]
-    return [each for each in draft.open_invoices(payment.account) if each.finalized_at <= payment.occurred_at]
+    return takewhile(
+        lambda invoice: invoice.finalized_at <= payment.occurred_at, draft.open_invoices(payment.account)
+    )
 
 
 def _settle_invoice(draft: Draft, payment: Payment, invoice: Invoice, amount: int) -> Payment:
@@ -215,7 +245,7 @@ def _settle_invoice(draft: Draft, payment: Payment, invoice: Invoice, amount: in
 
 def apply_available(draft: Draft, invoice: Invoice) -> None:
     """Use available credit, effective no later than the finalization, on an invoice with something due."""
-    grants = usable(draft.grants(invoice.account), invoice.finalized_at, draft.moment.now)
-    amount = min(round_down(invoice.due, invoice.account.currency), sum(map(whole, grants)))
-    if amount > 0:
-        apply(draft, invoice, allocate(amount, grants), "auto", at=invoice.finalized_at)
+    grants = usable(draft.grants_in_use(invoice.account), invoice.finalized_at, draft.moment.now)
+    parts, _ = allocate(round_down(invoice.due, invoice.account.currency), grants)
+    if parts:
+        apply(draft, invoice, parts, "auto", at=invoice.finalized_at)

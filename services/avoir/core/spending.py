@@ -1,9 +1,9 @@
 """Credit that leaves an account without an invoice: drawn for a piece of usage, refunded in money."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from avoir.core.allocation import allocate, order_of_refund, usable, whole
+from avoir.core.allocation import Part, allocate, usable, whole
 from avoir.core.apply import slices
 from avoir.core.commands import DrawCredit, RefundCredit
 from avoir.core.conclusion import Conclusion, conclude
@@ -11,7 +11,7 @@ from avoir.core.draft import Draft
 from avoir.core.events import AccountKey, CreditDrawn, CreditRefunded
 from avoir.core.ledger import Posting
 from avoir.core.message import Message
-from avoir.core.money import format_decimal
+from avoir.core.money import format_decimal, round_down
 from avoir.core.refusal import refuse
 from avoir.core.rows import Grant, GrantKey
 from avoir.core.settle import expire_overdue
@@ -21,14 +21,17 @@ def draw(draft: Draft, message: Message, command: DrawCredit) -> Conclusion:
     """Draw credit, below the minor unit too: all that is asked, or what there is where that is allowed."""
     account = AccountKey(message.tenant_id, *command.owner, command.currency)
     expire_overdue(draft, account)
-    grants = usable(draft.grants(account), message.occurred_at, draft.moment.now)
-    available = sum(grant.available for grant in grants)
-    amount = min(command.amount, available) if command.allow_partial else command.amount
     asked = {**_asked(account, command.amount, command.reference), "allow_partial": command.allow_partial}
-    facts = {"available": format_decimal(available, account.currency)}
-    if amount > available or amount == 0:
+    held = draft.account(account).available
+    parts: tuple[Part, ...] = ()
+    left = command.amount - held
+    if left <= 0 or command.allow_partial:
+        grants = usable(draft.grants_in_use(account), message.occurred_at, draft.moment.now)
+        parts, left = allocate(command.amount, grants, lambda grant: grant.available)
+    amount = command.amount - left
+    if not parts or (left and not command.allow_partial):
+        facts = {"available": format_decimal(amount, account.currency)}
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    parts = allocate(amount, grants, lambda grant: grant.available)
     draft.record(
         account,
         CreditDrawn(
@@ -41,8 +44,11 @@ def draw(draft: Draft, message: Message, command: DrawCredit) -> Conclusion:
         [Posting(part.grant.key.id, "available", "drawn", part.amount) for part in parts],
         cause=draft.cause,
     )
-    drawn = {"drawn": format_decimal(amount, account.currency)}
-    return conclude(message, "recorded", "drawn", {**asked, **drawn, **facts})
+    facts = {
+        "drawn": format_decimal(amount, account.currency),
+        "available": format_decimal(held, account.currency),
+    }
+    return conclude(message, "recorded", "drawn", {**asked, **facts})
 
 
 def refund(draft: Draft, message: Message, command: RefundCredit) -> Conclusion:
@@ -50,25 +56,35 @@ def refund(draft: Draft, message: Message, command: RefundCredit) -> Conclusion:
     account = AccountKey(message.tenant_id, *command.owner, command.currency)
     expire_overdue(draft, account)
     asked = _asked(account, command.amount, command.reference) | {"grant_id": command.grant_id}
-    known = sorted(usable(draft.grants(account), message.occurred_at, draft.moment.now), key=order_of_refund)
-    grants: Sequence[Grant] = known
+    held = round_down(draft.account(account).available, account.currency)
+    grants: Iterable[Grant] = _paid_for_first(draft, account)
     if command.grant_id is not None:
         grant = named_grant(draft, account, command.grant_id)
         if isinstance(grant, str):
             return refuse(draft, message, grant, {"grant_id": command.grant_id}, asked=asked, account=account)
-        grants = [each for each in known if each.key == grant.key]
-    available = sum(map(whole, grants))
-    facts = {"available": format_decimal(available, account.currency)}
-    if command.amount > available:
+        grants, held = [grant], whole(grant)
+    parts: tuple[Part, ...] = ()
+    left = command.amount - held
+    if left <= 0:
+        parts, left = allocate(command.amount, usable(grants, message.occurred_at, draft.moment.now))
+    if left > 0:
+        facts = {"available": format_decimal(command.amount - left, account.currency)}
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    parts = allocate(command.amount, grants)
     draft.record(
         account,
         CreditRefunded(command.amount, slices(parts), command.reference),
         [Posting(part.grant.key.id, "available", "refunded", part.amount) for part in parts],
         cause=draft.cause,
     )
-    return conclude(message, "recorded", "refunded", {**asked, **facts})
+    return conclude(
+        message, "recorded", "refunded", {**asked, "available": format_decimal(held, account.currency)}
+    )
+
+
+def _paid_for_first(draft: Draft, account: AccountKey) -> Iterator[Grant]:
+    """An account's grants in the order of refunds: what was paid for, then what was given, each in the order of use."""
+    yield from (grant for grant in draft.grants_in_use(account) if grant.paid_for)
+    yield from (grant for grant in draft.grants_in_use(account) if not grant.paid_for)
 
 
 def named_grant(draft: Draft, account: AccountKey, grant_id: str) -> Grant | str:

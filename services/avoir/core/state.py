@@ -1,18 +1,20 @@
-"""What Avoir knows while it decides: rows in copy-on-write tables, with the indexes that decisions walk."""
+"""What Avoir knows while it decides: rows in copy-on-write tables, with the indexes and queues that decisions walk."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from avoir.core.events import AccountKey
 from avoir.core.policy import PolicyVersion, ScopeKey
+from avoir.core.queue import BEGINNING, NotLoadedError, Place, Queue
 from avoir.core.rows import (
     Account,
     Application,
     ApplicationKey,
     Change,
+    ChangeKey,
     Entitlement,
     EntitlementKey,
     Grant,
@@ -32,11 +34,11 @@ from avoir.core.rows import (
     SubjectKey,
     Void,
 )
-from avoir.core.table import Table
+from avoir.core.table import Index, Table
 
 
 class State(Struct, eq=False):
-    """The tables of a batch. Index tables hold tuples of keys, or of rows that never change.
+    """The tables of a batch. Indexes hold keys, or rows that never change; queues hold the places of rows in an order.
 
     A fork shares each table with what it lies on until it puts something there.
     """
@@ -52,33 +54,37 @@ class State(Struct, eq=False):
     entitlements: Table[EntitlementKey, Entitlement]
     grants: Table[GrantKey, Grant]
     applications: Table[ApplicationKey, Application]
-    changes: Table[tuple[str, str, str], Change]
+    changes: Table[ChangeKey, Change]
     reservations: Table[ReservationKey, Reservation]
     policies: Table[tuple[str, str], PolicyVersion]
-    lines_of_invoice: Table[InvoiceKey, tuple[Line, ...]]
-    lines_of_subject: Table[SubjectKey, tuple[Line, ...]]
-    credit_lines_of_grant: Table[GrantKey, tuple[EntitlementKey, ...]]
-    changes_of_subject: Table[SubjectKey, tuple[Change, ...]]
-    reversals_of_payment: Table[PaymentKey, tuple[Reversal, ...]]
-    settlements_of_payment: Table[PaymentKey, tuple[tuple[PaymentKey, int], ...]]
-    settlements_of_invoice: Table[InvoiceKey, tuple[tuple[PaymentKey, int], ...]]
-    applications_of_invoice: Table[InvoiceKey, tuple[ApplicationKey, ...]]
-    grants_of_entitlement: Table[EntitlementKey, tuple[GrantKey, ...]]
-    invoices_of_account: Table[AccountKey, tuple[InvoiceKey, ...]]
-    payments_of_account: Table[AccountKey, tuple[PaymentKey, ...]]
-    entitlements_of_invoice: Table[InvoiceKey, tuple[EntitlementKey, ...]]
-    grants_of_account: Table[AccountKey, tuple[GrantKey, ...]]
     grant_of_reference: Table[ReferenceKey, GrantKey]
-    reservations_of_grant: Table[GrantKey, tuple[ReservationKey, ...]]
-    reservations_of_application: Table[ApplicationKey, tuple[ReservationKey, ...]]
-    reservations_of_invoice: Table[InvoiceKey, tuple[ReservationKey, ...]]
-    policies_of_scope: Table[ScopeKey, tuple[PolicyVersion, ...]]
+    lines_of_invoice: Index[InvoiceKey, Line]
+    lines_of_subject: Index[SubjectKey, Line]
+    credit_lines_of_grant: Index[GrantKey, EntitlementKey]
+    changes_of_subject: Index[SubjectKey, ChangeKey]
+    reversals_of_payment: Index[PaymentKey, Reversal]
+    settlements_of_payment: Index[PaymentKey, tuple[PaymentKey, int]]
+    settlements_of_invoice: Index[InvoiceKey, tuple[PaymentKey, int]]
+    payments_of_invoice: Index[InvoiceKey, PaymentKey]
+    applications_of_invoice: Index[InvoiceKey, ApplicationKey]
+    grants_of_entitlement: Index[EntitlementKey, GrantKey]
+    entitlements_of_invoice: Index[InvoiceKey, EntitlementKey]
+    reservations_of_grant: Index[GrantKey, ReservationKey]
+    reservations_of_application: Index[ApplicationKey, ReservationKey]
+    reservations_of_invoice: Index[InvoiceKey, ReservationKey]
+    policies_of_scope: Index[ScopeKey, PolicyVersion]
+    grants_in_use: Table[AccountKey, Queue]
+    grants_to_begin: Table[AccountKey, Queue]
+    grants_to_expire: Table[AccountKey, Queue]
+    open_invoices: Table[AccountKey, Queue]
+    taking_invoices: Table[AccountKey, Queue]
+    free_payments: Table[AccountKey, Queue]
     _own: dict[str, Table[Any, Any]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> "State":
         """A state in which nothing is known."""
-        tables: dict[str, Table[Any, Any]] = {name: Table() for name in STATE_TABLES}
+        tables: dict[str, Any] = {name: Index() if name in INDEXES else Table() for name in STATE_TABLES}
         return cls(**tables, _own=tables)
 
     def fork(self) -> "State":
@@ -89,7 +95,7 @@ class State(Struct, eq=False):
         """Make the changes of a fork this state's own."""
         for name, table in fork._own.items():
             own = self._own.get(name)
-            (self._layer(name) if own is None else own).rows.update(table.rows)
+            (self._layer(name) if own is None else own).take_over(table)
 
     def mark_known(self) -> None:
         """Let what was put so far be what is known; `added` and `updated` tell the rest from it."""
@@ -115,10 +121,53 @@ class State(Struct, eq=False):
 
     def index(self, name: str, key: Any, value: Any) -> None:
         """Append a value to an index entry."""
-        table = self._own.get(name)
+        table: Any = self._own.get(name)
         if table is None:
             table = self._layer(name)
-        table.rows[key] = (*(table.get(key) or ()), value)
+        table.append(key, value)
+
+    def enqueue(self, name: str, account: AccountKey, place: Place) -> None:
+        """Add a place to one of an account's queues."""
+        self.put(name, account, (getattr(self, name).get(account) or _EMPTY).add(place))
+
+    def walk(self, name: str, account: AccountKey, since: Place = BEGINNING) -> Iterator[Any]:
+        """The rows in one of an account's queues from a place on, each as it stands when it is reached.
+
+        Raises NotLoadedError where it comes to what is not loaded.
+        """
+        queue: Queue | None = getattr(self, name).get(account)
+        if queue is None:
+            return
+        table, has = QUEUES[name]
+        queue = self._without_head(name, account, queue)
+        try:
+            for place in queue.since(since):
+                # Of the table as it is by now: the first row that is put in a fork makes a layer of its own.
+                row = getattr(self, table)[place[-1]]
+                if has(row):
+                    yield row
+        except LookupError as gap:
+            raise NotLoadedError(name, account, gap.args[0]) from None
+
+    def _without_head(self, name: str, account: AccountKey, queue: Queue) -> Queue:
+        """A queue whose first row is still in it: what was used up is passed by once."""
+        table, has = QUEUES[name]
+        rows, start = getattr(self, table), queue.start
+        while start < len(queue.base) and not has(rows[queue.base[start][-1]]):
+            start += 1
+        if start > queue.start:
+            queue = replace(queue, start=start)
+            self.put(name, account, queue)
+        return queue
+
+    def add_known(self, rows: Iterable[Any]) -> None:
+        """Put rows that were loaded later, but for those that are here already and may have changed meanwhile."""
+        for row in rows:
+            name = TABLES[type(row)]
+            key = row.key
+            if getattr(self, name).get(key) is None:
+                self.add((row,))
+                self._own[name].know(key)
 
     def add(self, rows: Iterable[Any]) -> None:
         """Put rows with their index entries; a row that is known already is replaced."""
@@ -134,6 +183,40 @@ class State(Struct, eq=False):
 
 
 STATE_TABLES = tuple(name for name in State.__struct_fields__ if name != "_own")
+INDEXES = frozenset(name for name in STATE_TABLES if name == "policies_of_scope" or "s_of_" in name)
+_EMPTY = Queue()
+
+TABLES: Mapping[type, str] = {
+    Invoice: "invoices",
+    Line: "lines",
+    Payment: "payments",
+    Settlement: "settlements",
+    Entitlement: "entitlements",
+    Grant: "grants",
+    Application: "applications",
+    Reservation: "reservations",
+    Change: "changes",
+}
+"""The tables of which more may be loaded while a batch is decided."""
+
+
+class Queued(NamedTuple):
+    """The table whose rows a queue holds, and whether a row is still in it."""
+
+    table: str
+    has: Callable[[Any], bool]
+
+
+QUEUES: Mapping[str, Queued] = {
+    "grants_in_use": Queued("grants", lambda grant: grant.available > 0),
+    "grants_to_begin": Queued("grants", lambda grant: grant.pending > 0),
+    "grants_to_expire": Queued("grants", lambda grant: grant.remaining > 0),
+    "open_invoices": Queued("invoices", lambda invoice: invoice.due > 0),
+    "taking_invoices": Queued("invoices", lambda invoice: invoice.takes_credit),
+    "free_payments": Queued("payments", lambda payment: payment.left > 0),
+}
+"""Grants in the order of use, by when they begin, by when they expire; invoices with something due, and those of them
+that take credit by themselves, oldest finalization first; payments that have something left and name none, by time."""
 
 
 def _add_account(state: State, row: Account) -> None:
@@ -141,9 +224,12 @@ def _add_account(state: State, row: Account) -> None:
 
 
 def _add_invoice(state: State, row: Invoice) -> None:
-    if state.invoices.get(row.key) is None:
-        state.index("invoices_of_account", row.account, row.key)
+    before = state.invoices.get(row.key)
     state.put("invoices", row.key, row)
+    if row.due > 0 and (before is None or before.due == 0):
+        state.enqueue("open_invoices", row.account, row.place)
+    if row.takes_credit and (before is None or not before.takes_credit):
+        state.enqueue("taking_invoices", row.account, row.place)
 
 
 def _add_line(state: State, row: Line) -> None:
@@ -159,17 +245,19 @@ def _add_line(state: State, row: Line) -> None:
 
 
 def _add_change(state: State, row: Change) -> None:
-    key = (row.subject.tenant_id, row.topic, row.event_id)
-    known = state.changes_of_subject.get(row.subject) or ()
-    state.put("changes", key, row)
-    others = tuple(each for each in known if (each.topic, each.event_id) != (row.topic, row.event_id))
-    state.put("changes_of_subject", row.subject, (*others, row))
+    if state.changes.get(row.key) is None:
+        state.index("changes_of_subject", row.subject, row.key)
+    state.put("changes", row.key, row)
 
 
 def _add_payment(state: State, row: Payment) -> None:
-    if state.payments.get(row.key) is None:
-        state.index("payments_of_account", row.account, row.key)
+    before = state.payments.get(row.key)
+    if before is None:
+        for invoice_id in dict.fromkeys(row.invoice_ids):
+            state.index("payments_of_invoice", InvoiceKey(row.key.tenant_id, invoice_id), row.key)
     state.put("payments", row.key, row)
+    if row.left > 0 and not row.invoice_ids and (before is None or before.left == 0):
+        state.enqueue("free_payments", row.account, row.place)
 
 
 def _add_reversal(state: State, row: Reversal) -> None:
@@ -183,11 +271,10 @@ def _add_void(state: State, row: Void) -> None:
 
 
 def _add_settlement(state: State, row: Settlement) -> None:
-    key = (row.payment, row.n)
-    if state.settlements.get(key) is None:
-        state.index("settlements_of_payment", row.payment, key)
-        state.index("settlements_of_invoice", row.invoice, key)
-    state.put("settlements", key, row)
+    if state.settlements.get(row.key) is None:
+        state.index("settlements_of_payment", row.payment, row.key)
+        state.index("settlements_of_invoice", row.invoice, row.key)
+    state.put("settlements", row.key, row)
 
 
 def _add_entitlement(state: State, row: Entitlement) -> None:
@@ -197,13 +284,19 @@ def _add_entitlement(state: State, row: Entitlement) -> None:
 
 
 def _add_grant(state: State, row: Grant) -> None:
-    if state.grants.get(row.key) is None:
-        state.index("grants_of_account", row.account, row.key)
+    before = state.grants.get(row.key)
+    if before is None:
         if row.entitlement is not None:
             state.index("grants_of_entitlement", row.entitlement, row.key)
         if row.reference is not None:
             state.put("grant_of_reference", ReferenceKey(row.key.tenant_id, row.reference), row.key)
+        if row.pending > 0:
+            state.enqueue("grants_to_begin", row.account, (row.effective_at, row.key))
     state.put("grants", row.key, row)
+    if row.available > 0 and (before is None or before.available == 0):
+        state.enqueue("grants_in_use", row.account, row.place)
+    if row.expires_at is not None and row.remaining > 0 and (before is None or before.remaining == 0):
+        state.enqueue("grants_to_expire", row.account, (row.expires_at, row.key))
 
 
 def _add_application(state: State, row: Application) -> None:

@@ -1,6 +1,6 @@
 """Rows by key, as layers: a fork sees what lies below it and keeps its own changes until they are taken over."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K")
@@ -10,7 +10,7 @@ V = TypeVar("V")
 class Table(Generic[K, V]):
     """A copy-on-write layer of rows; rows themselves are frozen."""
 
-    __slots__ = ("_known", "get", "rows")
+    __slots__ = ("_known", "below", "get", "rows")
 
     get: Callable[[K], V | None]
     """The row of a key as this layer sees it, or None."""
@@ -18,10 +18,11 @@ class Table(Generic[K, V]):
     rows: dict[K, V]
     """The rows that were put in this layer, each as it stands."""
 
-    def __init__(self, below: Callable[[K], V | None] | None = None) -> None:
+    def __init__(self, below: "Table[K, V] | None" = None) -> None:
         self.rows = {}
+        self.below = below
         self._known: dict[K, V] = {}
-        self.get = self.rows.get if below is None else _over(self.rows.get, below)
+        self.get = self.rows.get if below is None else _over(self.rows.get, below.get)
 
     def __getitem__(self, key: K) -> V:
         row = self.get(key)
@@ -31,11 +32,19 @@ class Table(Generic[K, V]):
 
     def fork(self) -> "Table[K, V]":
         """A layer above this one."""
-        return Table(self.get)
+        return Table(self)
+
+    def take_over(self, fork: "Table[K, V]") -> None:
+        """Make what was put in a fork this layer's own."""
+        self.rows.update(fork.rows)
 
     def mark_known(self) -> None:
         """Let the rows that this layer has now be those that are known: what is put from now on changes them."""
         self._known = self.rows.copy()
+
+    def know(self, key: K) -> None:
+        """Let the row of one key be known as it stands."""
+        self._known[key] = self.rows[key]
 
     def added(self) -> Iterator[V]:
         """The rows that were put under keys that were not known."""
@@ -47,10 +56,52 @@ class Table(Generic[K, V]):
         return (row for key, row in self.rows.items() if key in known and row is not known[key])
 
 
+class Index(Table[K, Sequence[V]]):
+    """Values by key, in layers: a fork keeps what was appended to it, so appending costs the same at any length."""
+
+    __slots__ = ()
+
+    def __init__(self, below: "Table[K, Sequence[V]] | None" = None) -> None:
+        super().__init__(below)
+        if below is not None:
+            self.get = _after(self.rows.get, below.get)
+
+    def fork(self) -> "Index[K, V]":
+        """A layer above this one."""
+        return Index(self)
+
+    def append(self, key: K, value: V) -> None:
+        """Put a value behind those of a key."""
+        own = self.rows.get(key)
+        if own is None:
+            self.rows[key] = [value]
+        else:
+            own.append(value)  # type: ignore[attr-defined]
+
+    def take_over(self, fork: "Table[K, Sequence[V]]") -> None:
+        """Put what was appended to a fork behind what is here."""
+        for key, values in fork.rows.items():
+            own = self.rows.get(key)
+            if own is None:
+                self.rows[key] = values
+            else:
+                own.extend(values)  # type: ignore[attr-defined]
+
+
 def _over(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:
     # A closure: most of what deciding does is looking rows up, and this is Python's fastest way.
     def get(key: Any) -> Any:
         row = own(key)
         return below(key) if row is None else row
+
+    return get
+
+
+def _after(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def get(key: Any) -> Any:
+        here, there = own(key), below(key)
+        if here is None or there is None:
+            return here or there
+        return (*there, *here)
 
     return get

@@ -35,7 +35,7 @@ def check_rows(state: State, decided: Decided) -> None:
             assert event.available is not None and event.available >= 0
             assert event.reserved is not None and event.reserved >= 0
     for account in decided.state.accounts.rows.values():
-        held = [state.grants[key] for key in state.grants_of_account.get(account.key) or ()]
+        held = [grant for grant in state.grants.rows.values() if grant.account == account.key]
         assert account.available == sum(grant.available for grant in held)
         assert account.reserved == sum(grant.reserved for grant in held)
     for grant in decided.state.grants.rows.values():

@@ -1,12 +1,15 @@
 """The naive pass over everything that is known of an account: the model that the worklist is held against."""
 
+from typing import Any
+
 from avoir.core.credit_lines import make_up
-from avoir.core.draft import Draft
+from avoir.core.draft import Draft, payment_order
 from avoir.core.events import AccountKey
 from avoir.core.issue import issue
 from avoir.core.reservations import use_reservations
 from avoir.core.rows import Entitlement
 from avoir.core.settle import apply_available, expire_overdue, settle_invoices
+from avoir.core.table import Table
 from avoir.core.take_back import take_back
 
 
@@ -14,19 +17,21 @@ def settle_everything_once(draft: Draft, account: AccountKey) -> bool:
     """What `settle_once` does, without asking what the message touched."""
     before = draft.writes
     expire_overdue(draft, account)
-    for payment in draft.payments(account):
+    for payment in sorted(of_account(draft.state.payments, account), key=payment_order):
         settle_invoices(draft, payment)
     for entitlement in entitlements(draft, account):
         take_back(draft, entitlement)
-    for grant in sorted(draft.grants(account), key=lambda grant: grant.key):
+    for grant in sorted(of_account(draft.state.grants, account), key=lambda grant: grant.key):
         make_up(draft, grant)
     for entitlement in entitlements(draft, account):
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
-    for key in sorted(draft.state.invoices_of_account.get(account) or ()):
+    invoices = of_account(draft.state.invoices, account)
+    for key in sorted(each.key for each in invoices):
         use_reservations(draft, key)
-    for invoice in draft.open_invoices(account):
-        if invoice.automatic and not invoice.barred:
+    for each in sorted(invoices, key=lambda invoice: invoice.place):
+        invoice = draft.state.invoices[each.key]
+        if invoice.due and invoice.automatic and not invoice.barred:
             apply_available(draft, invoice)
     for entitlement in entitlements(draft, account):
         if entitlement.key.kind in ("line", "negative_total"):
@@ -36,16 +41,15 @@ def settle_everything_once(draft: Draft, account: AccountKey) -> bool:
 
 def entitlements(draft: Draft, account: AccountKey) -> list[Entitlement]:
     """All entitlements of an account, those of its invoices and of its payments, by key."""
-    keys = {
-        *(
-            key
-            for invoice in draft.state.invoices_of_account.get(account) or ()
-            for key in draft.state.entitlements_of_invoice.get(invoice) or ()
-        ),
-        *(
-            draft.state.payments[key].entitlement
-            for key in draft.state.payments_of_account.get(account) or ()
-        ),
-    }
-    known = (draft.state.entitlements.get(key) for key in sorted(keys))
-    return [each for each in known if each is not None]
+    found: list[Entitlement] = of_account(draft.state.entitlements, account)
+    return sorted(found, key=lambda each: each.key)
+
+
+def of_account(table: Table[Any, Any], account: AccountKey) -> list[Any]:
+    """All rows of an account in a table, in whatever layer they are."""
+    found: dict[Any, Any] = {}
+    layer: Table[Any, Any] | None = table
+    while layer is not None:
+        found = {**layer.rows, **found}
+        layer = layer.below
+    return [row for row in found.values() if row.account == account]

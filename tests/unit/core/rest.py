@@ -5,7 +5,7 @@ from avoir.core.draft import Draft, Moment
 from avoir.core.entitled import worth
 from avoir.core.events import CreditShortfall, CreditVoided
 from avoir.core.rows import Entitlement
-from tests.unit.core.naive import settle_everything_once
+from tests.unit.core.naive import of_account, settle_everything_once
 from tests.unit.core.world import World, rows
 
 TAKEN_FOR = {
@@ -58,9 +58,7 @@ def _assert_given_is_worth(world: World, draft: Draft, entitlement: Entitlement)
 def _assert_credit_is_used(world: World) -> None:
     for invoice in rows(world.state.invoices):
         if invoice.due and invoice.automatic and not invoice.barred:
-            held = [
-                world.state.grants[key] for key in world.state.grants_of_account.get(invoice.account) or ()
-            ]
+            held = of_account(world.state.grants, invoice.account)
             left = sum(map(whole, usable(held, invoice.finalized_at, world.now)))
             assert left == 0, "no grant has a whole cent that is usable while something is due"
 

@@ -10,6 +10,7 @@ from avoir.core.allocation import allocate, usable
 from avoir.core.events import AccountKey, CreditApplied, CreditExpired
 from avoir.core.policy import Policy
 from avoir.core.rows import Grant, GrantKey
+from avoir.core.state import State
 from tests.unit.core.world import (
     NOW,
     World,
@@ -126,7 +127,9 @@ def test_the_order_of_use_is_priority_expiry_given_effective_id() -> None:
         grant(1, priority=51, expires_at=at("06-30")),
     ]
     for shuffled in (in_order[::-1], in_order[3:] + in_order[:3]):
-        found = usable(shuffled, at("06-10"), at("06-11"))
+        state = State.empty()
+        state.add(shuffled)
+        found = usable(state.walk("grants_in_use", in_order[0].account), at("06-10"), at("06-11"))
         assert [each.key.id.int for each in found] == [9, 8, 7, 6, 3, 4, 5, 1]
 
 
@@ -143,23 +146,30 @@ def test_the_order_of_use_is_priority_expiry_given_effective_id() -> None:
     ],
 )
 def test_a_grant_is_usable_when_effective_and_unexpired_then_and_now(how: dict, is_usable: bool) -> None:
-    assert bool(usable([grant(1, **how)], at("06-10"), at("06-15"))) is is_usable
+    assert bool(list(usable([grant(1, **how)], at("06-10"), at("06-15")))) is is_usable
 
 
-def test_an_amount_is_allocated_exactly_or_not_at_all() -> None:
-    parts = allocate(15, [grant(1), grant(2), grant(3)], lambda each: each.available)
+def test_an_amount_is_split_over_grants_in_order_and_what_they_lack_is_left() -> None:
+    parts, left = allocate(15, [grant(1), grant(2), grant(3)], lambda each: each.available)
     assert [(part.grant.key.id.int, part.amount) for part in parts] == [(1, 10), (2, 5)]
-    assert allocate(0, []) == ()
-    with pytest.raises(ValueError, match="more than"):
-        allocate(21, [grant(1), grant(2)], lambda each: each.available)
+    assert left == 0
+    assert allocate(0, [grant(1)]) == ((), 0)
+    parts, left = allocate(21, [grant(1), grant(2)], lambda each: each.available)
+    assert (sum(part.amount for part in parts), left) == (20, 1)
+
+
+def test_no_more_grants_are_looked_at_than_are_taken() -> None:
+    looked_at = iter([grant(1), grant(2), grant(3)])
+    allocate(15, looked_at, lambda each: each.available)
+    assert [each.key.id.int for each in looked_at] == [3]
 
 
 def test_a_fraction_of_a_cent_stays_in_its_grant() -> None:
     cents = [grant(1, amount=15_000, available=15_000), grant(2, amount=20_000, available=20_000)]
-    parts = allocate(30_000, cents)
+    parts, left = allocate(30_000, cents)
     assert [(part.grant.key.id.int, part.amount) for part in parts] == [(1, 10_000), (2, 20_000)]
-    with pytest.raises(ValueError, match="more than"):
-        allocate(35_000, cents)
+    assert left == 0
+    assert allocate(35_000, cents)[1] == 5_000
 
 
 @pytest.mark.parametrize(("left", "applied"), [(0, 0), (9_999, 0), (10_000, 10_000), (25_432, 20_000)])
