@@ -74,13 +74,14 @@ CREATE TABLE avoir.changes (
     owner_id text NOT NULL DEFAULT ''::text,
     credit_as text NOT NULL DEFAULT 'balance'::text,
     expires_after_days integer,
+    superseded boolean NOT NULL DEFAULT false,
     CONSTRAINT changes_pkey PRIMARY KEY (tenant_id, topic, event_id),
     CONSTRAINT changes_credit_as_check CHECK ((credit_as = ANY (ARRAY['balance'::text, 'line_item'::text]))),
     CONSTRAINT changes_expires_after_days_check CHECK ((expires_after_days > 0)),
     CONSTRAINT changes_fee_check CHECK ((fee >= 0))
 );
-CREATE INDEX changes_of_subject ON avoir.changes USING btree (tenant_id, subject_kind, subject_id);
-GRANT INSERT, SELECT, UPDATE (proration, time_zone, unpaid_change, credit_as, expires_after_days) ON avoir.changes TO avoir_service;
+CREATE INDEX changes_of_subject ON avoir.changes USING btree (tenant_id, subject_kind, subject_id, superseded);
+GRANT INSERT, SELECT, UPDATE (proration, time_zone, unpaid_change, credit_as, expires_after_days, superseded) ON avoir.changes TO avoir_service;
 GRANT SELECT ON avoir.changes TO avoir_readonly;
 
 CREATE TABLE avoir.commands (
@@ -289,9 +290,12 @@ CREATE TABLE avoir.grants (
     CONSTRAINT grants_tenant_id_entitlement_kind_entitlement_id_entitleme_fkey FOREIGN KEY (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id) REFERENCES avoir.entitlements(tenant_id, kind, id, line_id),
     CONSTRAINT grants_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
+CREATE INDEX grants_free ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((available > 0) AND (entitlement_kind = ANY (ARRAY['payment'::text, 'amount_paid'::text])));
+CREATE INDEX grants_of_account_to_begin ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency, effective_at) WHERE (pending > 0);
+CREATE INDEX grants_of_account_to_expire ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency, expires_at) WHERE ((expires_at IS NOT NULL) AND ((available + reserved) > 0));
 CREATE UNIQUE INDEX grants_of_entitlement ON avoir.grants USING btree (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id, ordinal) WHERE (entitlement_kind IS NOT NULL);
 CREATE UNIQUE INDEX grants_of_reference ON avoir.grants USING btree (tenant_id, reference) WHERE (reference IS NOT NULL);
-CREATE INDEX grants_open ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency) WHERE (((available + reserved) + pending) > 0);
+CREATE INDEX grants_open ON avoir.grants USING btree (tenant_id, owner_type, owner_id, currency, ((available > 0)), priority, COALESCE(expires_at, 'infinity'::timestamp with time zone), paid_for, effective_at, grant_id) WHERE (((available + reserved) + pending) > 0);
 CREATE INDEX grants_to_begin ON avoir.grants USING btree (effective_at) WHERE (pending > 0);
 CREATE INDEX grants_to_expire ON avoir.grants USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND ((available + reserved) > 0));
 CREATE TRIGGER refuse_credit_above_cost AFTER INSERT ON avoir.grants REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_credit_above_cost();
@@ -357,7 +361,7 @@ CREATE TABLE avoir.invoices (
     CONSTRAINT invoices_settled_check CHECK ((settled >= 0)),
     CONSTRAINT invoices_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
-CREATE INDEX invoices_open ON avoir.invoices USING btree (tenant_id, owner_type, owner_id, currency) WHERE ((NOT voided) AND ((total + restored) > (settled + applied)) AND ((total + restored) > 0));
+CREATE INDEX invoices_open ON avoir.invoices USING btree (tenant_id, owner_type, owner_id, currency, ((automatic AND (NOT barred))), finalized_at, invoice_id COLLATE "C") WHERE ((NOT voided) AND ((total + restored) > (settled + applied)) AND ((total + restored) > 0));
 GRANT INSERT, SELECT, UPDATE (barred, voided, settled, applied, settled_at, restored) ON avoir.invoices TO avoir_service;
 GRANT SELECT ON avoir.invoices TO avoir_readonly;
 

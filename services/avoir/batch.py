@@ -26,6 +26,7 @@ from avoir.core.events import (
 from avoir.core.ids import derived_id
 from avoir.core.payments import MISMATCHED
 from avoir.core.policy import Policy
+from avoir.core.queue import NotLoadedError
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
 from avoir.core.undecided import fail, park, printable, problem_of
@@ -35,7 +36,8 @@ from avoir.kafka.translate_events import balance_record, event_record
 from avoir.postgres import queries, rows
 from avoir.postgres.bodies import command_columns
 from avoir.postgres.headers import packed
-from avoir.postgres.load import columns
+from avoir.postgres.load import FIRST_PAGE, Loader
+from avoir.postgres.named import Named, columns
 from avoir.postgres.session import Session
 from avoir.postgres.write import Written, headers_columns, write
 from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record
@@ -63,7 +65,8 @@ class Rules:
     """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source.
 
     `decide_s` bounds how long one transaction may spend on deciding; it is below what the database allows an idle
-    transaction (`AVOIR_POSTGRES_IDLE_IN_TRANSACTION_S`), and a batch that needs more is handled in parts.
+    transaction (`AVOIR_POSTGRES_IDLE_IN_TRANSACTION_S`), and a batch that needs more is handled in parts. `page` is how
+    many grants in use and open invoices of an account are loaded at first.
     """
 
     group_id: str
@@ -72,6 +75,7 @@ class Rules:
     max_message_bytes: int = 900 * 1024
     max_future: timedelta = timedelta(hours=24)
     decide_s: float = 4.0
+    page: int = FIRST_PAGE
 
 
 class Batch:
@@ -105,25 +109,26 @@ class Batch:
             session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
         )
 
-    def load(self, state: State) -> None:
-        """Begin with a loaded state."""
-        state.add(self._accounts)
-        state.mark_known()
-        self.state = state
+    async def load(self, named: Named, accounts: Collection[AccountKey]) -> None:
+        """Begin with the state that deciding needs, so far as that is known."""
+        self._loader = Loader(self._session, named, accounts, self._rules.page)
+        self.state = await self._loader.load(self._moment.now)
+        self.state.add(self._accounts)
+        self.state.mark_known()
 
     def remember(self, seen: dict[InboxKey, bytes]) -> None:
         """Take in the event ids that were handled before."""
         for key, contents in seen.items():
             self.state.put("inbox", key, contents)
 
-    def expire(self, accounts: Iterable[AccountKey]) -> None:
+    async def expire(self, accounts: Iterable[AccountKey]) -> None:
         """Expire what is overdue in the accounts, before any message counts."""
-        draft = expire(self.state, accounts, self._moment)
+        draft = await self._loader.complete(lambda: expire(self.state, accounts, self._moment))
         self.state.take_over(draft.state)
         self._publish(draft.events)
         self._written.entries += draft.entries
 
-    def decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
+    async def decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
         """Decide one message; one that the code fails on is parked alone."""
         if isinstance(each, Incoming):
             each = ahead(each, self._moment.now, self._rules.max_future) or each
@@ -132,13 +137,22 @@ class Batch:
         elif parked is not None:
             self._dead_letter(each.record, park(each.message, parked), parked)
         else:
-            self._decide(each)
+            await self._decide(each)
 
-    def _decide(self, each: Incoming) -> None:
-        try:
-            decided = decide(self.state, each.message, self._moment)
-        except Exception as error:
-            self._dead_letter(each.record, fail(each.message, error), problem_of(error))
+    async def _decide(self, each: Incoming) -> None:
+        message = each.message
+
+        def decided_or_error() -> Decided | Exception:
+            try:
+                return decide(self.state, message, self._moment)
+            except NotLoadedError:
+                raise
+            except Exception as error:
+                return error
+
+        decided = await self._loader.complete(decided_or_error)
+        if isinstance(decided, Exception):
+            self._dead_letter(each.record, fail(message, decided), problem_of(decided))
             return
         if decided.decision.outcome == "conflict":
             self._dead_letter(each.record, decided.decision, "conflict")

@@ -16,7 +16,7 @@ from avoir.core.undecided import brief
 from avoir.kafka.translate import Incoming, Unreadable, parse
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import KeptConnection
-from avoir.postgres.load import Named, columns, load
+from avoir.postgres.named import Named, columns
 from avoir.postgres.session import Session
 from avoir.record import (
     PARKED_WINDOW,
@@ -85,8 +85,8 @@ class Handler:
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
             batch = await Batch.locked(session, self._rules, accounts)
-            batch.load(await load(session, Named(), accounts))
-            batch.expire(accounts)
+            await batch.load(Named(), accounts)
+            await batch.expire(accounts)
             await batch.write()
         return batch.report(len(accounts))
 
@@ -145,22 +145,24 @@ class Handler:
             seen = await _claim(session, named)
             accounts = await _lock(session, named)
             batch = await Batch.locked(session, self._rules, accounts)
-            batch.load(await load(session, named, accounts))
+            await batch.load(named, accounts)
             batch.remember(seen)
-            batch.expire(accounts)
-            self._decide_all(batch, parsed, parked)
+            await batch.expire(accounts)
+            await self._decide_all(batch, parsed, parked)
             await _settle_claims(session, named, seen, batch.state)
             await batch.write()
         return batch.report(len(parsed))
 
-    def _decide_all(self, batch: Batch, parsed: Sequence[Incoming | Unreadable], parked: str | None) -> None:
+    async def _decide_all(
+        self, batch: Batch, parsed: Sequence[Incoming | Unreadable], parked: str | None
+    ) -> None:
         until = time.monotonic() + self._rules.decide_s
         for decided, each in enumerate(parsed):
             if decided and time.monotonic() > until:
                 raise _Cut(decided)
             if too_many_parked(batch.parked_lately, PARKED_WINDOW):
                 raise _Cut(decided, halted=True)
-            batch.decide(each, parked)
+            await batch.decide(each, parked)
 
     async def _plan_anew(self, session: Session, messages: int) -> None:
         """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
@@ -231,9 +233,11 @@ async def _lock(session: Session, named: Named) -> list[AccountKey]:
     billed = await session.fetch_if(queries.read_subjects_of_invoices, *columns(named.voided, 2))
     named.add_subjects(billed)
     await _lock_subjects(session, named.subjects)
+    billed_only = named.subjects - named.changing
+    named.add_changing(await session.fetch_if(queries.read_changed, *columns(billed_only, 3)))
     concerned = await session.fetch_if(
         queries.read_accounts_concerned,
-        *columns(named.subjects, 3),
+        *columns(named.changing, 3),
         *columns(named.voided, 2),
         *columns(((key.tenant_id, key.id) for key in named.reversed), 2),
         *columns(named.applications, 2),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
 import pytest
@@ -20,7 +20,8 @@ from avoir.handle import _lock as lock
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
-from avoir.postgres.load import Named, load
+from avoir.postgres.load import Loader
+from avoir.postgres.named import Named
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
 from tests.integration.handler import GROUP, delivering
@@ -316,7 +317,7 @@ async def test_credit_that_came_to_rest_costs_no_later_message_anything(database
         await deliverer.deliver([message("p1", "06-03", payment("p1", "1000", "i1"))])
         async with kept.use() as connection, connection.transaction():
             account = AccountKey("t1", "user", "u1", "EUR")
-            state = await load(Session(connection), Named(), [account])
+            state = await Loader(Session(connection), Named(), [account]).load(datetime.now(UTC))
         assert len(state.entitlements.rows) == len(state.lines.rows) == 0
 
 
@@ -330,7 +331,7 @@ async def test_what_was_set_aside_and_used_of_a_grant_is_not_read_again(database
         async with kept.use() as connection, connection.transaction():
             assert await connection.fetchval("SELECT count(*) FROM reservations") == 101
             account = AccountKey("t1", "user", "u1", "EUR")
-            state = await load(Session(connection), Named(), [account])
+            state = await Loader(Session(connection), Named(), [account]).load(datetime.now(UTC))
         assert len(state.reservations.rows) == 1
 
 

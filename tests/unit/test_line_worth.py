@@ -6,7 +6,7 @@ from avoir.core.rows import EntitlementKey, InvoiceKey, SubjectKey
 from avoir.core.worth import Billed
 from avoir.read.line_worth import ChangeWorth, LineWorth, changes_of
 from avoir.read.telling_line import tell_line
-from tests.unit.core.world import EURO, World, cancelled, invoice, line, plan_cancelled, shortened
+from tests.unit.core.world import EURO, World, cancelled, invoice, line, plan_cancelled, rows, shortened
 
 NOW = datetime(2025, 12, 31, tzinfo=UTC)
 PERIOD = ("06-10T09:00", "06-10T13:00")
@@ -21,7 +21,7 @@ def worth_of(world: World, line_id: str = "l1", kind: str = "booking", id_: str 
         Billed(world.state.invoices[each.invoice], each)
         for each in world.state.lines_of_subject.get(subject) or ()
     ]
-    changes = [world.state.changes[key] for key in world.state.changes_of_subject.get(subject) or ()]
+    changes = [each for each in rows(world.state.changes) if each.subject == subject]
     known = world.state.entitlements.get(key)
     return LineWorth(
         "t1",

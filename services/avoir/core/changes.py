@@ -32,6 +32,7 @@ from avoir.core.worth import (
     is_same_currency,
     is_timely,
     line_order,
+    supersedes,
     targets,
 )
 
@@ -52,18 +53,30 @@ def change(
     owner = billed[0].invoice.account.owner if billed else fact.owner
     policy = _policy_of(draft, subject.tenant_id, owner, message.occurred_at)
     change = to_change(message, fact, policy.policy)
+    is_repeated = put_change(draft, change)
     draft.reason = "changed"
-    draft.put(change)
     settle(draft, retarget(draft, change.subject))
     took_back = any(isinstance(event.body, CreditVoided | CreditShortfall) for event in draft.events)
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
     billed = billed_lines(draft, subject)
     facts = change_facts(draft, change, billed)
-    why = Why("recorded", "changed") if took_back or gave else why_nothing(draft, change, billed)
+    why = (
+        Why("recorded", "changed")
+        if took_back or gave
+        else why_nothing(draft, change, billed, is_repeated=is_repeated)
+    )
     if why.outcome == "declined":
         _publish_declined(draft, change, fact.owner, billed, facts, why)
     told = policy.told(*_keys_that_count(change))
     return conclude(message, why.outcome, why.reason, facts, told, why.would_change_it)
+
+
+def put_change(draft: Draft, change: Change) -> bool:
+    """Keep a change, and note which changes are superseded now; says whether one with its contents was there before."""
+    known = draft.changes(change.subject)
+    draft.put(replace(change, superseded=any(supersedes(each, change) for each in known)))
+    draft.put(*(replace(each, superseded=True) for each in known if supersedes(change, each)))
+    return any(each.contents == change.contents for each in known)
 
 
 def subject_of_change(
@@ -216,7 +229,7 @@ def _publish_declined(
         draft.record_without_account(change.subject.tenant_id, owner, body)
 
 
-def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> Why:
+def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed], *, is_repeated: bool) -> Why:
     """Why a change gave nothing: the first reason that leaves no line to give credit for."""
     if not billed:
         return Why("declined", "not_billed")
@@ -229,11 +242,10 @@ def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed]) -> Why:
     lines = [each for each in lines if is_same_currency(change, each.invoice)]
     if not lines:
         return Why("declined", "currency_mismatch")
-    changes = draft.changes(change.subject)
     entitlements = [draft.state.entitlements.get(each.line.key) for each in lines]
-    if _is_repeated(change, changes) and any(each.given for each in entitlements if each is not None):
+    if is_repeated and any(each.given for each in entitlements if each is not None):
         return Why("declined", "already_credited")
-    lines = [each for each in lines if _is_decisive(draft, change, changes, each)]
+    lines = [each for each in lines if _is_decisive(draft, change, each)]
     if not lines:
         return Why("declined", "superseded")
     if not change.asked:
@@ -264,12 +276,9 @@ def _is_late(draft: Draft, billed: Billed) -> bool:
     return settle_by is not None and billed.invoice.settled_at > settle_by
 
 
-def _is_repeated(change: Change, changes: Sequence[Change]) -> bool:
-    return any(each.contents == change.contents and each.event_id != change.event_id for each in changes)
-
-
-def _is_decisive(draft: Draft, change: Change, changes: Sequence[Change], billed: Billed) -> bool:
+def _is_decisive(draft: Draft, change: Change, billed: Billed) -> bool:
     """Whether a line's target comes from this change: the last of all, or the last asked for that leaves a target."""
+    changes = draft.changes(change.subject)
     counted = sorted((each for each in changes if counts(each, billed.invoice)), key=change_order)
     decisive = counted[-1:]
     if _target(draft, billed) > 0:

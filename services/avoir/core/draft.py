@@ -140,8 +140,8 @@ class Draft(Struct, eq=False):
         return self.state.walk("grants_in_use", key)
 
     def changes(self, subject: SubjectKey) -> list[Change]:
-        """The changes of a booking or plan, in no order."""
-        return [self.state.changes[key] for key in self.state.changes_of_subject.get(subject) or ()]
+        """The changes of a booking or plan that may decide something, in no order."""
+        return [self.state.changes[key] for key in self.state.standing_changes.get(subject) or ()]
 
     def grants_for(self, key: EntitlementKey) -> list[Grant]:
         """The grants of an entitlement, first issued first."""

@@ -20,12 +20,15 @@ from avoir.core.events import (
 )
 from avoir.core.facts import InvoiceFinalized, InvoiceVoided
 from avoir.core.message import Message
-from avoir.core.money import format_decimal
+from avoir.core.money import TooMuchError, format_decimal
 from avoir.core.policy import Policy, both_told
 from avoir.core.reservations import release_for
-from avoir.core.rows import Entitlement, Invoice, InvoiceKey, Line, Payment, PaymentKey, Void
+from avoir.core.rows import Entitlement, Invoice, InvoiceKey, Line, Payment, PaymentKey, SubjectKey, Void
 from avoir.core.settle import expire_overdue, settle
 from avoir.core.worth import costs
+
+MOST_LINES = 10_000
+"""The most lines that may bill one booking or plan, on all its invoices."""
 
 
 def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusion:
@@ -43,6 +46,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     told: Mapping[str, Any] = policy.told("auto_apply")
     for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):
         if subject is not None:
+            _refuse_too_many_lines(draft, subject)
             told = both_told(told, adopt_policies(draft, subject, key))
             accounts |= retarget(draft, subject)
     draft.reason = "changed"
@@ -56,6 +60,16 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
         invoice_facts(invoice) | _said(fact) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
     )
     return conclude(message, "recorded", reason, facts, told)
+
+
+def _refuse_too_many_lines(draft: Draft, subject: SubjectKey) -> None:
+    lines = len(draft.state.lines_of_subject.get(subject) or ()) + (
+        draft.state.lines_elsewhere.get(subject) or 0
+    )
+    if lines > MOST_LINES:
+        raise TooMuchError(
+            f"lines: {subject.kind} {subject.id} would be billed on more than {MOST_LINES} lines"
+        )
 
 
 def credit_note_number(invoice_number: str) -> str:

@@ -52,16 +52,16 @@ class Queue(Struct, frozen=True):
 
     def since(self, since: Place) -> Iterator[Place]:
         """The places from one on. Raises LookupError with the place after which something is not loaded."""
-        at = since
+        at, last = since, None
         first = max(self.start, bisect_left(self.base, since))
         places: Iterator[Place] = map(self.base.__getitem__, range(first, len(self.base)))
         if self.new:
             places = merge(places, self.new[bisect_left(self.new, since) :])
         for place in places:
-            if place != at:
+            if place != last:
                 self._refuse_gap(at, place)
                 yield place
-                at = place
+                at = last = place
         self._refuse_gap(at, None)
 
     def loaded(self, after: Place, last: Place | None) -> "Queue":

@@ -206,7 +206,10 @@ class Line(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """A change to a booking or plan, with the policy values of its time; only the fields of its topic are set."""
+    """A change to a booking or plan, with the policy values of its time; only the fields of its topic are set.
+
+    One that is `superseded` decides nothing any more, whatever comes: another counts wherever it does, and after it.
+    """
 
     subject: SubjectKey
     owner: Owner
@@ -230,6 +233,7 @@ class Change(Struct, frozen=True):
     credit_as: str
     expires_after_days: int | None
     contents: bytes
+    superseded: bool = False
 
     @property
     def key(self) -> ChangeKey:

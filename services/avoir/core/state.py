@@ -40,6 +40,8 @@ from avoir.core.table import Index, Table
 class State(Struct, eq=False):
     """The tables of a batch. Indexes hold keys, or rows that never change; queues hold the places of rows in an order.
 
+    `standing_changes` are those of a booking or plan that are not superseded, and `lines_elsewhere` is how many of its
+    lines are stored and not here.
     A fork shares each table with what it lies on until it puts something there.
     """
 
@@ -58,10 +60,11 @@ class State(Struct, eq=False):
     reservations: Table[ReservationKey, Reservation]
     policies: Table[tuple[str, str], PolicyVersion]
     grant_of_reference: Table[ReferenceKey, GrantKey]
+    lines_elsewhere: Table[SubjectKey, int]
+    standing_changes: Table[SubjectKey, tuple[ChangeKey, ...]]
     lines_of_invoice: Index[InvoiceKey, Line]
     lines_of_subject: Index[SubjectKey, Line]
     credit_lines_of_grant: Index[GrantKey, EntitlementKey]
-    changes_of_subject: Index[SubjectKey, ChangeKey]
     reversals_of_payment: Index[PaymentKey, Reversal]
     settlements_of_payment: Index[PaymentKey, tuple[PaymentKey, int]]
     settlements_of_invoice: Index[InvoiceKey, tuple[PaymentKey, int]]
@@ -245,8 +248,8 @@ def _add_line(state: State, row: Line) -> None:
 
 
 def _add_change(state: State, row: Change) -> None:
-    if state.changes.get(row.key) is None:
-        state.index("changes_of_subject", row.subject, row.key)
+    standing = [key for key in state.standing_changes.get(row.subject) or () if key != row.key]
+    state.put("standing_changes", row.subject, tuple(standing if row.superseded else [*standing, row.key]))
     state.put("changes", row.key, row)
 
 

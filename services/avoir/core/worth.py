@@ -88,6 +88,19 @@ def counts(change: Change, invoice: Invoice) -> bool:
     return is_timely(change, invoice) and is_same_currency(change, invoice)
 
 
+def supersedes(later: Change, earlier: Change) -> bool:
+    """Whether a change leaves an earlier one nothing to decide, on lines still to come too.
+
+    It counts for every line that the earlier one counts for, and comes after it; and it asks, or the other did not.
+    """
+    return (
+        change_order(later) > change_order(earlier)
+        and later.occurred_at >= earlier.occurred_at
+        and later.currency in (None, earlier.currency)
+        and (later.asked or not earlier.asked)
+    )
+
+
 def unused_share(change: Change, line: Line) -> Fraction:
     """The share of a line's cost that a shortening or the end of a plan leaves unused."""
     if change.topic == "plan-cancelled":

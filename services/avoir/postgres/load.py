@@ -1,280 +1,284 @@
-"""Loads what is open in the accounts of a batch, and what its messages name, in a bounded number of statements."""
+"""Loads what is open in the accounts of a batch, and what its messages name, in a bounded number of statements.
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+Of what may be many in one account, grants in use and open invoices, only the first are loaded, and `Loader.complete`
+loads on where deciding comes to the end of them.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
-from avoir.core.applications import application_key
-from avoir.core.commands import (
-    ApplyCredit,
-    Command,
-    DrawCredit,
-    GrantCredit,
-    RefundCredit,
-    ReinstateCredit,
-    VoidCredit,
-)
+from msgspec.structs import replace
+
 from avoir.core.events import AccountKey
-from avoir.core.facts import (
-    ApplicationRejected,
-    BookingCancelled,
-    BookingShortened,
-    InvoiceFinalized,
-    InvoiceVoided,
-    PaymentRecorded,
-    PaymentReversed,
-    PlanCancelled,
-)
-from avoir.core.message import Message
+from avoir.core.invoices import MOST_LINES
 from avoir.core.policy import ScopeKey
-from avoir.core.rows import (
-    ApplicationKey,
-    GrantKey,
-    InboxKey,
-    InvoiceKey,
-    PaymentKey,
-    ReferenceKey,
-    ReversalKey,
-    SubjectKey,
-)
+from avoir.core.queue import BEGINNING, NotLoadedError, Place, Queue
+from avoir.core.rows import Grant, GrantKey, Invoice, InvoiceKey, PaymentKey, Reservation, SubjectKey
 from avoir.core.state import State
 from avoir.postgres import queries, rows
+from avoir.postgres.named import Columns, Named, columns
 from avoir.postgres.session import Session
 
-Columns = list[list[Any]]
+FIRST_PAGE = 100
+_GROWTH = 4
+_LARGEST_PAGE = 10_000
+_BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
+_FIRST_ID = UUID(int=0)
+
+T = TypeVar("T")
 
 
-def columns(keys: Iterable[tuple[Any, ...]], width: int) -> Columns:
-    """Keys as one array per column, in sorted order."""
-    found = [list(column) for column in zip(*sorted(keys), strict=True)]
-    return found or [[] for _ in range(width)]
-
-
-@dataclass(slots=True)
-class Named:
-    """What the messages of a batch name, by kind; `chosen` are the invoices that a command uses credit on."""
-
-    inbox: dict[InboxKey, bytes] = field(default_factory=dict)
-    subjects: set[SubjectKey] = field(default_factory=set)
-    invoices: set[InvoiceKey] = field(default_factory=set)
-    finalized: dict[InvoiceKey, AccountKey] = field(default_factory=dict)
-    voided: set[InvoiceKey] = field(default_factory=set)
-    payments: set[PaymentKey] = field(default_factory=set)
-    paid: dict[PaymentKey, AccountKey] = field(default_factory=dict)
-    reversed: set[PaymentKey] = field(default_factory=set)
-    reversals: set[ReversalKey] = field(default_factory=set)
-    applications: set[ApplicationKey] = field(default_factory=set)
-    chosen: set[InvoiceKey] = field(default_factory=set)
-    grants: set[GrantKey] = field(default_factory=set)
-    references: set[ReferenceKey] = field(default_factory=set)
-    scopes: set[ScopeKey] = field(default_factory=set)
-    accounts: set[AccountKey] = field(default_factory=set)
-
-    def add(self, message: Message) -> None:
-        """Note what a message names."""
-        tenant_id, fact = message.tenant_id, message.body
-        self.inbox.setdefault(InboxKey(tenant_id, message.topic, message.event_id), message.contents)
-        match fact:
-            case InvoiceFinalized():
-                self._finalized(tenant_id, fact)
-            case BookingCancelled() | BookingShortened():
-                self.subjects.add(SubjectKey(tenant_id, "booking", fact.booking_id))
-            case PlanCancelled():
-                self.subjects.add(SubjectKey(tenant_id, "plan", fact.plan_id))
-            case PaymentRecorded():
-                key = PaymentKey(tenant_id, "payment", fact.payment_id)
-                self.paid[key] = AccountKey(tenant_id, *fact.owner, fact.currency)
-                self.payments.add(key)
-                self.accounts.add(self.paid[key])
-                self.invoices |= {InvoiceKey(tenant_id, invoice_id) for invoice_id in fact.invoice_ids}
-            case PaymentReversed():
-                self.payments.add(PaymentKey(tenant_id, "payment", fact.payment_id))
-                self.reversed.add(PaymentKey(tenant_id, "payment", fact.payment_id))
-                self.reversals.add(ReversalKey(tenant_id, fact.reversal_id))
-            case InvoiceVoided():
-                self.voided.add(InvoiceKey(tenant_id, fact.invoice_id))
-                self.invoices.add(InvoiceKey(tenant_id, fact.invoice_id))
-            case ApplicationRejected():
-                self.applications.add(application_key(tenant_id, fact.application_id))
-            case _:
-                self._asked(tenant_id, fact)
-        if isinstance(fact, BookingCancelled | BookingShortened | PlanCancelled):
-            self.scopes.add(ScopeKey.of_owner(tenant_id, fact.owner))
-        self.scopes.add(ScopeKey(tenant_id, "tenant", ""))
-
-    def _asked(self, tenant_id: str, command: Command) -> None:
-        if isinstance(command, GrantCredit | ApplyCredit | RefundCredit | DrawCredit):
-            self.accounts.add(AccountKey(tenant_id, *command.owner, command.currency))
-        if isinstance(command, ApplyCredit | RefundCredit | VoidCredit):
-            grant = GrantKey.named(tenant_id, command.grant_id)
-            self.grants |= {grant} if grant is not None else set()
-        match command:
-            case GrantCredit(reference=str() as reference):
-                self.references.add(ReferenceKey(tenant_id, reference))
-            case ApplyCredit():
-                invoice = InvoiceKey(tenant_id, command.invoice_id)
-                self.invoices.add(invoice)
-                self.chosen.add(invoice)
-            case ReinstateCredit():
-                self.applications.add(application_key(tenant_id, command.application_id))
-
-    def _finalized(self, tenant_id: str, fact: InvoiceFinalized) -> None:
-        key = InvoiceKey(tenant_id, fact.invoice_id)
-        self.finalized[key] = AccountKey(tenant_id, *fact.owner, fact.currency)
-        self.invoices.add(key)
-        self.accounts.add(self.finalized[key])
-        self.scopes.add(ScopeKey(tenant_id, "invoice", fact.invoice_id))
-        for line in fact.lines:
-            credit = GrantKey.named(tenant_id, line.credit_line_id)
-            if credit is not None:
-                self.grants.add(credit)
-            if line.subject_id is not None and (line.kind == "booking" or line.kind == "plan"):
-                self.subjects.add(SubjectKey(tenant_id, line.kind, line.subject_id))
-
-    def add_subjects(self, found: Iterable[rows.Row]) -> None:
-        """Note bookings and plans that the named things lead to."""
-        self.subjects |= {SubjectKey(row["tenant_id"], row["kind"], row["id"]) for row in found}
-
-    @property
-    def locked_first(self) -> set[tuple[str, str, str]]:
-        """The things other than bookings and plans that are locked: invoices, payments, reversals and references."""
-        named = (*self.finalized, *self.voided, *self.chosen)
-        return {
-            *((key.tenant_id, "invoice", key.invoice_id) for key in named),
-            *((key.tenant_id, "payment", key.id) for key in self.payments),
-            *((key.tenant_id, "reversal", key.id) for key in self.reversals),
-            *((key.tenant_id, "reference", key.reference) for key in self.references),
-        }
-
-    def undoing(self, known: Mapping[Any, AccountKey], accounts: Iterable[AccountKey]) -> set[AccountKey]:
-        """Those of the batch's accounts in which one of its messages may undo what another of them did.
-
-        `known` gives the accounts of stored invoices, payments and applications by key. An application that is not
-        stored yet may come up in the batch (a restored database), so its whole tenant counts.
-        """
-        keys: Iterable[Any] = (*self.voided, *self.reversed, *self.applications)
-        undoing = {known.get(key) or self.finalized.get(key) or self.paid.get(key) for key in keys}
-        unknown = {key.tenant_id for key in self.applications if key not in known}
-        return {each for each in accounts if each in undoing or each.tenant_id in unknown}
-
-
-async def load(session: Session, named: Named, accounts: Collection[AccountKey]) -> State:
-    """The state that deciding these messages needs; everything must be locked already.
+class Loader:
+    """Loads the state that deciding some messages needs; everything must be locked already.
 
     What a command names by id may come up while the locks are waited for. Where that leads to an account that is not
     locked, it counts as unknown: it was not there when the command arrived.
     """
-    state, locked = State.empty(), set(accounts)
-    concerned, subjects = columns(accounts, 4), columns(named.subjects, 3)
-    by_id = await session.fetch_if(
-        queries.load_applications, *columns(named.applications, 2), *columns((), 2)
-    )
-    applications = [each for each in map(rows.application, by_id) if each.account in locked]
-    state.add(applications)
-    settled = await session.fetch_if(
-        queries.read_invoices_settled_by, *columns(((key.tenant_id, key.id) for key in named.reversed), 2)
-    )
-    touched = {InvoiceKey(row["tenant_id"], row["invoice_id"]) for row in settled} | named.voided
-    touched |= {each.invoice for each in applications}
-    found = await session.fetch_if(
-        queries.load_invoices, *concerned, *subjects, *columns(named.invoices | touched, 2)
-    )
-    invoices = [rows.invoice(row) for row in found]
-    state.add(invoices)
-    known: dict[Any, AccountKey] = {each.key: each.account for each in invoices}
-    known |= {each.key: each.account for each in applications}
-    undoing = await _undoing(session, named, known, accounts)
-    touched |= {each.key for each in invoices if each.account in undoing}
-    await _load_rest(session, state, named, locked, subjects, touched)
-    tenants = {ScopeKey(each.tenant_id, "tenant", "") for each in accounts}
-    owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in accounts}
-    scopes = columns(named.scopes | tenants | owners, 3)
-    state.add(map(rows.policy, await session.fetch_if(queries.load_policies, *scopes)))
-    return state
+
+    def __init__(
+        self, session: Session, named: Named, accounts: Collection[AccountKey], page: int = FIRST_PAGE
+    ) -> None:
+        self.state = State.empty()
+        self._add: Callable[[Iterable[Any]], None] = self.state.add
+        self._session = session
+        self._named = named
+        self._locked = set(accounts)
+        self._undoing: set[AccountKey] = set()
+        self._page = page
+        self._pages: dict[tuple[str, AccountKey], int] = {}
+
+    async def load(self, now: datetime) -> State:
+        """What is due by a moment or comes first in the accounts, and what the messages name."""
+        session, named, state, accounts = self._session, self._named, self.state, self._locked
+        concerned, changing = columns(accounts, 4), columns(named.changing, 3)
+        by_id = await session.fetch_if(
+            queries.load_applications, *columns(named.applications, 2), *columns((), 2)
+        )
+        applications = [each for each in map(rows.application, by_id) if each.account in accounts]
+        state.add(applications)
+        settled = await session.fetch_if(
+            queries.read_invoices_settled_by, *columns(((key.tenant_id, key.id) for key in named.reversed), 2)
+        )
+        touched = {InvoiceKey(row["tenant_id"], row["invoice_id"]) for row in settled} | named.voided
+        touched |= {each.invoice for each in applications}
+        found = await session.fetch_if(
+            queries.load_invoices, *concerned, *changing, *columns(named.invoices | touched, 2)
+        )
+        invoices = [rows.invoice(row) for row in found]
+        state.add(invoices)
+        known: dict[Any, AccountKey] = {each.key: each.account for each in invoices}
+        known |= {each.key: each.account for each in applications}
+        self._undoing = await self._accounts_undoing(known)
+        opened = await self._open_invoices(sorted(accounts), BEGINNING, self._page)
+        touched |= {each.key for each in (*invoices, *opened) if each.account in self._undoing}
+        due = await session.fetch(queries.load_due_grants, *concerned, now) if accounts else []
+        state.add(map(rows.grant, due))
+        grants = await self._grants_in_use(sorted(accounts), BEGINNING, self._page)
+        await self._load_rest(named, touched, [*invoices, *opened], grants)
+        await self._load_facts()
+        await self._count_lines_elsewhere()
+        self._add = state.add_known
+        return state
+
+    async def complete(self, work: Callable[[], T]) -> T:
+        """What some work over the state gives; it begins anew each time that it comes to the end of what is loaded."""
+        while True:
+            try:
+                return work()
+            except NotLoadedError as gap:
+                missing = gap
+            await self._load_on(missing)
+
+    async def _load_on(self, gap: NotLoadedError) -> None:
+        """Load on from a place: each time more, since it may go on like that."""
+        size = min(self._pages.get((gap.queue, gap.account), self._page) * _GROWTH, _LARGEST_PAGE)
+        self._pages[gap.queue, gap.account] = size
+        if gap.queue == "grants_in_use":
+            grants = await self._grants_in_use([gap.account], gap.after, size)
+            await self._load_rest(Named(), set(), [], grants)
+        else:
+            only_taking = gap.queue == "taking_invoices"
+            invoices = await self._open_invoices([gap.account], gap.after, size, only_taking=only_taking)
+            undone = {each.key for each in invoices if each.account in self._undoing}
+            await self._load_rest(Named(), undone, invoices, [])
+
+    async def _accounts_undoing(self, known: dict[Any, AccountKey]) -> set[AccountKey]:
+        named = self._named
+        if named.reversed:
+            keys, nothing = columns(named.reversed, 3), columns((), 2)
+            found = await self._session.fetch(
+                queries.load_payments, *columns((), 4), *keys, *nothing, *nothing
+            )
+            for row in found:
+                known[rows.payment(row).key] = rows.account_key(row)
+        return named.undoing(known, self._locked)
+
+    async def _open_invoices(
+        self, accounts: Sequence[AccountKey], after: Place, size: int, *, only_taking: bool = False
+    ) -> list[Invoice]:
+        """Load open invoices of accounts after a place, at most `size` of each."""
+        if not accounts:
+            return []
+        finalized_at, key = (*after, _BEFORE_ALL, None)[:2] if len(after) != 1 else (after[0], None)
+        place = [finalized_at] * len(accounts), ["" if key is None else key.invoice_id] * len(accounts)
+        found = await self._session.fetch(
+            queries.load_open_invoices, *columns(accounts, 4), *place, size, only_taking
+        )
+        invoices = [rows.invoice(row) for row in found]
+        self._add(invoices)
+        lasts = _lasts(((each.account, each.place) for each in invoices), accounts, size)
+        for account, last in lasts.items():
+            self._loaded("taking_invoices", account, after, last)
+            if not only_taking:
+                self._loaded("open_invoices", account, after, last)
+        return invoices
+
+    async def _grants_in_use(self, accounts: Sequence[AccountKey], after: Place, size: int) -> list[Grant]:
+        """Load grants with something available after a place in the order of use, at most `size` of each account."""
+        if not accounts:
+            return []
+        priority, expires_at, paid_for, effective_at, key = after or (-1, None, False, _BEFORE_ALL, None)
+        place = (priority, expires_at, paid_for, effective_at, _FIRST_ID if key is None else key.id)
+        places = [[each] * len(accounts) for each in place]
+        found = await self._session.fetch(queries.load_grants_in_use, *columns(accounts, 4), *places, size)
+        grants = [rows.grant(row) for row in found]
+        self._add(grants)
+        lasts = _lasts(((each.account, each.place) for each in grants), accounts, size)
+        for account, last in lasts.items():
+            self._loaded("grants_in_use", account, after, last)
+        return grants
+
+    def _loaded(self, name: str, account: AccountKey, after: Place, last: Place | None) -> None:
+        """Note how far a queue of an account is loaded now."""
+        known: Queue | None = getattr(self.state, name).get(account)
+        queue = known or Queue()
+        if after == BEGINNING:
+            gaps = () if last is None else ((last, None),)
+            queue = replace(queue, gaps=gaps)
+        else:
+            queue = queue.loaded(after, last)
+        if known is not None or queue.gaps:
+            self.state.put(name, account, queue)
+
+    async def _load_rest(
+        self, named: Named, touched: set[InvoiceKey], loaded: Collection[Invoice], in_use: Collection[Grant]
+    ) -> None:
+        """Load what belongs to what is named, to invoices of which something may be undone, and to open rows."""
+        session = self._session
+        accounts = self._locked if named is self._named else set()
+        changing, invoices = columns(named.changing, 3), columns(touched, 2)
+        if touched:
+            found = await session.fetch(queries.load_applications, *columns((), 2), *invoices)
+            self._add(map(rows.application, found))
+        reserved = await self._load_reservations(named, set())
+        used = {*named.grants, *(each.grant for each in reserved), *self._sliced(touched | named.invoices)}
+        payments = await self._load_payments(named, invoices, used, in_use)
+        keys = columns(payments, 3)
+        waiting = columns({each.key for each in loaded if each.due > 0}, 2)
+        found = await session.fetch_if(
+            queries.load_entitlements, *columns(accounts, 4), *waiting, *changing, *invoices, *keys
+        )
+        entitlements = [rows.entitlement(row) for row in found]
+        self._add(entitlements)
+        lines = {each.key for each in entitlements if each.key.kind in ("line", "credit_line")}
+        by_id = columns(((key.tenant_id, key.id, key.line_id) for key in lines), 3)
+        found = await session.fetch_if(queries.load_lines, *changing, *invoices, *by_id)
+        self._add(sorted(map(rows.line, found), key=lambda line: (line.invoice, line.position)))
+        due_for = columns((each.key for each in entitlements), 4)
+        references = columns(named.references, 2)
+        found = await session.fetch_if(queries.load_grants, *due_for, *columns(used, 2), *references)
+        grants = [each for each in map(rows.grant, found) if self._is_known(each, named)]
+        self._add(grants)
+        held = {each.key for each in (*grants, *in_use) if each.reserved > 0}
+        await self._load_reservations(Named(), held | used)
+
+    def _is_known(self, grant: Grant, named: Named) -> bool:
+        return grant.account in self._locked or grant.key not in named.grants
+
+    def _sliced(self, invoices: Iterable[InvoiceKey]) -> set[GrantKey]:
+        """The grants that applications on some invoices use."""
+        state = self.state
+        used = (
+            state.applications[key]
+            for each in invoices
+            for key in state.applications_of_invoice.get(each) or ()
+        )
+        return {GrantKey(each.key.tenant_id, grant_id) for each in used for grant_id, _ in each.slices}
+
+    async def _load_payments(
+        self, named: Named, invoices: Columns, used: Collection[GrantKey], in_use: Collection[Grant]
+    ) -> set[PaymentKey]:
+        """Load payments with their settlements: those named, and where an invoice opens those with something left."""
+        session = self._session
+        opening = (
+            {*named.finalized.values(), *self._undoing} & self._locked if named is self._named else set()
+        )
+        over = {
+            PaymentKey(of.tenant_id, of.kind, of.id)
+            for of in (grant.entitlement for grant in in_use)
+            if of is not None and (of.kind == "payment" or of.kind == "amount_paid")
+        }
+        found = await session.fetch_if(
+            queries.load_payments,
+            *columns(opening, 4),
+            *columns(named.payments | over, 3),
+            *invoices,
+            *columns(used, 2),
+        )
+        payments = [rows.payment(row) for row in found]
+        self._add(payments)
+        keys = {each.key for each in payments}
+        settlements = await session.fetch_if(queries.load_settlements, *columns(keys, 3))
+        self._add(map(rows.settlement, settlements))
+        return keys
+
+    async def _load_reservations(self, named: Named, grants: Collection[GrantKey]) -> list[Reservation]:
+        """Load what is held of grants, for invoices and under application ids, with their first uses."""
+        found = await self._session.fetch_if(
+            queries.load_reservations,
+            *columns(grants, 2),
+            *columns(named.applications, 2),
+            *columns({*named.finalized, *named.voided}, 2),
+        )
+        reservations = [each for each in map(rows.reservation, found) if each.account in self._locked]
+        self._add(reservations)
+        # A reservation's first use has its id: whether that was before decides the id of the next.
+        used_before = columns({each.application for each in reservations if each.amount > 0}, 2)
+        found = await self._session.fetch_if(queries.load_applications, *used_before, *columns((), 2))
+        self._add(map(rows.application, found))
+        return reservations
+
+    async def _load_facts(self) -> None:
+        session, named, state = self._session, self._named, self.state
+        state.add(map(rows.change, await session.fetch_if(queries.load_changes, *columns(named.changing, 3))))
+        payments = columns(((key.tenant_id, key.id) for key in named.payments), 2)
+        reversals = columns(named.reversals, 2)
+        state.add(map(rows.reversal, await session.fetch_if(queries.load_reversals, *payments, *reversals)))
+        invoices = columns({*named.finalized, *named.voided, *named.chosen}, 2)
+        state.add(map(rows.void, await session.fetch_if(queries.load_voids, *invoices)))
+        tenants = {ScopeKey(each.tenant_id, "tenant", "") for each in self._locked}
+        owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in self._locked}
+        scopes = columns(named.scopes | tenants | owners, 3)
+        state.add(map(rows.policy, await session.fetch_if(queries.load_policies, *scopes)))
+
+    async def _count_lines_elsewhere(self) -> None:
+        """Count the lines of what is billed and was never changed: they are not loaded, and there may be too many."""
+        billed = columns(self._named.subjects - self._named.changing, 3)
+        if billed[0]:
+            for row in await self._session.fetch(queries.read_lines_elsewhere, *billed, MOST_LINES):
+                key = SubjectKey(row["tenant_id"], row["kind"], row["id"])
+                here = len(self.state.lines_of_subject.get(key) or ())
+                if row["lines"] > here:
+                    self.state.put("lines_elsewhere", key, row["lines"] - here)
 
 
-async def _undoing(
-    session: Session, named: Named, known: dict[Any, AccountKey], accounts: Collection[AccountKey]
-) -> set[AccountKey]:
-    if named.reversed:
-        keys = columns(named.reversed, 3)
-        nothing = columns((), 2)
-        for row in await session.fetch(queries.load_payments, *columns((), 4), *keys, *nothing, *nothing):
-            known[rows.payment(row).key] = rows.account_key(row)
-    return named.undoing(known, accounts)
-
-
-async def _load_rest(
-    session: Session,
-    state: State,
-    named: Named,
-    locked: set[AccountKey],
-    subjects: Columns,
-    touched: set[InvoiceKey],
-) -> None:
-    concerned, invoices = columns(locked, 4), columns(touched, 2)
-    if touched:
-        found = await session.fetch(queries.load_applications, *columns((), 2), *invoices)
-        state.add(map(rows.application, found))
-    slices = {
-        (application.key.tenant_id, grant_id)
-        for application in state.changed("applications")
-        for grant_id, _ in application.slices
-    }
-    used = columns(slices | named.grants, 2)
-    found = await session.fetch_if(
-        queries.load_payments, *concerned, *columns(named.payments, 3), *invoices, *used
-    )
-    payments = [rows.payment(row) for row in found]
-    state.add(payments)
-    keys = columns((each.key for each in payments), 3)
-    state.add(map(rows.settlement, await session.fetch_if(queries.load_settlements, *keys)))
-    found = await session.fetch_if(queries.load_entitlements, *concerned, *subjects, *invoices, *keys)
-    entitlements = [rows.entitlement(row) for row in found]
-    state.add(entitlements)
-    lines = {
-        (each.key.tenant_id, each.key.id, each.key.line_id)
-        for each in entitlements
-        if each.key.kind in ("line", "credit_line")
-    }
-    found = await session.fetch_if(queries.load_lines, *subjects, *invoices, *columns(lines, 3))
-    state.add(sorted(map(rows.line, found), key=lambda line: (line.invoice, line.position)))
-    due_for = columns((each.key for each in entitlements), 4)
-    references = columns(named.references, 2)
-    found = await session.fetch_if(queries.load_grants, *concerned, *due_for, *used, *references)
-    grants = map(rows.grant, found)
-    state.add(each for each in grants if each.account in locked or each.key not in named.grants)
-    await _load_reservations(session, state, named, locked, slices)
-    await _load_facts(session, state, named, subjects)
-
-
-async def _load_reservations(
-    session: Session,
-    state: State,
-    named: Named,
-    locked: set[AccountKey],
-    used: set[tuple[str, UUID]],
-) -> None:
-    grants = {each.key for each in state.changed("grants") if each.reserved > 0} | named.grants | used
-    found = await session.fetch_if(
-        queries.load_reservations,
-        *columns(grants, 2),
-        *columns(named.applications, 2),
-        *columns({*named.finalized, *named.voided}, 2),
-    )
-    reservations = [each for each in map(rows.reservation, found) if each.account in locked]
-    state.add(reservations)
-    # A reservation's first use has its id: whether that was before decides the id of the next.
-    used_before = columns({each.application for each in reservations if each.amount > 0}, 2)
-    found = await session.fetch_if(queries.load_applications, *used_before, *columns((), 2))
-    state.add(map(rows.application, found))
-
-
-async def _load_facts(session: Session, state: State, named: Named, subjects: Columns) -> None:
-    state.add(map(rows.change, await session.fetch_if(queries.load_changes, *subjects)))
-    payments = columns(((key.tenant_id, key.id) for key in named.payments), 2)
-    reversals = columns(named.reversals, 2)
-    state.add(map(rows.reversal, await session.fetch_if(queries.load_reversals, *payments, *reversals)))
-    invoices = columns({*named.finalized, *named.voided, *named.chosen}, 2)
-    state.add(map(rows.void, await session.fetch_if(queries.load_voids, *invoices)))
+def _lasts(
+    places: Iterable[tuple[AccountKey, Place]], accounts: Iterable[AccountKey], size: int
+) -> dict[AccountKey, Place | None]:
+    """The last place of each account's page; None where the page has all that there is."""
+    found: dict[AccountKey, list[Place]] = {account: [] for account in accounts}
+    for account, place in places:
+        found[account].append(place)
+    return {account: max(each) if len(each) >= size else None for account, each in found.items()}

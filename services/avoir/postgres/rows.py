@@ -114,6 +114,7 @@ def change(row: Row) -> Change:
         credit_as=row["credit_as"],
         expires_after_days=row["expires_after_days"],
         contents=row["contents"],
+        superseded=row["superseded"],
     )
 
 

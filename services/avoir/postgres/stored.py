@@ -103,11 +103,12 @@ def _change(row: Change) -> Columns:
         row.unused,
         *_policy_of(row),
         row.contents,
+        row.superseded,
     )
 
 
 def _change_changes(row: Change) -> Columns:
-    return (row.subject.tenant_id, row.topic, row.event_id, *_policy_of(row))
+    return (*row.key, *_policy_of(row), row.superseded)
 
 
 def _policy_of(row: Change) -> Columns:
@@ -232,7 +233,7 @@ STORED: Mapping[str, Stored] = {
             "tenant_id topic event_id subject_kind subject_id owner_type owner_id revision occurred_at changed_by "
             "asked fee currency billed_start billed_end remaining_start remaining_end billed_price "
             "remaining_price effective_at unused proration time_zone unpaid_change credit_as "
-            "expires_after_days contents"
+            "expires_after_days contents superseded"
         ),
         _change,
         queries.update_changes,

@@ -55,7 +55,7 @@ ORDER BY i.finalized_at, i.invoice_id;
 -- Changes to a booking or a plan, in the order in which they count. $1 tenant, $2 kind, $3 booking or plan, $4 limit.
 SELECT tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at, changed_by, asked,
        fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at,
-       unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents
+       unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents, superseded
 FROM changes
 WHERE tenant_id = $1 AND subject_kind = $2 AND subject_id = $3
 ORDER BY revision NULLS FIRST, occurred_at, event_id COLLATE "C", topic COLLATE "C"

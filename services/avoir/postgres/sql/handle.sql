@@ -61,6 +61,14 @@ FROM unnest($1::text[], $2::text[]) AS k (tenant_id, invoice_id)
 JOIN invoice_lines l USING (tenant_id, invoice_id)
 WHERE l.subject_id IS NOT NULL;
 
+-- name: read_changed
+-- Which of some bookings and plans were ever changed. $1 tenants, $2 kinds, $3 ids.
+SELECT k.tenant_id, k.kind, k.id
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, id)
+WHERE EXISTS (
+    SELECT FROM changes c WHERE c.tenant_id = k.tenant_id AND c.subject_kind = k.kind AND c.subject_id = k.id
+);
+
 -- name: read_accounts_concerned
 -- The accounts that bookings and plans, invoices, payments, applications, reservations and grants lead to.
 -- $1-$3 tenants, kinds, ids of bookings and plans; $4-$5 invoices; $6-$7 payments; $8-$9 applications and reservations;
@@ -129,17 +137,65 @@ SELECT DISTINCT s.tenant_id, s.invoice_id
 FROM unnest($1::text[], $2::text[]) AS k (tenant_id, payment_id)
 JOIN settlements s ON s.tenant_id = k.tenant_id AND s.kind = 'payment' AND s.payment_id = k.payment_id;
 
+-- name: load_open_invoices
+-- Of some accounts the first invoices with something due after a place, oldest finalization first.
+-- $1-$4 accounts; $5-$6 places: finalized at, ids; $7 how many of each account; $8 whether only those that take credit.
+SELECT i.*
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
+    AS k (tenant_id, owner_type, owner_id, currency, finalized_at, invoice_id)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM (
+        (SELECT t.* FROM invoices t
+         WHERE t.tenant_id = k.tenant_id AND t.owner_type = k.owner_type AND t.owner_id = k.owner_id
+           AND t.currency = k.currency AND (t.automatic AND NOT t.barred)
+           AND NOT t.voided AND t.total + t.restored > t.settled + t.applied AND t.total + t.restored > 0
+           AND (t.finalized_at, t.invoice_id COLLATE "C") > (k.finalized_at, k.invoice_id)
+         ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT $7)
+        UNION ALL
+        (SELECT t.* FROM invoices t
+         WHERE NOT $8 AND t.tenant_id = k.tenant_id AND t.owner_type = k.owner_type AND t.owner_id = k.owner_id
+           AND t.currency = k.currency AND NOT (t.automatic AND NOT t.barred)
+           AND NOT t.voided AND t.total + t.restored > t.settled + t.applied AND t.total + t.restored > 0
+           AND (t.finalized_at, t.invoice_id COLLATE "C") > (k.finalized_at, k.invoice_id)
+         ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT $7)
+    ) AS both_kinds
+    ORDER BY finalized_at, invoice_id COLLATE "C" LIMIT $7
+) AS i;
+
+-- name: load_grants_in_use
+-- Of some accounts the first grants with something available after a place in the order of use.
+-- $1-$4 accounts; $5-$9 places: priorities, expiries, whether paid for, effective at, ids; $10 how many of each account.
+SELECT g.*
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::timestamptz[], $7::boolean[],
+    $8::timestamptz[], $9::uuid[])
+    AS k (tenant_id, owner_type, owner_id, currency, priority, expires_at, paid_for, effective_at, grant_id)
+CROSS JOIN LATERAL (
+    SELECT o.* FROM grants o
+    WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
+      AND o.currency = k.currency AND (o.available > 0) AND o.available + o.reserved + o.pending > 0
+      AND (o.priority, coalesce(o.expires_at, 'infinity'::timestamptz), o.paid_for, o.effective_at, o.grant_id)
+        > (k.priority, coalesce(k.expires_at, 'infinity'::timestamptz), k.paid_for, k.effective_at, k.grant_id)
+    ORDER BY o.priority, coalesce(o.expires_at, 'infinity'::timestamptz), o.paid_for, o.effective_at, o.grant_id
+    LIMIT $10
+) AS g;
+
+-- name: load_due_grants
+-- The grants of some accounts whose end or beginning has come. $1-$4 accounts; $5 the moment.
+SELECT g.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
+WHERE g.expires_at IS NOT NULL AND g.expires_at <= $5 AND g.available + g.reserved > 0
+UNION ALL
+SELECT g.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
+WHERE g.effective_at <= $5 AND g.pending > 0;
+
 -- name: load_invoices
--- Invoices with something due of some accounts, and those whose credit is short there; the invoices that bill some bookings and plans; and invoices by id.
+-- Invoices of some accounts whose credit is short; the invoices that bill some bookings and plans; and invoices by id.
 -- $1-$4 accounts; $5-$7 tenants, kinds, ids of bookings and plans; $8-$9 tenants, invoice ids.
-WITH concerned AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
-), found AS (
-    SELECT i.tenant_id, i.invoice_id FROM concerned
-    JOIN invoices i USING (tenant_id, owner_type, owner_id, currency)
-    WHERE NOT i.voided AND i.total + i.restored > i.settled + i.applied AND i.total + i.restored > 0
-    UNION
-    SELECT e.tenant_id, e.id FROM concerned
+WITH found AS (
+    SELECT e.tenant_id, e.id AS invoice_id
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
     JOIN entitlements e USING (tenant_id, owner_type, owner_id, currency)
     WHERE e.shortfall > 0 AND e.kind IN ('line', 'negative_total', 'credit_line')
     UNION
@@ -152,14 +208,14 @@ WITH concerned AS (
 SELECT i.* FROM found JOIN invoices i USING (tenant_id, invoice_id);
 
 -- name: load_payments
--- Payments by key, those that settled some invoices, those of some accounts whose overpayment is not used up, and
--- those whose overpayment may come back, by its grants.
+-- Payments by key, those that settled some invoices, those of some accounts with overpayment left, and those whose
+-- overpayment may come back, by its grants.
 -- $1-$4 accounts; $5-$7 tenants, kinds, payment ids; $8-$9 tenants, invoice ids; $10-$11 tenants, grant ids.
 WITH found AS (
     SELECT g.tenant_id, g.entitlement_kind AS kind, g.entitlement_id AS payment_id
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
     JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
-    WHERE g.available + g.reserved + g.pending > 0 AND g.entitlement_kind IN ('payment', 'amount_paid')
+    WHERE g.available > 0 AND g.entitlement_kind IN ('payment', 'amount_paid')
     UNION
     SELECT * FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, payment_id)
     UNION
@@ -181,8 +237,10 @@ JOIN settlements s USING (tenant_id, kind, payment_id)
 ORDER BY s.tenant_id, s.kind, s.payment_id, s.n;
 
 -- name: load_entitlements
--- Entitlements of some accounts that are short, or wait for an invoice with something due; those of the lines of some bookings and plans; all of some invoices; and by key.
--- $1-$4 accounts; $5-$7 bookings and plans; $8-$9 invoices; $10-$12 tenants, kinds, ids of payments.
+-- Entitlements of some accounts that are short; those that wait for some invoices; those of the lines of some bookings and
+-- plans; all of some invoices; and by key.
+-- $1-$4 accounts; $5-$6 invoices that are waited for; $7-$9 bookings and plans; $10-$11 invoices; $12-$14 tenants, kinds,
+-- ids of payments.
 WITH found AS (
     SELECT e.tenant_id, e.kind, e.id, e.line_id
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
@@ -190,20 +248,19 @@ WITH found AS (
     WHERE e.shortfall > 0
     UNION
     SELECT e.tenant_id, e.kind, e.id, e.line_id
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
-    JOIN invoices i USING (tenant_id, owner_type, owner_id, currency)
-    JOIN entitlements e ON e.tenant_id = i.tenant_id AND e.kind = 'line' AND e.id = i.invoice_id
-    WHERE NOT i.voided AND i.total + i.restored > i.settled + i.applied AND i.total + i.restored > 0 AND e.target <> e.given
+    FROM unnest($5::text[], $6::text[]) AS k (tenant_id, id)
+    JOIN entitlements e ON e.tenant_id = k.tenant_id AND e.kind = 'line' AND e.id = k.id
+    WHERE e.target <> e.given
     UNION
     SELECT l.tenant_id, 'line', l.invoice_id, l.line_id
-    FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, subject_id)
+    FROM unnest($7::text[], $8::text[], $9::text[]) AS k (tenant_id, kind, subject_id)
     JOIN invoice_lines l ON l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id
     UNION
     SELECT e.tenant_id, e.kind, e.id, e.line_id
-    FROM unnest($8::text[], $9::text[]) AS k (tenant_id, id)
+    FROM unnest($10::text[], $11::text[]) AS k (tenant_id, id)
     JOIN entitlements e ON e.tenant_id = k.tenant_id AND e.kind IN ('line', 'negative_total', 'credit_line') AND e.id = k.id
     UNION
-    SELECT k.tenant_id, k.kind, k.id, '' FROM unnest($10::text[], $11::text[], $12::text[]) AS k (tenant_id, kind, id)
+    SELECT k.tenant_id, k.kind, k.id, '' FROM unnest($12::text[], $13::text[], $14::text[]) AS k (tenant_id, kind, id)
 )
 SELECT e.* FROM found JOIN entitlements e USING (tenant_id, kind, id, line_id);
 
@@ -220,25 +277,18 @@ SELECT l.* FROM unnest($6::text[], $7::text[], $8::text[]) AS k (tenant_id, invo
 JOIN invoice_lines l USING (tenant_id, invoice_id, line_id);
 
 -- name: load_grants
--- Grants of some accounts with something left or still to come, all grants of some entitlements, and grants by id and
--- by reference.
--- $1-$4 accounts; $5-$8 tenants, kinds, ids, line ids of entitlements; $9-$10 tenants, grant ids; $11-$12 tenants,
--- references.
+-- All grants of some entitlements, and grants by id and by reference.
+-- $1-$4 tenants, kinds, ids, line ids of entitlements; $5-$6 tenants, grant ids; $7-$8 tenants, references.
 WITH found AS (
     SELECT g.tenant_id, g.grant_id
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
-    JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
-    WHERE g.available + g.reserved + g.pending > 0
-    UNION
-    SELECT g.tenant_id, g.grant_id
-    FROM unnest($5::text[], $6::text[], $7::text[], $8::text[])
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
         AS k (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id)
     JOIN grants g USING (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id)
     UNION
-    SELECT * FROM unnest($9::text[], $10::uuid[]) AS k (tenant_id, grant_id)
+    SELECT * FROM unnest($5::text[], $6::uuid[]) AS k (tenant_id, grant_id)
     UNION
     SELECT g.tenant_id, g.grant_id
-    FROM unnest($11::text[], $12::text[]) AS k (tenant_id, reference)
+    FROM unnest($7::text[], $8::text[]) AS k (tenant_id, reference)
     JOIN grants g USING (tenant_id, reference)
 )
 SELECT g.* FROM found JOIN grants g USING (tenant_id, grant_id);
@@ -264,9 +314,20 @@ SELECT p.* FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, scop
 JOIN policies p USING (tenant_id, scope, scope_id);
 
 -- name: load_changes
--- All changes of some bookings and plans. $1-$3 tenants, kinds, ids.
+-- The changes of some bookings and plans that are not superseded. $1-$3 tenants, kinds, ids.
 SELECT c.* FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, subject_kind, subject_id)
-JOIN changes c USING (tenant_id, subject_kind, subject_id);
+JOIN changes c USING (tenant_id, subject_kind, subject_id)
+WHERE NOT c.superseded;
+
+-- name: read_lines_elsewhere
+-- How many lines some bookings and plans have, at most a number. $1-$3 tenants, kinds, ids; $4 the number.
+SELECT k.tenant_id, k.kind, k.subject_id AS id, (
+    SELECT count(*) FROM (
+        SELECT FROM invoice_lines l
+        WHERE l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id LIMIT $4
+    ) AS counted
+) AS lines
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, subject_id);
 
 -- name: load_reversals
 -- All reversals of some payments, and reversals by id. $1-$2 tenants, payment ids; $3-$4 tenants, reversal ids.
@@ -318,13 +379,14 @@ FROM unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[], $5::bigint[], 
 WHERE i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id;
 
 -- name: update_changes
--- The policy values of known changes. $1-$3 keys, $4 proration, $5 time zones, $6 unpaid change, $7 credit as,
--- $8 days until expiry.
+-- The policy values of known changes, and whether they are superseded. $1-$3 keys, $4 proration, $5 time zones, $6 unpaid
+-- change, $7 credit as, $8 days until expiry, $9 superseded.
 UPDATE changes c
 SET proration = v.proration, time_zone = v.time_zone, unpaid_change = v.unpaid_change, credit_as = v.credit_as,
-    expires_after_days = v.expires_after_days
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[])
-    AS v (tenant_id, topic, event_id, proration, time_zone, unpaid_change, credit_as, expires_after_days)
+    expires_after_days = v.expires_after_days, superseded = v.superseded
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[],
+    $9::boolean[])
+    AS v (tenant_id, topic, event_id, proration, time_zone, unpaid_change, credit_as, expires_after_days, superseded)
 WHERE c.tenant_id = v.tenant_id AND c.topic = v.topic AND c.event_id = v.event_id;
 
 -- name: update_payments

@@ -492,7 +492,7 @@ ORDER BY l.kind COLLATE "C", l.subject_id COLLATE "C";
 -- Every change, subject by subject in the order of verify_billed. $1 tenant.
 SELECT tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at, changed_by, asked,
        fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at,
-       unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents
+       unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents, superseded
 FROM changes
 WHERE tenant_id = $1
 ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";
