@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 # Tests of running services mostly wait: two at a time, each with servers of its own.
 PYTEST_2 := $(PYTEST) -n 2 --dist loadfile
 
-.PHONY: help setup lock lint format test test-unit test-integration test-acceptance test-pg15 up down demo bench clean
+.PHONY: help setup lock lint format test test-unit test-integration test-acceptance test-pg15 up down demo bench bench-hot clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ demo: setup ## Show the service at work, from an invoice to credit that is used
 
 bench: setup ## Measure the service on this machine
 	@$(BIN)/python -m benchmarks
+
+bench-hot: setup ## Measure what a message costs where much is open already
+	@$(BIN)/python -m benchmarks.hot
 
 clean: ## Remove the caches (the next start downloads Kafka again)
 	rm -rf .stack .mypy_cache .ruff_cache .pytest_cache .hypothesis

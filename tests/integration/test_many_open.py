@@ -1,25 +1,46 @@
-"""One owner with 10,000 open invoices still works within bounded memory."""
+"""What a message costs follows what it changes, not what is open in its account or what became of its booking."""
 
 import tracemalloc
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
 
 from avoir.batch import Rules
+from avoir.core.commands import Command
+from avoir.core.events import AccountKey
+from avoir.core.facts import Fact
+from avoir.core.state import State
 from avoir.postgres.connect import Connection
+from avoir.postgres.load import FIRST_PAGE, Loader
+from avoir.postgres.named import Named
+from avoir.postgres.session import Session
 from tests.integration.handler import GROUP, delivering
-from tests.unit.core.world import cancelled, invoice, line, message, payment
+from tests.integration.records import Deliverer
+from tests.unit.core.asking import drawn, granted
+from tests.unit.core.world import cancelled, invoice, line, message, payment, shortened
 
 OPEN = 10_000
+AT_ONCE = 1_000
 MEGABYTE = 2**20
+ANY_TIME = Rules(GROUP, max_future=timedelta(days=9_999))
+ACCOUNT = AccountKey("t1", "user", "u1", "EUR")
+
+
+async def deliver_many(
+    deliverer: Deliverer, bodies: list[Fact | Command], prefix: str, when: str = "06-01"
+) -> None:
+    """Deliver messages of one moment, a thousand at a time."""
+    told = [message(f"{prefix}{n}", when, body) for n, body in enumerate(bodies)]
+    for start in range(0, len(told), AT_ONCE):
+        await deliverer.deliver(told[start : start + AT_ONCE])
 
 
 async def test_one_owner_with_ten_thousand_open_invoices(database: str) -> None:
-    async with delivering(database, Rules(GROUP, max_future=timedelta(days=9_999))) as (deliverer, kept):
-        told = [
-            message(f"f{n}", "06-01", invoice(f"i{n}", line("l1", "10", booking=f"b{n}")))
-            for n in range(OPEN)
-        ]
-        for start in range(0, OPEN, 1_000):
-            await deliverer.deliver(told[start : start + 1_000])
+    async with delivering(database, ANY_TIME) as (deliverer, kept):
+        await deliver_many(
+            deliverer, [invoice(f"i{n}", line("l1", "10", booking=f"b{n}")) for n in range(OPEN)], "f"
+        )
         tracemalloc.start()
         report = await deliverer.deliver(
             [
@@ -34,12 +55,89 @@ async def test_one_owner_with_ten_thousand_open_invoices(database: str) -> None:
         assert report.decisions["payment-recorded", "recorded"] == 1
         async with kept.use() as connection:
             assert await open_invoices(connection) == OPEN - 1 - 9
-    assert peak < 80 * MEGABYTE
+    assert peak < 8 * MEGABYTE
 
 
 async def open_invoices(connection: Connection) -> int:
     count: int = await connection.fetchval("SELECT count(*) FROM invoices WHERE settled + applied < total")
     return count
+
+
+async def loaded(connection: Connection) -> State:
+    """What a batch that concerns the account begins with."""
+    async with connection.transaction():
+        return await Loader(Session(connection), Named(), [ACCOUNT]).load(datetime.now(UTC))
+
+
+async def test_of_many_open_rows_only_the_first_are_loaded_and_a_draw_takes_no_more_statements(
+    database: str,
+) -> None:
+    async with delivering(database, ANY_TIME) as (deliverer, kept):
+        statements = []
+        for grants in (10, 3_000):
+            await deliver_many(deliverer, [granted("0.01")] * grants, f"g{grants}-")
+            report = await deliverer.deliver([message(f"d{grants}", "06-02", drawn("0.05"))])
+            assert report.decisions["draw-credit", "recorded"] == 1
+            statements.append(report.statements)
+        await deliver_many(
+            deliverer, [invoice(f"i{n}", line("l1", "1"), automatic=False) for n in range(500)], "f"
+        )
+        async with kept.use() as connection:
+            state = await loaded(connection)
+        assert statements[0] == statements[1]
+        assert len(state.grants.rows) == len(state.invoices.rows) == FIRST_PAGE
+
+
+async def test_a_use_of_many_grants_loads_on_until_it_has_enough(database: str) -> None:
+    async with delivering(database, ANY_TIME) as (deliverer, kept):
+        await deliver_many(deliverer, [granted("0.01")] * 2_000, "g")
+        report = await deliverer.deliver(
+            [message("d", "06-02", drawn("15")), message("e", "06-02", drawn("5.01"))]
+        )
+        assert report.decisions == {("draw-credit", "recorded"): 1, ("draw-credit", "declined"): 1}
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT sum(available) FROM grants") == 5_000_000
+            assert len((await loaded(connection)).grants.rows) == FIRST_PAGE
+
+
+async def test_of_many_changes_of_a_booking_only_those_that_decide_are_loaded(database: str) -> None:
+    async with delivering(database, ANY_TIME) as (deliverer, kept):
+        await deliverer.deliver(
+            [message("f", "06-01", invoice("i1", line("l1", "1000", booking="b1"), paid="1000"))]
+        )
+        asked: list[Any] = [shortened("b1", prices=("1000.00", f"{999 - n}.00")) for n in range(300)]
+        unasked: list[Any] = [shortened("b1", prices=("1000.00", "900.00"), by="admin")] * 300
+        await deliver_many(deliverer, asked, "c")
+        await deliver_many(deliverer, unasked, "d", "06-02")
+        named = Named()
+        named.add(message("x", "06-02", cancelled("b1")))
+        async with kept.use() as connection, connection.transaction():
+            state = await Loader(Session(connection), named, [ACCOUNT]).load(datetime.now(UTC))
+        assert sorted((each.asked for each in state.changes.rows.values()), reverse=True) == [True, False]
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+async def test_no_more_than_ten_thousand_lines_bill_one_booking(database: str, is_changed: bool) -> None:
+    async with delivering(database, ANY_TIME) as (deliverer, kept):
+        if is_changed:
+            await deliverer.deliver([message("c", "06-02", cancelled("b1"))])
+        lines = [line(f"l{n}", "1", booking="b1") for n in range(5_000)]
+        told = [message(f"f{n}", "06-01", invoice(f"i{n}", *lines)) for n in range(2)]
+        neighbour = message("f", "06-01", invoice("i", line("l1", "1", booking="b1")), tenant="t2")
+        report = await deliverer.deliver([*told, neighbour])
+        assert report.decisions == {("invoice-finalized", "recorded"): 3}
+        one_more = message(
+            "f2", "06-01", invoice("i2", line("l1", "1", booking="b1"), line("l2", "1", booking="b2"))
+        )
+        report = await deliverer.deliver([one_more])
+        assert report.decisions == {("invoice-finalized", "rejected"): 1}
+        async with kept.use() as connection:
+            assert (
+                await connection.fetchval("SELECT count(*) FROM invoice_lines WHERE tenant_id = 't1'")
+                == 10_000
+            )
+            facts = await connection.fetchval("SELECT facts FROM decisions WHERE outcome = 'rejected'")
+        assert "lines: booking b1 would be billed on more than 10000 lines" in facts
 
 
 async def test_a_batch_that_takes_too_long_to_decide_is_handled_in_parts(database: str) -> None:

@@ -48,7 +48,7 @@ class Queue(Struct, frozen=True):
         insort(new, place)
         if len(new) <= _FEW + len(self.base) // _SHARE:
             return replace(self, new=tuple(new))
-        return replace(self, base=list(dict.fromkeys(merge(self.base[self.start :], new))), start=0, new=())
+        return replace(self, base=sorted([*self.base[self.start :], *new]), start=0, new=())
 
     def since(self, since: Place) -> Iterator[Place]:
         """The places from one on. Raises LookupError with the place after which something is not loaded."""

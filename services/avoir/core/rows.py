@@ -372,9 +372,13 @@ class Grant(Struct, frozen=True):
         return self.available + self.reserved
 
     @property
-    def place(self) -> tuple[int, datetime, bool, datetime, GrantKey]:
-        """Its place in the order of use: priority (0 first), expiry (none last), given before paid for, start, id."""
-        return self.priority, self.expires_at or NEVER, self.paid_for, self.effective_at, self.key
+    def place(self) -> tuple[int, datetime, bool, datetime, int, GrantKey]:
+        """Its place in the order of use: priority (0 first), expiry (none last), given before paid for, start, id.
+
+        The id stands there as a number too: that is compared much faster.
+        """
+        expires_at, number = self.expires_at or NEVER, self.key.id.int
+        return self.priority, expires_at, self.paid_for, self.effective_at, number, self.key
 
 
 class Application(Struct, frozen=True):

@@ -91,7 +91,7 @@ class _Concerned:
 
 def touched_grants(draft: Draft, touched: Touched) -> list[Grant]:
     """The grants that the message moved something of."""
-    return [draft.state.grants[key] for key in sorted(touched.grants)] if touched.grants else []
+    return [draft.state.grants[key] for key in sorted(touched.grants, key=lambda key: key.id.int)]
 
 
 def payments_concerned(draft: Draft, account: AccountKey, touched: Touched) -> list[Payment]:

@@ -294,12 +294,12 @@ def _add_grant(state: State, row: Grant) -> None:
         if row.reference is not None:
             state.put("grant_of_reference", ReferenceKey(row.key.tenant_id, row.reference), row.key)
         if row.pending > 0:
-            state.enqueue("grants_to_begin", row.account, (row.effective_at, row.key))
+            state.enqueue("grants_to_begin", row.account, (row.effective_at, row.key.id.int, row.key))
     state.put("grants", row.key, row)
     if row.available > 0 and (before is None or before.available == 0):
         state.enqueue("grants_in_use", row.account, row.place)
     if row.expires_at is not None and row.remaining > 0 and (before is None or before.remaining == 0):
-        state.enqueue("grants_to_expire", row.account, (row.expires_at, row.key))
+        state.enqueue("grants_to_expire", row.account, (row.expires_at, row.key.id.int, row.key))
 
 
 def _add_application(state: State, row: Application) -> None:

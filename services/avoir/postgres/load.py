@@ -21,7 +21,7 @@ from avoir.postgres import queries, rows
 from avoir.postgres.named import Columns, Named, columns
 from avoir.postgres.session import Session
 
-FIRST_PAGE = 100
+FIRST_PAGE = 32
 _GROWTH = 4
 _LARGEST_PAGE = 10_000
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
@@ -139,7 +139,14 @@ class Loader:
         """Load grants with something available after a place in the order of use, at most `size` of each account."""
         if not accounts:
             return []
-        priority, expires_at, paid_for, effective_at, key = after or (-1, None, False, _BEFORE_ALL, None)
+        priority, expires_at, paid_for, effective_at, _, key = after or (
+            -1,
+            None,
+            False,
+            _BEFORE_ALL,
+            0,
+            None,
+        )
         place = (priority, expires_at, paid_for, effective_at, _FIRST_ID if key is None else key.id)
         places = [[each] * len(accounts) for each in place]
         found = await self._session.fetch(queries.load_grants_in_use, *columns(accounts, 4), *places, size)
