@@ -199,7 +199,9 @@ async def run(admin_dsn: str, most: int) -> list[dict[str, Any]]:
     for series in SERIES:
         async with rig(admin_dsn) as told:
             grown, first = 0, dict[int, float]()
-            for size in [size for size in SIZES if size <= min(most, series.most)]:
+            for size in sorted({*SIZES, series.most}):
+                if size > min(most, series.most):
+                    break
                 print(f"{series.name}: {size:,}", file=sys.stderr)
                 await told.tell((series.grow,), size - grown, GROWN_AT_ONCE)
                 grown = size

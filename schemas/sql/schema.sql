@@ -361,7 +361,7 @@ CREATE TABLE avoir.invoices (
     CONSTRAINT invoices_settled_check CHECK ((settled >= 0)),
     CONSTRAINT invoices_tenant_id_owner_type_owner_id_currency_fkey FOREIGN KEY (tenant_id, owner_type, owner_id, currency) REFERENCES avoir.accounts(tenant_id, owner_type, owner_id, currency)
 ) WITH (fillfactor=80);
-CREATE INDEX invoices_open ON avoir.invoices USING btree (tenant_id, owner_type, owner_id, currency, ((automatic AND (NOT barred))), finalized_at, invoice_id COLLATE "C") WHERE ((NOT voided) AND ((total + restored) > (settled + applied)) AND ((total + restored) > 0));
+CREATE INDEX invoices_open ON avoir.invoices USING btree (tenant_id, owner_type, owner_id, currency, (((automatic AND (NOT barred)))::integer), finalized_at, invoice_id COLLATE "C") WHERE ((NOT voided) AND ((total + restored) > (settled + applied)) AND ((total + restored) > 0));
 GRANT INSERT, SELECT, UPDATE (barred, voided, settled, applied, settled_at, restored) ON avoir.invoices TO avoir_service;
 GRANT SELECT ON avoir.invoices TO avoir_readonly;
 

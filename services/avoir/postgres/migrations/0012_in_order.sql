@@ -17,7 +17,7 @@ CREATE INDEX grants_of_account_to_begin ON grants (tenant_id, owner_type, owner_
 
 DROP INDEX invoices_open;
 CREATE INDEX invoices_open ON invoices (
-    tenant_id, owner_type, owner_id, currency, (automatic AND NOT barred), finalized_at, invoice_id COLLATE "C"
+    tenant_id, owner_type, owner_id, currency, ((automatic AND NOT barred)::integer), finalized_at, invoice_id COLLATE "C"
 ) WHERE NOT voided AND total + restored > settled + applied AND total + restored > 0;
 
 -- A change that is superseded decides nothing any more: a booking with 10,000 changes costs no more than one with two.

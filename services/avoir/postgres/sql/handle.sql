@@ -148,14 +148,14 @@ CROSS JOIN LATERAL (
     FROM (
         (SELECT t.* FROM invoices t
          WHERE t.tenant_id = k.tenant_id AND t.owner_type = k.owner_type AND t.owner_id = k.owner_id
-           AND t.currency = k.currency AND (t.automatic AND NOT t.barred)
+           AND t.currency = k.currency AND (t.automatic AND NOT t.barred)::integer = 1
            AND NOT t.voided AND t.total + t.restored > t.settled + t.applied AND t.total + t.restored > 0
            AND (t.finalized_at, t.invoice_id COLLATE "C") > (k.finalized_at, k.invoice_id)
          ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT $7)
         UNION ALL
         (SELECT t.* FROM invoices t
          WHERE NOT $8 AND t.tenant_id = k.tenant_id AND t.owner_type = k.owner_type AND t.owner_id = k.owner_id
-           AND t.currency = k.currency AND NOT (t.automatic AND NOT t.barred)
+           AND t.currency = k.currency AND (t.automatic AND NOT t.barred)::integer = 0
            AND NOT t.voided AND t.total + t.restored > t.settled + t.applied AND t.total + t.restored > 0
            AND (t.finalized_at, t.invoice_id COLLATE "C") > (k.finalized_at, k.invoice_id)
          ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT $7)
@@ -182,13 +182,20 @@ CROSS JOIN LATERAL (
 
 -- name: load_due_grants
 -- The grants of some accounts whose end or beginning has come. $1-$4 accounts; $5 the moment.
-SELECT g.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
-JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
-WHERE g.expires_at IS NOT NULL AND g.expires_at <= $5 AND g.available + g.reserved > 0
-UNION ALL
-SELECT g.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
-JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
-WHERE g.effective_at <= $5 AND g.pending > 0;
+-- OFFSET 0 keeps each account a search of its own: planned while few are due, a join would read all that are.
+SELECT g.*
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+CROSS JOIN LATERAL (
+    (SELECT o.* FROM grants o
+     WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
+       AND o.currency = k.currency AND o.expires_at IS NOT NULL AND o.expires_at <= $5 AND o.available + o.reserved > 0
+     OFFSET 0)
+    UNION ALL
+    (SELECT o.* FROM grants o
+     WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
+       AND o.currency = k.currency AND o.effective_at <= $5 AND o.pending > 0
+     OFFSET 0)
+) AS g;
 
 -- name: load_invoices
 -- Invoices of some accounts whose credit is short; the invoices that bill some bookings and plans; and invoices by id.
@@ -214,8 +221,12 @@ SELECT i.* FROM found JOIN invoices i USING (tenant_id, invoice_id);
 WITH found AS (
     SELECT g.tenant_id, g.entitlement_kind AS kind, g.entitlement_id AS payment_id
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
-    JOIN grants g USING (tenant_id, owner_type, owner_id, currency)
-    WHERE g.available > 0 AND g.entitlement_kind IN ('payment', 'amount_paid')
+    CROSS JOIN LATERAL (
+        SELECT o.* FROM grants o
+        WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
+          AND o.currency = k.currency AND o.available > 0 AND o.entitlement_kind IN ('payment', 'amount_paid')
+        OFFSET 0
+    ) AS g
     UNION
     SELECT * FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, payment_id)
     UNION
@@ -249,8 +260,11 @@ WITH found AS (
     UNION
     SELECT e.tenant_id, e.kind, e.id, e.line_id
     FROM unnest($5::text[], $6::text[]) AS k (tenant_id, id)
-    JOIN entitlements e ON e.tenant_id = k.tenant_id AND e.kind = 'line' AND e.id = k.id
-    WHERE e.target <> e.given
+    CROSS JOIN LATERAL (
+        SELECT w.* FROM entitlements w
+        WHERE w.tenant_id = k.tenant_id AND w.kind = 'line' AND w.id = k.id AND w.target <> w.given
+        OFFSET 0
+    ) AS e
     UNION
     SELECT l.tenant_id, 'line', l.invoice_id, l.line_id
     FROM unnest($7::text[], $8::text[], $9::text[]) AS k (tenant_id, kind, subject_id)
