@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from avoir.core.allocation import allocate, order_of_refund, usable, whole
-from avoir.core.apply import slices
+from avoir.core.allocation import Part, allocate, order_of_refund, usable, whole
+from avoir.core.apply import in_runs, slices
 from avoir.core.commands import DrawCredit, RefundCredit
 from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.draft import Draft
@@ -28,21 +28,29 @@ def draw(draft: Draft, message: Message, command: DrawCredit) -> Conclusion:
     facts = {"available": format_decimal(available, account.currency)}
     if amount > available or amount == 0:
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    parts = allocate(amount, grants, lambda grant: grant.available)
+    runs = in_runs(allocate(amount, grants, lambda grant: grant.available))
+    for run in runs:
+        # Only the last one asks for more than it gets, so that what all of them ask for is what was asked for.
+        short = command.amount - amount if run is runs[-1] else 0
+        _draw(draft, account, run, short, command.reference)
+    drawn = {"drawn": format_decimal(amount, account.currency)}
+    return conclude(message, "recorded", "drawn", {**asked, **drawn, **facts})
+
+
+def _draw(draft: Draft, account: AccountKey, parts: Sequence[Part], short: int, reference: str) -> None:
+    amount = sum(part.amount for part in parts)
     draft.record(
         account,
         CreditDrawn(
             draw_id=draft.new_id(account.tenant_id, "draw"),
             amount=amount,
-            asked=command.amount,
+            asked=amount + short,
             slices=slices(parts),
-            reference=command.reference,
+            reference=reference,
         ),
         [Posting(part.grant.key.id, "available", "drawn", part.amount) for part in parts],
         cause=draft.cause,
     )
-    drawn = {"drawn": format_decimal(amount, account.currency)}
-    return conclude(message, "recorded", "drawn", {**asked, **drawn, **facts})
 
 
 def refund(draft: Draft, message: Message, command: RefundCredit) -> Conclusion:
@@ -61,13 +69,13 @@ def refund(draft: Draft, message: Message, command: RefundCredit) -> Conclusion:
     facts = {"available": format_decimal(available, account.currency)}
     if command.amount > available:
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    parts = allocate(command.amount, grants)
-    draft.record(
-        account,
-        CreditRefunded(command.amount, slices(parts), command.reference),
-        [Posting(part.grant.key.id, "available", "refunded", part.amount) for part in parts],
-        cause=draft.cause,
-    )
+    for run in in_runs(allocate(command.amount, grants)):
+        draft.record(
+            account,
+            CreditRefunded(sum(part.amount for part in run), slices(run), command.reference),
+            [Posting(part.grant.key.id, "available", "refunded", part.amount) for part in run],
+            cause=draft.cause,
+        )
     return conclude(message, "recorded", "refunded", {**asked, **facts})
 
 
