@@ -52,7 +52,8 @@ def most_bytes(schema: dict[str, Any], node: dict[str, Any]) -> int:
         case "boolean" | "null":
             return len("false")
         case "array":
-            return 2 + node["maxItems"] * (1 + most_bytes(schema, node["items"]))
+            items: int = node["maxItems"]
+            return 2 + items * (1 + most_bytes(schema, node["items"]))
         case "object":
             return 2 + sum(_of_field(schema, *field) for field in node["properties"].items())
     raise AssertionError(f"no length is known of {node}")
