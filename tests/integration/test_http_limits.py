@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from avoir.http_limits import LIFETIME_S, MAX_CONNECTIONS, Shared
@@ -93,6 +95,9 @@ async def test_slow_clients_exhaust_nothing_and_are_gone_after_a_while(
                 assert answer.status_code == 200
             await until(lambda: all(map(is_over, clients)), 6 * LIFETIME_S, "they are all ended")
         await until(lambda: descriptors(service) <= before + SLACK, 10, "nothing is left of them")
+        with slow_clients(service.port, MAX_CONNECTIONS):
+            service.signal(signal.SIGTERM)
+            assert await service.ended(20) == 0
 
 
 async def test_many_who_ask_at_once_are_all_answered(settings: Settings, tmp_path: Path) -> None:
@@ -102,9 +107,11 @@ async def test_many_who_ask_at_once_are_all_answered(settings: Settings, tmp_pat
     with service_process(settings, tmp_path / "log") as service:
         await service.ready()
         paths = ("/livez", "/readyz", "/metrics") * (MAX_CONNECTIONS // 4)
-        answers = await asyncio.gather(*(service.get(path) for path in paths))
-        assert [answer is not None and answer.status_code for answer in answers] == [200] * len(paths)
-        assert {answer is not None and answer.headers["connection"] for answer in answers} == {"close"}
+        async with httpx.AsyncClient(timeout=30) as client:
+            asked = (client.get(f"http://127.0.0.1:{service.port}{path}") for path in paths)
+            answers = await asyncio.gather(*asked)
+        assert [answer.status_code for answer in answers] == [200] * len(paths)
+        assert {answer.headers["connection"] for answer in answers} == {"close"}
 
 
 class Making:
