@@ -47,7 +47,7 @@ def places(service: Service) -> list[Place]:
     del body["occurred_at"]
     sent.append(Sending("booking-cancelled", json.dumps(body).encode(), headers=headers))
     found = service.publish(sent)
-    service.settle()
+    service.settle(within_s=120)
     return [*found[1::3], found[-1]]
 
 
@@ -96,9 +96,9 @@ def at_the_edges() -> list[Sending]:
 def test_all_that_is_published_at_the_edges_can_be_read_by_its_own_schema(service: Service) -> None:
     days = {"proration": "days", "time_zone": "Pacific/Kiritimati", "expires_after_days": 36_500}
     service.publish([fact("set-credit-policy", EDGES, "policy", occurred_at=FIRST, policy=days)])
-    service.settle()
+    service.settle(within_s=120)
     service.publish(at_the_edges())
-    service.settle()
+    service.settle(within_s=120)
     events = service.events.of(EDGES)
     checked_accounts(events)
     issued = {each.body["source"]: each.body for each in events if each.topic == "credit-issued"}

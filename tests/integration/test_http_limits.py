@@ -87,17 +87,17 @@ async def test_slow_clients_exhaust_nothing_and_are_gone_after_a_while(
         with slow_clients(service.port, CLIENTS) as clients:
             for number in range(1, 4):
                 await produce(settings.kafka_bootstrap_servers, [(fact, b"k", b"%d" % number)])
-                await until(partial(counted, service, number), 10, "handled meanwhile")
+                await until(partial(counted, service, number), 60, "handled meanwhile")
                 assert descriptors(service) <= before + MAX_CONNECTIONS + SLACK
             for path in ("/livez", "/readyz"):
                 answer = await service.get(path)
                 assert answer is not None
                 assert answer.status_code == 200
             await until(lambda: all(map(is_over, clients)), 6 * LIFETIME_S, "they are all ended")
-        await until(lambda: descriptors(service) <= before + SLACK, 10, "nothing is left of them")
+        await until(lambda: descriptors(service) <= before + SLACK, 60, "nothing is left of them")
         with slow_clients(service.port, MAX_CONNECTIONS):
             service.signal(signal.SIGTERM)
-            assert await service.ended(20) == 0
+            assert await service.ended(40) == 0
 
 
 async def test_many_who_ask_at_once_are_all_answered(settings: Settings, tmp_path: Path) -> None:
