@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from avoir_events.parts import Owner, Part
-from avoir_events.scalars import AboveZero, AtLeastZero, AtMostZero, Currency, Id, SequenceNumber, Time
+from avoir_events.scalars import AboveZero, AtLeastZero, AtMostZero, Currency, Id, SequenceNumber, Text, Time
+
+MAX_SLICES = 500
 
 Source = Literal[
     "booking_cancelled",
@@ -56,7 +58,7 @@ class Slice(Part):
     """Where the grant came from."""
 
 
-Slices = Annotated[tuple[Slice, ...], Field(strict=False)]
+Slices = Annotated[tuple[Slice, ...], Field(strict=False, max_length=MAX_SLICES)]
 
 
 class LineFor(Part):
@@ -84,7 +86,7 @@ class LineItem(Part):
 
     credit_line_id: Id
     """What the invoice line is to carry as `credit_line_id`: the grant's id."""
-    description: str
+    description: Text
     """What to print."""
     amount: AtMostZero
     """Net amount of the line, at most zero."""

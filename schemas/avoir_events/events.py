@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from avoir_events.commands import MAX_PRIORITY
 from avoir_events.event_parts import (
     Account,
     Balance,
@@ -56,7 +57,7 @@ class CreditIssued(Event):
     """Why: the source, or the reason of the command."""
     note: Text | None
     """The note of the command."""
-    priority: Annotated[int, Field(ge=0)]
+    priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY)]
     """Credit of the lowest priority number is used first."""
     effective_at: Time
     """From when on it counts."""
@@ -220,7 +221,7 @@ class CreditDeclined(Recorded):
     """Why not."""
     facts: dict[str, Any]
     """The ids and amounts that decided it."""
-    would_change_it: str
+    would_change_it: Text
     """What would have to happen for another answer."""
 
 

@@ -47,9 +47,13 @@ def _at_most_zero(amount: str) -> str:
 
 def _in_utc(time: datetime) -> datetime:
     # Placeholders for "always" and "never" lie outside: no database and no time zone carries them safely.
-    if not EARLIEST_YEAR <= time.year <= LATEST_YEAR:
-        raise problem(f"not in the years {EARLIEST_YEAR} to {LATEST_YEAR}")
-    return time.astimezone(UTC)
+    try:
+        in_utc = time.astimezone(UTC)
+    except OverflowError:
+        in_utc = datetime.max
+    if not EARLIEST_YEAR <= in_utc.year <= LATEST_YEAR:
+        raise problem(f"not in the years {EARLIEST_YEAR} to {LATEST_YEAR} in UTC")
+    return in_utc
 
 
 def _text_or_time(value: object) -> object:

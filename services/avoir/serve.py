@@ -15,6 +15,7 @@ from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from avoir.health import OK
+from avoir.http_limits import MAX_CONNECTIONS, BoundedProtocol, Shared
 from avoir.logs import configure_logs
 from avoir.retry import pause
 from avoir.service import Service
@@ -40,6 +41,11 @@ async def _serve(settings: Settings, make_handler: MakeHandler) -> int:
             host=settings.http_host,
             port=settings.http_port,
             lifespan="off",
+            http=BoundedProtocol,
+            ws="none",
+            # One request a connection: what is kept alive would be ended in the middle of the next one.
+            headers=[("connection", "close")],
+            backlog=MAX_CONNECTIONS,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=3,
@@ -67,7 +73,12 @@ async def _collect_garbage(stopping: asyncio.Event) -> None:
 
 
 def application(service: Service) -> AsgiFastStream:
-    """/livez, /readyz and /metrics."""
+    """/livez, /readyz and /metrics; those who ask at the same time share an answer."""
+
+    async def measure() -> bytes:
+        return generate_latest(service.metrics.registry)
+
+    checks, measures = Shared(service.health.checks), Shared(measure)
 
     @get(include_in_schema=False)
     async def livez(_scope: Any) -> AsgiResponse:
@@ -75,15 +86,14 @@ def application(service: Service) -> AsgiFastStream:
 
     @get(include_in_schema=False)
     async def readyz(_scope: Any) -> AsgiResponse:
-        checks = await service.health.checks()
-        ready = all(answer == OK for answer in checks.values())
+        found = await checks.get()
+        ready = all(answer == OK for answer in found.values())
         service.metrics.ready.set(ready)
-        return _json(200 if ready else 503, {"ready": ready, "checks": checks})
+        return _json(200 if ready else 503, {"ready": ready, "checks": found})
 
     @get(include_in_schema=False)
     async def metrics(_scope: Any) -> AsgiResponse:
-        body = generate_latest(service.metrics.registry)
-        return AsgiResponse(body, 200, {"content-type": CONTENT_TYPE_LATEST})
+        return AsgiResponse(await measures.get(), 200, {"content-type": CONTENT_TYPE_LATEST})
 
     return AsgiFastStream(
         service.broker,

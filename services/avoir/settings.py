@@ -156,7 +156,9 @@ class Settings(KafkaSettings, PolicySettings):
         25.0, gt=0, description="Longest wait for the database's answer."
     )
 
-    http_host: str = Field("0.0.0.0", description="Address of /livez, /readyz and /metrics.")
+    http_host: str = Field(
+        "127.0.0.1", description="Address of /livez, /readyz and /metrics: this machine only if not set."
+    )
     http_port: int = Field(8080, ge=0, le=65_535, description="Port of /livez, /readyz and /metrics.")
 
     max_future_s: int = Field(

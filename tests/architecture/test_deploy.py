@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from avoir.settings import Settings
 from deploy.local.folders import CHECKOUT
 
 yaml = pytest.importorskip("yaml", reason="the compose file is only checked where PyYAML is installed")
@@ -71,6 +72,12 @@ def test_the_image_takes_locked_dependencies_and_an_ordinary_user(dockerfile: li
     last_stage = text.rpartition("FROM ")[2]
     assert re.search(r"^USER [1-9]\d+$", last_stage, re.M)
     assert 'ENTRYPOINT ["avoir"]' in last_stage
+
+
+def test_the_image_answers_probes_from_outside_of_the_container(dockerfile: list[str]) -> None:
+    last_stage = "\n".join(dockerfile).rpartition("FROM ")[2]
+    assert re.search(r"^ENV AVOIR_HTTP_HOST=0\.0\.0\.0$", last_stage, re.M)
+    assert Settings.model_fields["http_host"].default == "127.0.0.1"
 
 
 def test_what_the_image_copies_is_let_in_by_dockerignore(dockerfile: list[str]) -> None:

@@ -58,7 +58,7 @@ async def test_it_ends_in_time_while_the_database_is_stalled(
         async def lives() -> bool:
             return await service.get("/livez") is not None
 
-        await until(lives, 15)
+        await until(lives, 60)
         service.signal(signal.SIGTERM)
         assert await service.ended(MOST_S_TO_END) == 0
     own_postgres.server.resume()

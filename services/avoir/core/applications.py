@@ -17,7 +17,7 @@ from avoir.core.invoices import invoice_facts
 from avoir.core.message import Message
 from avoir.core.money import format_decimal
 from avoir.core.refusal import refuse
-from avoir.core.reservations import held, release
+from avoir.core.reservations import by_application, held, release
 from avoir.core.rows import Application, ApplicationKey, Reservation
 from avoir.core.settle import expire_overdue, settle
 
@@ -67,7 +67,8 @@ def _release(draft: Draft, message: Message, rows: list[Reservation], reason: st
         "invoice_id": rows[0].invoice_id,
     }
     draft.reason = "payment_reversed"
-    release(draft, rows, reason)
+    for some in by_application(rows):
+        release(draft, some, reason)
     settle(draft, [account])
     return conclude(message, "recorded", "released", facts)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import assert_never
+from typing import TypeVar, assert_never
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -12,6 +12,16 @@ from avoir.core.draft import BY_TIME, Draft
 from avoir.core.events import AppliedBy, CreditApplied, Slice
 from avoir.core.ledger import CustomerAccount, Posting
 from avoir.core.rows import Application, ApplicationKey, Invoice
+
+MAX_SLICES = 500
+"""How many grants one event names at most, and one application uses: so both have a bounded size."""
+
+T = TypeVar("T")
+
+
+def in_runs(parts: Sequence[T]) -> list[Sequence[T]]:
+    """Parts of grants, in their order, by the event that tells of them: runs of at most `MAX_SLICES`."""
+    return [parts[start : start + MAX_SLICES] for start in range(0, len(parts), MAX_SLICES)]
 
 
 def apply(
@@ -26,8 +36,22 @@ def apply(
 ) -> None:
     """Apply parts of grants to an invoice: by itself or a command from what is available, else from what is reserved.
 
-    A credit line has lowered the invoice's total already, so that its use pays nothing of what is due.
+    Of many grants each run is an application of its own; the first has the `application_id` and what was `moved`.
     """
+    for run in in_runs(parts):
+        invoice = _apply(draft, invoice, run, by, at, application_id, moved)
+        application_id, moved = None, 0
+
+
+def _apply(
+    draft: Draft,
+    invoice: Invoice,
+    parts: Sequence[Part],
+    by: AppliedBy,
+    at: datetime,
+    application_id: UUID | None,
+    moved: int,
+) -> Invoice:
     cause, amount = draft.cause or BY_TIME, sum(part.amount for part in parts)
     tenant_id = invoice.key.tenant_id
     application = Application(
@@ -43,6 +67,7 @@ def apply(
         event_id=cause.event_id,
         moved=moved,
     )
+    # A credit line has lowered the invoice's total already: its use pays nothing of what is due.
     if by != "line_item":
         invoice = replace(invoice, applied=invoice.applied + amount, settled_at=max(invoice.settled_at, at))
     draft.put(application, invoice)
@@ -60,6 +85,7 @@ def apply(
         [Posting(part.grant.key.id, source, "applied", part.amount) for part in parts],
         cause=draft.cause,
     )
+    return invoice
 
 
 def taken_from(by: AppliedBy) -> CustomerAccount:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from avoir.core.allocation import Part, allocate, is_usable, usable, whole
-from avoir.core.apply import apply
+from avoir.core.apply import apply, in_runs
 from avoir.core.commands import ApplyCredit
 from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.draft import Draft
@@ -125,15 +125,17 @@ def _freed(draft: Draft, found: Found) -> tuple[Part, ...]:
 
 
 def _reserve(draft: Draft, account: AccountKey, parts: tuple[Part, ...], invoice_id: str, moved: int) -> None:
-    reserve(
-        draft,
-        account,
-        parts,
-        application_id=draft.new_id(account.tenant_id, "reservation", invoice_id),
-        invoice_id=invoice_id,
-        reserved_for="command",
-        moved=moved,
-    )
+    # What is reserved under one id is used, and undone, as one application.
+    for run in in_runs(parts):
+        reserve(
+            draft,
+            account,
+            run,
+            application_id=draft.new_id(account.tenant_id, "reservation", invoice_id),
+            invoice_id=invoice_id,
+            reserved_for="command",
+            moved=moved,
+        )
 
 
 def _asked(command: ApplyCredit) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Issues what has become due, as new grants."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -13,6 +13,8 @@ from avoir.core.reservations import reserve_as_line_item
 from avoir.core.rows import Entitlement, Grant, GrantKey, InvoiceKey, Line
 
 DEFAULT_PRIORITY = 50
+LATEST = datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+"""The last moment that a message can tell: what would expire later expires then."""
 
 
 def issue(draft: Draft, entitlement: Entitlement) -> None:
@@ -104,8 +106,10 @@ def expiry(
         return line.expires_at if line is not None else None
     if entitlement.source == "negative_invoice":
         return _first_expiry_of_credit_lines(draft, entitlement)
-    days = entitlement.expires_after_days
-    return None if days is None else effective_at + timedelta(days=days)
+    if entitlement.expires_after_days is None:
+        return None
+    lasts = timedelta(days=entitlement.expires_after_days)
+    return min(effective_at, LATEST - lasts) + lasts
 
 
 def _first_expiry_of_credit_lines(draft: Draft, entitlement: Entitlement) -> datetime | None:

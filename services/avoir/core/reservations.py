@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from avoir.core.allocation import Part, is_unexpired, is_usable
-from avoir.core.apply import apply, slices
+from avoir.core.apply import apply, in_runs, slices
 from avoir.core.draft import BY_TIME, Draft
 from avoir.core.events import AccountKey, CreditReinstated, CreditReserved
 from avoir.core.ledger import Posting
@@ -163,11 +163,11 @@ def _due(draft: Draft, key: InvoiceKey | None) -> int | None:
 
 
 def by_application(rows: Iterable[Reservation]) -> list[list[Reservation]]:
-    """Reservations by the application they belong to, in their order."""
+    """Reservations by the application they belong to, in their order, and no more at a time than an event can tell."""
     found: dict[UUID, list[Reservation]] = {}
     for row in rows:
         found.setdefault(row.key.application_id, []).append(row)
-    return list(found.values())
+    return [list(run) for each in found.values() for run in in_runs(each)]
 
 
 def release_for(

@@ -1,10 +1,10 @@
 """Credit that leaves an account without an invoice: drawn for a piece of usage, refunded in money."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from avoir.core.allocation import Part, allocate, usable, whole
-from avoir.core.apply import slices
+from avoir.core.apply import in_runs, slices
 from avoir.core.commands import DrawCredit, RefundCredit
 from avoir.core.conclusion import Conclusion, conclude
 from avoir.core.draft import Draft
@@ -32,23 +32,31 @@ def draw(draft: Draft, message: Message, command: DrawCredit) -> Conclusion:
     if not parts or (left and not command.allow_partial):
         facts = {"available": format_decimal(amount, account.currency)}
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    draft.record(
-        account,
-        CreditDrawn(
-            draw_id=draft.new_id(account.tenant_id, "draw"),
-            amount=amount,
-            asked=command.amount,
-            slices=slices(parts),
-            reference=command.reference,
-        ),
-        [Posting(part.grant.key.id, "available", "drawn", part.amount) for part in parts],
-        cause=draft.cause,
-    )
+    runs = in_runs(parts)
+    for run in runs:
+        # Only the last one asks for more than it gets, so that what all of them ask for is what was asked for.
+        _draw(draft, account, run, left if run is runs[-1] else 0, command.reference)
     facts = {
         "drawn": format_decimal(amount, account.currency),
         "available": format_decimal(held, account.currency),
     }
     return conclude(message, "recorded", "drawn", {**asked, **facts})
+
+
+def _draw(draft: Draft, account: AccountKey, parts: Sequence[Part], short: int, reference: str) -> None:
+    amount = sum(part.amount for part in parts)
+    draft.record(
+        account,
+        CreditDrawn(
+            draw_id=draft.new_id(account.tenant_id, "draw"),
+            amount=amount,
+            asked=amount + short,
+            slices=slices(parts),
+            reference=reference,
+        ),
+        [Posting(part.grant.key.id, "available", "drawn", part.amount) for part in parts],
+        cause=draft.cause,
+    )
 
 
 def refund(draft: Draft, message: Message, command: RefundCredit) -> Conclusion:
@@ -70,15 +78,15 @@ def refund(draft: Draft, message: Message, command: RefundCredit) -> Conclusion:
     if left > 0:
         facts = {"available": format_decimal(command.amount - left, account.currency)}
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    draft.record(
-        account,
-        CreditRefunded(command.amount, slices(parts), command.reference),
-        [Posting(part.grant.key.id, "available", "refunded", part.amount) for part in parts],
-        cause=draft.cause,
-    )
-    return conclude(
-        message, "recorded", "refunded", {**asked, "available": format_decimal(held, account.currency)}
-    )
+    for run in in_runs(parts):
+        draft.record(
+            account,
+            CreditRefunded(sum(part.amount for part in run), slices(run), command.reference),
+            [Posting(part.grant.key.id, "available", "refunded", part.amount) for part in run],
+            cause=draft.cause,
+        )
+    available = format_decimal(held, account.currency)
+    return conclude(message, "recorded", "refunded", {**asked, "available": available})
 
 
 def _paid_for_first(draft: Draft, account: AccountKey) -> Iterator[Grant]:

@@ -5,9 +5,11 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from avoir.core.allocation import Part
+from avoir.core.apply import in_runs, slices
 from avoir.core.draft import Draft
 from avoir.core.entitled import retarget_payment
-from avoir.core.events import CreditReinstated, Slice
+from avoir.core.events import CreditReinstated
 from avoir.core.ledger import Posting
 from avoir.core.money import round_down, round_up
 from avoir.core.reservations import is_line_item, reserve_again
@@ -40,29 +42,29 @@ def reinstate(draft: Draft, application: Application, reason: str) -> None:
     draft.put(replace(application, reinstated=True), invoice)
     _lower_negative_total(draft, invoice)
     invoice = remember_settlement(draft, invoice.key)
-    draft.record(
-        application.account,
-        CreditReinstated(
-            application_id=application.key.id,
-            undone="application",
-            invoice_id=invoice.key.invoice_id,
-            amount=application.amount,
-            amount_due=invoice.due,
-            slices=tuple(
-                Slice(grant.key.id, amount, grant.source) for grant, amount in _slices(draft, application)
+    for run in in_runs(_slices(draft, application)):
+        draft.record(
+            application.account,
+            CreditReinstated(
+                application_id=application.key.id,
+                undone="application",
+                invoice_id=invoice.key.invoice_id,
+                amount=sum(part.amount for part in run),
+                amount_due=invoice.due,
+                slices=slices(run),
+                reason=reason,
             ),
-            reason=reason,
-        ),
-        [Posting(grant_id, "applied", "available", amount) for grant_id, amount in application.slices],
-        cause=draft.cause,
-    )
+            [Posting(part.grant.key.id, "applied", "available", part.amount) for part in run],
+            cause=draft.cause,
+        )
     _reserve_again(draft, application)
 
 
-def _slices(draft: Draft, application: Application) -> list[tuple[Grant, int]]:
+def _slices(draft: Draft, application: Application) -> list[Part]:
     tenant_id = application.key.tenant_id
     return [
-        (draft.state.grants[GrantKey(tenant_id, grant_id)], amount) for grant_id, amount in application.slices
+        Part(draft.state.grants[GrantKey(tenant_id, grant_id)], amount)
+        for grant_id, amount in application.slices
     ]
 
 

@@ -7,9 +7,12 @@ from random import Random
 from typing import Any, Literal
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avoir.core import apply as apply_module
+from avoir.core.apply import MAX_SLICES
 from avoir.core.events import (
     AccountKey,
     CreditApplied,
@@ -60,6 +63,7 @@ class Consumer:
             case CreditVoided() | CreditExpired():
                 return [(body.grant_id, -body.amount)]
             case CreditApplied() | CreditDrawn() | CreditRefunded():
+                assert len(body.slices) <= apply_module.MAX_SLICES
                 assert body.amount == sum(part.amount for part in body.slices)
                 return [(part.grant_id, -part.amount) for part in body.slices]
             case CreditReinstated(undone="application"):
@@ -133,10 +137,13 @@ class Play:
                 assert bill.settled + bill.applied <= max(bill.charged, 0)
 
 
+@pytest.mark.parametrize("most", [1, MAX_SLICES], ids="{} grants an event".format)
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(0, 2**64))
-def test_whatever_is_told_the_books_add_up_and_nothing_is_left_to_do(seed: int) -> None:
-    play = Play(seed)
-    for _ in range(40):
-        play.step()
+def test_whatever_is_told_the_books_add_up_and_nothing_is_left_to_do(most: int, seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apply_module, "MAX_SLICES", most)
+        play = Play(seed)
+        for _ in range(40):
+            play.step()
     play.world.check_ledger()

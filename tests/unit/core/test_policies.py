@@ -1,5 +1,6 @@
 """`set-credit-policy`: whom a policy is for, from when it counts, and how a decision tells which one did."""
 
+from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from avoir.core.facts import Owner
+from avoir.core.issue import LATEST
 from avoir.core.policy import Policy
 from tests.unit.core.asking import drawn, granted, policy
 from tests.unit.core.test_use import bill
@@ -299,3 +301,12 @@ def test_a_payment_that_brings_credit_of_an_earlier_change_names_the_policy_of_t
     told = world.told("pay", "06-03", payment("pay1", "10", "i1")).policy
     assert (told["credit_as"], told["expires_after_days"]) == ("line_item", 30)
     assert told["set_by"] == {"credit_as": "p", "expires_after_days": "p"}
+
+
+def test_credit_that_would_expire_after_the_last_moment_that_can_be_told_expires_then() -> None:
+    world = World(policy=Policy(expires_after_days=36_500), now=LATEST)
+    paid = message("p", "06-01", payment("p1", "10"))
+    world.handle(replace(paid, occurred_at=LATEST - timedelta(days=36_501)))
+    world.handle(replace(message("p2", "06-01", payment("p2", "10")), occurred_at=LATEST))
+    expired, issued = world.grant("p"), world.grant("p2")
+    assert (expired.expires_at, issued.expires_at) == (LATEST - timedelta(days=1), LATEST)

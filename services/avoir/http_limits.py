@@ -1,0 +1,55 @@
+"""What HTTP clients can take at most, however many and slow they are: connections, their time, and work."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Generic, TypeVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MAX_CONNECTIONS = 64
+LIFETIME_S = 10.0
+FRESH_S = 1.0
+
+T = TypeVar("T")
+
+_numbers = count()
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection that ends after ten seconds whatever it does, and before that as the oldest of too many.
+
+    A request takes milliseconds, so it is the idle ones that make room for a new one.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, in place of the oldest one if there are too many."""
+        super().connection_made(transport)
+        self._number = next(_numbers)
+        self._end = self.loop.call_later(LIFETIME_S, transport.abort)
+        if len(self.connections) > MAX_CONNECTIONS:
+            oldest = min(self.connections, key=lambda each: each._number)  # type: ignore[union-attr]
+            self.connections.discard(oldest)
+            oldest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End, by whichever side."""
+        self._end.cancel()
+        super().connection_lost(exc)
+
+
+class Shared(Generic[T]):
+    """One answer for many who ask: it is made once at a time, and holds for a second from its beginning."""
+
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
+        self._make = make
+        self._made: asyncio.Future[T] | None = None
+        self._fresh_until = 0.0
+
+    async def get(self) -> T:
+        """The answer; who goes away while it is made stops nobody else."""
+        now = asyncio.get_running_loop().time()
+        if self._made is None or (self._made.done() and now > self._fresh_until):
+            self._made = asyncio.ensure_future(self._make())
+            self._fresh_until = now + FRESH_S
+        return await asyncio.shield(self._made)
