@@ -1,13 +1,16 @@
 """A batch while it is decided: its state, and what it will write and report."""
 
+import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from avoir.blame import Put, message_behind, put_by
 from avoir.core.commands import Command
 from avoir.core.conclusion import subject_of
 from avoir.core.decide import Decided, decide, expire
@@ -38,7 +41,7 @@ from avoir.postgres.headers import packed
 from avoir.postgres.load import columns
 from avoir.postgres.session import Session
 from avoir.postgres.write import Written, headers_columns, write
-from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record
+from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record, too_many_parked
 
 AMOUNTS = {
     CreditIssued: "issued",
@@ -75,10 +78,7 @@ class Rules:
 
 
 class Batch:
-    """The state of a batch while it is decided, and what it will write.
-
-    `parked_lately` is how many of its last messages were parked.
-    """
+    """The state of a batch while it is decided, and what it will write."""
 
     def __init__(self, session: Session, rules: Rules, moment: Moment, accounts: list[Any]) -> None:
         self._session = session
@@ -92,7 +92,10 @@ class Batch:
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
         self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
-        self.parked_lately = 0
+        self._puts: list[Put] | None = None
+        self._latest: State | None = None
+        self._kept = 0
+        self._parked_lately = 0
         self.state = State.empty()
 
     @classmethod
@@ -104,6 +107,24 @@ class Batch:
         return cls(
             session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
         )
+
+    def part(self) -> "Batch":
+        """A batch of messages that follow: what it decides counts once it is taken over."""
+        part = Batch(self._session, self._rules, self._moment, [])
+        part.state = self.state.fork()
+        part._puts = []
+        part._lately, part._parked_lately = self._lately.copy(), self._parked_lately
+        part._kept = self._kept
+        return part
+
+    def take_over(self, part: "Batch") -> None:
+        """Make what a part decided, and has written, this batch's own."""
+        self.state.take_over(part.state)
+        self._lately, self._parked_lately, self._kept = part._lately, part._parked_lately, part._kept
+        self._decided += part._decided
+        self._amounts += part._amounts
+        self._alarms += part._alarms
+        self._notable += part._notable
 
     def load(self, state: State) -> None:
         """Begin with a loaded state."""
@@ -134,9 +155,40 @@ class Batch:
         else:
             self._decide(each)
 
+    def decide_all(
+        self,
+        messages: Sequence[Incoming | Unreadable],
+        until: float,
+        parked: Mapping[int, str] = MappingProxyType({}),
+    ) -> int:
+        """Decide messages, those parked that have a reason by their number; returns how many it came to.
+
+        It ends early, after the first at least, once the monotonic clock is past `until`, or too many were parked.
+        """
+        for n, each in enumerate(messages):
+            if self.is_halted or (n and time.monotonic() > until):
+                return n
+            self._latest = None
+            self.decide(each, parked.get(n))
+            if self._puts is not None:
+                self._puts.append(put_by(self._latest, self._written))
+        return len(messages)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether too many of the last messages were parked."""
+        return too_many_parked(self._parked_lately, PARKED_WINDOW)
+
+    def behind(self, error: Exception) -> int | None:
+        """Which of the messages of a part put the row that an error names, if it names one."""
+        return message_behind(error, self.state, self._puts or ())
+
     def _decide(self, each: Incoming) -> None:
         try:
             decided = decide(self.state, each.message, self._moment)
+        except MemoryError:
+            # Perhaps of all the others: it is found out whether the message alone needs too much.
+            raise
         except Exception as error:
             self._dead_letter(each.record, fail(each.message, error), problem_of(error))
             return
@@ -149,6 +201,7 @@ class Batch:
 
     def _take_over(self, record: Record, decided: Decided) -> None:
         self.state.take_over(decided.state)
+        self._latest = decided.state
         self._written.entries += decided.entries
         self._publish(decided.events)
         self._keep(record, decided.decision)
@@ -189,12 +242,13 @@ class Batch:
                 decision.would_change_it,
                 decision.subject_kind,
                 decision.subject_id,
-                len(self._written.decisions),
+                self._kept,
             )
         )
+        self._kept += 1
         self._decided[record.topic, decision.outcome] += 1
         self._lately.append(decision.outcome == "parked")
-        self.parked_lately += self._lately[-1] - self._lately.popleft()
+        self._parked_lately += self._lately[-1] - self._lately.popleft()
         mismatched = decision.reason == "currency_mismatch" and decision.subject_kind == "payment"
         if mismatched or MISMATCHED in decision.facts:
             self._alarms["currency_mismatch"] += 1
@@ -266,7 +320,7 @@ def _rejected(each: Unreadable) -> Decision:
     )
 
 
-def bare(each: Incoming | Unreadable) -> Unreadable:
+def bare(record: Record) -> Unreadable:
     """What is kept of a record that could not be kept whole: where it was, its key and its value."""
-    record = replace(each.record, headers=(), timestamp_ms=0)
+    record = replace(record, headers=(), timestamp_ms=0)
     return Unreadable(record, "could not be kept with its headers: only key and value are", "", "")

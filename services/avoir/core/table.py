@@ -20,7 +20,7 @@ class Table(Generic[K, V]):
 
     def __init__(self, below: Callable[[K], V | None] | None = None) -> None:
         self.rows = {}
-        self._known: dict[K, V] = {}
+        self._known: Callable[[K], V | None] = _nothing if below is None else below
         self.get = self.rows.get if below is None else _over(self.rows.get, below)
 
     def __getitem__(self, key: K) -> V:
@@ -30,21 +30,28 @@ class Table(Generic[K, V]):
         return row
 
     def fork(self) -> "Table[K, V]":
-        """A layer above this one."""
+        """A layer above this one, to which all that this one has is known."""
         return Table(self.get)
 
     def mark_known(self) -> None:
         """Let the rows that this layer has now be those that are known: what is put from now on changes them."""
-        self._known = self.rows.copy()
+        self._known = self.rows.copy().get
 
     def added(self) -> Iterator[V]:
         """The rows that were put under keys that were not known."""
-        return (row for key, row in self.rows.items() if key not in self._known)
+        known = self._known
+        return (row for key, row in self.rows.items() if known(key) is None)
 
     def updated(self) -> Iterator[V]:
         """The rows that were put in the place of known ones."""
         known = self._known
-        return (row for key, row in self.rows.items() if key in known and row is not known[key])
+        return (
+            row for key, row in self.rows.items() if (before := known(key)) is not None and row is not before
+        )
+
+
+def _nothing(_: Any) -> None:
+    return None
 
 
 def _over(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -15,9 +15,9 @@ from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.breaker import Breaker
 from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
-from avoir.record import BatchReport, Fenced, Record, TopicPartition
+from avoir.record import BatchReport, Doubted, Fenced, Record, TopicPartition
 from avoir.record import Positions as PositionsInMemory
-from avoir.retry import Backoff, is_transient, pause, refuse_wrong_schema
+from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
 
 _RECHECK_S = 10.0
 _HINT_TIMEOUT_S = 5.0
@@ -32,7 +32,7 @@ class BatchHandler(Protocol):
     """Handles a batch in one transaction, its positions included."""
 
     async def handle(self, records: Sequence[Record], positions: PositionsInMemory) -> BatchReport:
-        """Raises Fenced when the positions moved on meanwhile."""
+        """Raises Fenced when the positions moved on meanwhile, Doubted where it is looking for what fails."""
         ...
 
 
@@ -52,6 +52,8 @@ class LoopState:
     doing: Literal["joining", "reading", "handling", "failing", "stopped"] = "joining"
     moved_at: float = 0.0
     last_error: str = ""
+    searched: int = 0
+    """How many steps were made to find the messages on which batches failed."""
 
 
 class Loop:
@@ -176,7 +178,14 @@ class Loop:
         self.state.doing = "failing"
         self.state.last_error = f"{type(error).__name__}: {error}"
         seconds = self._backoff.next_s()
-        if is_transient(error):
+        if isinstance(error, Doubted):
+            self.state.searched += 1
+            log.warning(
+                "a batch keeps failing: smaller parts are tried",
+                error=str(error),
+                again_in_s=round(seconds, 2),
+            )
+        elif isinstance(error, KafkaError) or cause_of(error) is not Cause.DATA:
             log.warning("database or broker away", error=self.state.last_error, again_in_s=round(seconds, 2))
         else:
             log.error("unexpected error", exc_info=error, again_in_s=round(seconds, 2))

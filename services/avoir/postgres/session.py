@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 from avoir.postgres.connect import Connection
 
@@ -16,6 +17,11 @@ class Session:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.statements = 0
+
+    def savepoint(self) -> Transaction:
+        """What fails within it is undone, and the transaction goes on."""
+        self.statements += 2
+        return self._connection.transaction()
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a statement."""
