@@ -2,15 +2,13 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from avoir.blame import Put, message_behind, put_by
 from avoir.core.commands import Command
 from avoir.core.conclusion import subject_of
 from avoir.core.decide import Decided, decide, expire
@@ -85,15 +83,13 @@ class Batch:
         self._rules = rules
         self._moment = moment
         self._accounts = accounts
-        self._written = Written()
+        self.written = Written()
         self._last: dict[AccountKey, Event] = {}
         self._decided: Counter[tuple[str, str]] = Counter()
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
         self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
-        self._puts: list[Put] | None = None
-        self._latest: State | None = None
         self._kept = 0
         self._parked_lately = 0
         self.state = State.empty()
@@ -112,14 +108,15 @@ class Batch:
         """A batch of messages that follow: what it decides counts once it is taken over."""
         part = Batch(self._session, self._rules, self._moment, [])
         part.state = self.state.fork()
-        part._puts = []
         part._lately, part._parked_lately = self._lately.copy(), self._parked_lately
         part._kept = self._kept
         return part
 
     def take_over(self, part: "Batch") -> None:
-        """Make what a part decided, and has written, this batch's own."""
+        """Make what a part decided this batch's own."""
         self.state.take_over(part.state)
+        self.written.extend(part.written)
+        self._last |= part._last
         self._lately, self._parked_lately, self._kept = part._lately, part._parked_lately, part._kept
         self._decided += part._decided
         self._amounts += part._amounts
@@ -142,7 +139,7 @@ class Batch:
         draft = expire(self.state, accounts, self._moment)
         self.state.take_over(draft.state)
         self._publish(draft.events)
-        self._written.entries += draft.entries
+        self.written.entries += draft.entries
 
     def decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
         """Decide one message; one that the code fails on is parked alone."""
@@ -156,32 +153,22 @@ class Batch:
             self._decide(each)
 
     def decide_all(
-        self,
-        messages: Sequence[Incoming | Unreadable],
-        until: float,
-        parked: Mapping[int, str] = MappingProxyType({}),
+        self, messages: Sequence[Incoming | Unreadable], until: float, parked: str | None = None
     ) -> int:
-        """Decide messages, those parked that have a reason by their number; returns how many it came to.
+        """Decide messages, or park them for a reason; returns how many it came to.
 
         It ends early, after the first at least, once the monotonic clock is past `until`, or too many were parked.
         """
         for n, each in enumerate(messages):
             if self.is_halted or (n and time.monotonic() > until):
                 return n
-            self._latest = None
-            self.decide(each, parked.get(n))
-            if self._puts is not None:
-                self._puts.append(put_by(self._latest, self._written))
+            self.decide(each, parked)
         return len(messages)
 
     @property
     def is_halted(self) -> bool:
         """Whether too many of the last messages were parked."""
         return too_many_parked(self._parked_lately, PARKED_WINDOW)
-
-    def behind(self, error: Exception) -> int | None:
-        """Which of the messages of a part put the row that an error names, if it names one."""
-        return message_behind(error, self.state, self._puts or ())
 
     def _decide(self, each: Incoming) -> None:
         try:
@@ -196,13 +183,12 @@ class Batch:
             self._dead_letter(each.record, decided.decision, "conflict")
             return
         if isinstance(each.message.body, Command) and decided.decision.outcome != "duplicate":
-            self._written.commands.append(command_columns(each.message, each.message.body))
+            self.written.commands.append(command_columns(each.message, each.message.body))
         self._take_over(each.record, decided)
 
     def _take_over(self, record: Record, decided: Decided) -> None:
         self.state.take_over(decided.state)
-        self._latest = decided.state
-        self._written.entries += decided.entries
+        self.written.entries += decided.entries
         self._publish(decided.events)
         self._keep(record, decided.decision)
 
@@ -224,11 +210,11 @@ class Batch:
         value: bytes | None,
         headers: Iterable[tuple[str, bytes | None]],
     ) -> None:
-        self._written.outbox.append((tenant_id, topic, key, value, packed(headers), self._moment.now))
+        self.written.outbox.append((tenant_id, topic, key, value, packed(headers), self._moment.now))
 
     def _keep(self, record: Record, decision: Decision) -> None:
         place = (record.topic, record.partition, record.offset)
-        self._written.decisions.append(
+        self.written.decisions.append(
             (
                 decision.tenant_id,
                 *place,
@@ -263,7 +249,7 @@ class Batch:
         place = (record.topic, record.partition, record.offset)
         now = self._moment.now
         dead_letter_id = derived_id("dead-letter", *place, now.isoformat())
-        self._written.dead_letters.append(
+        self.written.dead_letters.append(
             (
                 decision.tenant_id,
                 dead_letter_id,
@@ -289,7 +275,7 @@ class Batch:
             balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
             out = balance_record(balance, self._rules.ce_source)
             self._put_out(key.tenant_id, out.topic, out.key, out.value, out.headers)
-        await write(self._session, self.state, self._written, self._moment.now)
+        await write(self._session, self.state, self.written, self._moment.now)
 
     def report(self, messages: int) -> BatchReport:
         """What the batch did."""

@@ -15,6 +15,7 @@ from avoir.core.events import AccountKey
 from avoir.core.undecided import brief
 from avoir.doubt import Doubt
 from avoir.kafka.translate import Incoming, Unreadable, parse
+from avoir.parts import Parts
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.load import Named, load
@@ -39,7 +40,6 @@ PLANS_LAST = 50_000
 MOST_S = 10.0
 """After this time a batch that goes in many parts is left for the next one: far below what the group allows."""
 
-FIRST_PART, LARGEST_PART = 16, 512
 PROBE = random.Random(0).randbytes(4096)
 """More than fits beside other rows, and not to be compressed: the database has to find room for it."""
 
@@ -57,7 +57,7 @@ class Handler:
         self._connection = connection
         self._rules = rules
         self._doubt = Doubt()
-        self._first_part = 0
+        self._in_parts = False
         self._handled = self._plan_anew_at = 0
 
     async def handle(self, records: Sequence[Record], positions: Positions) -> BatchReport:
@@ -117,14 +117,13 @@ class Handler:
         parsed += [parse(record, self._rules.max_message_bytes) for record in part[max(read, 0) :]]
         messages = parsed[done : done + len(part)]
         try:
-            if not self._first_part:
+            if not self._in_parts:
                 return await self._transact(messages, positions, self._decide)
         except Exception as error:
             if isinstance(error, Fenced) or cause_of(error) is not Cause.DATA:
                 raise
             if len(part) == 1:
                 return await self._park(part[0], positions, brief(error))
-            self._first_part = FIRST_PART
         return await self._transact(messages, positions, self._decide_in_parts)
 
     async def _probe(self) -> None:
@@ -168,7 +167,7 @@ class Handler:
 
     async def _park(self, record: Record, positions: dict[TopicPartition, int], reason: str) -> BatchReport:
         async def park(session: Session, batch: Batch, messages: Messages, _: Accounts) -> int:
-            batch.decide_all(messages, math.inf, {0: reason})
+            batch.decide_all(messages, math.inf, reason)
             await batch.write()
             return 1
 
@@ -221,41 +220,15 @@ class Handler:
     async def _decide_in_parts(
         self, session: Session, batch: Batch, messages: Messages, accounts: Accounts
     ) -> int:
-        """Decide messages in parts, each written before the next: what the database refuses undoes its part only.
-
-        Where the error names a row, what comes before the message behind it is handled, then that message alone; else
-        a half. A message refused alone is parked. As long as some are, the next batch goes in parts from the beginning.
-        """
+        """Decide messages in parts, each written before the next; as long as some are refused, the next batch too."""
         first = batch.part()
         first.expire(accounts)
         await first.write()
         batch.take_over(first)
-        until = time.monotonic() + self._rules.decide_s
-        parked: dict[int, str] = {}
-        at, size, alone = 0, self._first_part, -1
-        was_refused = False
-        while at < len(messages) and not batch.is_halted and (at == 0 or time.monotonic() < until):
-            end = at + 1 if at == alone and at not in parked else alone if at < alone else at + size
-            part, reasons = batch.part(), {n - at: reason for n, reason in parked.items()}
-            try:
-                async with session.savepoint():
-                    decided = part.decide_all(messages[at:end], until, reasons)
-                    await part.write()
-            except Exception as error:
-                is_alone = len(messages[at:end]) == 1
-                if cause_of(error) is not Cause.DATA or (is_alone and at in parked):
-                    raise
-                was_refused = True
-                if is_alone:
-                    parked = {at: brief(error)}
-                else:
-                    named = part.behind(error)
-                    size, alone = max(1, (end - at) // 2), -1 if named is None else at + named
-                continue
-            batch.take_over(part)
-            at, size = at + decided, min(2 * size, LARGEST_PART)
-        self._first_part = size if was_refused else 0
-        return at
+        parts = Parts(session, batch, messages)
+        decided = await parts.handle(time.monotonic() + self._rules.decide_s)
+        self._in_parts = parts.refused > 0
+        return decided
 
     async def _plan_anew(self, session: Session, messages: int) -> None:
         """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
