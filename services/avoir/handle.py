@@ -71,7 +71,7 @@ class Handler:
         if self._doubt:
             await self._probe()
         report, stands = BatchReport(0), dict(positions)
-        parsed: list[Incoming | Unreadable] = []
+        parsed: dict[int, Incoming | Unreadable] = {}
         until = time.monotonic() + MOST_S
         while (done := report.messages) < len(records):
             if time.monotonic() > until:
@@ -103,19 +103,20 @@ class Handler:
     async def _handle_part(
         self,
         part: Sequence[Record],
-        parsed: list[Incoming | Unreadable],
+        parsed: dict[int, Incoming | Unreadable],
         done: int,
         positions: dict[TopicPartition, int],
     ) -> BatchReport:
-        """Handle what is next of a batch: all of it, or as much as time allows.
+        """Handle what is next of a batch, from its message number `done` on: all of it, or as much as time allows.
 
-        `parsed` keeps what was read of the batch; `done` is where in it the part begins.
+        `parsed` keeps what was read, by number.
         """
         if self._doubt.is_settled_on(part):
             return await self._park(part[0], positions, self._doubt.reason)
-        read = len(parsed) - done
-        parsed += [parse(record, self._rules.max_message_bytes) for record in part[max(read, 0) :]]
-        messages = parsed[done : done + len(part)]
+        for n, record in enumerate(part, done):
+            if n not in parsed:
+                parsed[n] = parse(record, self._rules.max_message_bytes)
+        messages = [parsed[n] for n in range(done, done + len(part))]
         try:
             if not self._in_parts:
                 return await self._transact(messages, positions, self._decide)
