@@ -34,10 +34,21 @@ async def settle_claims(session: Session, named: Named, seen: dict[InboxKey, byt
 async def lock(session: Session, named: Named) -> list[AccountKey]:
     """Lock what the messages name, each kind in one order; returns the accounts that this leads to, in theirs."""
     await _lock_subjects(session, named.locked_first)
-    billed = await session.fetch_if(queries.read_subjects_of_invoices, *columns(named.voided, 2))
-    named.add_subjects(billed)
+    await add_billed(session, named)
     await _lock_subjects(session, named.subjects)
-    concerned = await session.fetch_if(
+    concerned = await accounts_concerned(session, named)
+    await session.execute_if(queries.add_accounts, *columns(named.accounts, 4))
+    return sorted(named.accounts | concerned)
+
+
+async def add_billed(session: Session, named: Named) -> None:
+    """Note the bookings and plans that voided invoices bill."""
+    named.add_subjects(await session.fetch_if(queries.read_subjects_of_invoices, *columns(named.voided, 2)))
+
+
+async def accounts_concerned(session: Session, named: Named) -> set[AccountKey]:
+    """The accounts that the things named lead to, besides those named."""
+    found = await session.fetch_if(
         queries.read_accounts_concerned,
         *columns(named.subjects, 3),
         *columns(named.voided, 2),
@@ -46,8 +57,7 @@ async def lock(session: Session, named: Named) -> list[AccountKey]:
         *columns({*named.finalized, *named.voided}, 2),
         *columns(named.grants, 2),
     )
-    await session.execute_if(queries.add_accounts, *columns(named.accounts, 4))
-    return sorted(named.accounts | {rows.account_key(row) for row in concerned})
+    return {rows.account_key(row) for row in found}
 
 
 async def _lock_subjects(session: Session, keys: Collection[tuple[str, str, str]]) -> None:

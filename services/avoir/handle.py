@@ -3,22 +3,24 @@
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+import asyncpg
 import structlog
 
 from avoir.batch import Batch, Rules, bare
 from avoir.claims import claim, lock, settle_claims
 from avoir.core.events import AccountKey
 from avoir.core.undecided import brief
+from avoir.deferral import Deferral, Row
 from avoir.doubt import Doubt
 from avoir.kafka.translate import Incoming, Unreadable, parse
 from avoir.parts import Parts
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import KeptConnection
-from avoir.postgres.load import Named, load
+from avoir.postgres.load import Named, columns, load
 from avoir.postgres.session import Session
 from avoir.record import (
     BatchReport,
@@ -45,6 +47,7 @@ PROBE = random.Random(0).randbytes(4096)
 
 Messages: TypeAlias = Sequence[Incoming | Unreadable]
 Accounts: TypeAlias = Sequence[AccountKey]
+Freed: TypeAlias = frozenset[Row] | None
 Decide: TypeAlias = Callable[[Session, Batch, Messages, Accounts], Awaitable[int]]
 
 log = structlog.get_logger("avoir.handle")
@@ -56,7 +59,8 @@ class Handler:
     def __init__(self, connection: KeptConnection, rules: Rules) -> None:
         self._connection = connection
         self._rules = rules
-        self._doubt = Doubt()
+        self._doubt, self._doubt_of_deferred = Doubt(), Doubt()
+        self._deferral = Deferral(rules.group_id)
         self._in_parts = False
         self._handled = self._plan_anew_at = 0
 
@@ -65,27 +69,61 @@ class Handler:
 
         `positions` holds the expected next offset of each of their partitions. Raises Fenced where the stored
         positions differ. A message on which the code fails, or whose rows the database refuses, is parked. Other
-        errors are the caller's to retry, which reads the positions first; where the database answers and the batch
+        errors are the caller's to retry, who reads the positions first; where the database answers and the batch
         fails again (Doubted) ever smaller parts of it are tried, until one message is alone and is parked.
         """
-        if self._doubt:
+        if self._doubt or self._doubt_of_deferred:
             await self._probe()
+        try:
+            before = await self._handle_deferred(positions)
+            if before.halted or not before.complete:
+                return before
+            return merged(before, await self._handle_all(records, positions, self._doubt))
+        except Exception:
+            self._deferral.forget()
+            raise
+
+    def has_deferred(self, positions: Positions) -> bool:
+        """Whether messages of the partitions wait for rows that somebody keeps locked: `handle` looks after them."""
+        return self._deferral.may_wait(positions.keys())
+
+    async def _handle_deferred(self, positions: Positions) -> BatchReport:
+        """Handle messages whose rows are not locked any more, before others come to those rows."""
+        freed = await self._deferral.freed(self._connection, positions.keys())
+        if not freed:
+            return BatchReport(0)
+        records = await self._deferral.oldest(self._connection, positions.keys(), freed)
+        report = await self._handle_all(records, positions, self._doubt_of_deferred, freed)
+        self._deferral.forget()
+        return report
+
+    async def _handle_all(
+        self, records: Sequence[Record], positions: Positions, doubt: Doubt, freed: Freed = None
+    ) -> BatchReport:
+        """Handle records: those of a batch, or those that waited for rows which are `freed` now."""
         report, stands = BatchReport(0), dict(positions)
         parsed: dict[int, Incoming | Unreadable] = {}
+        messages: Messages = ()
         until = time.monotonic() + MOST_S
         while (done := report.messages) < len(records):
             if time.monotonic() > until:
                 return replace(report, complete=False)
-            part = records[done : done + self._doubt.size(records[done:])]
-            was_in_doubt = bool(self._doubt)
+            part = records[done : done + doubt.size(records[done:])]
+            was_in_doubt = bool(doubt)
             try:
-                each = await self._handle_part(part, parsed, done, stands)
+                for n, record in enumerate(part, done):
+                    if n not in parsed and not doubt.is_settled_on(part):
+                        parsed[n] = parse(record, self._rules.max_message_bytes)
+                messages = [parsed[n] for n in range(done, done + len(part)) if n in parsed]
+                each = await self._handle_part(part, messages, stands, doubt, freed)
             except Exception as error:
-                cause = cause_of(error)
-                if not isinstance(error, Fenced) and cause in (Cause.DATA, Cause.DOUBTFUL):
-                    self._doubt.failed(part, brief(error))
-                    if cause is Cause.DATA and len(part) > 1:
-                        continue
+                cause = None if isinstance(error, Fenced) else cause_of(error)
+                if cause in (Cause.DATA, Cause.DOUBTFUL):
+                    doubt.failed(part, brief(error))
+                if cause is Cause.DATA and len(part) > 1:
+                    continue
+                if cause is Cause.LOCKED and await self._set_aside(messages, freed):
+                    continue
                 if done:
                     # What is committed must be reported; the rest is read again, and meets the error by itself.
                     log.warning("a part of a batch was not handled yet", error=brief(error))
@@ -93,39 +131,40 @@ class Handler:
                 if was_in_doubt and cause is Cause.DOUBTFUL:
                     raise Doubted(f"{len(part)} messages: {brief(error)}") from error
                 raise
-            stands |= next_offsets(part[: each.messages])
-            self._doubt.handled(stands)
+            moved = next_offsets(part[: each.messages])
+            doubt.handled(moved)
+            stands |= moved if freed is None else {}
             report = merged(report, each)
             if report.halted or too_many_parked(report.parked, report.messages):
                 return replace(report, halted=True)
         return report
 
+    async def _set_aside(self, messages: Messages, freed: Freed) -> bool:
+        """Whether messages that met a locked row can be told from those that did not, so that these may go on."""
+        if freed is not None or self._deferral.is_full:
+            return False
+        return await self._deferral.find_locked(self._connection, messages)
+
     async def _handle_part(
         self,
         part: Sequence[Record],
-        parsed: dict[int, Incoming | Unreadable],
-        done: int,
+        messages: Messages,
         positions: dict[TopicPartition, int],
+        doubt: Doubt,
+        freed: Freed,
     ) -> BatchReport:
-        """Handle what is next of a batch, from its message number `done` on: all of it, or as much as time allows.
-
-        `parsed` keeps what was read, by number.
-        """
-        if self._doubt.is_settled_on(part):
-            return await self._park(part[0], positions, self._doubt.reason)
-        for n, record in enumerate(part, done):
-            if n not in parsed:
-                parsed[n] = parse(record, self._rules.max_message_bytes)
-        messages = [parsed[n] for n in range(done, done + len(part))]
+        """Handle what is next of a batch: all of it, or as much as time allows."""
+        if doubt.is_settled_on(part):
+            return await self._park(part[0], positions, doubt.reason, freed)
         try:
             if not self._in_parts:
-                return await self._transact(messages, positions, self._decide)
+                return await self._transact(messages, positions, self._decide, freed)
         except Exception as error:
             if isinstance(error, Fenced) or cause_of(error) is not Cause.DATA:
                 raise
             if len(part) == 1:
-                return await self._park(part[0], positions, brief(error))
-        return await self._transact(messages, positions, self._decide_in_parts)
+                return await self._park(part[0], positions, brief(error), freed)
+        return await self._transact(messages, positions, self._decide_in_parts, freed)
 
     async def _probe(self) -> None:
         """Raise what is wrong with the database where it does not take a row that has to do with no message.
@@ -139,7 +178,10 @@ class Handler:
     async def expire(self, limit: int) -> BatchReport:
         """Expire overdue credit of a bounded number of accounts; of no messages where there is nothing to do."""
         async with self._connection.use() as connection:
-            found = await connection.fetch(queries.read_accounts_to_expire, limit)
+            overdue = await connection.fetch(queries.read_accounts_to_expire, limit)
+            accounts = columns({rows.account_key(row) for row in overdue}, 4)
+            # What somebody has locked is left to the next time.
+            found = await connection.fetch(queries.free_accounts, *accounts) if overdue else []
         return await self._expire(sorted({rows.account_key(row) for row in found}))
 
     async def _expire(self, accounts: Sequence[AccountKey]) -> BatchReport:
@@ -166,7 +208,9 @@ class Handler:
             await batch.write()
         return batch.report(len(accounts))
 
-    async def _park(self, record: Record, positions: dict[TopicPartition, int], reason: str) -> BatchReport:
+    async def _park(
+        self, record: Record, positions: dict[TopicPartition, int], reason: str, freed: Freed
+    ) -> BatchReport:
         async def park(session: Session, batch: Batch, messages: Messages, _: Accounts) -> int:
             batch.decide_all(messages, math.inf, reason)
             await batch.write()
@@ -174,17 +218,18 @@ class Handler:
 
         try:
             each = parse(record, self._rules.max_message_bytes)
-            return await self._transact([each], positions, park, parked=True)
+            return await self._transact([each], positions, park, freed, parked=True)
         except Exception as error:
             if isinstance(error, Fenced) or cause_of(error) not in (Cause.DATA, Cause.DOUBTFUL):
                 raise
-            return await self._transact([bare(record)], positions, park, parked=True)
+            return await self._transact([bare(record)], positions, park, freed, parked=True)
 
     async def _transact(
         self,
         messages: Messages,
         positions: dict[TopicPartition, int],
         decide: Decide,
+        freed: Freed,
         *,
         parked: bool = False,
     ) -> BatchReport:
@@ -193,10 +238,19 @@ class Handler:
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
             await self._plan_anew(session, len(messages))
-            following = next_offsets(records)
-            await self._advance(session, positions, following)
+            await self._fence(session, {place: positions[place] for place in next_offsets(records)})
+            aside = {} if parked else await self._deferral.set_aside(session, messages, freed or ())
+            if aside and freed is None and self._deferral.is_full:
+                messages, aside = messages[: min(aside)], {}
+                if not messages:
+                    raise asyncpg.LockNotAvailableError(
+                        "no more messages can be set aside: see `avoir status`"
+                    )
+                records = records[: len(messages)]
+            taken = [n for n in range(len(messages)) if n not in aside]
             named = Named()
-            for each in messages:
+            for n in taken:
+                each = messages[n]
                 if isinstance(each, Incoming) and not parked:
                     named.add(each.message)
             seen = await claim(session, named)
@@ -204,12 +258,18 @@ class Handler:
             batch = await Batch.locked(session, self._rules, accounts)
             batch.load(await load(session, named, accounts))
             batch.remember(seen)
-            decided = await decide(session, batch, messages, accounts)
+            decided = await decide(session, batch, [messages[n] for n in taken], accounts)
             await settle_claims(session, named, seen, batch.state)
-            if decided < len(messages):
-                done = positions | next_offsets(records[:decided])
-                await self._advance(session, following, {place: done[place] for place in following})
-        return replace(batch.report(decided), halted=batch.is_halted and decided < len(messages))
+            end = taken[decided] if decided < len(taken) else len(messages)
+            aside = {n: waits for n, waits in aside.items() if n < end}
+            if freed is None:
+                await self._deferral.keep(session, messages, aside)
+                await self._advance(session, positions, next_offsets(records[:end]))
+            else:
+                await self._deferral.keep_on(session, messages[:end], aside)
+        if freed is None:
+            self._deferral.kept(messages, aside)
+        return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
 
     async def _decide(self, session: Session, batch: Batch, messages: Messages, accounts: Accounts) -> int:
         """Decide messages and write it all at once; returns how many it came to."""
@@ -238,23 +298,24 @@ class Handler:
             self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
         self._handled += messages
 
+    async def _fence(self, session: Session, positions: dict[TopicPartition, int]) -> None:
+        """Lock positions of partitions, which must be these. Raises Fenced."""
+        found = await session.fetch(queries.lock_offsets, self._rules.group_id, *_columns(positions))
+        stand = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in found}
+        moved = sum(stand.get(place) != position for place, position in positions.items())
+        if moved:
+            raise Fenced(f"{moved} of {len(positions)} partitions moved on")
+
     async def _advance(
         self, session: Session, positions: dict[TopicPartition, int], following: dict[TopicPartition, int]
     ) -> None:
-        """Move partitions on from where they must stand. Raises Fenced."""
         places = sorted(following)
-        names, partitions = [place.topic for place in places], [place.partition for place in places]
-        await session.fetch(queries.lock_offsets, self._rules.group_id, names, partitions)
-        moved = await session.fetch(
-            queries.advance_offsets,
-            self._rules.group_id,
-            names,
-            partitions,
-            [following[place] for place in places],
-            [positions[place] for place in places],
-        )
-        if len(moved) != len(places):
-            raise Fenced(f"{len(places) - len(moved)} of {len(places)} partitions moved on")
+        to, at = [following[place] for place in places], [positions[place] for place in places]
+        await session.fetch(queries.advance_offsets, self._rules.group_id, *_columns(following), to, at)
+
+
+def _columns(places: Iterable[TopicPartition]) -> tuple[list[str], list[int]]:
+    return [place.topic for place in sorted(places)], [place.partition for place in sorted(places)]
 
 
 def _not_expired(account: AccountKey, error: Exception) -> Notable:

@@ -35,6 +35,10 @@ class BatchHandler(Protocol):
         """Raises Fenced when the positions moved on meanwhile, Doubted where it is looking for what fails."""
         ...
 
+    def has_deferred(self, positions: PositionsInMemory) -> bool:
+        """Whether messages of the partitions were set aside: a batch looks after them, an empty one too."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class BatchDone:
@@ -128,25 +132,27 @@ class Loop:
         if seen is None or self.assignment.positions is not seen:
             return
         self.state.doing = "reading"
-        if not found:
+        if not found and not self._handler.has_deferred(seen):
             return
         batch = self._converted(found)
         if any(place not in seen or records[0].offset < seen[place] for place, records in batch.items()):
             self.assignment.forget()
             return
         await self._handle(batch, seen)
-        self._send_hint(consumer)
+        if batch:
+            self._send_hint(consumer)
 
     async def _handle(
         self, batch: dict[TopicPartition, list[Record]], seen: dict[TopicPartition, int]
     ) -> None:
         records = list(merged(batch.values()))
         self.state.doing, self.in_flight = "handling", frozenset(batch)
-        self.oldest_ms = min(record.timestamp_ms for record in records)
+        if records:
+            self.oldest_ms = min(record.timestamp_ms for record in records)
         begun = time.monotonic()
         try:
             with self._span("batch"):
-                report = await self._handler.handle(records, {place: seen[place] for place in batch})
+                report = await self._handler.handle(records, seen)
         finally:
             self.in_flight = frozenset()
         if report.halted or not report.complete:
@@ -156,7 +162,8 @@ class Loop:
         self.state.last_error = ""
         self._backoff.reset()
         self.breaker.count(report)
-        self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
+        if report.messages:
+            self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
 
     async def _recover(self, error: Exception, stopping: asyncio.Event) -> None:
         refuse_wrong_schema(error)
