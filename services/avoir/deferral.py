@@ -22,7 +22,7 @@ MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
 """Beyond these nothing more is set aside: what concerns a locked row waits in Kafka, and all that is behind it."""
 
 AT_A_TIME = 500
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _HOLDER_WITHIN_S = 1.0
 _POLL_S = 0.02
 _COLUMNS = (
@@ -48,11 +48,21 @@ class Deferral:
         self._bytes = 0
         self._group_id = group_id
         self._known: frozenset[TopicPartition] | None = None
-        self._looked_at = float("-inf")
+        self._look_at = 0.0
+        self._pause_s = _LOOK_EVERY_S
 
     def forget(self) -> None:
         """Read what waits again before it counts."""
         self._known = None
+
+    def handled(self) -> None:
+        """Take in that messages which had waited were handled: there may be more."""
+        self._known, self._look_at, self._pause_s = None, 0.0, _LOOK_EVERY_S
+
+    def postpone(self) -> None:
+        """Look again later, and each time a longer while later: something that they need is still locked."""
+        self._known, self._pause_s = None, min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._look_at = time.monotonic() + self._pause_s
 
     def may_wait(self, places: Collection[TopicPartition]) -> bool:
         """Whether messages of the partitions wait, as far as is known."""
@@ -67,11 +77,9 @@ class Deferral:
         """The rows that messages of the partitions wait for and nobody has locked any more; looks once a second."""
         if self._known != frozenset(places):
             await self._read(kept, places)
-        elif time.monotonic() < self._looked_at + _LOOK_EVERY_S:
+        if not self.behind or time.monotonic() < self._look_at:
             return frozenset()
-        if not self.behind:
-            return frozenset()
-        self._looked_at = time.monotonic()
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
         waited_for = frozenset(self.behind.values())
         async with kept.use() as connection:
             freed = waited_for - await _locked(Session(connection), waited_for)
@@ -105,13 +113,18 @@ class Deferral:
             for row in found
         ]
 
-    async def find_locked(self, kept: KeptConnection, messages: Iterable[Incoming | Unreadable]) -> bool:
-        """Look which rows that messages need are locked by others than this service; whether there are new ones."""
+    async def find_locked(
+        self, kept: KeptConnection, messages: Iterable[Incoming | Unreadable]
+    ) -> bool | None:
+        """Look which rows that messages need are locked by others than this service; whether there are new ones.
+
+        None where none of these rows is locked: it is another one, of a table that they have no list of.
+        """
         named = _named(messages)
         async with kept.use() as connection:
             session = Session(connection)
             locked = await _locked(session, await _needed(session, named)) - self.behind.keys()
-        found = False
+        found = False if locked else None
         for row in sorted(locked):
             holders = await _holders(kept, row)
             if any(holder["application"] != kept.application_name for holder in holders):
@@ -121,6 +134,16 @@ class Deferral:
                 self.behind[row] = row
                 found = True
         return found
+
+    async def hold(self, kept: KeptConnection, message: Incoming | Unreadable, why: str) -> bool:
+        """Let one message wait that met a lock nobody knows the row of, and others of its account behind it."""
+        async with kept.use() as connection:
+            needed = sorted(await _needed(Session(connection), _named([message])))
+        if needed:
+            # Accounts come before subjects.
+            log.warning("a row is kept locked: what concerns it waits", row="/".join(needed[0]), why=why)
+            self.behind[needed[0]] = needed[0]
+        return bool(needed)
 
     async def set_aside(
         self, session: Session, messages: Sequence[Incoming | Unreadable], freed: Collection[Row] = ()

@@ -94,7 +94,8 @@ class Handler:
             return BatchReport(0)
         records = await self._deferral.oldest(self._connection, positions.keys(), freed)
         report = await self._handle_all(records, positions, self._doubt_of_deferred, freed)
-        self._deferral.forget()
+        if report.messages:
+            self._deferral.handled()
         return report
 
     async def _handle_all(
@@ -122,13 +123,16 @@ class Handler:
                     doubt.failed(part, brief(error))
                 if cause is Cause.DATA and len(part) > 1:
                     continue
-                if cause is Cause.LOCKED and await self._set_aside(messages, freed):
+                if cause is Cause.LOCKED and freed is not None:
+                    self._deferral.postpone()
+                    return report
+                if cause is Cause.LOCKED and await self._set_aside(part, messages, error):
                     continue
                 if done:
                     # What is committed must be reported; the rest is read again, and meets the error by itself.
                     log.warning("a part of a batch was not handled yet", error=brief(error))
                     return replace(report, complete=False)
-                if was_in_doubt and cause is Cause.DOUBTFUL:
+                if was_in_doubt and cause in (Cause.DOUBTFUL, Cause.LOCKED):
                     raise Doubted(f"{len(part)} messages: {brief(error)}") from error
                 raise
             moved = next_offsets(part[: each.messages])
@@ -139,11 +143,17 @@ class Handler:
                 return replace(report, halted=True)
         return report
 
-    async def _set_aside(self, messages: Messages, freed: Freed) -> bool:
+    async def _set_aside(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
         """Whether messages that met a locked row can be told from those that did not, so that these may go on."""
-        if freed is not None or self._deferral.is_full:
+        if self._deferral.is_full:
             return False
-        return await self._deferral.find_locked(self._connection, messages)
+        found = await self._deferral.find_locked(self._connection, messages)
+        if found is not None:
+            return found
+        self._doubt.failed(part, brief(error))
+        is_alone = len(messages) == 1
+        why = f"{brief(error)} {getattr(error, 'context', None) or ''}"
+        return is_alone and await self._deferral.hold(self._connection, messages[0], why)
 
     async def _handle_part(
         self,

@@ -15,6 +15,7 @@ from tests.unit.core.asking import drawn, granted
 from tests.unit.core.world import cancelled, invoice, line, message, payment
 
 ACCOUNT = "SELECT FROM avoir.accounts WHERE tenant_id = 't1' FOR UPDATE"
+GRANT = "SELECT FROM avoir.grants WHERE tenant_id = 't1' FOR UPDATE"
 BOOKING = "SELECT FROM avoir.subjects WHERE tenant_id = 't1' AND kind = 'booking' FOR UPDATE"
 
 
@@ -116,6 +117,19 @@ async def test_what_does_not_concern_a_locked_row_goes_on(
     (line_of_log,) = [each for each in logs if each["event"].startswith("a row is kept locked")]
     assert "t1" in line_of_log["row"]
     assert line_of_log["holders"][0]["application"] == "an outsider"
+
+
+async def test_a_locked_row_of_another_table_is_found_by_trying(settings: Settings) -> None:
+    done = await prepared(settings)
+    messages = [each for tenant in TENANTS for each in more(tenant)]
+    async with serving(settings) as service:
+        async with locked(settings, GRANT):
+            await publish(settings, messages)
+            outcomes = await until_decided(settings, done + len(messages) - 5)
+            assert not {each.event_id for each in more("t1")} & outcomes.keys()
+        await until_decided(settings, done + len(messages))
+        assert not service.loop.breaker.open
+    assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1"]
 
 
 async def _waits(settings: Settings, count: int) -> bool:

@@ -31,7 +31,7 @@ JOIN accounts a USING (tenant_id, owner_type, owner_id, currency);
 -- name: read_holders
 -- Who keeps a session waiting; what another user does is only told to those who may see it. $1 process id.
 SELECT a.pid, a.usename AS user, a.application_name AS application, host(a.client_addr) AS address, a.state,
-       a.xact_start AS since, left(a.query, 200) AS query
+       a.xact_start AS since, a.query_start AS last_query_at, left(a.query, 200) AS last_query
 FROM unnest(pg_blocking_pids($1)) AS b (pid)
 JOIN pg_stat_activity a USING (pid);
 
