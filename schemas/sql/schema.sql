@@ -163,6 +163,26 @@ CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.decisions_default 
 GRANT SELECT ON avoir.decisions_default TO avoir_service;
 GRANT SELECT ON avoir.decisions_default TO avoir_readonly;
 
+CREATE TABLE avoir.deferred (
+    tenant_id text NOT NULL,
+    group_id text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    kafka_offset bigint NOT NULL,
+    n bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    waits_for text NOT NULL,
+    concerns text NOT NULL,
+    timestamp_ms bigint NOT NULL,
+    key bytea,
+    value bytea NOT NULL,
+    headers bytea NOT NULL,
+    deferred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT deferred_pkey PRIMARY KEY (tenant_id, group_id, topic, partition, kafka_offset)
+);
+CREATE INDEX deferred_in_order ON avoir.deferred USING btree (group_id, n);
+GRANT DELETE, INSERT, SELECT, UPDATE ON avoir.deferred TO avoir_service;
+GRANT SELECT ON avoir.deferred TO avoir_readonly;
+
 CREATE TABLE avoir.entitlements (
     tenant_id text NOT NULL,
     kind text NOT NULL,

@@ -1,5 +1,7 @@
 """A batch while it is decided: its state, and what it will write and report."""
 
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,7 +42,7 @@ from avoir.postgres.load import FIRST_PAGE, Loader
 from avoir.postgres.named import Named, columns
 from avoir.postgres.session import Session
 from avoir.postgres.write import Written, headers_columns, write
-from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record
+from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record, too_many_parked
 
 AMOUNTS = {
     CreditIssued: "issued",
@@ -79,24 +81,22 @@ class Rules:
 
 
 class Batch:
-    """The state of a batch while it is decided, and what it will write.
-
-    `parked_lately` is how many of its last messages were parked.
-    """
+    """The state of a batch while it is decided, and what it will write."""
 
     def __init__(self, session: Session, rules: Rules, moment: Moment, accounts: list[Any]) -> None:
         self._session = session
         self._rules = rules
         self._moment = moment
         self._accounts = accounts
-        self._written = Written()
+        self.written = Written()
         self._last: dict[AccountKey, Event] = {}
         self._decided: Counter[tuple[str, str]] = Counter()
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
         self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
-        self.parked_lately = 0
+        self._kept = 0
+        self._parked_lately = 0
         self.state = State.empty()
 
     @classmethod
@@ -116,6 +116,25 @@ class Batch:
         self.state.add(self._accounts)
         self.state.mark_known()
 
+    def part(self) -> "Batch":
+        """A batch of messages that follow: what it decides counts once it is taken over."""
+        part = Batch(self._session, self._rules, self._moment, [])
+        part.state, part._loader = self.state.fork(), self._loader
+        part._lately, part._parked_lately = self._lately.copy(), self._parked_lately
+        part._kept = self._kept
+        return part
+
+    def take_over(self, part: "Batch") -> None:
+        """Make what a part decided this batch's own."""
+        self.state.take_over(part.state)
+        self.written.extend(part.written)
+        self._last |= part._last
+        self._lately, self._parked_lately, self._kept = part._lately, part._parked_lately, part._kept
+        self._decided += part._decided
+        self._amounts += part._amounts
+        self._alarms += part._alarms
+        self._notable += part._notable
+
     def remember(self, seen: dict[InboxKey, bytes]) -> None:
         """Take in the event ids that were handled before."""
         for key, contents in seen.items():
@@ -123,13 +142,36 @@ class Batch:
 
     async def expire(self, accounts: Iterable[AccountKey]) -> None:
         """Expire what is overdue in the accounts, before any message counts."""
-        draft = await self._loader.complete(lambda: expire(self.state, accounts, self._moment))
+        draft = await self._loader.complete(self.state, lambda: expire(self.state, accounts, self._moment))
         self.state.take_over(draft.state)
         self._publish(draft.events)
-        self._written.entries += draft.entries
+        self.written.entries += draft.entries
 
-    async def decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
-        """Decide one message; one that the code fails on is parked alone."""
+    async def decide(
+        self, messages: Sequence[Incoming | Unreadable], until: float = math.inf, parked: str | None = None
+    ) -> int:
+        """Decide messages, or park them for a reason; returns how many it came to.
+
+        It ends early, after the first at least, once the monotonic clock is past `until`, or too many were parked. One
+        that the code fails on is parked alone.
+        """
+        done = 0
+
+        def decide_on() -> int:
+            nonlocal done
+            while done < len(messages) and not (self.is_halted or (done and time.monotonic() > until)):
+                self._decide(messages[done], parked)
+                done += 1
+            return done
+
+        return await self._loader.complete(self.state, decide_on)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether too many of the last messages were parked."""
+        return too_many_parked(self._parked_lately, PARKED_WINDOW)
+
+    def _decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
         if isinstance(each, Incoming):
             each = ahead(each, self._moment.now, self._rules.max_future) or each
         if isinstance(each, Unreadable):
@@ -137,33 +179,27 @@ class Batch:
         elif parked is not None:
             self._dead_letter(each.record, park(each.message, parked), parked)
         else:
-            await self._decide(each)
+            self._decide_message(each)
 
-    async def _decide(self, each: Incoming) -> None:
-        message = each.message
-
-        def decided_or_error() -> Decided | Exception:
-            try:
-                return decide(self.state, message, self._moment)
-            except NotLoadedError:
-                raise
-            except Exception as error:
-                return error
-
-        decided = await self._loader.complete(decided_or_error)
-        if isinstance(decided, Exception):
-            self._dead_letter(each.record, fail(message, decided), problem_of(decided))
+    def _decide_message(self, each: Incoming) -> None:
+        try:
+            decided = decide(self.state, each.message, self._moment)
+        except (NotLoadedError, MemoryError):
+            # Of memory perhaps all the others need too much: whether this message alone does is found out elsewhere.
+            raise
+        except Exception as error:
+            self._dead_letter(each.record, fail(each.message, error), problem_of(error))
             return
         if decided.decision.outcome == "conflict":
             self._dead_letter(each.record, decided.decision, "conflict")
             return
         if isinstance(each.message.body, Command) and decided.decision.outcome != "duplicate":
-            self._written.commands.append(command_columns(each.message, each.message.body))
+            self.written.commands.append(command_columns(each.message, each.message.body))
         self._take_over(each.record, decided)
 
     def _take_over(self, record: Record, decided: Decided) -> None:
         self.state.take_over(decided.state)
-        self._written.entries += decided.entries
+        self.written.entries += decided.entries
         self._publish(decided.events)
         self._keep(record, decided.decision)
 
@@ -185,11 +221,11 @@ class Batch:
         value: bytes | None,
         headers: Iterable[tuple[str, bytes | None]],
     ) -> None:
-        self._written.outbox.append((tenant_id, topic, key, value, packed(headers), self._moment.now))
+        self.written.outbox.append((tenant_id, topic, key, value, packed(headers), self._moment.now))
 
     def _keep(self, record: Record, decision: Decision) -> None:
         place = (record.topic, record.partition, record.offset)
-        self._written.decisions.append(
+        self.written.decisions.append(
             (
                 decision.tenant_id,
                 *place,
@@ -203,12 +239,13 @@ class Batch:
                 decision.would_change_it,
                 decision.subject_kind,
                 decision.subject_id,
-                len(self._written.decisions),
+                self._kept,
             )
         )
+        self._kept += 1
         self._decided[record.topic, decision.outcome] += 1
         self._lately.append(decision.outcome == "parked")
-        self.parked_lately += self._lately[-1] - self._lately.popleft()
+        self._parked_lately += self._lately[-1] - self._lately.popleft()
         mismatched = decision.reason == "currency_mismatch" and decision.subject_kind == "payment"
         if mismatched or MISMATCHED in decision.facts:
             self._alarms["currency_mismatch"] += 1
@@ -223,7 +260,7 @@ class Batch:
         place = (record.topic, record.partition, record.offset)
         now = self._moment.now
         dead_letter_id = derived_id("dead-letter", *place, now.isoformat())
-        self._written.dead_letters.append(
+        self.written.dead_letters.append(
             (
                 decision.tenant_id,
                 dead_letter_id,
@@ -249,7 +286,7 @@ class Batch:
             balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
             out = balance_record(balance, self._rules.ce_source)
             self._put_out(key.tenant_id, out.topic, out.key, out.value, out.headers)
-        await write(self._session, self.state, self._written, self._moment.now)
+        await write(self._session, self.state, self.written, self._moment.now)
 
     def report(self, messages: int) -> BatchReport:
         """What the batch did."""
@@ -280,7 +317,7 @@ def _rejected(each: Unreadable) -> Decision:
     )
 
 
-def bare(each: Incoming | Unreadable) -> Unreadable:
+def bare(record: Record) -> Unreadable:
     """What is kept of a record that could not be kept whole: where it was, its key and its value."""
-    record = replace(each.record, headers=(), timestamp_ms=0)
+    record = replace(record, headers=(), timestamp_ms=0)
     return Unreadable(record, "could not be kept with its headers: only key and value are", "", "")

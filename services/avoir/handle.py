@@ -1,47 +1,55 @@
 """One batch, one transaction: claim, lock, load, decide, write."""
 
+import random
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import asyncpg
 import structlog
 
 from avoir.batch import Batch, Rules, bare
+from avoir.claims import claim, lock, settle_claims
 from avoir.core.events import AccountKey
-from avoir.core.rows import InboxKey
-from avoir.core.state import State
 from avoir.core.undecided import brief
+from avoir.deferral import Deferral, Row
+from avoir.doubt import Doubt
 from avoir.kafka.translate import Incoming, Unreadable, parse
+from avoir.parts import Parts
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.named import Named, columns
 from avoir.postgres.session import Session
 from avoir.record import (
-    PARKED_WINDOW,
     BatchReport,
+    Doubted,
     Fenced,
     Notable,
     Positions,
     Record,
     TopicPartition,
+    merged,
+    next_offsets,
     too_many_parked,
 )
+from avoir.retry import Cause, cause_of
 
 PLANS_LAST = 50_000
 """How many messages a plan serves at most; where the database gathers statistics it is made anew before."""
 
+MOST_S = 10.0
+"""After this time a batch that goes in many parts is left for the next one: far below what the group allows."""
+
+PROBE = random.Random(0).randbytes(4096)
+"""More than fits beside other rows, and not to be compressed: the database has to find room for it."""
+
+Messages: TypeAlias = Sequence[Incoming | Unreadable]
+Accounts: TypeAlias = Sequence[AccountKey]
+Freed: TypeAlias = frozenset[Row] | None
+Decide: TypeAlias = Callable[[Session, Batch, Messages, Accounts], Awaitable[int]]
+
 log = structlog.get_logger("avoir.handle")
-
-
-class _Cut(Exception):
-    """What is `decided` of a batch goes by itself: it took long, or (`halted`) too much of it was parked."""
-
-    def __init__(self, decided: int, *, halted: bool = False) -> None:
-        super().__init__(decided)
-        self.decided = decided
-        self.halted = halted
 
 
 class Handler:
@@ -50,22 +58,139 @@ class Handler:
     def __init__(self, connection: KeptConnection, rules: Rules) -> None:
         self._connection = connection
         self._rules = rules
+        self._doubt, self._doubt_of_deferred = Doubt(), Doubt()
+        self._deferral = Deferral(rules.group_id)
+        self._in_parts = False
         self._handled = self._plan_anew_at = 0
 
     async def handle(self, records: Sequence[Record], positions: Positions) -> BatchReport:
         """Handle records, in their order, and move the consumer's positions on in the same transaction.
 
         `positions` holds the expected next offset of each of their partitions. Raises Fenced where the stored
-        positions differ. Errors of the data or the code split the batch until one message is alone, which is parked;
-        errors of connection and resources are the caller's to retry.
+        positions differ. A message on which the code fails, or whose rows the database refuses, is parked. Other
+        errors are the caller's to retry, who reads the positions first; where the database answers and the batch
+        fails again (Doubted) ever smaller parts of it are tried, until one message is alone and is parked.
         """
-        parsed = [parse(record, self._rules.max_message_bytes) for record in records]
-        return await self._handle(parsed, dict(positions))
+        if self._doubt or self._doubt_of_deferred:
+            await self._probe()
+        try:
+            before = await self._handle_deferred(positions)
+            if before.halted or not before.complete:
+                return before
+            return merged(before, await self._handle_all(records, positions, self._doubt))
+        except Exception:
+            self._deferral.forget()
+            raise
+
+    def has_deferred(self, positions: Positions) -> bool:
+        """Whether messages of the partitions wait for rows that somebody keeps locked: `handle` looks after them."""
+        return self._deferral.may_wait(positions.keys())
+
+    async def _handle_deferred(self, positions: Positions) -> BatchReport:
+        """Handle messages whose rows are not locked any more, before others come to those rows."""
+        freed = await self._deferral.freed(self._connection, positions.keys())
+        if not freed:
+            return BatchReport(0)
+        records = await self._deferral.oldest(self._connection, positions.keys(), freed)
+        report = await self._handle_all(records, positions, self._doubt_of_deferred, freed)
+        if report.messages:
+            self._deferral.handled()
+        return report
+
+    async def _handle_all(
+        self, records: Sequence[Record], positions: Positions, doubt: Doubt, freed: Freed = None
+    ) -> BatchReport:
+        """Handle records: those of a batch, or those that waited for rows which are `freed` now."""
+        report, stands = BatchReport(0), dict(positions)
+        parsed: dict[int, Incoming | Unreadable] = {}
+        messages: Messages = ()
+        until = time.monotonic() + MOST_S
+        while (done := report.messages) < len(records):
+            if time.monotonic() > until:
+                return replace(report, complete=False)
+            part = records[done : done + doubt.size(records[done:])]
+            was_in_doubt = bool(doubt)
+            try:
+                for n, record in enumerate(part, done):
+                    if n not in parsed and not doubt.is_settled_on(part):
+                        parsed[n] = parse(record, self._rules.max_message_bytes)
+                messages = [parsed[n] for n in range(done, done + len(part)) if n in parsed]
+                each = await self._handle_part(part, messages, stands, doubt, freed)
+            except Exception as error:
+                cause = None if isinstance(error, Fenced) else cause_of(error)
+                if cause in (Cause.DATA, Cause.DOUBTFUL):
+                    doubt.failed(part, brief(error))
+                if cause is Cause.DATA and len(part) > 1:
+                    continue
+                if cause is Cause.LOCKED and freed is not None:
+                    self._deferral.postpone()
+                    return report
+                if cause is Cause.LOCKED and await self._set_aside(part, messages, error):
+                    continue
+                if done:
+                    # What is committed must be reported; the rest is read again, and meets the error by itself.
+                    log.warning("a part of a batch was not handled yet", error=brief(error))
+                    return replace(report, complete=False)
+                if was_in_doubt and cause in (Cause.DOUBTFUL, Cause.LOCKED):
+                    raise Doubted(f"{len(part)} messages: {brief(error)}") from error
+                raise
+            moved = next_offsets(part[: each.messages])
+            doubt.handled(moved)
+            stands |= moved if freed is None else {}
+            report = merged(report, each)
+            if report.halted or too_many_parked(report.parked, report.messages):
+                return replace(report, halted=True)
+        return report
+
+    async def _set_aside(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
+        """Whether messages that met a locked row can be told from those that did not, so that these may go on."""
+        if self._deferral.is_full:
+            return False
+        found = await self._deferral.find_locked(self._connection, messages)
+        if found is not None:
+            return found
+        self._doubt.failed(part, brief(error))
+        is_alone = len(messages) == 1
+        why = f"{brief(error)} {getattr(error, 'context', None) or ''}"
+        return is_alone and await self._deferral.hold(self._connection, messages[0], why)
+
+    async def _handle_part(
+        self,
+        part: Sequence[Record],
+        messages: Messages,
+        positions: dict[TopicPartition, int],
+        doubt: Doubt,
+        freed: Freed,
+    ) -> BatchReport:
+        """Handle what is next of a batch: all of it, or as much as time allows."""
+        if doubt.is_settled_on(part):
+            return await self._park(part[0], positions, doubt.reason, freed)
+        try:
+            if not self._in_parts:
+                return await self._transact(messages, positions, self._decide, freed)
+        except Exception as error:
+            if isinstance(error, Fenced) or cause_of(error) is not Cause.DATA:
+                raise
+            if len(part) == 1:
+                return await self._park(part[0], positions, brief(error), freed)
+        return await self._transact(messages, positions, self._decide_in_parts, freed)
+
+    async def _probe(self) -> None:
+        """Raise what is wrong with the database where it does not take a row that has to do with no message.
+
+        The connection stays, so that what fails on it next does not fail for want of one.
+        """
+        async with self._connection.use() as connection, connection.transaction():
+            outbox_id = await connection.fetchval(queries.probe, PROBE)
+            await connection.execute(queries.delete_published, [""], [outbox_id])
 
     async def expire(self, limit: int) -> BatchReport:
         """Expire overdue credit of a bounded number of accounts; of no messages where there is nothing to do."""
         async with self._connection.use() as connection:
-            found = await connection.fetch(queries.read_accounts_to_expire, limit)
+            overdue = await connection.fetch(queries.read_accounts_to_expire, limit)
+            accounts = columns({rows.account_key(row) for row in overdue}, 4)
+            # What somebody has locked is left to the next time.
+            found = await connection.fetch(queries.free_accounts, *accounts) if overdue else []
         return await self._expire(sorted({rows.account_key(row) for row in found}))
 
     async def _expire(self, accounts: Sequence[AccountKey]) -> BatchReport:
@@ -74,7 +199,9 @@ class Handler:
         try:
             return await self._expire_together(accounts)
         except Exception as error:
-            if not _is_of_the_data(error):
+            if cause_of(error) is Cause.DOUBTFUL:
+                await self._probe()
+            elif cause_of(error) is not Cause.DATA:
                 raise
             if len(accounts) == 1:
                 return BatchReport(0, alarms={"expiry_failed": 1}, notable=[_not_expired(accounts[0], error)])
@@ -90,79 +217,88 @@ class Handler:
             await batch.write()
         return batch.report(len(accounts))
 
-    async def _handle(
-        self, parsed: Sequence[Incoming | Unreadable], positions: dict[TopicPartition, int]
-    ) -> BatchReport:
-        try:
-            return await self._transact(parsed, positions)
-        except _Cut as cut:
-            part = cut.decided
-            if cut.halted:
-                return replace(await self._handle(parsed[:part], positions), halted=True)
-        except Exception as error:
-            if not _is_of_the_data(error):
-                raise
-            if len(parsed) == 1:
-                return await self._park(parsed[0], positions, brief(error))
-            part = len(parsed) // 2
-        first = await self._handle(parsed[:part], positions)
-        if first.halted or not first.complete:
-            return first
-        if too_many_parked(first.parked, first.messages):
-            return replace(first, halted=True)
-        try:
-            second = await self._handle(parsed[part:], positions | _next_offsets(parsed[:part]))
-        except Exception as error:
-            # What is committed must be reported; the rest is read again, and meets the error by itself.
-            log.warning("a part of a batch was not handled yet", error=brief(error))
-            return replace(first, complete=False)
-        return merged(first, second)
-
     async def _park(
-        self, each: Incoming | Unreadable, positions: dict[TopicPartition, int], reason: str
+        self, record: Record, positions: dict[TopicPartition, int], reason: str, freed: Freed
     ) -> BatchReport:
+        async def park(session: Session, batch: Batch, messages: Messages, _: Accounts) -> int:
+            await batch.decide(messages, parked=reason)
+            await batch.write()
+            return 1
+
         try:
-            return await self._transact([each], positions, parked=reason)
+            each = parse(record, self._rules.max_message_bytes)
+            return await self._transact([each], positions, park, freed, parked=True)
         except Exception as error:
-            if not _is_of_the_data(error):
+            if isinstance(error, Fenced) or cause_of(error) not in (Cause.DATA, Cause.DOUBTFUL):
                 raise
-            return await self._transact([bare(each)], positions, parked=reason)
+            return await self._transact([bare(record)], positions, park, freed, parked=True)
 
     async def _transact(
         self,
-        parsed: Sequence[Incoming | Unreadable],
+        messages: Messages,
         positions: dict[TopicPartition, int],
-        parked: str | None = None,
+        decide: Decide,
+        freed: Freed,
+        *,
+        parked: bool = False,
     ) -> BatchReport:
+        """Handle messages in one transaction, as many as `decide` comes to; what `parked` ones name does not matter."""
+        records = [each.record for each in messages]
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
-            await self._plan_anew(session, len(parsed))
-            await self._advance(session, parsed, positions)
+            await self._plan_anew(session, len(messages))
+            await self._fence(session, {place: positions[place] for place in next_offsets(records)})
+            aside = {} if parked else await self._deferral.set_aside(session, messages, freed or ())
+            if aside and freed is None and self._deferral.is_full:
+                messages, aside = messages[: min(aside)], {}
+                if not messages:
+                    raise asyncpg.LockNotAvailableError(
+                        "no more messages can be set aside: see `avoir status`"
+                    )
+                records = records[: len(messages)]
+            taken = [n for n in range(len(messages)) if n not in aside]
             named = Named()
-            for each in parsed:
-                if isinstance(each, Incoming) and parked is None:
+            for n in taken:
+                each = messages[n]
+                if isinstance(each, Incoming) and not parked:
                     named.add(each.message)
-            seen = await _claim(session, named)
-            accounts = await _lock(session, named)
+            seen = await claim(session, named)
+            accounts = await lock(session, named)
             batch = await Batch.locked(session, self._rules, accounts)
             await batch.load(named, accounts)
             batch.remember(seen)
-            await batch.expire(accounts)
-            await self._decide_all(batch, parsed, parked)
-            await _settle_claims(session, named, seen, batch.state)
-            await batch.write()
-        return batch.report(len(parsed))
+            decided = await decide(session, batch, [messages[n] for n in taken], accounts)
+            await settle_claims(session, named, seen, batch.state)
+            end = taken[decided] if decided < len(taken) else len(messages)
+            aside = {n: waits for n, waits in aside.items() if n < end}
+            if freed is None:
+                await self._deferral.keep(session, messages, aside)
+                await self._advance(session, positions, next_offsets(records[:end]))
+            else:
+                await self._deferral.keep_on(session, messages[:end], aside)
+        if freed is None:
+            self._deferral.kept(messages, aside)
+        return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
 
-    async def _decide_all(
-        self, batch: Batch, parsed: Sequence[Incoming | Unreadable], parked: str | None
-    ) -> None:
-        until = time.monotonic() + self._rules.decide_s
-        for decided, each in enumerate(parsed):
-            if decided and time.monotonic() > until:
-                raise _Cut(decided)
-            if too_many_parked(batch.parked_lately, PARKED_WINDOW):
-                raise _Cut(decided, halted=True)
-            await batch.decide(each, parked)
+    async def _decide(self, session: Session, batch: Batch, messages: Messages, accounts: Accounts) -> int:
+        """Decide messages and write it all at once; returns how many it came to."""
+        await batch.expire(accounts)
+        decided = await batch.decide(messages, time.monotonic() + self._rules.decide_s)
+        await batch.write()
+        return decided
+
+    async def _decide_in_parts(
+        self, session: Session, batch: Batch, messages: Messages, accounts: Accounts
+    ) -> int:
+        """Decide messages in parts, each written before the next; as long as some are refused, the next batch too."""
+        first = batch.part()
+        await first.expire(accounts)
+        await first.write()
+        batch.take_over(first)
+        parts = Parts(session, batch, messages)
+        decided = await parts.handle(time.monotonic() + self._rules.decide_s)
+        self._in_parts = parts.refused > 0
+        return decided
 
     async def _plan_anew(self, session: Session, messages: int) -> None:
         """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
@@ -171,98 +307,25 @@ class Handler:
             self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
         self._handled += messages
 
+    async def _fence(self, session: Session, positions: dict[TopicPartition, int]) -> None:
+        """Lock positions of partitions, which must be these. Raises Fenced."""
+        found = await session.fetch(queries.lock_offsets, self._rules.group_id, *_columns(positions))
+        stand = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in found}
+        moved = sum(stand.get(place) != position for place, position in positions.items())
+        if moved:
+            raise Fenced(f"{moved} of {len(positions)} partitions moved on")
+
     async def _advance(
-        self, session: Session, parsed: Sequence[Incoming | Unreadable], positions: dict[TopicPartition, int]
+        self, session: Session, positions: dict[TopicPartition, int], following: dict[TopicPartition, int]
     ) -> None:
-        following = _next_offsets(parsed)
         places = sorted(following)
-        names, partitions = [place.topic for place in places], [place.partition for place in places]
-        await session.fetch(queries.lock_offsets, self._rules.group_id, names, partitions)
-        moved = await session.fetch(
-            queries.advance_offsets,
-            self._rules.group_id,
-            names,
-            partitions,
-            [following[place] for place in places],
-            [positions[place] for place in places],
-        )
-        if len(moved) != len(places):
-            raise Fenced(f"{len(places) - len(moved)} of {len(places)} partitions moved on")
+        to, at = [following[place] for place in places], [positions[place] for place in places]
+        await session.fetch(queries.advance_offsets, self._rules.group_id, *_columns(following), to, at)
 
 
-def _next_offsets(parsed: Iterable[Incoming | Unreadable]) -> dict[TopicPartition, int]:
-    return {
-        TopicPartition(each.record.topic, each.record.partition): each.record.offset + 1 for each in parsed
-    }
-
-
-def _is_of_the_data(error: Exception) -> bool:
-    """Whether an error comes from what was handled, or the code on it: not from connections, resources, positions."""
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate or "")[:2] in ("22", "23")
-    return not isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | Fenced)
+def _columns(places: Iterable[TopicPartition]) -> tuple[list[str], list[int]]:
+    return [place.topic for place in sorted(places)], [place.partition for place in sorted(places)]
 
 
 def _not_expired(account: AccountKey, error: Exception) -> Notable:
     return Notable("expiry", "", account.tenant_id, "failed", brief(error))
-
-
-async def _claim(session: Session, named: Named) -> dict[InboxKey, bytes]:
-    keys = sorted(named.inbox)
-    if not keys:
-        return {}
-    asked = columns(keys, 3)
-    claimed = await session.fetch(queries.claim_inbox, *asked, [named.inbox[key] for key in keys])
-    known = set(keys) - {InboxKey(*row) for row in claimed}
-    held = await session.fetch_if(queries.read_inbox, *columns(known, 3))
-    return {InboxKey(row["tenant_id"], row["topic"], row["event_id"]): row["contents"] for row in held}
-
-
-async def _settle_claims(session: Session, named: Named, seen: dict[InboxKey, bytes], state: State) -> None:
-    """Give claims back whose messages were all dead-lettered; correct those that a later message took."""
-    claimed = {key: contents for key, contents in named.inbox.items() if key not in seen}
-    unused = [key for key in claimed if state.inbox.get(key) is None]
-    other = sorted(key for key, contents in claimed.items() if state.inbox.get(key) not in (None, contents))
-    await session.execute_if(queries.release_inbox, *columns(unused, 3))
-    await session.execute_if(queries.reclaim_inbox, *columns(other, 3), [state.inbox[key] for key in other])
-
-
-async def _lock(session: Session, named: Named) -> list[AccountKey]:
-    """Lock what the messages name, each kind in one order; returns the accounts that this leads to, in theirs."""
-    await _lock_subjects(session, named.locked_first)
-    billed = await session.fetch_if(queries.read_subjects_of_invoices, *columns(named.voided, 2))
-    named.add_subjects(billed)
-    await _lock_subjects(session, named.subjects)
-    billed_only = named.subjects - named.changing
-    named.add_changing(await session.fetch_if(queries.read_changed, *columns(billed_only, 3)))
-    concerned = await session.fetch_if(
-        queries.read_accounts_concerned,
-        *columns(named.changing, 3),
-        *columns(named.voided, 2),
-        *columns(((key.tenant_id, key.id) for key in named.reversed), 2),
-        *columns(named.applications, 2),
-        *columns({*named.finalized, *named.voided}, 2),
-        *columns(named.grants, 2),
-    )
-    await session.execute_if(queries.add_accounts, *columns(named.accounts, 4))
-    return sorted(named.accounts | {rows.account_key(row) for row in concerned})
-
-
-async def _lock_subjects(session: Session, keys: Collection[tuple[str, str, str]]) -> None:
-    added = await session.fetch_if(queries.add_subjects, *columns(keys, 3))
-    known = set(keys).difference(map(tuple, added))
-    await session.fetch_if(queries.lock_subjects, *columns(known, 3))
-
-
-def merged(first: BatchReport, second: BatchReport) -> BatchReport:
-    """Two reports as one."""
-    return BatchReport(
-        messages=first.messages + second.messages,
-        decisions=Counter(first.decisions) + Counter(second.decisions),
-        amounts=Counter(first.amounts) + Counter(second.amounts),
-        notable=[*first.notable, *second.notable],
-        statements=first.statements + second.statements,
-        alarms=Counter(first.alarms) + Counter(second.alarms),
-        halted=second.halted,
-        complete=second.complete,
-    )

@@ -1,6 +1,7 @@
 """A Kafka record as Avoir handles it, whichever client read it, and where a consumer stands."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,8 +30,17 @@ Positions = Mapping[TopicPartition, int]
 """The offset of the next record to handle, of each partition."""
 
 
+def next_offsets(records: Iterable[Record]) -> dict[TopicPartition, int]:
+    """Where the partitions of records, in their order, stand behind them."""
+    return {TopicPartition(each.topic, each.partition): each.offset + 1 for each in records}
+
+
 class Fenced(Exception):
     """The partitions of a batch moved on meanwhile: another process handled them. Read the positions again."""
+
+
+class Doubted(Exception):
+    """A batch failed again although the database answers: a smaller part is tried next, in the end one message."""
 
 
 class Notable(NamedTuple):
@@ -73,3 +83,17 @@ class BatchReport:
     def parked(self) -> int:
         """How many messages were parked."""
         return sum(n for (_, outcome), n in self.decisions.items() if outcome == "parked")
+
+
+def merged(first: BatchReport, second: BatchReport) -> BatchReport:
+    """Two reports as one."""
+    return BatchReport(
+        messages=first.messages + second.messages,
+        decisions=Counter(first.decisions) + Counter(second.decisions),
+        amounts=Counter(first.amounts) + Counter(second.amounts),
+        notable=[*first.notable, *second.notable],
+        statements=first.statements + second.statements,
+        alarms=Counter(first.alarms) + Counter(second.alarms),
+        halted=second.halted,
+        complete=second.complete,
+    )

@@ -1,33 +1,68 @@
-"""What to do about an error of the database or the broker: wait how long, or give up."""
+"""What an error of the database or the broker means, and what to do about it: wait how long, or give up."""
 
 import asyncio
 import random
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import asyncpg
 
-_AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-_RESOURCES = ("08", "25", "40", "53", "55", "57", "58")
-_SCHEMA = "42"
+
+class Cause(Enum):
+    """What may have brought an error about."""
+
+    DATA = auto()
+    """What was handled, or the code on it: the same again fails again."""
+    DOUBTFUL = auto()
+    """The database, or what was handled: whether the database does something else now tells them apart."""
+    AWAY = auto()
+    """The database or the broker, whatever is handled."""
+    RACE = auto()
+    """Others who were at the same rows: the same again is likely to succeed."""
+    LOCKED = auto()
+    """Somebody who keeps a row or a table locked."""
+    SCHEMA = auto()
+    """A schema or a right that does not fit this version."""
+
+
+_BY_SQLSTATE = {
+    "22": Cause.DATA,
+    "23": Cause.DATA,
+    "P0": Cause.DATA,  # raised by a trigger
+    "25006": Cause.AWAY,  # read-only: a standby, or a disk that filled up
+    "28": Cause.AWAY,
+    "40": Cause.RACE,
+    "42": Cause.SCHEMA,
+    "53100": Cause.AWAY,  # the disk is full: a row of another message may still fit
+    "53300": Cause.AWAY,
+    "55P03": Cause.LOCKED,
+    "57P03": Cause.AWAY,
+    "57P04": Cause.AWAY,
+    "58": Cause.AWAY,
+}
+"""Causes by SQLSTATE or its class; what is not here is doubtful."""
+
+_DOUBTFUL = (OSError, TimeoutError, MemoryError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class StopServiceError(Exception):
     """The service cannot go on and must end: waiting would not help."""
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the database was away or busy, so that the same again is likely to succeed."""
+def cause_of(error: BaseException) -> Cause:
+    """What may have brought an error of handling messages about."""
     if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in _RESOURCES
-    return isinstance(error, _AWAY)
+        state = error.sqlstate or ""
+        return _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2]) or Cause.DOUBTFUL
+    return Cause.DOUBTFUL if isinstance(error, _DOUBTFUL) else Cause.DATA
 
 
 def refuse_wrong_schema(error: BaseException) -> None:
     """Raise StopServiceError if the database lacks what the code expects, or does not allow it (class 42)."""
-    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_SCHEMA):
+    if cause_of(error) is Cause.SCHEMA:
         raise StopServiceError(
-            f"the database and this version do not fit together (SQLSTATE {error.sqlstate}: {error}); "
+            f"the database and this version do not fit together (SQLSTATE {getattr(error, 'sqlstate', '')}: {error}); "
             "run `avoir migrate`, and check the rights of the role avoir_service"
         ) from error
 

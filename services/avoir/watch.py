@@ -42,6 +42,7 @@ class Watch:
         self._stuck_after_s = stuck_after_s
         self._behind: dict[TopicPartition, tuple[int, float]] = {}
         self._stands: tuple[dict[TopicPartition, int], float] = ({}, time.monotonic())
+        self._searched = 0
         self._joined_at = time.monotonic()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -125,7 +126,9 @@ class Watch:
     ) -> None:
         stopped = self._stopped()
         waiting = {place for place, lag in lags.items() if lag and place not in stopped}
-        if not waiting or stands != self._stands[0] or self._loop.breaker.open:
+        # Looking for the message on which batches fail is a way on, though the first ones take their time.
+        searched, self._searched = self._loop.state.searched - self._searched, self._loop.state.searched
+        if not waiting or stands != self._stands[0] or searched or self._loop.breaker.open:
             self._stands = (stands, time.monotonic())
         elif time.monotonic() > self._stands[1] + self._stuck_after_s:
             raise StopServiceError(

@@ -5,6 +5,7 @@ import secrets
 import socket
 from asyncio import Event
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -38,6 +39,9 @@ class CreditHandler(BatchHandler, Expirer, Protocol):
     """Handles batches of messages, and expires grants."""
 
 
+MOST_S_FOR_A_LOCK = 2.0
+"""How long a batch waits for a row before it looks who has it. Other processes have rows for about a second."""
+
 MakeHandler = Callable[[Settings, KeptConnection], CreditHandler]
 
 
@@ -50,6 +54,11 @@ def database_of(settings: Settings) -> Database:
         statement_timeout_s=settings.postgres_statement_timeout_s,
         command_timeout_s=settings.postgres_command_timeout_s,
     )
+
+
+def impatient(database: Database) -> Database:
+    """The same, with little patience for locks: what concerns a row that somebody keeps locked is set aside."""
+    return replace(database, lock_timeout_s=min(database.lock_timeout_s, MOST_S_FOR_A_LOCK))
 
 
 def names_of(settings: Settings) -> TopicNames:
@@ -75,7 +84,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     client, names, database = client_of(settings), names_of(settings), database_of(settings)
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     metrics, wake, traces, assignment = Metrics(), Event(), tracing(settings.otel), Assignment()
-    handling, expiring, waiting = (KeptConnection(database) for _ in range(3))
+    handling, expiring, waiting = (KeptConnection(each) for each in (impatient(database), database, database))
     positions = Positions(database, names, settings.kafka_group_id)
     pool = ReadingPool(database, settings.postgres_pool_size)
     broker = _broker(client)

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from avoir.core.message import Message
 from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
 from avoir.postgres.connect import KeptConnection
 from avoir.service import Service
 from avoir.settings import Settings
 from avoir.wiring import build, names_of
+from tests.integration.records import value
 from tests.integration.stage import connection_to, consume, make_topics, produce, until
 from tests.integration.tally import OUT, Tally
 
@@ -109,3 +111,41 @@ async def until_handled(settings: Settings, count: int, within_s: float = 20) ->
 async def check_output_after_restart(settings: Settings, count: int) -> None:
     async with running(settings):
         await check_output(settings, count)
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Service]:
+    """The service as it is, in the test's own process."""
+    service, stopping = build(settings), asyncio.Event()
+    task = asyncio.create_task(service.run(stopping))
+    try:
+        yield service
+    finally:
+        stopping.set()
+        await asyncio.wait_for(task, 15)
+
+
+async def publish(settings: Settings, messages: Iterable[Message]) -> None:
+    """Put messages of the core on their topics, those of an owner under one key."""
+    names = names_of(settings)
+    await produce(
+        settings.kafka_bootstrap_servers,
+        [(names.actual(each.topic), each.tenant_id.encode(), value(each)) for each in messages],
+    )
+
+
+async def decided(settings: Settings) -> dict[str, str]:
+    """The outcome of each message that was decided, by event id; the last one where there are several."""
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        rows = await connection.fetch("SELECT event_id, outcome FROM decisions ORDER BY recorded_at")
+        return {row["event_id"]: row["outcome"] for row in rows}
+
+
+async def until_decided(settings: Settings, count: int, within_s: float = 60) -> dict[str, str]:
+    """Wait until so many messages were decided; their outcomes."""
+
+    async def there() -> bool:
+        return len(await decided(settings)) >= count
+
+    await until(there, within_s, f"{count} messages decided")
+    return await decided(settings)

@@ -32,9 +32,9 @@ class Tally:
         self.batches.append(list(records))
         if self.fault is not None:
             raise self.fault
-        places = sorted(positions)
-        columns = [place.topic for place in places], [place.partition for place in places]
         following = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+        places = sorted(following)
+        columns = [place.topic for place in places], [place.partition for place in places]
         async with self._kept.use() as connection, connection.transaction():
             await connection.execute(queries.lock_offsets, self._group_id, *columns)
             moved = await connection.fetch(
@@ -49,6 +49,9 @@ class Tally:
             new = await self._claim(connection, records)
             await self._write(connection, new)
         return self._report(records, len(new))
+
+    def has_deferred(self, positions: Mapping[TopicPartition, int]) -> bool:
+        return False
 
     async def expire(self, limit: int) -> BatchReport:
         done = min(limit, self.to_expire)

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from avoir.batch import Rules
+from avoir.claims import lock
 from avoir.core.decide import expire
 from avoir.core.draft import Draft, Moment
 from avoir.core.events import AccountKey
@@ -16,7 +17,6 @@ from avoir.core.facts import Owner
 from avoir.core.message import Message
 from avoir.core.policy import Policy
 from avoir.core.state import State
-from avoir.handle import _lock as lock
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
@@ -260,7 +260,7 @@ async def test_a_void_of_a_grant_that_comes_up_while_locks_are_waited_for(spent:
                 await other.deliver([*given, *used])
             return locked
 
-        with patch("avoir.handle._lock", side_effect=locking_late):
+        with patch("avoir.handle.lock", side_effect=locking_late):
             report = await one.deliver([no])
         assert report.decisions == {("void-credit", "declined"): 1}
         async with kept.use() as connection:

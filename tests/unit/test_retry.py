@@ -4,38 +4,42 @@ import asyncpg
 import pytest
 
 from avoir.logs import Sparing
-from avoir.retry import Backoff, StopServiceError, is_transient, refuse_wrong_schema
+from avoir.retry import Backoff, Cause, StopServiceError, cause_of, refuse_wrong_schema
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "cause"),
     [
-        asyncpg.ConnectionDoesNotExistError("x"),
-        asyncpg.DeadlockDetectedError("x"),
-        asyncpg.SerializationError("x"),
-        asyncpg.TooManyConnectionsError("x"),
-        asyncpg.LockNotAvailableError("x"),
-        asyncpg.CannotConnectNowError("x"),
-        asyncpg.AdminShutdownError("x"),
-        asyncpg.QueryCanceledError("x"),
-        asyncpg.IdleInTransactionSessionTimeoutError("x"),
-        asyncpg.DiskFullError("x"),
-        asyncpg.PostgresIOError("x"),
-        asyncpg.ReadOnlySQLTransactionError("x"),
-        asyncpg.InterfaceError("x"),
-        asyncpg.InternalClientError("x"),
-        ConnectionRefusedError(),
-        TimeoutError(),
+        (asyncpg.DiskFullError("x"), Cause.AWAY),
+        (asyncpg.ReadOnlySQLTransactionError("x"), Cause.AWAY),
+        (asyncpg.TooManyConnectionsError("x"), Cause.AWAY),
+        (asyncpg.CannotConnectNowError("x"), Cause.AWAY),
+        (asyncpg.PostgresIOError("x"), Cause.AWAY),
+        (asyncpg.InvalidPasswordError("x"), Cause.AWAY),
+        (asyncpg.DeadlockDetectedError("x"), Cause.RACE),
+        (asyncpg.SerializationError("x"), Cause.RACE),
+        (asyncpg.LockNotAvailableError("x"), Cause.LOCKED),
+        (asyncpg.ConnectionDoesNotExistError("x"), Cause.DOUBTFUL),
+        (asyncpg.AdminShutdownError("x"), Cause.DOUBTFUL),
+        (asyncpg.QueryCanceledError("x"), Cause.DOUBTFUL),
+        (asyncpg.IdleInTransactionSessionTimeoutError("x"), Cause.DOUBTFUL),
+        (asyncpg.OutOfMemoryError("x"), Cause.DOUBTFUL),
+        (asyncpg.ProgramLimitExceededError("x"), Cause.DOUBTFUL),
+        (asyncpg.InternalServerError("x"), Cause.DOUBTFUL),
+        (asyncpg.InterfaceError("x"), Cause.DOUBTFUL),
+        (asyncpg.InternalClientError("x"), Cause.DOUBTFUL),
+        (ConnectionRefusedError(), Cause.DOUBTFUL),
+        (TimeoutError(), Cause.DOUBTFUL),
+        (MemoryError(), Cause.DOUBTFUL),
+        (asyncpg.UniqueViolationError("x"), Cause.DATA),
+        (asyncpg.DataError("x"), Cause.DATA),
+        (asyncpg.RaiseError("x"), Cause.DATA),
+        (KeyError("x"), Cause.DATA),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
 )
-def test_a_database_that_is_away_or_busy_is_waited_for(error: Exception) -> None:
-    assert is_transient(error)
-    refuse_wrong_schema(error)
-
-
-@pytest.mark.parametrize("error", [asyncpg.UniqueViolationError("x"), KeyError("x"), asyncpg.DataError("x")])
-def test_other_errors_are_not(error: Exception) -> None:
-    assert not is_transient(error)
+def test_what_an_error_means(error: Exception, cause: Cause) -> None:
+    assert cause_of(error) is cause
     refuse_wrong_schema(error)
 
 

@@ -8,9 +8,9 @@ V = TypeVar("V")
 
 
 class Table(Generic[K, V]):
-    """A copy-on-write layer of rows; rows themselves are frozen."""
+    """A copy-on-write layer of rows; rows themselves are frozen. What lies below a layer is known to it."""
 
-    __slots__ = ("_known", "below", "get", "rows")
+    __slots__ = ("_known", "_known_below", "below", "get", "rows")
 
     get: Callable[[K], V | None]
     """The row of a key as this layer sees it, or None."""
@@ -22,6 +22,7 @@ class Table(Generic[K, V]):
         self.rows = {}
         self.below = below
         self._known: dict[K, V] = {}
+        self._known_below = _nothing if below is None else below.get
         self.get = self.rows.get if below is None else _over(self.rows.get, below.get)
 
     def __getitem__(self, key: K) -> V:
@@ -35,8 +36,9 @@ class Table(Generic[K, V]):
         return Table(self)
 
     def take_over(self, fork: "Table[K, V]") -> None:
-        """Make what was put in a fork this layer's own."""
+        """Make what was put in a fork this layer's own, and known what was known to it alone."""
         self.rows.update(fork.rows)
+        self._known.update(fork._known)
 
     def mark_known(self) -> None:
         """Let the rows that this layer has now be those that are known: what is put from now on changes them."""
@@ -48,12 +50,19 @@ class Table(Generic[K, V]):
 
     def added(self) -> Iterator[V]:
         """The rows that were put under keys that were not known."""
-        return (row for key, row in self.rows.items() if key not in self._known)
+        return (row for key, row in self.rows.items() if self._before(key) is None)
 
     def updated(self) -> Iterator[V]:
         """The rows that were put in the place of known ones."""
-        known = self._known
-        return (row for key, row in self.rows.items() if key in known and row is not known[key])
+        return (
+            row
+            for key, row in self.rows.items()
+            if (before := self._before(key)) is not None and row is not before
+        )
+
+    def _before(self, key: K) -> V | None:
+        row = self._known.get(key)
+        return self._known_below(key) if row is None else row
 
 
 class Index(Table[K, Sequence[V]]):
@@ -83,9 +92,13 @@ class Index(Table[K, Sequence[V]]):
         for key, values in fork.rows.items():
             own = self.rows.get(key)
             if own is None:
-                self.rows[key] = values
+                self.rows[key] = list(values)
             else:
                 own.extend(values)  # type: ignore[attr-defined]
+
+
+def _nothing(_: Any) -> None:
+    return None
 
 
 def _over(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -15,9 +15,9 @@ from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.breaker import Breaker
 from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
-from avoir.record import BatchReport, Fenced, Record, TopicPartition
+from avoir.record import BatchReport, Doubted, Fenced, Record, TopicPartition
 from avoir.record import Positions as PositionsInMemory
-from avoir.retry import Backoff, is_transient, pause, refuse_wrong_schema
+from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
 
 _RECHECK_S = 10.0
 _HINT_TIMEOUT_S = 5.0
@@ -32,7 +32,11 @@ class BatchHandler(Protocol):
     """Handles a batch in one transaction, its positions included."""
 
     async def handle(self, records: Sequence[Record], positions: PositionsInMemory) -> BatchReport:
-        """Raises Fenced when the positions moved on meanwhile."""
+        """Raises Fenced when the positions moved on meanwhile, Doubted where it is looking for what fails."""
+        ...
+
+    def has_deferred(self, positions: PositionsInMemory) -> bool:
+        """Whether messages of the partitions were set aside: a batch looks after them, an empty one too."""
         ...
 
 
@@ -52,6 +56,8 @@ class LoopState:
     doing: Literal["joining", "reading", "handling", "failing", "stopped"] = "joining"
     moved_at: float = 0.0
     last_error: str = ""
+    searched: int = 0
+    """How many steps were made to find the messages on which batches failed."""
 
 
 class Loop:
@@ -126,25 +132,27 @@ class Loop:
         if seen is None or self.assignment.positions is not seen:
             return
         self.state.doing = "reading"
-        if not found:
+        if not found and not self._handler.has_deferred(seen):
             return
         batch = self._converted(found)
         if any(place not in seen or records[0].offset < seen[place] for place, records in batch.items()):
             self.assignment.forget()
             return
         await self._handle(batch, seen)
-        self._send_hint(consumer)
+        if batch:
+            self._send_hint(consumer)
 
     async def _handle(
         self, batch: dict[TopicPartition, list[Record]], seen: dict[TopicPartition, int]
     ) -> None:
         records = list(merged(batch.values()))
         self.state.doing, self.in_flight = "handling", frozenset(batch)
-        self.oldest_ms = min(record.timestamp_ms for record in records)
+        if records:
+            self.oldest_ms = min(record.timestamp_ms for record in records)
         begun = time.monotonic()
         try:
             with self._span("batch"):
-                report = await self._handler.handle(records, {place: seen[place] for place in batch})
+                report = await self._handler.handle(records, seen)
         finally:
             self.in_flight = frozenset()
         if report.halted or not report.complete:
@@ -154,7 +162,8 @@ class Loop:
         self.state.last_error = ""
         self._backoff.reset()
         self.breaker.count(report)
-        self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
+        if report.messages:
+            self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
 
     async def _recover(self, error: Exception, stopping: asyncio.Event) -> None:
         refuse_wrong_schema(error)
@@ -176,7 +185,14 @@ class Loop:
         self.state.doing = "failing"
         self.state.last_error = f"{type(error).__name__}: {error}"
         seconds = self._backoff.next_s()
-        if is_transient(error):
+        if isinstance(error, Doubted):
+            self.state.searched += 1
+            log.warning(
+                "a batch keeps failing: smaller parts are tried",
+                error=str(error),
+                again_in_s=round(seconds, 2),
+            )
+        elif isinstance(error, KafkaError) or cause_of(error) is not Cause.DATA:
             log.warning("database or broker away", error=self.state.last_error, again_in_s=round(seconds, 2))
         else:
             log.error("unexpected error", exc_info=error, again_in_s=round(seconds, 2))

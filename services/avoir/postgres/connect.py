@@ -98,6 +98,15 @@ class KeptConnection:
             self.drop()
             raise
 
+    def another(self) -> "KeptConnection":
+        """One more to the same database."""
+        return KeptConnection(self._database)
+
+    @property
+    def application_name(self) -> str:
+        """What the database knows its sessions by."""
+        return self._database.application_name
+
     def drop(self) -> None:
         """Break the connection off without a word to the server."""
         if self._connection is not None:

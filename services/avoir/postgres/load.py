@@ -40,8 +40,8 @@ class Loader:
     def __init__(
         self, session: Session, named: Named, accounts: Collection[AccountKey], page: int = FIRST_PAGE
     ) -> None:
-        self.state = State.empty()
-        self._add: Callable[[Iterable[Any]], None] = self.state.add
+        self._state = State.empty()
+        self._add: Callable[[Iterable[Any]], None] = self._state.add
         self._session = session
         self._named = named
         self._locked = set(accounts)
@@ -51,7 +51,7 @@ class Loader:
 
     async def load(self, now: datetime) -> State:
         """What is due by a moment or comes first in the accounts, and what the messages name."""
-        session, named, state, accounts = self._session, self._named, self.state, self._locked
+        session, named, state, accounts = self._session, self._named, self._state, self._locked
         concerned, changing = columns(accounts, 4), columns(named.changing, 3)
         by_id = await session.fetch_if(
             queries.load_applications, *columns(named.applications, 2), *columns((), 2)
@@ -79,14 +79,17 @@ class Loader:
         await self._load_rest(named, touched, [*invoices, *opened], grants)
         await self._load_facts()
         await self._count_lines_elsewhere()
-        self._add = state.add_known
         return state
 
-    async def complete(self, work: Callable[[], T]) -> T:
-        """What some work over the state gives; it begins anew each time that it comes to the end of what is loaded."""
+    async def complete(self, state: State, work: Callable[[], T]) -> T:
+        """What some work over a state gives; it goes on each time that it came to the end of what is loaded.
+
+        Deciding may take long: it is done beside the event loop, which keeps the process in its group meanwhile.
+        """
+        self._state, self._add = state, state.add_known
         while True:
             try:
-                return work()
+                return await self._session.beside(work)
             except NotLoadedError as gap:
                 missing = gap
             await self._load_on(missing)
@@ -159,7 +162,7 @@ class Loader:
 
     def _loaded(self, name: str, account: AccountKey, after: Place, last: Place | None) -> None:
         """Note how far a queue of an account is loaded now."""
-        known: Queue | None = getattr(self.state, name).get(account)
+        known: Queue | None = getattr(self._state, name).get(account)
         queue = known or Queue()
         if after == BEGINNING:
             gaps = () if last is None else ((last, None),)
@@ -167,7 +170,7 @@ class Loader:
         else:
             queue = queue.loaded(after, last)
         if known is not None or queue.gaps:
-            self.state.put(name, account, queue)
+            self._state.put(name, account, queue)
 
     async def _load_rest(
         self, named: Named, touched: set[InvoiceKey], loaded: Collection[Invoice], in_use: Collection[Grant]
@@ -206,7 +209,7 @@ class Loader:
 
     def _sliced(self, invoices: Iterable[InvoiceKey]) -> set[GrantKey]:
         """The grants that applications on some invoices use."""
-        state = self.state
+        state = self._state
         used = (
             state.applications[key]
             for each in invoices
@@ -258,7 +261,7 @@ class Loader:
         return reservations
 
     async def _load_facts(self) -> None:
-        session, named, state = self._session, self._named, self.state
+        session, named, state = self._session, self._named, self._state
         state.add(map(rows.change, await session.fetch_if(queries.load_changes, *columns(named.changing, 3))))
         payments = columns(((key.tenant_id, key.id) for key in named.payments), 2)
         reversals = columns(named.reversals, 2)
@@ -276,9 +279,9 @@ class Loader:
         if billed[0]:
             for row in await self._session.fetch(queries.read_lines_elsewhere, *billed, MOST_LINES):
                 key = SubjectKey(row["tenant_id"], row["kind"], row["id"])
-                here = len(self.state.lines_of_subject.get(key) or ())
+                here = len(self._state.lines_of_subject.get(key) or ())
                 if row["lines"] > here:
-                    self.state.put("lines_elsewhere", key, row["lines"] - here)
+                    self._state.put("lines_elsewhere", key, row["lines"] - here)
 
 
 def _lasts(

@@ -1,11 +1,17 @@
 """One transaction's conversation with the database, and how many statements it took."""
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 from avoir.postgres.connect import Connection
+
+_AWAKE_S = 2.0
+
+T = TypeVar("T")
 
 
 class Session:
@@ -16,6 +22,20 @@ class Session:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.statements = 0
+
+    def savepoint(self) -> Transaction:
+        """What fails within it is undone, and the transaction goes on."""
+        self.statements += 2
+        return self._connection.transaction()
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """What some work gives that is done in a thread, while the database is told that the transaction goes on."""
+        working = asyncio.ensure_future(asyncio.to_thread(work))
+        # Where the connection is lost meanwhile nobody waits for it any more, nor for what it raises.
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())
+        while not (await asyncio.wait({working}, timeout=_AWAKE_S))[0]:
+            await self._connection.execute("SELECT")
+        return working.result()
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a statement."""

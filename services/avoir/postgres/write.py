@@ -67,6 +67,14 @@ class Written:
     dead_letters: list[tuple[Any, ...]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
+    def extend(self, more: "Written") -> None:
+        """Take in what comes behind."""
+        self.decisions += more.decisions
+        self.commands += more.commands
+        self.outbox += more.outbox
+        self.dead_letters += more.dead_letters
+        self.entries += more.entries
+
 
 async def write(session: Session, state: State, written: Written, recorded_at: datetime) -> None:
     """Write the changed rows of a batch's state, its ledger entries, decisions, commands, outbox and dead letters."""

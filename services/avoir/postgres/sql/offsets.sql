@@ -14,9 +14,9 @@ ORDER BY v.topic, v.partition
 ON CONFLICT DO NOTHING;
 
 -- name: lock_offsets
--- Locks the rows of a batch's partitions in one order: an UPDATE ... FROM unnest would lock in none.
+-- Locks the rows of a batch's partitions in one order, and reads them: an UPDATE ... FROM unnest would lock in none.
 -- $1 group, $2 topics, $3 partitions.
-SELECT 1
+SELECT o.topic, o.partition, o.next_offset
 FROM consumer_offsets o
 WHERE o.group_id = $1
   AND (o.topic, o.partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))

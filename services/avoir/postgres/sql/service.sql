@@ -32,3 +32,9 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NULL LIMIT 100
            AS dead_letters,
        (SELECT count(*) FROM (SELECT FROM dead_letters
                               WHERE replayed_at IS NULL AND outcome = 'parked' LIMIT 100000) AS rows) AS parked;
+
+-- name: probe
+-- A row that is taken back in the same transaction: whether the database takes any. $1 some bytes.
+INSERT INTO outbox (tenant_id, topic, value, headers, recorded_at)
+VALUES ('', 'probe', $1, '\x90', clock_timestamp())
+RETURNING outbox_id;

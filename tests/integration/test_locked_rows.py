@@ -1,0 +1,152 @@
+"""A row that an outsider keeps locked: what concerns it waits, in its order, and everything else goes on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+from avoir.core.message import Message
+from avoir.postgres.connect import Connection
+from avoir.settings import Settings
+from tests.integration.running import make_all_topics, publish, serving, until_decided
+from tests.integration.stage import connection_to, settings_for, until
+from tests.unit.core.asking import drawn, granted
+from tests.unit.core.world import cancelled, invoice, line, message, payment
+
+ACCOUNT = "SELECT FROM avoir.accounts WHERE tenant_id = 't1' FOR UPDATE"
+GRANT = "SELECT FROM avoir.grants WHERE tenant_id = 't1' FOR UPDATE"
+BOOKING = "SELECT FROM avoir.subjects WHERE tenant_id = 't1' AND kind = 'booking' FOR UPDATE"
+
+
+@pytest.fixture
+async def settings(kafka: str, database: str, topic_prefix: str) -> Settings:
+    settings = settings_for(kafka, database, topic_prefix)
+    await make_all_topics(settings)
+    return settings
+
+
+@asynccontextmanager
+async def locked(settings: Settings, statement: str) -> AsyncIterator[Connection]:
+    """An outsider's session that locks rows and does nothing more."""
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as outsider:
+        await outsider.execute("SET application_name = 'an outsider'")
+        async with outsider.transaction():
+            await outsider.execute(statement)
+            yield outsider
+
+
+async def deferred(settings: Settings) -> list[str]:
+    """The topics of what waits, in its order."""
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        return [row["topic"] for row in await connection.fetch("SELECT topic FROM deferred ORDER BY n")]
+
+
+async def drawn_in_order(settings: Settings, tenant: str) -> list[str]:
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        rows = await connection.fetch(
+            "SELECT event_id FROM decisions WHERE topic = 'draw-credit' AND tenant_id = $1"
+            " ORDER BY recorded_at, position",
+            tenant,
+        )
+        return [row["event_id"] for row in rows]
+
+
+def first(tenant: str) -> list[Message]:
+    bill = invoice("i1", line("l1", "100", booking="b1"), paid="100")
+    return [
+        message(f"f-{tenant}", "06-01", bill, tenant),
+        message(f"g-{tenant}", "06-01", granted("100"), tenant),
+    ]
+
+
+def more(tenant: str) -> list[Message]:
+    """Draws, a payment, and what names no account; the second draw is above the balance."""
+    draws = [
+        message(f"d{n}-{tenant}", "06-02", drawn(amount), tenant)
+        for n, amount in enumerate(("60", "160", "40"))
+    ]
+    return [
+        *draws,
+        message(f"p-{tenant}", "06-02", payment("p1", "10"), tenant),
+        message(f"c-{tenant}", "06-02", cancelled("b1"), tenant),
+    ]
+
+
+TENANTS = [f"t{n}" for n in range(1, 9)]
+OTHERS = TENANTS[1:]
+
+
+async def prepared(settings: Settings) -> int:
+    messages = [each for tenant in TENANTS for each in first(tenant)]
+    await publish(settings, messages)
+    async with serving(settings):
+        await until_decided(settings, len(messages))
+    return len(messages)
+
+
+@pytest.mark.parametrize(
+    ("statement", "waiting"), [(ACCOUNT, 5), (BOOKING, 1)], ids=["an account", "a booking"]
+)
+async def test_what_does_not_concern_a_locked_row_goes_on(
+    statement: str, waiting: int, settings: Settings
+) -> None:
+    done = await prepared(settings)
+    messages = [each for tenant in TENANTS for each in more(tenant)]
+    with capture_logs() as logs:
+        async with serving(settings) as service:
+            async with locked(settings, statement):
+                await publish(settings, messages)
+                outcomes = await until_decided(settings, done + len(messages) - waiting)
+                await until(lambda: _waits(settings, waiting), 30)
+                missing = {each.event_id for each in messages} - outcomes.keys()
+                # More of the others, and of what waits, behind it.
+                again = [message(f"d9-{tenant}", "06-03", drawn("1"), tenant) for tenant in TENANTS]
+                await publish(settings, again)
+                behind = 1 if statement == ACCOUNT else 0
+                await until_decided(settings, done + len(messages) + len(again) - waiting - behind)
+                await until(lambda: _waits(settings, waiting + behind), 30)
+            outcomes = await until_decided(settings, done + len(messages) + len(again))
+            assert await deferred(settings) == []
+            assert not service.loop.breaker.open
+    assert missing == ({each.event_id for each in more("t1")} if statement == ACCOUNT else {"c-t1"})
+    for tenant in TENANTS:
+        assert outcomes[f"c-{tenant}"] == "issued"
+        assert [outcomes[f"d{n}-{tenant}"] for n in (0, 2, 9)] == ["recorded"] * 3
+    assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1", "d9-t1"]
+    (line_of_log,) = [each for each in logs if each["event"].startswith("a row is kept locked")]
+    assert "t1" in line_of_log["row"]
+    assert line_of_log["holders"][0]["application"] == "an outsider"
+
+
+async def test_a_locked_row_of_another_table_is_found_by_trying(settings: Settings) -> None:
+    done = await prepared(settings)
+    messages = [each for tenant in TENANTS for each in more(tenant)]
+    async with serving(settings) as service:
+        async with locked(settings, GRANT):
+            await publish(settings, messages)
+            outcomes = await until_decided(settings, done + len(messages) - 5)
+            assert not {each.event_id for each in more("t1")} & outcomes.keys()
+        await until_decided(settings, done + len(messages))
+        assert not service.loop.breaker.open
+    assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1"]
+
+
+async def _waits(settings: Settings, count: int) -> bool:
+    return len(await deferred(settings)) == count
+
+
+async def test_what_waits_outlives_the_process_and_comes_without_a_new_message(settings: Settings) -> None:
+    done = await prepared(settings)
+    async with locked(settings, ACCOUNT):
+        async with serving(settings):
+            await publish(settings, more("t1"))
+            await until(lambda: _waits(settings, 5), 60)
+        async with serving(settings):
+            await publish(settings, more("t2"))
+            await until_decided(settings, done + 5)
+            assert len(await deferred(settings)) == 5
+    async with serving(settings):
+        await until_decided(settings, done + 10)
+        assert await deferred(settings) == []
+    assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1"]
