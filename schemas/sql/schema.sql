@@ -177,7 +177,7 @@ CREATE TABLE avoir.deferred (
     value bytea NOT NULL,
     headers bytea NOT NULL,
     deferred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT deferred_pkey PRIMARY KEY (tenant_id, group_id, topic, partition, kafka_offset)
+    CONSTRAINT deferred_pkey PRIMARY KEY (tenant_id, n)
 );
 CREATE INDEX deferred_in_order ON avoir.deferred USING btree (group_id, n);
 GRANT DELETE, INSERT, SELECT, UPDATE ON avoir.deferred TO avoir_service;

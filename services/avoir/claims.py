@@ -1,6 +1,6 @@
-"""What a batch takes before it decides: the event ids of its messages, and the rows that stand for what they name."""
+"""What a batch takes before it decides: its positions, event ids, and the rows that stand for what messages name."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from avoir.core.events import AccountKey
 from avoir.core.rows import InboxKey
@@ -8,6 +8,27 @@ from avoir.core.state import State
 from avoir.postgres import queries, rows
 from avoir.postgres.named import Named, columns
 from avoir.postgres.session import Session
+from avoir.record import Fenced, Positions, TopicPartition
+
+
+async def fence(session: Session, group_id: str, positions: Positions) -> None:
+    """Lock the positions of partitions, which must be these. Raises Fenced."""
+    found = await session.fetch(queries.lock_offsets, group_id, *_places(positions))
+    stand = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in found}
+    moved = sum(stand.get(place) != position for place, position in positions.items())
+    if moved:
+        raise Fenced(f"{moved} of {len(positions)} partitions moved on")
+
+
+async def advance(session: Session, group_id: str, positions: Positions, following: Positions) -> None:
+    """Move locked positions on to the following ones."""
+    places = sorted(following)
+    to, at = [following[place] for place in places], [positions[place] for place in places]
+    await session.fetch(queries.advance_offsets, group_id, *_places(following), to, at)
+
+
+def _places(places: Iterable[TopicPartition]) -> tuple[list[str], list[int]]:
+    return [place.topic for place in sorted(places)], [place.partition for place in sorted(places)]
 
 
 async def claim(session: Session, named: Named) -> dict[InboxKey, bytes]:

@@ -1,20 +1,20 @@
 """Messages that concern a row which somebody keeps locked wait in a table, and those behind them go on."""
 
-import asyncio
 import time
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+import asyncpg
 import msgspec
 import structlog
 
 from avoir.claims import accounts_concerned, add_billed
 from avoir.kafka.translate import Incoming, Unreadable
+from avoir.locked import Row, holders_of, locked_of
 from avoir.postgres import queries
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.headers import packed, unpacked
-from avoir.postgres.named import Named, columns
+from avoir.postgres.named import Named
 from avoir.postgres.session import Session
 from avoir.record import Record, TopicPartition
 
@@ -23,15 +23,10 @@ MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
 
 AT_A_TIME = 500
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_HOLDER_WITHIN_S = 1.0
-_POLL_S = 0.02
 _COLUMNS = (
     *("tenant_id", "group_id", "topic", "partition", "kafka_offset", "waits_for", "concerns"),
     *("timestamp_ms", "key", "value", "headers"),
 )
-
-Row: TypeAlias = tuple[str, ...]
-"""A row by its key: of `subjects`, or of `accounts`; the first word says which."""
 
 Aside: TypeAlias = dict[int, tuple[Row, set[Row]]]
 """Messages that must wait, by number: for which locked row, and the accounts that they concern."""
@@ -48,6 +43,7 @@ class Deferral:
         self._bytes = 0
         self._group_id = group_id
         self._known: frozenset[TopicPartition] | None = None
+        self._numbers: dict[Record, int] = {}
         self._look_at = 0.0
         self._pause_s = _LOOK_EVERY_S
 
@@ -82,7 +78,7 @@ class Deferral:
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         waited_for = frozenset(self.behind.values())
         async with kept.use() as connection:
-            freed = waited_for - await _locked(Session(connection), waited_for)
+            freed = waited_for - await locked_of(Session(connection), waited_for)
         if not self.messages:
             self.behind = {row: locked for row, locked in self.behind.items() if locked not in freed}
             return frozenset()
@@ -100,18 +96,8 @@ class Deferral:
                 [_json(row) for row in freed],
                 AT_A_TIME,
             )
-        return [
-            Record(
-                topic=row["topic"],
-                partition=row["partition"],
-                offset=row["kafka_offset"],
-                timestamp_ms=row["timestamp_ms"],
-                key=row["key"],
-                value=row["value"],
-                headers=tuple(unpacked(row["headers"])),
-            )
-            for row in found
-        ]
+        self._numbers = {_record(row): row["n"] for row in found}
+        return list(self._numbers)
 
     async def find_locked(
         self, kept: KeptConnection, messages: Iterable[Incoming | Unreadable]
@@ -123,10 +109,10 @@ class Deferral:
         named = _named(messages)
         async with kept.use() as connection:
             session = Session(connection)
-            locked = await _locked(session, await _needed(session, named)) - self.behind.keys()
+            locked = await locked_of(session, await _needed(session, named)) - self.behind.keys()
         found = False if locked else None
         for row in sorted(locked):
-            holders = await _holders(kept, row)
+            holders = await holders_of(kept, row)
             if any(holder["application"] != kept.application_name for holder in holders):
                 log.warning(
                     "a row is kept locked: what concerns it waits", row="/".join(row), holders=holders
@@ -188,18 +174,14 @@ class Deferral:
             )
         await session.copy("deferred", _COLUMNS, found)
 
-    async def keep_on(
-        self, session: Session, messages: Sequence[Incoming | Unreadable], aside: Aside
-    ) -> None:
+    async def keep_on(self, session: Session, records: Sequence[Record], aside: Aside) -> None:
         """Of messages that had waited keep those that must wait on, and remove the others."""
-        done = [each.record for n, each in enumerate(messages) if n not in aside]
-        await session.fetch(queries.delete_deferred, self._group_id, *_of(done))
-        if aside:
-            numbers = sorted(aside)
-            waits_for = [_json(aside[n][0]) for n in numbers]
-            concerns = [_json(sorted(aside[n][1])) for n in numbers]
-            again = _of([messages[n].record for n in numbers])
-            await session.fetch(queries.defer_again, self._group_id, *again, waits_for, concerns)
+        done = [self._numbers[record] for n, record in enumerate(records) if n not in aside]
+        await session.fetch(queries.delete_deferred, self._group_id, done)
+        again = [self._numbers[records[n]] for n in aside]
+        waits_for = [_json(locked) for locked, _ in aside.values()]
+        concerns = [_json(sorted(concerned)) for _, concerned in aside.values()]
+        await session.fetch(queries.defer_again, self._group_id, again, waits_for, concerns)
 
     def kept(self, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
         """Take in that messages were kept."""
@@ -224,40 +206,16 @@ class Deferral:
         self._known = frozenset(places)
 
 
-async def _locked(session: Session, rows: Collection[Row]) -> set[Row]:
-    """Which of some rows somebody has locked; to be asked outside of a transaction, which would keep the others."""
-    subjects, accounts = ({row[1:] for row in rows if row[0] == kind} for kind in ("subject", "account"))
-    free = await session.fetch_if(queries.free_subjects, *columns(subjects, 3))
-    left = subjects.difference(map(tuple, free))
-    found = {("subject", *row) for row in await session.fetch_if(queries.known_subjects, *columns(left, 3))}
-    free = await session.fetch_if(queries.free_accounts, *columns(accounts, 4))
-    left = accounts.difference(map(tuple, free))
-    return found | {
-        ("account", *row) for row in await session.fetch_if(queries.known_accounts, *columns(left, 4))
-    }
-
-
-async def _holders(kept: KeptConnection, row: Row) -> list[dict[str, Any]]:
-    """Who has a row locked: a session waits for it, and another asks who it waits for."""
-    keys = columns([row[1:]], len(row) - 1)
-    statement = queries.lock_subjects if row[0] == "subject" else queries.lock_accounts
-    waiting, asking = kept.another(), kept.another()
-    until = time.monotonic() + _HOLDER_WITHIN_S
-    found: list[Any] = []
-    try:
-        async with waiting.use() as blocked, asking.use() as connection:
-            wait = asyncio.create_task(blocked.fetch(statement, *keys))
-            try:
-                while not (found or wait.done() or time.monotonic() > until):
-                    found = await connection.fetch(queries.read_holders, blocked.get_server_pid())
-                    await asyncio.sleep(_POLL_S)
-            finally:
-                waiting.drop()
-                await asyncio.gather(wait, return_exceptions=True)
-    finally:
-        with suppress(Exception):
-            await asking.close()
-    return [{name: value for name, value in each.items() if value is not None} for each in found]
+def _record(row: asyncpg.Record) -> Record:
+    return Record(
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["kafka_offset"],
+        timestamp_ms=row["timestamp_ms"],
+        key=row["key"],
+        value=row["value"],
+        headers=tuple(unpacked(row["headers"])),
+    )
 
 
 async def _look_further(
@@ -313,11 +271,3 @@ def _json(value: object) -> str:
 
 def _places(places: Collection[TopicPartition]) -> tuple[list[str], list[int]]:
     return [place.topic for place in sorted(places)], [place.partition for place in sorted(places)]
-
-
-def _of(records: Sequence[Record]) -> tuple[list[str], list[int], list[int]]:
-    return (
-        [record.topic for record in records],
-        [record.partition for record in records],
-        [record.offset for record in records],
-    )

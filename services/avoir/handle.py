@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -10,12 +10,13 @@ import asyncpg
 import structlog
 
 from avoir.batch import Batch, Rules, bare
-from avoir.claims import claim, lock, settle_claims
+from avoir.claims import advance, claim, fence, lock, settle_claims
 from avoir.core.events import AccountKey
 from avoir.core.undecided import brief
-from avoir.deferral import Deferral, Row
+from avoir.deferral import Deferral
 from avoir.doubt import Doubt
 from avoir.kafka.translate import Incoming, Unreadable, parse
+from avoir.locked import Row
 from avoir.parts import Parts
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import KeptConnection
@@ -71,13 +72,14 @@ class Handler:
         errors are the caller's to retry, who reads the positions first; where the database answers and the batch
         fails again (Doubted) ever smaller parts of it are tried, until one message is alone and is parked.
         """
-        if self._doubt or self._doubt_of_deferred:
-            await self._probe()
         try:
             before = await self._handle_deferred(positions)
-            if before.halted or not before.complete:
-                return before
-            return merged(before, await self._handle_all(records, positions, self._doubt))
+            if before.messages:
+                # It counts whatever becomes of the others, which are read again.
+                return replace(before, complete=before.complete and not records)
+            if self._doubt:
+                await self._probe()
+            return await self._handle_all(records, positions, self._doubt)
         except Exception:
             self._deferral.forget()
             raise
@@ -91,6 +93,8 @@ class Handler:
         freed = await self._deferral.freed(self._connection, positions.keys())
         if not freed:
             return BatchReport(0)
+        if self._doubt_of_deferred:
+            await self._probe()
         records = await self._deferral.oldest(self._connection, positions.keys(), freed)
         report = await self._handle_all(records, positions, self._doubt_of_deferred, freed)
         if report.messages:
@@ -123,6 +127,8 @@ class Handler:
                 if cause is Cause.DATA and len(part) > 1:
                     continue
                 if cause is Cause.LOCKED and freed is not None:
+                    if len(part) > 1:
+                        doubt.failed(part, brief(error))
                     self._deferral.postpone()
                     return report
                 if cause is Cause.LOCKED and await self._set_aside(part, messages, error):
@@ -227,11 +233,11 @@ class Handler:
 
         try:
             each = parse(record, self._rules.max_message_bytes)
-            return await self._transact([each], positions, park, freed, parked=True)
+            return await self._transact([each], positions, park, freed, parked=record)
         except Exception as error:
             if isinstance(error, Fenced) or cause_of(error) not in (Cause.DATA, Cause.DOUBTFUL):
                 raise
-            return await self._transact([bare(record)], positions, park, freed, parked=True)
+            return await self._transact([bare(record)], positions, park, freed, parked=record)
 
     async def _transact(
         self,
@@ -240,15 +246,18 @@ class Handler:
         decide: Decide,
         freed: Freed,
         *,
-        parked: bool = False,
+        parked: Record | None = None,
     ) -> BatchReport:
-        """Handle messages in one transaction, as many as `decide` comes to; what `parked` ones name does not matter."""
-        records = [each.record for each in messages]
+        """Handle messages in one transaction, as many as `decide` comes to; or a `parked` one, whatever it names."""
+        records = [each.record for each in messages] if parked is None else [parked]
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
             await self._plan_anew(session, len(messages))
-            await self._fence(session, {place: positions[place] for place in next_offsets(records)})
-            aside = {} if parked else await self._deferral.set_aside(session, messages, freed or ())
+            at = {place: positions[place] for place in next_offsets(records)}
+            await fence(session, self._rules.group_id, at)
+            aside = (
+                {} if parked is not None else await self._deferral.set_aside(session, messages, freed or ())
+            )
             if aside and freed is None and self._deferral.is_full:
                 messages, aside = messages[: min(aside)], {}
                 if not messages:
@@ -260,7 +269,7 @@ class Handler:
             named = Named()
             for n in taken:
                 each = messages[n]
-                if isinstance(each, Incoming) and not parked:
+                if isinstance(each, Incoming) and parked is None:
                     named.add(each.message)
             seen = await claim(session, named)
             accounts = await lock(session, named)
@@ -273,9 +282,9 @@ class Handler:
             aside = {n: waits for n, waits in aside.items() if n < end}
             if freed is None:
                 await self._deferral.keep(session, messages, aside)
-                await self._advance(session, positions, next_offsets(records[:end]))
+                await advance(session, self._rules.group_id, positions, next_offsets(records[:end]))
             else:
-                await self._deferral.keep_on(session, messages[:end], aside)
+                await self._deferral.keep_on(session, records[:end], aside)
         if freed is None:
             self._deferral.kept(messages, aside)
         return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
@@ -306,25 +315,6 @@ class Handler:
             await session.fetch(queries.forget_plans)
             self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
         self._handled += messages
-
-    async def _fence(self, session: Session, positions: dict[TopicPartition, int]) -> None:
-        """Lock positions of partitions, which must be these. Raises Fenced."""
-        found = await session.fetch(queries.lock_offsets, self._rules.group_id, *_columns(positions))
-        stand = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in found}
-        moved = sum(stand.get(place) != position for place, position in positions.items())
-        if moved:
-            raise Fenced(f"{moved} of {len(positions)} partitions moved on")
-
-    async def _advance(
-        self, session: Session, positions: dict[TopicPartition, int], following: dict[TopicPartition, int]
-    ) -> None:
-        places = sorted(following)
-        to, at = [following[place] for place in places], [positions[place] for place in places]
-        await session.fetch(queries.advance_offsets, self._rules.group_id, *_columns(following), to, at)
-
-
-def _columns(places: Iterable[TopicPartition]) -> tuple[list[str], list[int]]:
-    return [place.topic for place in sorted(places)], [place.partition for place in sorted(places)]
 
 
 def _not_expired(account: AccountKey, error: Exception) -> Notable:

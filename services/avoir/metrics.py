@@ -61,6 +61,9 @@ class Metrics:
         self.dead_letters = Gauge(
             "avoir_dead_letters", "Dead letters that were not replayed.", ["parked"], registry=registry
         )
+        self.deferred = Gauge(
+            "avoir_deferred_messages", "Messages that wait for a row which is kept locked.", registry=registry
+        )
         self.stopped_partitions = Gauge(
             "avoir_stopped_partitions", "Partitions that need an operator to go on.", registry=registry
         )
@@ -89,6 +92,7 @@ class Metrics:
         self.outbox.set(row["outbox"] or 0)
         self.outbox_refused.set(row["refused"] or 0)
         self.oldest_unpublished.set(row["oldest_unpublished_s"] or 0)
+        self.deferred.set(row["deferred"] or 0)
         self.dead_letters.labels("yes").set(row["parked"] or 0)
         self.dead_letters.labels("no").set((row["dead_letters"] or 0) - (row["parked"] or 0))
 

@@ -8,6 +8,8 @@ from structlog.testing import capture_logs
 
 from avoir.core.message import Message
 from avoir.postgres.connect import Connection
+from avoir.read.status import read_status
+from avoir.service import Service
 from avoir.settings import Settings
 from tests.integration.running import make_all_topics, publish, serving, until_decided
 from tests.integration.stage import connection_to, settings_for, until
@@ -40,6 +42,16 @@ async def deferred(settings: Settings) -> list[str]:
     """The topics of what waits, in its order."""
     async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
         return [row["topic"] for row in await connection.fetch("SELECT topic FROM deferred ORDER BY n")]
+
+
+async def shown(service: Service, settings: Settings, count: int, kind: str) -> None:
+    """The metric and the status say what waits, and for which row."""
+    sample = service.metrics.registry.get_sample_value
+    await until(lambda: sample("avoir_deferred_messages") == count, 30)
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        waits = (await read_status(connection, settings.kafka_group_id)).deferred
+    assert waits.messages == count and waits.oldest is not None
+    assert [row.split("/")[:2] for row in waits.waits_for] == [[kind, "t1"]]
 
 
 async def drawn_in_order(settings: Settings, tenant: str) -> list[str]:
@@ -106,6 +118,7 @@ async def test_what_does_not_concern_a_locked_row_goes_on(
                 behind = 1 if statement == ACCOUNT else 0
                 await until_decided(settings, done + len(messages) + len(again) - waiting - behind)
                 await until(lambda: _waits(settings, waiting + behind), 30)
+                await shown(service, settings, waiting + behind, "account" if behind else "subject")
             outcomes = await until_decided(settings, done + len(messages) + len(again))
             assert await deferred(settings) == []
             assert not service.loop.breaker.open

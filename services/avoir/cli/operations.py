@@ -171,6 +171,11 @@ def status_json(found: Status, lags: tuple["TopicLag", ...]) -> dict[str, Any]:
             "next_at": rfc3339(found.standing.next_at),
         },
         "refills_asked": found.standing.refills,
+        "deferred": {
+            "messages": found.deferred.messages,
+            "oldest_s": _age_s(found.deferred.oldest, found.as_of),
+            "waits_for": list(found.deferred.waits_for),
+        },
     }
 
 
@@ -187,6 +192,15 @@ def _coming(standing: StandingCredit) -> str:
         return "none"
     overdue = f", {standing.overdue} of them overdue" if standing.overdue else ""
     return f"{standing.pending} grant(s), the next on {short_time(standing.next_at)} UTC{overdue}"
+
+
+def _set_aside(found: Status) -> list[tuple[str, str]]:
+    if not found.deferred.messages:
+        return []
+    age = _age_s(found.deferred.oldest, found.as_of) or 0.0
+    rows = ", ".join(found.deferred.waits_for)
+    what = f"{found.deferred.messages} message(s), the oldest for {span(age)}: somebody keeps locked {rows}"
+    return [("Set aside", what)]
 
 
 def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
@@ -215,6 +229,7 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
                 for each in found.leases
             ),
             ("Dead letters", ", ".join(counts) or "none that were not replayed"),
+            *_set_aside(found),
             ("Credit to come", _coming(found.standing)),
             ("Refills", f"{found.standing.refills} account(s) wait for one that was asked for"),
             ("Epoch", str(found.epoch)),

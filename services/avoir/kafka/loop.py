@@ -158,12 +158,13 @@ class Loop:
         if report.halted or not report.complete:
             self.assignment.forget()
         seen.update({place: part[-1].offset + 1 for place, part in batch.items()})
+        if not report.messages:
+            return
         self.state.moved_at = time.monotonic()
         self.state.last_error = ""
         self._backoff.reset()
         self.breaker.count(report)
-        if report.messages:
-            self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
+        self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
 
     async def _recover(self, error: Exception, stopping: asyncio.Event) -> None:
         refuse_wrong_schema(error)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
@@ -27,6 +29,14 @@ class DeadLetterCount(NamedTuple):
     topic: str
     messages: int
     newest: datetime
+
+
+class Deferred(NamedTuple):
+    """Messages that wait for rows which somebody keeps locked, since when, and the keys of these rows."""
+
+    messages: int
+    oldest: datetime | None
+    waits_for: tuple[str, ...]
 
 
 class StandingCredit(NamedTuple):
@@ -53,6 +63,7 @@ class Status:
     leases: tuple[LeaseHeld, ...]
     dead_letters: tuple[DeadLetterCount, ...]
     standing: StandingCredit
+    deferred: Deferred
 
 
 async def read_status(connection: Connection, group_id: str) -> Status:
@@ -64,7 +75,9 @@ async def read_status(connection: Connection, group_id: str) -> Status:
         counts = await connection.fetch(queries.read_dead_letter_counts)
         standing = await connection.fetchrow(queries.read_standing_credit, now)
         assert outbox is not None
+        deferred = await connection.fetchrow(queries.count_deferred, group_id)
         assert standing is not None
+        assert deferred is not None
         return Status(
             now,
             await schema_version(connection),
@@ -77,4 +90,9 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             tuple(LeaseHeld(*row) for row in leases),
             tuple(DeadLetterCount(*row) for row in counts),
             StandingCredit(*standing),
+            Deferred(
+                deferred["messages"],
+                deferred["oldest"],
+                tuple("/".join(msgspec.json.decode(row)) for row in deferred["waits_for"] or ()),
+            ),
         )

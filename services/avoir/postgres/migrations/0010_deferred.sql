@@ -17,7 +17,7 @@ CREATE TABLE deferred (
     value bytea NOT NULL,
     headers bytea NOT NULL,
     deferred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (tenant_id, group_id, topic, partition, kafka_offset)
+    PRIMARY KEY (tenant_id, n)
 );
 CREATE INDEX deferred_in_order ON deferred (group_id, n);
 GRANT SELECT ON deferred TO avoir_service, avoir_readonly;

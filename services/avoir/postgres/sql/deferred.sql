@@ -45,7 +45,7 @@ GROUP BY d.waits_for, d.concerns;
 -- name: oldest_deferred
 -- The messages of some partitions that wait for some rows, in their order.
 -- $1 group, $2 topics, $3 partitions, $4 what they wait for, $5 limit.
-SELECT d.topic, d.partition, d.kafka_offset, d.timestamp_ms, d.key, d.value, d.headers
+SELECT d.n, d.topic, d.partition, d.kafka_offset, d.timestamp_ms, d.key, d.value, d.headers
 FROM deferred d
 WHERE d.group_id = $1 AND (d.topic, d.partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
   AND d.waits_for = ANY ($4::text[])
@@ -53,17 +53,14 @@ ORDER BY d.n
 LIMIT $5;
 
 -- name: defer_again
--- Lets messages wait for other rows. $1 group, $2 topics, $3 partitions, $4 offsets, $5 what for, $6 what they concern.
+-- Lets messages wait for other rows. $1 group, $2 numbers, $3 what they wait for, $4 what they concern.
 UPDATE deferred d SET waits_for = v.waits_for, concerns = v.concerns
-FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::text[], $6::text[])
-    AS v (topic, partition, kafka_offset, waits_for, concerns)
-WHERE d.group_id = $1 AND d.topic = v.topic AND d.partition = v.partition AND d.kafka_offset = v.kafka_offset;
+FROM unnest($2::bigint[], $3::text[], $4::text[]) AS v (n, waits_for, concerns)
+WHERE d.group_id = $1 AND d.n = v.n;
 
 -- name: delete_deferred
--- Removes messages that were handled. $1 group, $2 topics, $3 partitions, $4 offsets.
-DELETE FROM deferred d
-USING unnest($2::text[], $3::integer[], $4::bigint[]) AS v (topic, partition, kafka_offset)
-WHERE d.group_id = $1 AND d.topic = v.topic AND d.partition = v.partition AND d.kafka_offset = v.kafka_offset;
+-- Removes messages that were handled. $1 group, $2 numbers.
+DELETE FROM deferred d USING unnest($2::bigint[]) AS v (n) WHERE d.group_id = $1 AND d.n = v.n;
 
 -- name: count_deferred
 -- How many messages of a group wait for a locked row, since when, and for which. $1 group.

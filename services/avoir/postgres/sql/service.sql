@@ -31,7 +31,8 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NULL LIMIT 100
        (SELECT count(*) FROM (SELECT FROM dead_letters WHERE replayed_at IS NULL LIMIT 100000) AS rows)
            AS dead_letters,
        (SELECT count(*) FROM (SELECT FROM dead_letters
-                              WHERE replayed_at IS NULL AND outcome = 'parked' LIMIT 100000) AS rows) AS parked;
+                              WHERE replayed_at IS NULL AND outcome = 'parked' LIMIT 100000) AS rows) AS parked,
+       (SELECT count(*) FROM deferred) AS deferred;
 
 -- name: probe
 -- A row that is taken back in the same transaction: whether the database takes any. $1 some bytes.
