@@ -78,7 +78,8 @@ def application(service: Service) -> AsgiFastStream:
         checks = await service.health.checks()
         ready = all(answer == OK for answer in checks.values())
         service.metrics.ready.set(ready)
-        return _json(200 if ready else 503, {"ready": ready, "checks": checks})
+        content = {"ready": ready, "says": service.health.sentence(), "checks": checks}
+        return _json(200 if ready else 503, content)
 
     @get(include_in_schema=False)
     async def metrics(_scope: Any) -> AsgiResponse:

@@ -169,7 +169,7 @@ async def test_a_position_outside_of_the_topic_stops_the_partition_only(
         )
         async with running(settings) as run:
             await send(settings, range(100))
-            await until(lambda: bool(run.service.loop.assignment.out_of_range))
+            await until(lambda: bool(run.service.loop.assignment.stopped))
             await until_handled(settings, 40)
             assert "stands at 500" in (await run.service.health.checks())["offsets"]
             assert all(

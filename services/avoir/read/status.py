@@ -1,9 +1,13 @@
 """How the service stands: positions, outbox, leases, dead letters, epoch and schema."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+import asyncpg
+
+from avoir.position import Stored
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
@@ -40,13 +44,17 @@ class StandingCredit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published."""
+    """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published.
+
+    `moved_at` says when each position last moved.
+    """
 
     as_of: datetime
     schema: int
     schema_needed: int
     epoch: int
-    positions: dict[TopicPartition, int]
+    positions: dict[TopicPartition, Stored]
+    moved_at: dict[TopicPartition, datetime]
     waiting: int
     oldest: datetime | None
     refused: int
@@ -58,7 +66,7 @@ class Status:
 async def read_status(connection: Connection, group_id: str) -> Status:
     """How the service stands; `group_id` is the consumer group whose positions count."""
     async with snapshot(connection) as now:
-        positions = await connection.fetch(queries.all_positions, group_id)
+        rows = await connection.fetch(queries.all_positions, group_id)
         outbox = await connection.fetchrow(queries.read_outbox)
         leases = await connection.fetch(queries.read_leases)
         counts = await connection.fetch(queries.read_dead_letter_counts)
@@ -70,7 +78,8 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             await schema_version(connection),
             REQUIRED_VERSION,
             await connection.fetchval(queries.read_epoch),
-            {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in positions},
+            positions_of(rows),
+            {TopicPartition(row["topic"], row["partition"]): row["moved_at"] for row in rows},
             outbox["waiting"],
             outbox["oldest"],
             outbox["refused"],
@@ -78,3 +87,13 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             tuple(DeadLetterCount(*row) for row in counts),
             StandingCredit(*standing),
         )
+
+
+def positions_of(rows: Sequence[asyncpg.Record]) -> dict[TopicPartition, Stored]:
+    """The positions of a group, as `all_positions` reads them."""
+    return {
+        TopicPartition(row["topic"], row["partition"]): Stored(
+            row["next_offset"], row["topic_id"], row["stopped"]
+        )
+        for row in rows
+    }

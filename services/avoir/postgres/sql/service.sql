@@ -32,3 +32,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NULL LIMIT 100
            AS dead_letters,
        (SELECT count(*) FROM (SELECT FROM dead_letters
                               WHERE replayed_at IS NULL AND outcome = 'parked' LIMIT 100000) AS rows) AS parked;
+
+-- name: answers
+-- Nothing but an answer.
+SELECT true;
