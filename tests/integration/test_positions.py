@@ -32,6 +32,7 @@ from tests.integration.stage import (
 def rechecked_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avoir.kafka.loop._RECHECK_S", 0.5)
     monkeypatch.setattr("avoir.watch._EVERY_S", 0.2)
+    monkeypatch.setattr("avoir.wiring.METADATA_MAX_AGE_MS", 2_000)
 
 
 @pytest.fixture

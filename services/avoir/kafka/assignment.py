@@ -182,19 +182,14 @@ class Positions:
             if position.stopped is None and (why := misplaced(place, position, spans[place], ids.get(place)))
         }
         new = sorted(spans.keys() - stored.keys())
-        unknown = sorted(
-            place
-            for place, position in stored.items()
-            if position.topic_id is None and position.stopped is None and place in ids.keys() - stops.keys()
-        )
+        known = {place for place, position in stored.items() if position.topic_id or position.stopped}
+        unknown = sorted(ids.keys() - known - stops.keys())
         if not (stops or new or unknown):
             return stored
         group = self._group_id
         async with self._kept.use() as connection, connection.transaction():
             begins = [spans[place].begin for place in new]
-            await connection.execute(
-                queries.add_positions, group, *_columns(new), begins, [ids.get(place) for place in new]
-            )
+            await connection.execute(queries.add_positions, group, *_columns(new), begins)
             await connection.execute(queries.lock_offsets, group, *_columns(sorted({*unknown, *stops})))
             await connection.execute(
                 queries.keep_topic_ids, group, *_columns(unknown), [ids[place] for place in unknown]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -64,8 +64,8 @@ class OnBroker:
 
     has: Mapping[TopicPartition, Has]
     ages: Mapping[TopicPartition, Ages]
-    missing_in: tuple[str, ...]
-    missing_out: tuple[str, ...]
+    missing_in: Sequence[str]
+    missing_out: Sequence[str]
 
 
 async def partitions(client: Client, names: TopicNames, topics: Iterable[str]) -> dict[TopicPartition, Has]:
@@ -86,6 +86,9 @@ async def on_broker(client: Client, names: TopicNames, limits: Limits) -> OnBrok
         missing = (await look_up(consumer, [*topics_in, *topics_out])).missing
         has = await _has(consumer, places)
         held_to = await _older(consumer, places, limits.held_s)
+    missing_in, missing_out = sorted(missing & topics_in.keys()), sorted(missing & topics_out)
+    if not places:
+        return OnBroker({}, {}, missing_in, missing_out)
     async with (
         consuming(client, TIMEOUT_S, isolation_level="read_committed") as consumer,
         asyncio.timeout(TIMEOUT_S),
@@ -94,13 +97,11 @@ async def on_broker(client: Client, names: TopicNames, limits: Limits) -> OnBrok
         waits_to = await _older(consumer, places, limits.unready_s)
     ages = {
         place: Ages(
-            readable[there],
-            waits_to.get(there, readable[there]),
-            held_to.get(there, has[place].span.end),
+            readable[there], waits_to.get(there, readable[there]), held_to.get(there, has[place].span.end)
         )
         for there, place in places.items()
     }
-    return OnBroker(has, ages, tuple(sorted(missing & topics_in.keys())), tuple(sorted(missing & topics_out)))
+    return OnBroker(has, ages, missing_in, missing_out)
 
 
 async def _has(

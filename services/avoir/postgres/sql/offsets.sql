@@ -6,10 +6,10 @@ JOIN consumer_offsets o ON o.group_id = $1 AND o.topic = asked.topic AND o.parti
 
 -- name: add_positions
 -- Rows for partitions that never had one; what another process added first stays.
--- $1 group, $2 topics, $3 partitions, $4 offsets, $5 ids of the topics.
-INSERT INTO consumer_offsets (group_id, topic, partition, next_offset, topic_id)
-SELECT $1, v.topic, v.partition, v.next_offset, v.topic_id
-FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::uuid[]) AS v (topic, partition, next_offset, topic_id)
+-- $1 group, $2 topics, $3 partitions, $4 offsets.
+INSERT INTO consumer_offsets (group_id, topic, partition, next_offset)
+SELECT $1, v.topic, v.partition, v.next_offset
+FROM unnest($2::text[], $3::integer[], $4::bigint[]) AS v (topic, partition, next_offset)
 ORDER BY v.topic, v.partition
 ON CONFLICT DO NOTHING;
 
