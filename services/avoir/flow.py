@@ -51,11 +51,11 @@ def faults(flow: Flow, limits: Limits) -> dict[str, str]:
     return {check: fault for check, fault in found.items() if fault}
 
 
-def sentence(flow: Flow, limits: Limits) -> str:
-    """The same in one sentence."""
-    found = faults(flow, limits)
+def sentence(flow: Flow, limits: Limits, others: Sequence[str] = ()) -> str:
+    """The same in one sentence, with what else a process knows to be wrong."""
+    found = [*others, *faults(flow, limits).values()]
     if found:
-        return f"Does not keep up: {'; '.join(found.values())}."
+        return f"Does not keep up: {'; '.join(found)}."
     if flow.messages or flow.events:
         return (
             f"Keeps up: {_count(flow.messages, 'message')} and {_count(flow.events, 'event')} are under way."

@@ -1,6 +1,7 @@
 """Whether the service is ready, check by check."""
 
 import asyncio
+from collections.abc import Mapping
 
 from avoir.kafka.loop import Loop
 from avoir.kafka.relay import LEASE, Relay
@@ -12,6 +13,7 @@ from avoir.watch import Watch
 
 OK = "ok"
 _TIMEOUT_S = 2.0
+_FLOW = ("loop", "offsets", "transactions", "outbox")
 
 
 class Health:
@@ -24,9 +26,10 @@ class Health:
         self._watch = watch
         self._presence = presence
 
-    def sentence(self) -> str:
-        """Whether messages are handled and events get out, as `avoir status` says it."""
-        return self._watch.sentence()
+    def sentence(self, checks: Mapping[str, str]) -> str:
+        """What the checks found, in one sentence, as `avoir status` says it."""
+        others = [f"{name}: {said}" for name, said in checks.items() if said != OK and name not in _FLOW]
+        return self._watch.sentence(others)
 
     async def checks(self) -> dict[str, str]:
         """All checks by name, within two seconds."""
@@ -40,7 +43,7 @@ class Health:
             "database": database,
             "schema": schema,
             "group": self._group(),
-            **{check: faults.get(check, OK) for check in ("loop", "offsets", "transactions", "outbox")},
+            **{check: faults.get(check, OK) for check in _FLOW},
             "relay": OK if lease_held or self._relay.state.doing == "publishing" else self._relay_fault(),
             "breaker": "open: too many messages were parked" if self._loop.breaker.open else OK,
         }

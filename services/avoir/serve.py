@@ -78,7 +78,7 @@ def application(service: Service) -> AsgiFastStream:
         checks = await service.health.checks()
         ready = all(answer == OK for answer in checks.values())
         service.metrics.ready.set(ready)
-        content = {"ready": ready, "says": service.health.sentence(), "checks": checks}
+        content = {"ready": ready, "says": service.health.sentence(checks), "checks": checks}
         return _json(200 if ready else 503, content)
 
     @get(include_in_schema=False)

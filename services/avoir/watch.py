@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import asyncpg
@@ -81,9 +81,9 @@ class Watch:
         """What keeps messages from being handled and events from getting out, by check."""
         return faults(self._flow_now(), self._limits)
 
-    def sentence(self) -> str:
-        """The same in one sentence."""
-        return sentence(self._flow_now(), self._limits)
+    def sentence(self, others: Sequence[str]) -> str:
+        """The same in one sentence, with what else is wrong."""
+        return sentence(self._flow_now(), self._limits, others)
 
     def _flow_now(self) -> Flow:
         """What was measured last, with what the loop knows at once; nothing holds for long without measuring anew."""

@@ -91,6 +91,7 @@ async def handled_while_nothing_gets_through(settings: Settings, network: Proxy,
 
 
 @pytest.mark.faults
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # thrown away producers
 async def test_a_hint_that_fails_is_given_again_by_this_process_or_the_next(
     database: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
