@@ -113,7 +113,8 @@ def _outbox_fault(flow: Flow, limit_s: float) -> str:
 
 
 def _missing(topics: Sequence[str]) -> str:
-    return f"topic {_names(topics)} {_verb(len(topics), 'is', 'are')} missing" if topics else ""
+    noun = _verb(len(topics), "topic", "topics")
+    return f"{noun} {_names(topics)} {_verb(len(topics), 'is', 'are')} missing" if topics else ""
 
 
 def _places(places: Sequence[TopicPartition]) -> str:

@@ -1,6 +1,7 @@
 """How far a partition was handled, as it is stored, and what speaks against going on from there."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from avoir.record import TopicPartition
@@ -29,6 +30,16 @@ class End(NamedTuple):
 
     readable: int
     end: int
+
+
+def positions_of(rows: Iterable[Any]) -> dict[TopicPartition, Stored]:
+    """The positions in rows of `consumer_offsets`."""
+    return {
+        TopicPartition(row["topic"], row["partition"]): Stored(
+            row["next_offset"], row["topic_id"], row["stopped"]
+        )
+        for row in rows
+    }
 
 
 def misplaced(place: TopicPartition, stored: Stored, has: Span, topic_id: UUID | None) -> str | None:

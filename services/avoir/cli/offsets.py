@@ -10,9 +10,8 @@ from avoir.cli.ending import Exit, not_found, refuse
 from avoir.cli.options import PARTITION, AsJson
 from avoir.cli.output import add_rows, console, print_json, say, table
 from avoir.kafka.translate import TOPICS
-from avoir.position import Span, Stored
+from avoir.position import Span, Stored, positions_of
 from avoir.postgres import queries
-from avoir.read.status import positions_of
 from avoir.record import TopicPartition
 
 if TYPE_CHECKING:

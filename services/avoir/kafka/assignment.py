@@ -11,7 +11,7 @@ from aiokafka.errors import IllegalStateError
 
 from avoir.kafka.topic_ids import look_up
 from avoir.kafka.topics import TopicNames
-from avoir.position import End, Span, Stored, misplaced
+from avoir.position import End, Span, Stored, misplaced, positions_of
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.record import Fenced, TopicPartition
@@ -203,13 +203,7 @@ class Positions:
     async def _fetch(
         self, connection: Connection, places: Sequence[TopicPartition]
     ) -> dict[TopicPartition, Stored]:
-        rows = await connection.fetch(queries.read_positions, self._group_id, *_columns(places))
-        return {
-            TopicPartition(row["topic"], row["partition"]): Stored(
-                row["next_offset"], row["topic_id"], row["stopped"]
-            )
-            for row in rows
-        }
+        return positions_of(await connection.fetch(queries.read_positions, self._group_id, *_columns(places)))
 
 
 def _columns(places: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:

@@ -1,13 +1,10 @@
 """How the service stands: positions, outbox, leases, dead letters, epoch and schema."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-import asyncpg
-
-from avoir.position import Stored
+from avoir.position import Stored, positions_of
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
@@ -87,13 +84,3 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             tuple(DeadLetterCount(*row) for row in counts),
             StandingCredit(*standing),
         )
-
-
-def positions_of(rows: Sequence[asyncpg.Record]) -> dict[TopicPartition, Stored]:
-    """The positions of a group, as `all_positions` reads them."""
-    return {
-        TopicPartition(row["topic"], row["partition"]): Stored(
-            row["next_offset"], row["topic_id"], row["stopped"]
-        )
-        for row in rows
-    }
