@@ -24,7 +24,7 @@ node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised_port}
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=4
@@ -61,12 +61,15 @@ class _Installation:
 
 
 @contextmanager
-def launched_kafka(*, port: int | None = None) -> Iterator[Kafka]:
-    """Launch a broker without topics (`server.wait_ready()` waits for it); end it afterwards."""
+def launched_kafka(*, port: int | None = None, advertised_port: int | None = None) -> Iterator[Kafka]:
+    """Launch a broker without topics (`server.wait_ready()` waits for it); end it afterwards.
+
+    With `advertised_port` it sends its clients there: to a proxy before it.
+    """
     installation = prepare_kafka()
     archive = archive_path(installation.jars, installation.java)
     options = archive_options(installation.java, archive, record=False) if archive.exists() else ()
-    with _launched(installation, options, port) as kafka:
+    with _launched(installation, options, port, advertised_port=advertised_port) as kafka:
         yield kafka
 
 
@@ -90,7 +93,7 @@ def _formatted_storage(java: Java, jars: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     settings = jars.with_name("format.properties")
-    settings.write_text(SETTINGS.format(port=1, controller_port=2, data=partial))
+    settings.write_text(SETTINGS.format(port=1, advertised_port=1, controller_port=2, data=partial))
     command = java_command(java, jars)
     command += ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(settings)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -115,7 +118,12 @@ def _record_archive(installation: _Installation, archive: Path) -> None:
 
 @contextmanager
 def _launched(
-    installation: _Installation, options: Sequence[str], port: int | None, archive: Path | None = None
+    installation: _Installation,
+    options: Sequence[str],
+    port: int | None,
+    *,
+    archive: Path | None = None,
+    advertised_port: int | None = None,
 ) -> Iterator[Kafka]:
     with run_folder("kafka") as run:
         if archive is not None:
@@ -124,7 +132,11 @@ def _launched(
         shutil.copytree(installation.storage, data)
         port = free_port(port)
         settings = run / "server.properties"
-        settings.write_text(SETTINGS.format(port=port, controller_port=free_port(), data=data))
+        settings.write_text(
+            SETTINGS.format(
+                port=port, advertised_port=advertised_port or port, controller_port=free_port(), data=data
+            )
+        )
         server = Server(
             name="kafka",
             command=[

@@ -102,6 +102,9 @@ CREATE TABLE avoir.consumer_offsets (
     topic text NOT NULL,
     partition integer NOT NULL,
     next_offset bigint NOT NULL,
+    topic_id uuid,
+    stopped text,
+    moved_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT consumer_offsets_pkey PRIMARY KEY (group_id, topic, partition),
     CONSTRAINT consumer_offsets_next_offset_check CHECK ((next_offset >= 0))
 );

@@ -67,6 +67,9 @@ class Metrics:
         self.stopped_partitions = Gauge(
             "avoir_stopped_partitions", "Partitions that need an operator to go on.", registry=registry
         )
+        self.held_partitions = Gauge(
+            "avoir_held_partitions", "Partitions that a transaction left open holds.", registry=registry
+        )
         self.ready = Gauge(
             "avoir_ready", "Whether /readyz said yes when it was last asked.", registry=registry
         )

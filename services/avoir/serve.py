@@ -89,7 +89,8 @@ def application(service: Service) -> AsgiFastStream:
         found = await checks.get()
         ready = all(answer == OK for answer in found.values())
         service.metrics.ready.set(ready)
-        return _json(200 if ready else 503, {"ready": ready, "checks": found})
+        content = {"ready": ready, "says": service.health.sentence(found), "checks": found}
+        return _json(200 if ready else 503, content)
 
     @get(include_in_schema=False)
     async def metrics(_scope: Any) -> AsgiResponse:

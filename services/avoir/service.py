@@ -22,6 +22,7 @@ from avoir.kafka.topics import missing_topics
 from avoir.metrics import Metrics
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
+from avoir.presence import Presence
 from avoir.retry import Backoff, StopServiceError, pause
 from avoir.settings import Settings
 from avoir.watch import Watch
@@ -63,6 +64,7 @@ class Service:
     relay: Relay
     expiry: Expiry
     watch: Watch
+    presence: Presence
     health: Health
     metrics: Metrics
     connection: KeptConnection
@@ -90,6 +92,7 @@ class Service:
             self._part(self.relay.run(self._wind_down), stopping),
             self._part(self.expiry.run(stopping), stopping),
             self._part(self.watch.run(stopping), stopping),
+            self._part(self.presence.run(stopping), stopping),
         ]
         try:
             await stopping.wait()
@@ -168,12 +171,26 @@ class Service:
 
     async def _consume(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set() and not self.loop.breaker.open:
+            # Without the database a member of the group would only keep its partitions from others.
+            await _either(self.presence.back, stopping)
             try:
                 consumer = await self._join(stopping)
                 if consumer is not None:
-                    await self.loop.run(consumer, stopping)
+                    await self._take_part(consumer, stopping)
             finally:
                 await self._leave()
+
+    async def _take_part(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
+        """Run the loop, but no longer than the database is there."""
+        looping = asyncio.create_task(self.loop.run(consumer, stopping))
+        gone = asyncio.create_task(self.presence.gone.wait())
+        try:
+            await asyncio.wait({looping, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if looping.done():
+                looping.result()
+        finally:
+            gone.cancel()
+            await self._break_off({looping})
 
     async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
         """Start the consumer once the topics are there: without one of them it would wait for ever."""
@@ -199,6 +216,16 @@ class Service:
         with suppress(Exception):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await self.broker.stop()
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Wait for one of several events."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 def _database_hint(error: Exception) -> str:

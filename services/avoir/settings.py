@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 import avoir_events as wire
 from avoir.core.money import parse_decimal
 from avoir.core.policy import Policy
+from avoir.flow import Limits
 from avoir_events.policy import MAX_EXPIRY
 from avoir_events.scalars import AboveZero, AtLeastZero, Currency
 
@@ -173,6 +174,22 @@ class Settings(KafkaSettings, PolicySettings):
     expiry_rows: int = Field(
         500, ge=1, le=10_000, description="Most overdue grants looked at in one transaction."
     )
+    unready_after_s: float = Field(
+        30.0,
+        gt=0,
+        description="Not ready when messages wait and their partition has not moved, or an event has waited to be "
+        "published, for so long.",
+    )
+    held_after_s: float = Field(
+        60.0,
+        gt=0,
+        description="A transaction on a topic in that stays open for so long holds its partition: alarmed, not ready.",
+    )
+    give_up_s: float = Field(
+        30.0,
+        ge=1,
+        description="A process that the database has not answered for so long leaves the group until it does.",
+    )
     stuck_after_s: float = Field(
         60.0,
         ge=5,
@@ -223,6 +240,11 @@ def _is_dsn(dsn: str) -> bool:
 def _port(host: str) -> str:
     """What stands after a host's name or after its address in brackets."""
     return host.rpartition("]")[2].partition(":")[2]
+
+
+def limits_of(settings: Settings) -> Limits:
+    """For how long nothing may move before the service is said not to keep up."""
+    return Limits(settings.unready_after_s, settings.held_after_s)
 
 
 def policy_of(settings: PolicySettings) -> Policy:

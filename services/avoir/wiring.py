@@ -28,9 +28,10 @@ from avoir.logs import log_report
 from avoir.metrics import Metrics
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.reading import ReadingPool
+from avoir.presence import Presence
 from avoir.record import BatchReport
 from avoir.service import Service
-from avoir.settings import Settings, policy_of
+from avoir.settings import Settings, limits_of, policy_of
 from avoir.tracing import tracing
 from avoir.watch import Watch
 
@@ -114,9 +115,12 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         pool,
         lambda: subscriber.consumer,
         metrics,
+        names,
         group_id=settings.kafka_group_id,
         stuck_after_s=settings.stuck_after_s,
+        limits=limits_of(settings),
     )
+    presence = Presence(waiting, settings.give_up_s)
     relay = _relay(settings, database, client, names, holder, wake)
     expiry = _expiry(settings, database, make_handler(settings, expiring), holder, expired)
     return Service(
@@ -129,7 +133,8 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         relay=relay,
         expiry=expiry,
         watch=watch,
-        health=Health(pool, loop, relay),
+        presence=presence,
+        health=Health(pool, loop, relay, watch, presence),
         metrics=metrics,
         connection=waiting,
         dropping=(waiting, handling, expiring, positions, relay, expiry, pool),

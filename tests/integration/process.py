@@ -1,5 +1,6 @@
 """The service as a process of its own, to ask over HTTP, to stop and to kill."""
 
+import asyncio
 import json
 import os
 import signal
@@ -25,11 +26,7 @@ class ServiceProcess:
     def __init__(self, settings: Settings, log: Path, arguments: tuple[str, ...]) -> None:
         self.port = free_port()
         self.log = log
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("AVOIR_")},
-            **_environment(settings),
-            "AVOIR_HTTP_PORT": str(self.port),
-        }
+        self._environment = {**_environment(settings), "AVOIR_HTTP_PORT": str(self.port)}
         self._arguments = arguments
         self.process = self._start()
 
@@ -108,7 +105,29 @@ def service_process(
             service.kill()
 
 
+async def avoir(settings: Settings, *arguments: str, code: int = 0) -> str:
+    """What a command prints, run as an operator runs it; it has to end with this exit code."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "avoir",
+        *arguments,
+        env=_environment(settings),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode == code, (out + err).decode()
+    return out.decode()
+
+
 def _environment(settings: Settings) -> dict[str, str]:
+    """The settings, in the environment of this process."""
     values = settings.model_dump(exclude_unset=True)
     values["postgres_dsn"] = settings.postgres_dsn.get_secret_value()
-    return {f"AVOIR_{name.upper()}": str(value) for name, value in values.items()}
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AVOIR_")},
+        **{f"AVOIR_{name.upper()}": str(value) for name, value in values.items()},
+    }

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as BuilderInPython
 
@@ -68,6 +68,30 @@ async def make_topics(
         )
 
 
+async def make_topic_anew(kafka: str, topic: str, partitions: int) -> None:
+    """Delete a topic, and make another one of the same name as soon as the broker lets us."""
+    async with _admin(kafka) as admin:
+        await admin.delete_topics([topic])
+
+        async def made() -> bool:
+            answer = await admin.create_topics([NewTopic(topic, partitions, 1)])
+            return bool(answer.topic_errors[0][1] == 0)
+
+        await until(made, 20, f"{topic} is made anew")
+
+
+async def delete_topic(kafka: str, topic: str) -> None:
+    """Delete a topic."""
+    async with _admin(kafka) as admin:
+        await admin.delete_topics([topic])
+
+
+async def delete_records(kafka: str, topic: str, partition: int, before: int) -> None:
+    """Delete the records of a partition before an offset, as retention does."""
+    async with _admin(kafka) as admin:
+        await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before)})
+
+
 async def configure(kafka: str, topic: str, configs: dict[str, str]) -> None:
     """Change a topic's settings."""
     async with _admin(kafka) as admin:
@@ -107,10 +131,13 @@ async def outbox_count(dsn: str) -> int:
         return count
 
 
-async def produce(kafka: str, records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
-    """Put records of (topic, key, value) on the broker, in order."""
+async def produce(
+    kafka: str, records: Iterable[tuple[str, bytes | None, bytes | None]], partition: int | None = None
+) -> None:
+    """Put records of (topic, key, value) on the broker, in order, if need be all on one partition."""
     async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True) as producer:
-        await asyncio.gather(*[await producer.send(topic, value, key) for topic, key, value in records])
+        sent = [await producer.send(topic, value, key, partition=partition) for topic, key, value in records]
+        await asyncio.gather(*sent)
 
 
 async def consume(kafka: str, topics: Iterable[str]) -> list[ConsumerRecord]:

@@ -1,6 +1,6 @@
 """`avoir offsets list | set`: where the service stands in each partition, and moving it where data is gone."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 from cyclopts import App, Parameter
@@ -10,43 +10,45 @@ from avoir.cli.ending import Exit, not_found, refuse
 from avoir.cli.options import PARTITION, AsJson
 from avoir.cli.output import add_rows, console, print_json, say, table
 from avoir.kafka.translate import TOPICS
+from avoir.position import Span, Stored, positions_of
 from avoir.postgres import queries
 from avoir.record import TopicPartition
 
+if TYPE_CHECKING:
+    from avoir.read.lag import Has
+
 offsets = App(name="offsets", help="Where the service stands in each partition of the topics that it reads.")
 
-Span = tuple[int, int]
 
-
-async def _spans() -> dict[TopicPartition, Span]:
-    from avoir.read.lag import end_offsets
+async def _on_broker() -> dict[TopicPartition, "Has"]:
+    from avoir.read.lag import partitions
 
     settings = load_settings(DSN, BROKERS)
     async with kafka_failures(settings):
-        return await end_offsets(kafka_client(settings), names_of(settings), TOPICS)
+        return await partitions(kafka_client(settings), names_of(settings), TOPICS)
 
 
-async def _positions() -> dict[TopicPartition, int]:
+async def _positions() -> dict[TopicPartition, Stored]:
     settings = load_settings(DSN)
     async with connected(settings) as connection:
-        rows = await connection.fetch(queries.all_positions, settings.kafka_group_id)
-    return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        return positions_of(await connection.fetch(queries.all_positions, settings.kafka_group_id))
 
 
 @offsets.command(name="list")
 async def list_(*, json: AsJson = False) -> int:
-    """List the next offset to handle in each partition, beside what the broker has. Exit code 1 if one lies outside.
+    """List the next offset to handle in each partition, beside what the broker has. Exit code 1 if one stands still.
 
     Example: `avoir offsets list`
     """
-    spans, positions = await _spans(), await _positions()
-    rows = [(place, positions.get(place), *spans[place]) for place in sorted(spans)]
-    lost = [
-        place for place, position, begin, end in rows if position is not None and not begin <= position <= end
-    ]
+    from avoir.read.lag import stops
+
+    has, positions = await _on_broker(), await _positions()
+    stopped = stops(has, positions)
+    offsets = {place: positions[place].next_offset if place in positions else None for place in sorted(has)}
     if json:
-        keys = ("topic", "partition", "next_offset", "begin", "end")
-        print_json({"offsets": [dict(zip(keys, (*place, *rest), strict=True)) for place, *rest in rows]})
+        keys = ("topic", "partition", "next_offset", "begin", "end", "stopped")
+        rows = [(*place, at, *has[place].span, stopped.get(place)) for place, at in offsets.items()]
+        print_json({"offsets": [dict(zip(keys, row, strict=True)) for row in rows]})
     else:
         shown = table("Topic", "Partition", "Next offset", "Broker has from", "to", "")
         add_rows(
@@ -55,16 +57,18 @@ async def list_(*, json: AsJson = False) -> int:
                 (
                     place.topic,
                     str(place.partition),
-                    "none yet" if position is None else str(position),
-                    str(begin),
-                    str(end),
-                    "outside" if place in lost else "",
+                    "none yet" if at is None else str(at),
+                    str(has[place].span.begin),
+                    str(has[place].span.end),
+                    "outside" if place in stopped else "",
                 )
-                for place, position, begin, end in rows
+                for place, at in offsets.items()
             ),
         )
         console().print(shown, markup=False)
-    return Exit.FOUND if lost else Exit.OK
+        for why in stopped.values():
+            say(f"{why}.")
+    return Exit.FOUND if stopped else Exit.OK
 
 
 @offsets.command(name="set")
@@ -76,7 +80,7 @@ async def set_(
     reason: Annotated[str, Parameter(help="What happened; kept on record.")],
     json: AsJson = False,
 ) -> int:
-    """Move the service to another offset of a partition, where the records at its own are gone.
+    """Move the service to another offset of a partition, where the records at its own are gone, and let it go on there.
 
     `begin` handles everything that the broker still has: what was handled before is recognised as a duplicate and
     changes nothing. `end` leaves it all out. The service goes on by itself within seconds.
@@ -85,14 +89,16 @@ async def set_(
     """
     settings = load_settings(DSN, BROKERS)
     place = TopicPartition(names_of(settings).default(topic), partition)
-    span = (await _spans()).get(place)
-    if span is None:
+    has = (await _on_broker()).get(place)
+    if has is None:
         not_found(f"The broker has no partition {place.topic}/{partition}.")
-    wanted = _wanted(offset, place, span)
+    wanted = _wanted(offset, place, has.span)
     group, one = settings.kafka_group_id, ([place.topic], [partition])
     async with connected(settings, "avoir_service") as connection, connection.transaction():
         await connection.fetch(queries.lock_offsets, group, *one)
-        before = await connection.fetchval(queries.set_position, group, place.topic, partition, wanted)
+        before = await connection.fetchval(
+            queries.set_position, group, place.topic, partition, wanted, has.topic_id
+        )
         if before is None:
             not_found(f"Group {group} has no position in {place.topic}/{partition} yet.")
         why = f"moved from {before} to {wanted}: {reason}"

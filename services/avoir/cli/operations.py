@@ -20,13 +20,14 @@ from avoir.cli.ending import Exit, not_found, unreachable
 from avoir.cli.options import AsJson
 from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, short_time, span, table
 from avoir.epoch import raise_epoch
+from avoir.flow import sentence
 from avoir.postgres.migrate import MigrationChangedError
 from avoir.postgres.migrate import migrate as apply_migrations
 from avoir.read.status import StandingCredit, Status, read_status
-from avoir.settings import Settings
+from avoir.settings import Settings, limits_of
 
 if TYPE_CHECKING:
-    from avoir.read.lag import TopicLag
+    from avoir.read.lag import OnBroker, TopicLag
 
 topics = App(name="topics", help="The topics that Avoir reads and writes.")
 epoch = App(name="epoch", help="The epoch of the events' sequence numbers.")
@@ -97,43 +98,56 @@ def serve() -> int:
 
 
 async def status(*, json: AsJson = False) -> int:
-    """Show at a glance how the service stands: lag, outbox, lease, dead letters, epoch.
+    """Say whether the service keeps up, and show how it stands: lag, outbox, lease, dead letters, epoch.
 
     Example: `avoir status`
     """
     settings = load_settings(DSN, BROKERS)
     async with connected(settings) as connection:
         found = await read_status(connection, settings.kafka_group_id)
-    lags, broken = await _lags(settings, found)
+    there, broken = await _on_broker(settings)
+    lags, says = _judged(settings, found, there, broken)
     if json:
-        print_json(status_json(found, lags))
+        print_json(status_json(found, lags, says))
     else:
+        say(says)
         _print_status(found, lags)
     if broken:
         unreachable(broken)
     return Exit.OK
 
 
-async def _lags(settings: Settings, found: Status) -> tuple[tuple["TopicLag", ...], str | None]:
-    """The lag of each topic, or why the broker cannot tell it."""
+async def _on_broker(settings: Settings) -> tuple["OnBroker | None", str | None]:
+    """What the broker tells of the topics, or why it cannot."""
     from aiokafka.errors import KafkaError
 
-    from avoir.kafka.topics import SUBSCRIBED
-    from avoir.read.lag import end_offsets, lag_by_topic
+    from avoir.read.lag import on_broker
 
     try:
-        ends = await end_offsets(kafka_client(settings), names_of(settings), SUBSCRIBED)
+        return await on_broker(kafka_client(settings), names_of(settings), limits_of(settings)), None
     except (KafkaError, OSError, TimeoutError) as error:
         return (
-            (),
+            None,
             f"Kafka at {settings.kafka_bootstrap_servers} cannot be used ({words_of(error)}): check {BROKERS}.",
         )
-    return lag_by_topic(ends, found.positions), None
 
 
-def status_json(found: Status, lags: tuple["TopicLag", ...]) -> dict[str, Any]:
+def _judged(
+    settings: Settings, found: Status, there: "OnBroker | None", broken: str | None
+) -> tuple[tuple["TopicLag", ...], str]:
+    """The lag of each topic, as far as the broker told, and in one sentence whether the service keeps up."""
+    from avoir.read.lag import flow_of, lag_by_topic
+
+    limits = limits_of(settings)
+    unknown = None if broken is None else broken.rstrip(".")
+    says = sentence(flow_of(found, there, limits, unknown), limits)
+    return () if there is None else lag_by_topic(there.has, found.positions), says
+
+
+def status_json(found: Status, lags: tuple["TopicLag", ...], says: str) -> dict[str, Any]:
     """The documented shape of `avoir status --json`."""
     return {
+        "says": says,
         "as_of": rfc3339(found.as_of),
         "schema": {"version": found.schema, "needed": found.schema_needed},
         "epoch": found.epoch,
@@ -210,7 +224,7 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
     for each in lags:
         for partition in each.outside:
             say(
-                f"{each.topic}/{partition} stands still: the broker does not have its next record. "
+                f"{each.topic}/{partition} stands still: its position is not in the topic. "
                 "`avoir offsets list` shows it, `avoir offsets set` moves it."
             )
     age = _age_s(found.oldest, found.as_of)

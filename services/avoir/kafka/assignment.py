@@ -1,32 +1,27 @@
 """Where the consumer stands: the partitions it was given, and the positions that Postgres holds for them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import IllegalStateError
 
+from avoir.kafka.topic_ids import look_up
 from avoir.kafka.topics import TopicNames
+from avoir.position import End, Span, Stored, misplaced, positions_of
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection, Database, KeptConnection
-from avoir.record import TopicPartition
+from avoir.record import Fenced, TopicPartition
 
 log = structlog.get_logger("avoir.loop")
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The offsets that a partition has: from `begin` to just before `end`."""
-
-    begin: int
-    end: int
-
-
 @dataclass(slots=True)
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
-    """The positions in memory, forgotten at every rebalance and read again by the loop.
+    """The positions in memory, forgotten at every rebalance and read again by the loop; `stopped` says why some stand.
 
     As a listener it only forgets. aiokafka opens a new assignment before it tells its listener, and goes on
     reading from Kafka's own committed offsets meanwhile, so nothing is sought here and nothing is waited for.
@@ -35,7 +30,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     positions: dict[TopicPartition, int] | None = None
     joined: bool = False
     rebalances: int = 0
-    out_of_range: dict[TopicPartition, str] = field(default_factory=dict)
+    stopped: dict[TopicPartition, str] = field(default_factory=dict)
 
     def on_partitions_revoked(self, revoked: set[KafkaPartition]) -> None:
         """A rebalance begins."""
@@ -54,7 +49,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class Positions:
-    """Reads and begins the positions of a consumer group in `consumer_offsets`."""
+    """Reads, begins and stops the positions of a consumer group in `consumer_offsets`."""
 
     def __init__(self, database: Database, names: TopicNames, group_id: str) -> None:
         self._kept = KeptConnection(database)
@@ -64,41 +59,68 @@ class Positions:
     async def seek(self, consumer: AIOKafkaConsumer, assignment: Assignment) -> None:
         """Move the consumer to the stored positions, unless a rebalance comes between.
 
-        A partition that never had a position begins at its beginning. One whose position lies outside of
-        what the broker has is paused: something was lost, and going on anywhere would hide it.
+        A partition that never had a position begins at its beginning. One whose topic was made anew, or does not have
+        its position, is stopped until an operator sets an offset: something was lost, and going on anywhere, now or
+        once the topic was filled up to there again, would hide it.
         """
         if not assignment.joined:
             return
         rebalances, partitions = assignment.rebalances, consumer.assignment()
-        ranges = await self._ranges(consumer, partitions)
-        positions = await self._read(ranges)
-        if assignment.rebalances != rebalances or consumer.assignment() != partitions:
+        # The positions come first: what another process handles meanwhile must not seem to lie beyond the end.
+        stored = await self._read(map(self.known, partitions))
+        spans = await self._spans(consumer, partitions)
+        ids = await self._topic_ids(consumer, spans)
+        positions = await self._keep(stored, spans, ids)
+        if positions is None or assignment.rebalances != rebalances or consumer.assignment() != partitions:
             return
-        outside: dict[TopicPartition, str] = {}
+        stopped: dict[TopicPartition, str] = {}
         try:
             for place, position in positions.items():
                 at = self.on_broker(place)
-                consumer.seek(at, position)
-                if ranges[place].begin <= position <= ranges[place].end:
+                consumer.seek(at, position.next_offset)
+                if position.stopped is None:
                     consumer.resume(at)
                 else:
                     consumer.pause(at)
-                    outside[place] = _lost(place, position, ranges[place])
+                    stopped[place] = position.stopped
         except IllegalStateError:
             return
-        for place in outside.keys() - assignment.out_of_range.keys():
+        for place in stopped.keys() - assignment.stopped.keys():
             command = f"avoir offsets set {place.topic} {place.partition} begin --reason ..."
-            log.error("position outside of the topic", what=outside[place], command=command)
-        assignment.out_of_range = outside
-        assignment.positions = positions
+            log.error("a partition is stopped", what=stopped[place], command=command)
+        assignment.stopped = stopped
+        assignment.positions = {place: position.next_offset for place, position in positions.items()}
 
-    async def differ(self, positions: dict[TopicPartition, int] | None) -> bool:
-        """Whether other positions are stored than those in memory: an operator has set one."""
-        if not positions:
+    async def changed(self, consumer: AIOKafkaConsumer, assignment: Assignment) -> bool:
+        """Whether an operator has set another position than that in memory, or a topic was made anew."""
+        if not assignment.positions:
             return False
-        places = sorted(positions)
-        async with self._kept.use() as connection:
-            return await self._fetch(connection, places) != positions
+        stored = await self._read(assignment.positions)
+        ids = await self._topic_ids(consumer, stored)
+        return stored.keys() != assignment.positions.keys() or any(
+            (position.next_offset, position.stopped)
+            != (assignment.positions[place], assignment.stopped.get(place))
+            or (position.stopped is None and ids.get(place, position.topic_id) != position.topic_id)
+            for place, position in stored.items()
+        )
+
+    async def pass_by(self, moved: Mapping[TopicPartition, int], seen: Mapping[TopicPartition, int]) -> None:
+        """Move positions on over what is no message: the markers of transactions, and what they undid.
+
+        Raises Fenced when the stored positions are not those seen.
+        """
+        places = sorted(moved)
+        async with self._kept.use() as connection, connection.transaction():
+            await connection.execute(queries.lock_offsets, self._group_id, *_columns(places))
+            done = await connection.fetch(
+                queries.advance_offsets,
+                self._group_id,
+                *_columns(places),
+                [moved[place] for place in places],
+                [seen[place] for place in places],
+            )
+            if len(done) != len(places):
+                raise Fenced(f"{len(places) - len(done)} of {len(places)} partitions moved on")
 
     def on_broker(self, place: TopicPartition) -> KafkaPartition:
         """The partition as the broker names it."""
@@ -108,10 +130,15 @@ class Positions:
         """The partition by its topic's default name."""
         return TopicPartition(self._names.default(partition.topic), partition.partition)
 
-    async def ends(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """The end offset of each assigned partition."""
-        ends = await consumer.end_offsets(list(consumer.assignment()))
-        return {self.known(partition): end for partition, end in ends.items()}
+    async def ends(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, End]:
+        """Up to where each assigned partition can be read, and where it ends."""
+        stable = await consumer.end_offsets(list(consumer.assignment()))
+        assigned = consumer.assignment()
+        return {
+            self.known(partition): End(end, max(end, consumer.highwater(partition) or 0))
+            for partition, end in stable.items()
+            if partition in assigned
+        }
 
     def drop(self) -> None:
         """Break the connection off."""
@@ -121,39 +148,63 @@ class Positions:
         """Close the connection."""
         await self._kept.close()
 
-    async def _ranges(
+    async def _spans(
         self, consumer: AIOKafkaConsumer, partitions: Iterable[KafkaPartition]
-    ) -> dict[TopicPartition, Range]:
+    ) -> dict[TopicPartition, Span]:
         asked = list(partitions)
         if not asked:
             return {}
         begins = await consumer.beginning_offsets(asked)
         ends = await consumer.end_offsets(asked)
-        return {self.known(partition): Range(begins[partition], ends[partition]) for partition in asked}
+        return {self.known(partition): Span(begins[partition], ends[partition]) for partition in asked}
 
-    async def _read(self, ranges: dict[TopicPartition, Range]) -> dict[TopicPartition, int]:
+    async def _topic_ids(
+        self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, UUID]:
+        actual = {place: self._names.actual(place.topic) for place in places}
+        ids = (await look_up(consumer, sorted(set(actual.values())))).ids
+        return {place: ids[topic] for place, topic in actual.items() if topic in ids}
+
+    async def _read(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Stored]:
         async with self._kept.use() as connection:
-            found = await self._fetch(connection, sorted(ranges))
-            new = sorted(ranges.keys() - found.keys())
-            if new:
-                begins = [ranges[place].begin for place in new]
-                await connection.execute(queries.add_positions, self._group_id, *_columns(new), begins)
-                found |= await self._fetch(connection, new)
-        return found
+            return await self._fetch(connection, sorted(places))
+
+    async def _keep(
+        self,
+        stored: dict[TopicPartition, Stored],
+        spans: Mapping[TopicPartition, Span],
+        ids: Mapping[TopicPartition, UUID],
+    ) -> dict[TopicPartition, Stored] | None:
+        """Store what is new: first positions, ids not known yet, stops. None where a position moved meanwhile."""
+        stops = {
+            place: why
+            for place, position in stored.items()
+            if position.stopped is None and (why := misplaced(place, position, spans[place], ids.get(place)))
+        }
+        new = sorted(spans.keys() - stored.keys())
+        known = {place for place, position in stored.items() if position.topic_id or position.stopped}
+        unknown = sorted(ids.keys() - known - stops.keys())
+        if not (stops or new or unknown):
+            return stored
+        group = self._group_id
+        async with self._kept.use() as connection, connection.transaction():
+            begins = [spans[place].begin for place in new]
+            await connection.execute(queries.add_positions, group, *_columns(new), begins)
+            await connection.execute(queries.lock_offsets, group, *_columns(sorted({*unknown, *stops})))
+            await connection.execute(
+                queries.keep_topic_ids, group, *_columns(unknown), [ids[place] for place in unknown]
+            )
+            places = sorted(stops)
+            expected = [stored[place].next_offset for place in places]
+            reasons = [stops[place] for place in places]
+            done = await connection.fetch(queries.stop_positions, group, *_columns(places), expected, reasons)
+            return await self._fetch(connection, sorted(spans)) if len(done) == len(places) else None
 
     async def _fetch(
         self, connection: Connection, places: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, int]:
-        rows = await connection.fetch(queries.read_positions, self._group_id, *_columns(places))
-        return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    ) -> dict[TopicPartition, Stored]:
+        return positions_of(await connection.fetch(queries.read_positions, self._group_id, *_columns(places)))
 
 
 def _columns(places: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
     return [place.topic for place in places], [place.partition for place in places]
-
-
-def _lost(place: TopicPartition, position: int, has: Range) -> str:
-    return (
-        f"{place.topic}/{place.partition} stands at {position}, but the broker has {has.begin} to {has.end}: "
-        "the topic was cut off, made anew, or lost records"
-    )

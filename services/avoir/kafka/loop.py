@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.breaker import Breaker
@@ -21,6 +21,7 @@ from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
 
 _RECHECK_S = 10.0
 _HINT_TIMEOUT_S = 5.0
+_HINT_PAUSE_S = 0.5
 _LAST_HINT_TIMEOUT_S = 3.0
 _FENCED_PAUSE_S = 0.05
 _MOST_CONSUMER_ERRORS = 5
@@ -58,6 +59,11 @@ class LoopState:
     last_error: str = ""
     searched: int = 0
     """How many steps were made to find the messages on which batches failed."""
+    failing_since: float | None = None
+
+    def succeeded(self) -> None:
+        """The last round met no error."""
+        self.last_error, self.failing_since = "", None
 
 
 class Loop:
@@ -121,11 +127,9 @@ class Loop:
             await self._last_hint(consumer)
 
     async def _round(self, consumer: AIOKafkaConsumer) -> None:
-        await self._recheck()
+        await self._recheck(consumer)
         if self.assignment.positions is None:
-            self.state.doing = "joining"
-            self.reader.forget()
-            await self.positions.seek(consumer, self.assignment)
+            await self._seek(consumer)
         seen = self.assignment.positions
         found = await self.reader.read(consumer)
         self._consumer_errors = 0
@@ -133,6 +137,8 @@ class Loop:
             return
         self.state.doing = "reading"
         if not found and not self._handler.has_deferred(seen):
+            await self._pass_by(consumer, seen)
+            self.state.succeeded()
             return
         batch = self._converted(found)
         if any(place not in seen or records[0].offset < seen[place] for place, records in batch.items()):
@@ -140,6 +146,29 @@ class Loop:
             return
         await self._handle(batch, seen)
         if batch:
+            self._send_hint(consumer)
+
+    async def _seek(self, consumer: AIOKafkaConsumer) -> None:
+        self.state.doing = "joining"
+        self.reader.forget()
+        await self.positions.seek(consumer, self.assignment)
+        if self.assignment.positions is not None:
+            places = self.assignment.positions.items()
+            self.reader.forget_passed({self.positions.on_broker(place): at for place, at in places})
+            self._send_hint(consumer)
+
+    async def _pass_by(self, consumer: AIOKafkaConsumer, seen: dict[TopicPartition, int]) -> None:
+        """Move on over the markers of transactions, which the consumer passes by without a word."""
+        if self.reader.holds_records:
+            return
+        try:
+            at = {place: await consumer.position(self.positions.on_broker(place)) for place in seen}
+        except IllegalStateError:
+            return
+        moved = {place: offset for place, offset in at.items() if offset > seen[place]}
+        if moved and self.assignment.positions is seen:
+            await self.positions.pass_by(moved, seen)
+            seen.update(moved)
             self._send_hint(consumer)
 
     async def _handle(
@@ -161,7 +190,7 @@ class Loop:
         if not report.messages:
             return
         self.state.moved_at = time.monotonic()
-        self.state.last_error = ""
+        self.state.succeeded()
         self._backoff.reset()
         self.breaker.count(report)
         self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
@@ -184,6 +213,7 @@ class Loop:
         if isinstance(error, KafkaError):
             self._consumer_errors += 1
         self.state.doing = "failing"
+        self.state.failing_since = self.state.failing_since or time.monotonic()
         self.state.last_error = f"{type(error).__name__}: {error}"
         seconds = self._backoff.next_s()
         if isinstance(error, Doubted):
@@ -199,15 +229,15 @@ class Loop:
             log.error("unexpected error", exc_info=error, again_in_s=round(seconds, 2))
         await pause(seconds, stopping)
 
-    async def _recheck(self) -> None:
-        """From time to time look whether an operator has passed by a record, or set another position."""
+    async def _recheck(self, consumer: AIOKafkaConsumer) -> None:
+        """From time to time look for what an operator has passed by or set, and for topics that were made anew."""
         if time.monotonic() <= self._checked_at + _RECHECK_S:
             return
         self._checked_at = time.monotonic()
-        stopped = bool(self.reader.unreadable or self.assignment.out_of_range)
-        if self.reader.unreadable:
+        unreadable = bool(self.reader.unreadable)
+        if unreadable:
             self.reader.look_closely()
-        if stopped or await self.positions.differ(self.assignment.positions):
+        if unreadable or await self.positions.changed(consumer, self.assignment):
             self.assignment.forget()
 
     def _converted(self, found: Found) -> dict[TopicPartition, list[Record]]:
@@ -229,21 +259,34 @@ class Loop:
         )
 
     def _send_hint(self, consumer: AIOKafkaConsumer) -> None:
-        """Tell Kafka the positions, for monitors of lag that ask Kafka: one commit at a time, errors ignored."""
+        """See to it that Kafka is told the latest positions, for monitors of lag that ask Kafka."""
         if self._hint is None or self._hint.done():
-            self._hint = asyncio.create_task(self._commit(consumer, _HINT_TIMEOUT_S))
+            self._hint = asyncio.create_task(self._tell(consumer))
 
-    async def _commit(self, consumer: AIOKafkaConsumer, timeout_s: float) -> None:
-        positions = self.assignment.positions
-        if positions:
-            with suppress(Exception):
-                async with asyncio.timeout(timeout_s):
-                    await consumer.commit(
-                        {self.positions.on_broker(place): offset for place, offset in positions.items()}
-                    )
+    async def _tell(self, consumer: AIOKafkaConsumer) -> None:
+        """Commit until nothing moved on meanwhile: one commit at a time, one that fails is tried again."""
+        told: dict[TopicPartition, int] | None = None
+        while (positions := self.assignment.positions) and positions != told:
+            latest = dict(positions)
+            if await self._commit(consumer, latest, _HINT_TIMEOUT_S):
+                told = latest
+            else:
+                await asyncio.sleep(_HINT_PAUSE_S)
+
+    async def _commit(
+        self, consumer: AIOKafkaConsumer, positions: dict[TopicPartition, int], timeout_s: float
+    ) -> bool:
+        with suppress(Exception):
+            async with asyncio.timeout(timeout_s):
+                await consumer.commit(
+                    {self.positions.on_broker(place): offset for place, offset in positions.items()}
+                )
+                return True
+        return False
 
     async def _last_hint(self, consumer: AIOKafkaConsumer) -> None:
         if self._hint is not None:
             self._hint.cancel()
             await asyncio.gather(self._hint, return_exceptions=True)
-        await self._commit(consumer, _LAST_HINT_TIMEOUT_S)
+        if self.assignment.positions:
+            await self._commit(consumer, self.assignment.positions, _LAST_HINT_TIMEOUT_S)

@@ -50,6 +50,7 @@ class Reader:
     _held: dict[KafkaPartition, deque[ConsumerRecord]] = field(default_factory=dict)
     _careful_until: float = 0.0
     _alarmed: set[str] = field(default_factory=set)
+    _stopped_at: dict[KafkaPartition, int] = field(default_factory=dict)
 
     async def read(self, consumer: AIOKafkaConsumer) -> Found:
         """What is there, at once, or what comes within a moment; perhaps nothing.
@@ -72,9 +73,20 @@ class Reader:
         taken = oldest(self._held, full, self.max_records)
         return {place: [self._held[place].popleft() for _ in range(count)] for place, count in taken.items()}
 
+    @property
+    def holds_records(self) -> bool:
+        """Whether anything was read and not handed out yet."""
+        return any(self._held.values())
+
     def forget(self) -> None:
         """Drop what is held: the caller is about to seek."""
         self._held.clear()
+
+    def forget_passed(self, positions: Mapping[KafkaPartition, int]) -> None:
+        """Drop the alarms of records that the positions sought are not at: somebody has passed them by."""
+        for partition in tuple(self.unreadable):
+            if positions.get(partition) != self._stopped_at[partition]:
+                del self.unreadable[partition]
 
     async def _fill(self, consumer: AIOKafkaConsumer) -> set[KafkaPartition]:
         """Hold a share of each partition; returns those that may have more than is held."""
@@ -102,9 +114,8 @@ class Reader:
             self._held.setdefault(place, deque()).extend(records)
 
     def look_closely(self) -> None:
-        """Read one record at a time for a while, partitions that were stopped included."""
+        """Read one record at a time for a while, stopped partitions included: their alarms stay until they are read."""
         self._careful_until = time.monotonic() + _CAREFUL_S
-        self.unreadable.clear()
         self.forget()
 
     async def _read_singly(self, consumer: AIOKafkaConsumer) -> Found:
@@ -132,6 +143,8 @@ class Reader:
                 raise
             await self._stop(consumer, partition, error)
             return None
+        if part:
+            self.unreadable.pop(partition, None)
         return part[partition][0] if part else None
 
     async def _stop(self, consumer: AIOKafkaConsumer, partition: KafkaPartition, error: Exception) -> None:
@@ -142,6 +155,7 @@ class Reader:
         except (IllegalStateError, TimeoutError):
             return
         what = f"{partition.topic} {partition.partition} {offset}"
+        self._stopped_at[partition] = offset
         self.unreadable[partition] = f"{what}: {type(error).__name__}: {error}"
         if what not in self._alarmed:
             self._alarmed.add(what)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from avoir.position import Stored, positions_of
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
@@ -50,13 +51,17 @@ class StandingCredit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published."""
+    """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published.
+
+    `moved_at` says when each position last moved.
+    """
 
     as_of: datetime
     schema: int
     schema_needed: int
     epoch: int
-    positions: dict[TopicPartition, int]
+    positions: dict[TopicPartition, Stored]
+    moved_at: dict[TopicPartition, datetime]
     waiting: int
     oldest: datetime | None
     refused: int
@@ -69,7 +74,7 @@ class Status:
 async def read_status(connection: Connection, group_id: str) -> Status:
     """How the service stands; `group_id` is the consumer group whose positions count."""
     async with snapshot(connection) as now:
-        positions = await connection.fetch(queries.all_positions, group_id)
+        rows = await connection.fetch(queries.all_positions, group_id)
         outbox = await connection.fetchrow(queries.read_outbox)
         leases = await connection.fetch(queries.read_leases)
         counts = await connection.fetch(queries.read_dead_letter_counts)
@@ -83,7 +88,8 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             await schema_version(connection),
             REQUIRED_VERSION,
             await connection.fetchval(queries.read_epoch),
-            {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in positions},
+            positions_of(rows),
+            {TopicPartition(row["topic"], row["partition"]): row["moved_at"] for row in rows},
             outbox["waiting"],
             outbox["oldest"],
             outbox["refused"],

@@ -11,7 +11,7 @@ UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE tenant_id = $1 AND
 -- name: pass_by
 -- Moves a position on by the one record that cannot be read, and by no other. $1 group, $2 topic, $3 partition, $4 offset.
 UPDATE consumer_offsets
-SET next_offset = $4 + 1
+SET next_offset = $4 + 1, moved_at = clock_timestamp()
 WHERE group_id = $1 AND topic = $2 AND partition = $3 AND next_offset = $4
 RETURNING next_offset;
 
@@ -51,8 +51,9 @@ WITH retried AS (UPDATE outbox SET refused = NULL WHERE refused IS NOT NULL AND 
 SELECT count(*) FROM retried;
 
 -- name: set_position
--- Moves a position elsewhere and returns where it was. $1 group, $2 topic, $3 partition, $4 offset.
-UPDATE consumer_offsets o SET next_offset = $4
+-- Moves a position elsewhere, in the topic that is there now, lets its partition go on, and returns where it was.
+-- $1 group, $2 topic, $3 partition, $4 offset, $5 the topic's id.
+UPDATE consumer_offsets o SET next_offset = $4, topic_id = $5, stopped = NULL, moved_at = clock_timestamp()
 FROM consumer_offsets before
 WHERE o.group_id = $1 AND o.topic = $2 AND o.partition = $3
   AND before.group_id = o.group_id AND before.topic = o.topic AND before.partition = o.partition

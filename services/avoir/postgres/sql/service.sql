@@ -39,3 +39,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NULL LIMIT 100
 INSERT INTO outbox (tenant_id, topic, value, headers, recorded_at)
 VALUES ('', 'probe', $1, '\x90', clock_timestamp())
 RETURNING outbox_id;
+
+-- name: answers
+-- Nothing but an answer.
+SELECT true;

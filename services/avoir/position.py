@@ -1,0 +1,55 @@
+"""How far a partition was handled, as it is stored, and what speaks against going on from there."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from avoir.record import TopicPartition
+
+
+class Stored(NamedTuple):
+    """A stored position: the next offset to handle, the id of the topic it is of, and why it stands still.
+
+    The id is None where the broker has not told it yet.
+    """
+
+    next_offset: int
+    topic_id: UUID | None
+    stopped: str | None
+
+
+class Span(NamedTuple):
+    """The offsets that a partition has: from `begin` to just before `end`."""
+
+    begin: int
+    end: int
+
+
+class End(NamedTuple):
+    """Up to where a partition can be read, and where it ends: what lies between waits for transactions to end."""
+
+    readable: int
+    end: int
+
+
+def positions_of(rows: Iterable[Any]) -> dict[TopicPartition, Stored]:
+    """The positions in rows of `consumer_offsets`."""
+    return {
+        TopicPartition(row["topic"], row["partition"]): Stored(
+            row["next_offset"], row["topic_id"], row["stopped"]
+        )
+        for row in rows
+    }
+
+
+def misplaced(place: TopicPartition, stored: Stored, has: Span, topic_id: UUID | None) -> str | None:
+    """Why a partition cannot be gone on with: the topic is another one, or does not have the offset. None if it can."""
+    at = f"{place.topic}/{place.partition} stands at {stored.next_offset}"
+    if stored.topic_id is not None and topic_id is not None and stored.topic_id != topic_id:
+        return f"{at} of a topic that was deleted and made anew, and the new one has {has.begin} to {has.end}"
+    if not has.begin <= stored.next_offset <= has.end:
+        return (
+            f"{at}, but the broker has {has.begin} to {has.end}: "
+            "the topic was cut off, made anew, or lost records"
+        )
+    return None
