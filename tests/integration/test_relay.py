@@ -104,6 +104,20 @@ async def test_a_second_relay_stands_by_and_follows_at_once_when_the_first_ends(
     await second_runs.__aexit__(None, None, None)
 
 
+async def test_a_relay_takes_over_from_a_dead_one_though_the_clock_was_set_back(
+    kafka: str, database: str, topics: TopicNames
+) -> None:
+    async with connection_to(database) as connection:
+        await connection.execute(
+            "INSERT INTO leases (name, holder, held_until, held_for)"
+            " VALUES ('relay', 'dead', clock_timestamp() + interval '2 hours', interval '1 second')"
+        )
+    await add_outbox(database, [("credit-issued", b"k", b"1")])
+    async with relaying(kafka, database, topics):
+        await until(lambda: _emptied(database))
+    assert [record.value for record in await consume(kafka, [topics.actual("credit-issued")])] == [b"1"]
+
+
 async def test_a_relay_that_woke_late_can_publish_nothing(
     kafka: str, database: str, topics: TopicNames
 ) -> None:
