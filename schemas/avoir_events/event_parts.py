@@ -109,6 +109,8 @@ class Recorded(Part):
     """The message that caused it; null where time alone did."""
     epoch: SequenceNumber
     """Raised when sequence numbers may come again; (epoch, seq) orders an account's events."""
+    voids_from: SequenceNumber | None = None
+    """Of the account's events of earlier epochs none counts from this `seq` on; null: all of them do."""
 
 
 class Event(Recorded):

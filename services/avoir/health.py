@@ -32,7 +32,7 @@ class Health:
             "schema": schema,
             "group": OK if self._loop.assignment.joined else "not joined",
             "offsets": self._offsets(),
-            "relay": OK if lease_held or self._relay.state.doing == "publishing" else self._relay_fault(),
+            "relay": self._relay_check(lease_held),
             "breaker": "open: too many messages were parked" if self._loop.breaker.open else OK,
         }
 
@@ -48,5 +48,8 @@ class Health:
         stopped = [*self._loop.assignment.out_of_range.values(), *self._loop.reader.unreadable.values()]
         return "; ".join(stopped) or OK
 
-    def _relay_fault(self) -> str:
+    def _relay_check(self, lease_held: bool) -> str:
+        state = self._relay.state
+        if not state.behind and (lease_held or state.doing == "publishing"):
+            return OK
         return f"{self._relay.state.doing}: {self._relay.state.last_error or 'nobody holds the lease'}"

@@ -64,6 +64,16 @@ class Metrics:
         self.stopped_partitions = Gauge(
             "avoir_stopped_partitions", "Partitions that need an operator to go on.", registry=registry
         )
+        self.behind = Gauge(
+            "avoir_ledger_behind",
+            "Whether credit-balance is ahead of the ledger, so that nothing is published.",
+            registry=registry,
+        )
+        self.unused_partitions = Gauge(
+            "avoir_unused_partitions",
+            "Partitions added to topics out, which are not used.",
+            registry=registry,
+        )
         self.ready = Gauge(
             "avoir_ready", "Whether /readyz said yes when it was last asked.", registry=registry
         )

@@ -43,6 +43,7 @@ def event_record(event: events.Event, ce_source: str) -> Outgoing:
         "account": {"owner": _owner(event.owner) if event.owner is not None else None, "currency": currency},
         "epoch": event.epoch,
         "seq": event.seq,
+        "voids_from": event.voids_from,
         "balance": _balance(event, currency),
     }
     key = _account_key(event.account) if event.account is not None else quote(event.tenant_id, safe="")
@@ -61,6 +62,7 @@ def balance_record(balance: events.Balance, ce_source: str) -> Outgoing:
         "as_of": _time(balance.as_of),
         "epoch": balance.epoch,
         "seq": balance.seq,
+        "voids_from": balance.voids_from,
         "head": balance.head.hex(),
     }
     headers = _headers(BALANCE, balance.event_id, body["as_of"], ce_source)
