@@ -34,8 +34,8 @@ async def set_clock_back(dsn: str, by: timedelta) -> None:
 
 async def is_held(connection: Connection) -> bool:
     (lease,) = (await read_status(connection, "g")).leases
-    assert lease.held is await connection.fetchval(queries.lease_is_held, "relay")
-    return lease.held
+    assert await connection.fetchval(queries.lease_is_held, "relay") == lease.held
+    return bool(lease.held)
 
 
 async def test_a_dead_holders_lease_is_free_once_the_clock_was_set_back(

@@ -94,8 +94,8 @@ class InboxKey(NamedTuple):
 class Account(Struct, frozen=True):
     """One owner's credit in one currency, with the number of its last event and the head of its hash chain.
 
-    `refill_asked` stays true from the request of a refill until prepaid credit comes. `epoch` is that of the last event,
-    and `epoch_from` the number that its events under it began with.
+    `refill_asked` stays true from the request of a refill until prepaid credit comes. `epoch` is that of the last
+    event, and `epoch_from` the number that its events under it began with.
     """
 
     key: AccountKey

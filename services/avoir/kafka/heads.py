@@ -60,7 +60,9 @@ async def last_heads(client: Client, names: TopicNames, ce_source: str) -> list[
                     head = head_of(record, ce_source)
                     if head is not None:
                         last[record.partition] = head
-            if all(place.partition in last or begin == spans[place][0] for place, (begin, _) in tails.items()):
+            if all(
+                place.partition in last or begin == spans[place][0] for place, (begin, _) in tails.items()
+            ):
                 break
     return list(last.values())
 

@@ -1,7 +1,7 @@
 """Publishes outbox rows in one transaction of the broker, in order within each partition."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -134,7 +134,7 @@ class Publisher:
         return tuple(found[: topics_out.used(actual, len(found))])
 
     def _batches(
-        self, rows: Iterable[asyncpg.Record], partitions: dict[str, tuple[int, ...]], alone: Collection[int]
+        self, rows: Iterable[asyncpg.Record], partitions: Mapping[str, Sequence[int]], alone: Collection[int]
     ) -> Iterable[_Batch]:
         """Full batches as they fill, then the rest: in order within each partition."""
         filling: dict[tuple[str, int], _Batch] = {}
@@ -170,7 +170,7 @@ def _hash(key: bytes) -> int:
     return int(murmur2(key)) & 0x7FFFFFFF
 
 
-def _partition(key: bytes | None, partitions: tuple[int, ...]) -> int:
+def _partition(key: bytes | None, partitions: Sequence[int]) -> int:
     """By the key's hash, as every Kafka client's default has it, or any for a record without key."""
     if key is None:
         return int(DefaultPartitioner()(None, list(partitions), list(partitions)))
