@@ -23,7 +23,7 @@ from avoir.postgres.lease import Lease
 from avoir.postgres.load import columns
 
 _LEASE_S = 30.0
-_PATIENCE_S = 15.0
+_PATIENCE_S = 10.0
 _ASK_S = 0.1
 _ROWS = 500
 

@@ -10,9 +10,10 @@ from cyclopts import App, CycloptsError, Group
 
 from avoir.cli.accounts import balance
 from avoir.cli.ending import Exit, Failure
+from avoir.cli.epochs import epoch
 from avoir.cli.letters import letters
 from avoir.cli.offsets import offsets
-from avoir.cli.operations import epoch, migrate, serve, status, topics
+from avoir.cli.operations import migrate, serve, status, topics
 from avoir.cli.outbox import outbox
 from avoir.cli.output import console, hint
 from avoir.cli.policy import policy

@@ -1,16 +1,14 @@
-"""`avoir migrate | topics | serve | status | epoch`: what operators do and look at."""
+"""`avoir migrate | topics | serve | status`: what operators do and look at."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from avoir.cli.access import (
     BROKERS,
     DSN,
     connected,
-    database_of,
     kafka_client,
     kafka_failures,
     load_settings,
@@ -20,18 +18,8 @@ from avoir.cli.access import (
 )
 from avoir.cli.ending import Exit, not_found, unreachable
 from avoir.cli.options import AsJson
-from avoir.cli.output import (
-    add_rows,
-    console,
-    hint,
-    notes,
-    print_json,
-    rfc3339,
-    say,
-    short_time,
-    span,
-    table,
-)
+from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, short_time, span, table
+from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import MigrationChangedError
 from avoir.postgres.migrate import migrate as apply_migrations
 from avoir.read.status import StandingCredit, Status, read_status
@@ -39,9 +27,9 @@ from avoir.settings import Settings
 
 if TYPE_CHECKING:
     from avoir.read.lag import TopicLag
+    from avoir.read.output import Output
 
 topics = App(name="topics", help="The topics that Avoir reads and writes.")
-epoch = App(name="epoch", help="The epoch of the events' sequence numbers.")
 
 
 async def migrate(*, json: AsJson = False) -> int:
@@ -116,34 +104,40 @@ async def status(*, json: AsJson = False) -> int:
     settings = load_settings(DSN, BROKERS)
     async with connected(settings) as connection:
         found = await read_status(connection, settings.kafka_group_id)
-    lags, broken = await _lags(settings, found)
+        lags, output, broken = await _told_by_the_broker(settings, found, connection)
     if json:
-        print_json(status_json(found, lags))
+        print_json(status_json(found, lags, output))
     else:
-        _print_status(found, lags)
+        _print_status(found, lags, output)
     if broken:
         unreachable(broken)
     return Exit.OK
 
 
-async def _lags(settings: Settings, found: Status) -> tuple[tuple["TopicLag", ...], str | None]:
-    """The lag of each topic, or why the broker cannot tell it."""
+async def _told_by_the_broker(
+    settings: Settings, found: Status, connection: Connection
+) -> tuple[tuple["TopicLag", ...], "Output", str | None]:
+    """The lag of each topic and the output, or why the broker cannot tell them."""
     from aiokafka.errors import KafkaError
 
     from avoir.kafka.topics import SUBSCRIBED
     from avoir.read.lag import end_offsets, lag_by_topic
+    from avoir.read.output import Output, read_output
 
+    client, names = kafka_client(settings), names_of(settings)
     try:
-        ends = await end_offsets(kafka_client(settings), names_of(settings), SUBSCRIBED)
+        ends = await end_offsets(client, names, SUBSCRIBED)
+        output = await read_output(connection, client, names, found.used, settings.ce_source)
     except (KafkaError, OSError, TimeoutError) as error:
         return (
             (),
+            Output(),
             f"Kafka at {settings.kafka_bootstrap_servers} cannot be used ({words_of(error)}): check {BROKERS}.",
         )
-    return lag_by_topic(ends, found.positions), None
+    return lag_by_topic(ends, found.positions), output, None
 
 
-def status_json(found: Status, lags: tuple["TopicLag", ...]) -> dict[str, Any]:
+def status_json(found: Status, lags: tuple["TopicLag", ...], output: "Output") -> dict[str, Any]:
     """The documented shape of `avoir status --json`."""
     return {
         "as_of": rfc3339(found.as_of),
@@ -159,6 +153,8 @@ def status_json(found: Status, lags: tuple["TopicLag", ...]) -> dict[str, Any]:
             }
             for each in lags
         ],
+        "topics_out": [each._asdict() for each in output.topics],
+        "ahead_of_ledger": list(output.ahead),
         "outbox": {
             "waiting": found.waiting,
             "oldest_s": _age_s(found.oldest, found.as_of),
@@ -201,7 +197,7 @@ def _coming(standing: StandingCredit) -> str:
     return f"{standing.pending} grant(s), the next on {short_time(standing.next_at)} UTC{overdue}"
 
 
-def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
+def _print_status(found: Status, lags: tuple["TopicLag", ...], output: "Output") -> None:
     made = table("Topic", "Partitions", "Messages", "Lag", right=("Partitions", "Messages", "Lag"))
     rows = ((each.topic, str(each.partitions), str(each.messages), str(each.lag)) for each in lags)
     console().print(add_rows(made, rows))
@@ -211,6 +207,8 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
                 f"{each.topic}/{partition} stands still: the broker does not have its next record. "
                 "`avoir offsets list` shows it, `avoir offsets set` moves it."
             )
+    for fault in output.faults():
+        say(fault)
     age = _age_s(found.oldest, found.as_of)
     oldest = f", the oldest for {span(age)}" if age is not None else ""
     refused = (
@@ -236,53 +234,3 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
     )
     facts.show_header = False
     console().print(facts, markup=False)
-
-
-@epoch.command(name="raise")
-async def raise_(
-    *,
-    reason: Annotated[
-        str, Parameter(help="What happened: restored to an earlier moment, or a failover that lost.")
-    ],
-    json: AsJson = False,
-) -> int:
-    """Begin a new epoch, after the database was restored or a failover lost transactions.
-
-    Sequence numbers then come again with other contents; the higher epoch tells consumers to take the new ones. The
-    latest balance of every account is published again under it, and a balance of nothing for accounts that only readers
-    of credit-balance know. Stop the service first and start it again afterwards; one that has found the ledger behind
-    may run.
-
-    Example: `avoir epoch raise --reason "restored to 2025-06-01 12:00 after a disk failure"`
-    """
-    from avoir.epoch import StillPublishingError, quiet, raise_epoch, read_seen
-
-    settings = load_settings(DSN, BROKERS)
-    client, names = kafka_client(settings), names_of(settings)
-    columns = (TextColumn("credit-balance"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    async with connected(settings, "avoir_service") as connection:
-        try:
-            async with quiet(database_of(settings, "avoir_service")) as pause:
-                with Progress(*columns, console=notes(), transient=True) as bars:
-                    task = bars.add_task("credit-balance", total=None)
-                    async with kafka_failures(settings):
-                        seen = await read_seen(
-                            connection,
-                            client,
-                            names,
-                            settings.ce_source,
-                            lambda read, to_read: bars.update(task, completed=read, total=to_read),
-                        )
-                raised, accounts = await raise_epoch(
-                    connection, reason, settings.ce_source, seen, pause.check
-                )
-        except StillPublishingError as error:
-            not_found(f"The epoch was not raised: {error}.")
-    if json:
-        print_json({"epoch": raised, "reason": reason, "accounts": accounts, "lost": len(seen.lost)})
-    else:
-        say(f"Epoch {raised} has begun: {reason}")
-        say(f"The balances of {accounts} account(s) will be published again once the service runs.")
-        if seen.lost:
-            say(f"{len(seen.lost)} of them are not in the ledger any more: their balance is 0.")
-    return Exit.OK

@@ -1,6 +1,7 @@
 """How far the service is behind: where each partition ends, against the positions kept in Postgres."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -40,6 +41,12 @@ async def end_offsets(
         begins = await consumer.beginning_offsets(list(places))
         ends = await consumer.end_offsets(list(places))
     return {place: (begins[there], ends[there]) for there, place in places.items()}
+
+
+async def partition_counts(client: Client, names: TopicNames, topics: Iterable[str]) -> dict[str, int]:
+    """How many partitions each topic has, by default names; topics that are not there have none."""
+    places = await _partitions(client, {names.actual(topic): topic for topic in topics})
+    return dict(Counter(place.topic for place in places.values()))
 
 
 async def _partitions(client: Client, topics: Mapping[str, str]) -> dict[KafkaPartition, TopicPartition]:

@@ -40,7 +40,10 @@ class StandingCredit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published."""
+    """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published.
+
+    `used` is how many partitions of each topic out are used, by actual names.
+    """
 
     as_of: datetime
     schema: int
@@ -53,6 +56,7 @@ class Status:
     leases: tuple[LeaseHeld, ...]
     dead_letters: tuple[DeadLetterCount, ...]
     standing: StandingCredit
+    used: dict[str, int]
 
 
 async def read_status(connection: Connection, group_id: str) -> Status:
@@ -63,6 +67,7 @@ async def read_status(connection: Connection, group_id: str) -> Status:
         leases = await connection.fetch(queries.read_leases)
         counts = await connection.fetch(queries.read_dead_letter_counts)
         standing = await connection.fetchrow(queries.read_standing_credit, now)
+        used = await connection.fetch(queries.read_all_topics_out)
         assert outbox is not None
         assert standing is not None
         return Status(
@@ -77,4 +82,5 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             tuple(LeaseHeld(*row) for row in leases),
             tuple(DeadLetterCount(*row) for row in counts),
             StandingCredit(*standing),
+            {row["topic"]: row["partitions"] for row in used},
         )

@@ -40,6 +40,10 @@ ON CONFLICT DO NOTHING;
 -- How many partitions of topics out are used. $1 topics, by actual names.
 SELECT topic, partitions FROM topics_out WHERE topic = ANY ($1::text[]) ORDER BY topic;
 
+-- name: read_all_topics_out
+-- How many partitions of each topic out are used.
+SELECT topic, partitions FROM topics_out ORDER BY topic;
+
 -- name: read_heads
 -- The epoch of the ledger and, for accounts at a seq each, their last seq and the hash of their last entry up to there:
 -- both null where the ledger has none. $1-$4 accounts, $5 seqs.
