@@ -8,12 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from deploy.local.databases import execute
 from tests.acceptance.deployment import Process
 from tests.acceptance.downstream import in_the_ledger, sums
 from tests.acceptance.facts import JUNE_5, body, owner
 from tests.acceptance.publishing import Sending, sending
 from tests.acceptance.service import Deploy, Service
+
+pytestmark = pytest.mark.timeout(400)
 
 GRANT, DRAW = "grant-credit", "draw-credit"
 TENANT, BESIDE = "restored", "beside"
