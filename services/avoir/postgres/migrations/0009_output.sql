@@ -16,3 +16,6 @@ GRANT INSERT ON topics_out TO avoir_service;
 -- The epoch of an account's last event, and the number that its events under that epoch began with.
 ALTER TABLE accounts ADD COLUMN epoch integer NOT NULL DEFAULT 1 CHECK (epoch >= 1);
 ALTER TABLE accounts ADD COLUMN epoch_from bigint NOT NULL DEFAULT 1 CHECK (epoch_from >= 1);
+
+-- Events are published again from the commands too.
+GRANT SELECT ON commands TO avoir_service;

@@ -87,3 +87,12 @@ FROM consumer_offsets before
 WHERE o.group_id = $1 AND o.topic = $2 AND o.partition = $3
   AND before.group_id = o.group_id AND before.topic = o.topic AND before.partition = o.partition
 RETURNING before.next_offset;
+
+-- name: plan_freely
+-- Lets this transaction read whole tables: the service's connections are kept from it.
+SELECT set_config(name, 'on', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name
+UNION ALL SELECT set_config('plan_cache_mode', 'auto', true);
+
+-- name: set_all_epochs
+-- Puts the events of all accounts, from the first on, into an epoch. $1 the epoch.
+UPDATE accounts SET epoch = $1, epoch_from = 1 WHERE seq > 0;
