@@ -97,7 +97,7 @@ CREATE TABLE avoir.commands (
 );
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON avoir.commands FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_change();
 CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.commands FOR EACH ROW EXECUTE FUNCTION avoir.refuse_change();
-GRANT INSERT ON avoir.commands TO avoir_service;
+GRANT INSERT, SELECT ON avoir.commands TO avoir_service;
 GRANT SELECT ON avoir.commands TO avoir_readonly;
 
 CREATE TABLE avoir.consumer_offsets (

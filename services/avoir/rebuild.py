@@ -1,5 +1,6 @@
 """Publishes again what the topics out should hold: the history decided once more, and proved by the ledger's heads."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -129,7 +130,7 @@ async def _publish_tenant(
             await _publish(event, accounts, wanted, out)
         progress(group.own)
     async for history in _apart(connection, tenant_id):
-        for event in _decided_again(Replay(epoch, wanted.policy), history, {}):
+        for event in await _decided_again(Replay(epoch, wanted.policy), history, {}):
             await _publish(event, {}, wanted, out)
         progress(len(history))
 
@@ -164,7 +165,7 @@ async def _events_of(
     for row in found:
         moments.setdefault(row["recorded_at"], {})[rows.account_key(row)] = None
     replay = Replay(epoch, policy)
-    events = _decided_again(replay, with_reasons(group.history, reasons), moments)
+    events = await _decided_again(replay, with_reasons(group.history, reasons), moments)
     for key, account in accounts.items():
         again = replay.state.accounts.get(key)
         came_to = (0, None) if again is None else (again.seq, again.head)
@@ -180,13 +181,15 @@ def _names(accounts: Iterable[AccountKey]) -> str:
     return ", ".join("/".join(key) for key in accounts)
 
 
-def _decided_again(
+async def _decided_again(
     replay: Replay, history: Sequence[Told], moments: Mapping[datetime, Iterable[AccountKey]]
 ) -> list[Event]:
     """The events of a history, with those of time where accounts have entries of that moment."""
     events: list[Event] = []
     told_at = {at: list(told) for at, told in groupby(history, key=lambda told: told.recorded_at)}
     for at in sorted({*told_at, *moments}):
+        # The lease is renewed meanwhile.
+        await asyncio.sleep(0)
         for account in moments.get(at, ()):
             events += replay.pass_time(account, at)
         for told in told_at.get(at, ()):
