@@ -98,7 +98,7 @@ class Recorded(Part):
     """What every event has but `credit-balance` and `credit-dead-letter`."""
 
     event_id: Id
-    """A UUID, the same however often the event is published."""
+    """A UUID, the same however often the event is published in its epoch."""
     tenant_id: Id
     """The operator whose customers these are."""
     occurred_at: Time

@@ -14,7 +14,7 @@ from avoir.kafka.client import Client
 from avoir.kafka.heads import all_heads
 from avoir.kafka.relay import LEASE
 from avoir.kafka.topics import TopicNames
-from avoir.kafka.translate_events import BALANCE, account_of_key, restated, seq_of
+from avoir.kafka.translate_events import BALANCE, EVENT_TOPICS, account_of_key, restated, seq_of
 from avoir.outbox import ACCOUNTS_AT_A_TIME, publish_balances
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection, Database, KeptConnection
@@ -164,11 +164,11 @@ async def _restate_waiting(connection: Connection, epoch: int) -> None:
     """
     await connection.execute(queries.drop_topics, [BALANCE])
     begun: dict[AccountKey, int] = {}
-    stream = await connection.cursor(queries.stream_outbox)
+    stream = await connection.cursor(queries.stream_outbox, sorted(EVENT_TOPICS))
     while found := await stream.fetch(_ROWS):
         changed = []
         for row in found:
-            seq = seq_of(row["topic"], row["value"])
+            seq = seq_of(row["value"])
             if seq is None:
                 continue
             account = account_of_key(row["key"])

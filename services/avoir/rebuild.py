@@ -29,6 +29,8 @@ from avoir.read.history_rows import Told, told_change, told_command, with_reason
 from avoir.record import Record
 
 _ROWS = 500
+_BYTES = 4 * 1024 * 1024
+_LETTERS = 10
 
 Progress = Callable[[int], None]
 """Told how many messages more were decided."""
@@ -105,19 +107,20 @@ class _Out:
         self._session = Session(connection)
         self._now = now
         self._waiting: list[tuple[Any, ...]] = []
-        self._written = 0
+        self._bytes = self._written = 0
 
     async def add(self, tenant_id: str, out: Outgoing | DeadLetter) -> None:
         """One more record."""
         self._waiting.append((tenant_id, out.topic, out.key, out.value, packed(out.headers), self._now))
-        if len(self._waiting) >= _ROWS:
+        self._bytes += len(out.value or b"")
+        if len(self._waiting) >= _ROWS or self._bytes >= _BYTES:
             await self.flush()
 
     async def flush(self) -> int:
         """Write what is left, and return how many records there were in all."""
         await self._session.copy("outbox", OUTBOX_COLUMNS, self._waiting)
         self._written += len(self._waiting)
-        self._waiting = []
+        self._waiting, self._bytes = [], 0
         return self._written
 
 
@@ -218,7 +221,7 @@ async def _apart(connection: Connection, tenant_id: str) -> AsyncIterator[list[T
 
 
 async def _dead_letters(connection: Connection, max_bytes: int) -> AsyncIterator[tuple[str, DeadLetter]]:
-    async for row in connection.cursor(queries.history_dead_letters, prefetch=_ROWS):
+    async for row in connection.cursor(queries.history_dead_letters, prefetch=_LETTERS):
         yield (
             row["tenant_id"],
             dead_letter_record(_record(row), row["reason"], row["dead_letter_id"], max_bytes),

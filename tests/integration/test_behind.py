@@ -21,6 +21,7 @@ from tests.integration.stage import (
     consume,
     make_topics,
     outbox_count,
+    produce_unreadable,
     until,
 )
 from tests.integration.test_relay import relaying
@@ -127,6 +128,18 @@ async def test_another_ledger_on_the_same_topic_and_records_of_nobody_hold_nothi
         await has_read(kafka, topics, others, ce_source="/another")
         heads = await last_heads(Client([kafka]), topics, "/avoir")
         assert [(head.account, head.seq, head.hash) for head in heads] == [(KEY, 1, first.head)]
+        assert await is_held_back(kafka, database, topics) == ""
+
+
+async def test_a_record_that_nobody_can_read_stops_nothing(
+    kafka: str, database: str, topics: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ledger(database) as first:
+        await has_read(kafka, topics, [first])
+        with monkeypatch.context() as context:
+            for partition in (0, 1):
+                await produce_unreadable(kafka, topics.actual("credit-balance"), partition, context)
+        assert [head.seq for head in await last_heads(Client([kafka]), topics, "/avoir")] in ([], [1])
         assert await is_held_back(kafka, database, topics) == ""
 
 

@@ -211,18 +211,12 @@ def test_a_balance_of_nothing_is_valid() -> None:
 
 def test_an_event_that_waits_is_put_under_another_epoch() -> None:
     before = published(event(BODIES["credit-expired"]))
-    assert seq_of(before.topic, before.value) == 12
+    assert seq_of(before.value) == 12
     value, headers = restated(before.value, before.headers, GRANT, 3, 10)
     changed = {"event_id": str(GRANT), "epoch": 3, "voids_from": 10}
     assert json.loads(value) == json.loads(before.value) | changed
     assert dict(headers) == dict(before.headers) | {"ce_id": str(GRANT).encode()}
     valid(before._replace(value=value, headers=headers))
-
-
-def test_only_events_of_accounts_have_a_number() -> None:
-    assert seq_of("credit-balance", b'{"seq": 1}') is None
-    assert seq_of("credit-dead-letter", b"\xff") is None
-    assert seq_of("credit-declined", b'{"seq": null}') is None
 
 
 @UNHURRIED

@@ -1,12 +1,14 @@
 """What `credit-balance` says of accounts: the ledger's heads as others have read them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from msgspec import Struct
 
 from avoir.core.events import AccountKey
@@ -22,6 +24,10 @@ TIMEOUT_S = 10.0
 _TAILS = (100, 1_000, 10_000)
 """How many of a partition's last offsets are looked at, until a record is found: transactions leave holes."""
 _PARTS = 500
+_UNREADABLE = (ValueError, CorruptRecordException, UnsupportedCodecError)
+
+# Not structlog: what a command says goes to standard output.
+log = logging.getLogger("avoir.heads")
 
 
 class _Said(Struct):
@@ -142,22 +148,32 @@ async def _spans(consumer: AIOKafkaConsumer, topic: str) -> Spans:
 
 
 async def _records(consumer: AIOKafkaConsumer, spans: Spans) -> AsyncIterator[ConsumerRecord]:
-    """The committed records in these spans; TimeoutError where the broker gives none for long."""
-    left = dict(spans)
-    if left:
-        consumer.assign(list(left))
-    for place, (begin, _) in left.items():
+    """The committed records in these spans; TimeoutError where the broker gives none for long.
+
+    Of a partition with a record that cannot be read, only those before it: nobody else's record may stop the output.
+    """
+    if spans:
+        consumer.assign(list(spans))
+    for place, (begin, _) in spans.items():
         consumer.seek(place, begin)
-    while left:
-        async with asyncio.timeout(TIMEOUT_S):
-            records: Iterable[ConsumerRecord] = []
-            while left and not records:
-                batches = await consumer.getmany(*left, timeout_ms=50, max_records=_PARTS)
-                records = [each for batch in batches.values() for each in batch]
-                # A transaction's end takes an offset too, so only the position says that all was read.
-                for place, (_, end) in list(left.items()):
-                    if await consumer.position(place) >= end:
-                        del left[place]
-        for record in records:
-            if record.offset < spans[KafkaPartition(record.topic, record.partition)][1]:
-                yield record
+    for place, (_, end) in spans.items():
+        # A transaction's end takes an offset too, so only the position says that all was read.
+        while await consumer.position(place) < end:
+            try:
+                records = await _some(consumer, place, end)
+            except _UNREADABLE as error:
+                log.error("%s/%s cannot be read on: %r", place.topic, place.partition, error)
+                break
+            for record in records:
+                if record.offset < end:
+                    yield record
+
+
+async def _some(consumer: AIOKafkaConsumer, place: KafkaPartition, end: int) -> list[ConsumerRecord]:
+    """The next records of a partition; none where there is none up to the end."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while await consumer.position(place) < end:
+            found = await consumer.getmany(place, timeout_ms=50, max_records=_PARTS)
+            if place in found:
+                return list(found[place])
+    return []

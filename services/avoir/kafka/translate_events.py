@@ -91,10 +91,8 @@ def account_of_key(key: bytes) -> events.AccountKey:
     return events.AccountKey(*map(unquote, key.decode().split("/")))
 
 
-def seq_of(topic: str, value: bytes) -> int | None:
+def seq_of(value: bytes) -> int | None:
     """The sequence number of an event to publish; None where no account is concerned."""
-    if topic not in EVENT_TOPICS:
-        return None
     seq: int | None = msgspec.json.decode(value)["seq"]
     return seq
 

@@ -252,7 +252,7 @@ ORDER BY d.recorded_at, d.position, d.kafka_offset;
 -- Every message that was dead-lettered, in order.
 SELECT dead_letter_id, tenant_id, reason, topic, partition, kafka_offset, key, value, header_names, header_values
 FROM dead_letters
-WHERE outcome <> 'skipped'
+WHERE outcome IN ('rejected', 'conflict', 'parked')
 ORDER BY recorded_at, topic, partition, kafka_offset;
 
 -- name: history_tenants

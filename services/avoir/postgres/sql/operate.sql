@@ -53,8 +53,9 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
 WHERE a.tenant_id = v.tenant_id AND a.owner_type = v.owner_type AND a.owner_id = v.owner_id AND a.currency = v.currency;
 
 -- name: stream_outbox
--- All that waits, in order, what the broker refused included.
-SELECT tenant_id, outbox_id, topic, key, value, headers, refused IS NOT NULL AS refused FROM outbox ORDER BY outbox_id;
+-- All that waits of some topics, in order, what the broker refused included. $1 topics.
+SELECT tenant_id, outbox_id, topic, key, value, headers, refused IS NOT NULL AS refused
+FROM outbox WHERE topic = ANY ($1::text[]) ORDER BY outbox_id;
 
 -- name: restate_outbox
 -- Other values and headers for rows that wait. $1 tenants, $2 outbox ids, $3 values, $4 headers.
