@@ -100,7 +100,7 @@ class Recorded(Part):
     """What every event has but `credit-balance` and `credit-dead-letter`."""
 
     event_id: Id
-    """A UUID, the same however often the event is published."""
+    """A UUID, the same however often the event is published in its epoch."""
     tenant_id: Id
     """The operator whose customers these are."""
     occurred_at: Time
@@ -111,6 +111,8 @@ class Recorded(Part):
     """The message that caused it; null where time alone did."""
     epoch: SequenceNumber
     """Raised when sequence numbers may come again; (epoch, seq) orders an account's events."""
+    voids_from: SequenceNumber | None = None
+    """Of the account's events of earlier epochs none counts from this `seq` on; null: all of them do."""
 
 
 class Event(Recorded):

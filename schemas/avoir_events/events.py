@@ -18,7 +18,17 @@ from avoir_events.event_parts import (
 )
 from avoir_events.parts import Owner, Part
 from avoir_events.patterns import HASH
-from avoir_events.scalars import AboveZero, Amount, AtLeastZero, Currency, Id, SequenceNumber, Text, Time
+from avoir_events.scalars import (
+    AboveZero,
+    Amount,
+    AtLeastZero,
+    Currency,
+    Id,
+    SequenceNumber,
+    SequenceNumberOrZero,
+    Text,
+    Time,
+)
 
 DeclineReason = Literal[
     "not_billed",
@@ -240,8 +250,10 @@ class CreditBalance(Part):
     """When the event was recorded at which it stands."""
     epoch: SequenceNumber
     """The epoch of that event."""
-    seq: SequenceNumber
-    """The sequence number of that event."""
+    seq: SequenceNumberOrZero
+    """The sequence number of that event; 0 where none of the account's events counts any more."""
+    voids_from: SequenceNumber | None = None
+    """As in every event: of the account's events of earlier epochs none counts from this `seq` on."""
     head: Hash
     """Hash of the account's last ledger entry, SHA-256 in hexadecimal."""
 

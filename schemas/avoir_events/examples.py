@@ -21,6 +21,7 @@ _EVENT: Final = {
     "account": {"owner": OWNER, "currency": "EUR"},
     "epoch": 1,
     "seq": 12,
+    "voids_from": None,
     "balance": {"available": "80.00", "reserved": "0.00"},
 }
 _LINE_FOR: Final = {"invoice_id": "i1", "line_id": "l1", "booking_id": "b1", "plan_id": None}
@@ -239,6 +240,7 @@ _EVENTS: Final[dict[str, dict[str, Any]]] = {
         "as_of": "2026-06-02T08:30:00.184223Z",
         "epoch": 1,
         "seq": 12,
+        "voids_from": None,
         "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     },
     "credit-dead-letter": {

@@ -93,6 +93,7 @@ Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_
 Text = Annotated[str, StringConstraints(strict=True, max_length=MAX_TEXT, pattern=NO_NUL)]
 Revision = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
 SequenceNumber = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER)]
+SequenceNumberOrZero = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
 Time = Annotated[datetime, _Rfc3339]
 Currency = Annotated[str, StringConstraints(strict=True, pattern=CURRENCY), AfterValidator(_with_minor_unit)]
 

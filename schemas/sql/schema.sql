@@ -11,8 +11,12 @@ CREATE TABLE avoir.accounts (
     head bytea NOT NULL DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000'::bytea,
     recorded_at timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone,
     refill_asked boolean NOT NULL DEFAULT false,
+    epoch integer NOT NULL DEFAULT 1,
+    epoch_from bigint NOT NULL DEFAULT 1,
     CONSTRAINT accounts_pkey PRIMARY KEY (tenant_id, owner_type, owner_id, currency),
     CONSTRAINT accounts_available_check CHECK ((available >= 0)),
+    CONSTRAINT accounts_epoch_check CHECK ((epoch >= 1)),
+    CONSTRAINT accounts_epoch_from_check CHECK ((epoch_from >= 1)),
     CONSTRAINT accounts_reserved_check CHECK ((reserved >= 0)),
     CONSTRAINT accounts_seq_check CHECK ((seq >= 0))
 ) WITH (fillfactor=50);
@@ -94,7 +98,7 @@ CREATE TABLE avoir.commands (
 );
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON avoir.commands FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_change();
 CREATE TRIGGER refuse_update BEFORE DELETE OR UPDATE ON avoir.commands FOR EACH ROW EXECUTE FUNCTION avoir.refuse_change();
-GRANT INSERT ON avoir.commands TO avoir_service;
+GRANT INSERT, SELECT ON avoir.commands TO avoir_service;
 GRANT SELECT ON avoir.commands TO avoir_readonly;
 
 CREATE TABLE avoir.consumer_offsets (
@@ -392,7 +396,9 @@ CREATE TABLE avoir.leases (
     name text NOT NULL,
     holder text NOT NULL,
     held_until timestamp with time zone NOT NULL,
-    CONSTRAINT leases_pkey PRIMARY KEY (name)
+    held_for interval NOT NULL DEFAULT '00:01:00'::interval,
+    CONSTRAINT leases_pkey PRIMARY KEY (name),
+    CONSTRAINT leases_held_for_check CHECK ((held_for > '00:00:00'::interval))
 );
 GRANT INSERT, SELECT, UPDATE ON avoir.leases TO avoir_service;
 GRANT SELECT ON avoir.leases TO avoir_readonly;
@@ -529,6 +535,15 @@ CREATE TABLE avoir.subjects (
 );
 GRANT INSERT, SELECT, UPDATE ON avoir.subjects TO avoir_service;
 GRANT SELECT ON avoir.subjects TO avoir_readonly;
+
+CREATE TABLE avoir.topics_out (
+    topic text NOT NULL,
+    partitions integer NOT NULL,
+    CONSTRAINT topics_out_pkey PRIMARY KEY (topic),
+    CONSTRAINT topics_out_partitions_check CHECK ((partitions >= 1))
+);
+GRANT INSERT, SELECT ON avoir.topics_out TO avoir_service;
+GRANT SELECT ON avoir.topics_out TO avoir_readonly;
 
 CREATE TABLE avoir.voids (
     tenant_id text NOT NULL,

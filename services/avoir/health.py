@@ -44,7 +44,7 @@ class Health:
             "schema": schema,
             "group": self._group(),
             **{check: faults.get(check, OK) for check in _FLOW},
-            "relay": OK if lease_held or self._relay.state.doing == "publishing" else self._relay_fault(),
+            "relay": self._relay_check(lease_held),
             "breaker": "open: too many messages were parked" if self._loop.breaker.open else OK,
         }
 
@@ -61,5 +61,8 @@ class Health:
             return f"left: the database has not answered for {self._presence.silent_s:.0f} s"
         return OK if self._loop.assignment.joined else "not joined"
 
-    def _relay_fault(self) -> str:
+    def _relay_check(self, lease_held: bool) -> str:
+        state = self._relay.state
+        if not state.behind and (lease_held or state.doing == "publishing"):
+            return OK
         return f"{self._relay.state.doing}: {self._relay.state.last_error or 'nobody holds the lease'}"

@@ -70,6 +70,16 @@ class Metrics:
         self.held_partitions = Gauge(
             "avoir_held_partitions", "Partitions that a transaction left open holds.", registry=registry
         )
+        self.behind = Gauge(
+            "avoir_ledger_behind",
+            "Whether credit-balance is ahead of the ledger, so that nothing is published.",
+            registry=registry,
+        )
+        self.unused_partitions = Gauge(
+            "avoir_unused_partitions",
+            "Partitions added to topics out, which are not used.",
+            registry=registry,
+        )
         self.ready = Gauge(
             "avoir_ready", "Whether /readyz said yes when it was last asked.", registry=registry
         )

@@ -1,11 +1,11 @@
 """What goes into the outbox by hand: balances as they stand, and what the broker had refused."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple
 
-import asyncpg
-
 from avoir.core.events import AccountKey
+from avoir.core.rows import Account
 from avoir.kafka.translate_events import BALANCE, account_of_key, balance_record
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
@@ -39,7 +39,8 @@ async def retry_refused(connection: Connection, ce_source: str) -> Retried:
             columns = [list(column) for column in zip(*sorted(accounts), strict=True)]
             if columns:
                 found = await connection.fetch(queries.lock_accounts, *columns)
-                await publish_balances(connection, found, epoch, ce_source)
+                standing = [(rows.account(row), row["recorded_at"]) for row in found]
+                await publish_balances(connection, standing, epoch, ce_source)
             written |= accounts
         # A balance that the relay sets aside only now stays so: it may be older than what was written here.
         records: int = await connection.fetchval(queries.retry_refused, BALANCE)
@@ -47,14 +48,12 @@ async def retry_refused(connection: Connection, ce_source: str) -> Retried:
 
 
 async def publish_balances(
-    connection: Connection, accounts: Iterable[asyncpg.Record], epoch: int, ce_source: str
+    connection: Connection, accounts: Iterable[tuple[Account, datetime]], epoch: int, ce_source: str
 ) -> None:
-    """Put the balances of accounts, as their rows say, into the outbox under an epoch."""
+    """Put the balances of accounts, with the times since which they stand, into the outbox under an epoch."""
     records = []
-    for row in accounts:
-        account = rows.account(row)
-        balance = account.balance(account.event_id(epoch), epoch, row["recorded_at"])
+    for account, as_of in accounts:
+        balance = account.balance(account.event_id(epoch), epoch, as_of)
         out = balance_record(balance, ce_source)
-        headers = packed(out.headers)
-        records.append((account.key.tenant_id, out.topic, out.key, out.value, headers, row["recorded_at"]))
+        records.append((account.key.tenant_id, out.topic, out.key, out.value, packed(out.headers), as_of))
     await Session(connection).copy("outbox", OUTBOX_COLUMNS, records)

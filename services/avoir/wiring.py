@@ -20,6 +20,7 @@ from avoir.handle import Handler
 from avoir.health import Health
 from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, client_of
+from avoir.kafka.heads import last_heads
 from avoir.kafka.loop import BatchDone, BatchHandler, Loop
 from avoir.kafka.publisher import Publisher
 from avoir.kafka.relay import Relay
@@ -122,6 +123,8 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     )
     presence = Presence(waiting, settings.give_up_s)
     relay = _relay(settings, database, client, names, holder, wake)
+    metrics.behind.set_function(lambda: bool(relay.state.behind))
+    metrics.unused_partitions.set_function(lambda: sum(relay.topics_out.unused.values()))
     expiry = _expiry(settings, database, make_handler(settings, expiring), holder, expired)
     return Service(
         settings=settings,
@@ -180,6 +183,8 @@ def _relay(
     return Relay(
         database,
         lambda: Publisher(client, names, f"{settings.kafka_group_id}-relay"),
+        lambda: last_heads(client, names, settings.ce_source),
+        names,
         holder,
         rows=settings.relay_rows,
         lease_s=settings.relay_lease_s,

@@ -30,6 +30,7 @@ IN_ENVELOPE = {"event_id", "tenant_id", "occurred_at", "actor"}
 OUT_ENVELOPE = {"event_id", "tenant_id", "occurred_at", "recorded_at", "caused_by", "account"} | {
     "epoch",
     "seq",
+    "voids_from",
     "balance",
 }
 

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.new_partitions import NewPartitions
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as BuilderInPython
 
 from avoir.postgres.headers import packed
@@ -96,6 +97,27 @@ async def configure(kafka: str, topic: str, configs: dict[str, str]) -> None:
     """Change a topic's settings."""
     async with _admin(kafka) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+
+
+async def add_partitions(kafka: str, topics: Iterable[str], count: int) -> None:
+    """Give topics more partitions, so many in all."""
+    async with _admin(kafka) as admin:
+        await admin.create_partitions({topic: NewPartitions(count) for topic in topics})
+
+
+async def make_again(kafka: str, topic: str, partitions: int) -> None:
+    """Delete a topic and make it again, empty."""
+    async with _admin(kafka) as admin:
+        await admin.delete_topics([topic])
+
+        async def is_there() -> bool:
+            if topic in await admin.list_topics():
+                (told,) = await admin.describe_topics([topic])
+                return len(told["partitions"]) == partitions
+            await admin.create_topics([NewTopic(topic, partitions, 1)])
+            return False
+
+        await until(is_there, 20, f"{topic} is made again")
 
 
 @asynccontextmanager

@@ -10,9 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from avoir.kafka.client import Client
+from avoir.kafka.heads import last_heads
 from avoir.kafka.publisher import Publisher
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import TopicNames
+from avoir.kafka.topics_out import TopicsOut
 from avoir.outbox import retry_refused
 from avoir.postgres.connect import Database
 from tests.integration.stage import (
@@ -42,6 +44,8 @@ async def relaying(kafka: str, dsn: str, names: TopicNames, holder: str = "one")
     relay = Relay(
         Database(SecretStr(dsn)),
         lambda: Publisher(client, names, names.actual("credit-issued") + "-relay"),
+        lambda: last_heads(client, names, "/avoir"),
+        names,
         holder,
         rows=500,
         lease_s=LEASE_S,
@@ -104,6 +108,20 @@ async def test_a_second_relay_stands_by_and_follows_at_once_when_the_first_ends(
     await second_runs.__aexit__(None, None, None)
 
 
+async def test_a_relay_takes_over_from_a_dead_one_though_the_clock_was_set_back(
+    kafka: str, database: str, topics: TopicNames
+) -> None:
+    async with connection_to(database) as connection:
+        await connection.execute(
+            "INSERT INTO leases (name, holder, held_until, held_for)"
+            " VALUES ('relay', 'dead', clock_timestamp() + interval '2 hours', interval '1 second')"
+        )
+    await add_outbox(database, [("credit-issued", b"k", b"1")])
+    async with relaying(kafka, database, topics):
+        await until(lambda: _emptied(database))
+    assert [record.value for record in await consume(kafka, [topics.actual("credit-issued")])] == [b"1"]
+
+
 async def test_a_relay_that_woke_late_can_publish_nothing(
     kafka: str, database: str, topics: TopicNames
 ) -> None:
@@ -111,14 +129,16 @@ async def test_a_relay_that_woke_late_can_publish_nothing(
     await add_outbox(database, [("credit-balance", b"account", b"old")])
     async with connection_to(database) as connection:
         stale = await connection.fetch("SELECT * FROM outbox")
-    late = Publisher(client, topics, topics.actual("credit-issued") + "-relay")
-    await late.start()
+        late = Publisher(client, topics, topics.actual("credit-issued") + "-relay")
+        await late.start()
+        topics_out = TopicsOut(topics)
+        await topics_out.look(connection, await late.partitions())
     async with relaying(kafka, database, topics, "new"):
         await until(lambda: _emptied(database))
         await add_outbox(database, [("credit-balance", b"account", b"new")])
         await until(lambda: _emptied(database))
         with pytest.raises(Exception, match=r"[Ee]poch|[Ff]enced"):
-            await late.publish(stale)
+            await late.publish(stale, topics_out)
         await late.discard()
     found = await consume(kafka, [topics.actual("credit-balance")])
     assert [record.value for record in found] == [b"old", b"new"]

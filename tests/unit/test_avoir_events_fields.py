@@ -35,6 +35,7 @@ OPTIONAL: dict[str, dict[str, Any]] = {
         "expires_at": None,
         "reference": None,
     },
+    **{topic: {"voids_from": None} for topic in EVENTS},
     "credit-dead-letter": {"sha256": None, "dead_letter_id": None},
 }
 REQUIRED = [

@@ -34,6 +34,7 @@ COMMANDS = [
     ["outbox", "list"],
     ["outbox", "retry"],
     ["epoch", "raise"],
+    ["events", "rebuild"],
     ["offsets", "list"],
     ["offsets", "set"],
 ]

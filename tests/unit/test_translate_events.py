@@ -13,7 +13,16 @@ from msgspec.structs import replace
 
 from avoir.core import events
 from avoir.core.facts import Owner
-from avoir.kafka.translate_events import Outgoing, account_of_key, balance_record, event_record
+from avoir.core.ledger import GENESIS
+from avoir.core.rows import Account
+from avoir.kafka.translate_events import (
+    Outgoing,
+    account_of_key,
+    balance_record,
+    event_record,
+    restated,
+    seq_of,
+)
 from avoir_events import EVENTS, Part, read
 from avoir_events.examples import EXAMPLES
 from avoir_events.json_schemas import json_schema
@@ -190,6 +199,24 @@ def test_a_balance_is_written_as_its_example() -> None:
     valid(outgoing)
     headers = dict(outgoing.headers)
     assert (headers["ce_id"], headers["ce_time"]) == (str(event_id).encode(), example["as_of"].encode())
+
+
+def test_a_balance_of_nothing_is_valid() -> None:
+    account = Account(ACCOUNT, 0, 0, 0, GENESIS)
+    outgoing = balance_record(account.balance(account.event_id(2), 2, CHANGED), "/avoir")
+    valid(outgoing)
+    value = json.loads(outgoing.value)
+    assert (value["epoch"], value["seq"], value["voids_from"], value["head"]) == (2, 0, 1, "00" * 32)
+
+
+def test_an_event_that_waits_is_put_under_another_epoch() -> None:
+    before = published(event(BODIES["credit-expired"]))
+    assert seq_of(before.value) == 12
+    value, headers = restated(before.value, before.headers, GRANT, 3, 10)
+    changed = {"event_id": str(GRANT), "epoch": 3, "voids_from": 10}
+    assert json.loads(value) == json.loads(before.value) | changed
+    assert dict(headers) == dict(before.headers) | {"ce_id": str(GRANT).encode()}
+    valid(before._replace(value=value, headers=headers))
 
 
 @UNHURRIED

@@ -10,9 +10,10 @@ from cyclopts import App, CycloptsError, Group
 
 from avoir.cli.accounts import balance
 from avoir.cli.ending import Exit, Failure
+from avoir.cli.epochs import epoch, events
 from avoir.cli.letters import letters
 from avoir.cli.offsets import offsets
-from avoir.cli.operations import epoch, migrate, serve, status, topics
+from avoir.cli.operations import migrate, serve, status, topics
 from avoir.cli.outbox import outbox
 from avoir.cli.output import console, hint
 from avoir.cli.policy import policy
@@ -41,7 +42,7 @@ app = App(
 GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
     (Group("Set up and run", sort_key=1), (migrate, topics, serve, send)),
     (Group("Ask about credit", sort_key=2), (balance, statement, report, explain, simulate, policy)),
-    (Group("Look after the service", sort_key=3), (status, verify, letters, outbox, offsets, epoch)),
+    (Group("Look after the service", sort_key=3), (status, verify, letters, outbox, offsets, epoch, events)),
 )
 for group, commands in GROUPS:
     for command in commands:

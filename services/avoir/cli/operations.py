@@ -1,4 +1,4 @@
-"""`avoir migrate | topics | serve | status | epoch`: what operators do and look at."""
+"""`avoir migrate | topics | serve | status`: what operators do and look at."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +19,8 @@ from avoir.cli.access import (
 from avoir.cli.ending import Exit, not_found, unreachable
 from avoir.cli.options import AsJson
 from avoir.cli.output import add_rows, console, hint, print_json, rfc3339, say, short_time, span, table
-from avoir.epoch import raise_epoch
 from avoir.flow import sentence
+from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import MigrationChangedError
 from avoir.postgres.migrate import migrate as apply_migrations
 from avoir.read.status import StandingCredit, Status, read_status
@@ -28,9 +28,9 @@ from avoir.settings import Settings, limits_of
 
 if TYPE_CHECKING:
     from avoir.read.lag import OnBroker, TopicLag
+    from avoir.read.output import Output
 
 topics = App(name="topics", help="The topics that Avoir reads and writes.")
-epoch = App(name="epoch", help="The epoch of the events' sequence numbers.")
 
 
 async def migrate(*, json: AsJson = False) -> int:
@@ -105,29 +105,35 @@ async def status(*, json: AsJson = False) -> int:
     settings = load_settings(DSN, BROKERS)
     async with connected(settings) as connection:
         found = await read_status(connection, settings.kafka_group_id)
-    there, broken = await _on_broker(settings)
+        there, output, broken = await _on_broker(settings, found, connection)
     lags, says = _judged(settings, found, there, broken)
     if json:
-        print_json(status_json(found, lags, says))
+        print_json(status_json(found, lags, output, says))
     else:
         say(says)
-        _print_status(found, lags)
+        _print_status(found, lags, output)
     if broken:
         unreachable(broken)
     return Exit.OK
 
 
-async def _on_broker(settings: Settings) -> tuple["OnBroker | None", str | None]:
-    """What the broker tells of the topics, or why it cannot."""
+async def _on_broker(
+    settings: Settings, found: Status, connection: Connection
+) -> tuple["OnBroker | None", "Output", str | None]:
+    """What the broker tells of the topics in and of the output, or why it cannot."""
     from aiokafka.errors import KafkaError
 
     from avoir.read.lag import on_broker
+    from avoir.read.output import Output, read_output
 
+    client, names = kafka_client(settings), names_of(settings)
     try:
-        return await on_broker(kafka_client(settings), names_of(settings), limits_of(settings)), None
+        output = await read_output(connection, client, names, found.used, settings.ce_source)
+        return await on_broker(client, names, limits_of(settings)), output, None
     except (KafkaError, OSError, TimeoutError) as error:
         return (
             None,
+            Output(),
             f"Kafka at {settings.kafka_bootstrap_servers} cannot be used ({words_of(error)}): check {BROKERS}.",
         )
 
@@ -144,7 +150,7 @@ def _judged(
     return () if there is None else lag_by_topic(there.has, found.positions), says
 
 
-def status_json(found: Status, lags: tuple["TopicLag", ...], says: str) -> dict[str, Any]:
+def status_json(found: Status, lags: tuple["TopicLag", ...], output: "Output", says: str) -> dict[str, Any]:
     """The documented shape of `avoir status --json`."""
     return {
         "says": says,
@@ -161,6 +167,8 @@ def status_json(found: Status, lags: tuple["TopicLag", ...], says: str) -> dict[
             }
             for each in lags
         ],
+        "topics_out": [each._asdict() for each in output.topics],
+        "ahead_of_ledger": list(output.ahead),
         "outbox": {
             "waiting": found.waiting,
             "oldest_s": _age_s(found.oldest, found.as_of),
@@ -217,7 +225,7 @@ def _set_aside(found: Status) -> list[tuple[str, str]]:
     return [("Set aside", what)]
 
 
-def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
+def _print_status(found: Status, lags: tuple["TopicLag", ...], output: "Output") -> None:
     made = table("Topic", "Partitions", "Messages", "Lag", right=("Partitions", "Messages", "Lag"))
     rows = ((each.topic, str(each.partitions), str(each.messages), str(each.lag)) for each in lags)
     console().print(add_rows(made, rows))
@@ -227,6 +235,8 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
                 f"{each.topic}/{partition} stands still: its position is not in the topic. "
                 "`avoir offsets list` shows it, `avoir offsets set` moves it."
             )
+    for fault in output.faults():
+        say(fault)
     age = _age_s(found.oldest, found.as_of)
     oldest = f", the oldest for {span(age)}" if age is not None else ""
     refused = (
@@ -253,29 +263,3 @@ def _print_status(found: Status, lags: tuple["TopicLag", ...]) -> None:
     )
     facts.show_header = False
     console().print(facts, markup=False)
-
-
-@epoch.command(name="raise")
-async def raise_(
-    *,
-    reason: Annotated[
-        str, Parameter(help="What happened: restored to an earlier moment, or a failover that lost.")
-    ],
-    json: AsJson = False,
-) -> int:
-    """Begin a new epoch, after the database was restored or a failover lost transactions.
-
-    Sequence numbers then come again with other contents; the higher epoch tells consumers to take the new ones. The
-    latest balance of every account is published again under it. Stop the service first and start it again afterwards.
-
-    Example: `avoir epoch raise --reason "restored to 2025-06-01 12:00 after a disk failure"`
-    """
-    settings = load_settings(DSN)
-    async with connected(settings, "avoir_service") as connection:
-        raised, accounts = await raise_epoch(connection, reason, settings.ce_source)
-    if json:
-        print_json({"epoch": raised, "reason": reason, "accounts": accounts})
-    else:
-        say(f"Epoch {raised} has begun: {reason}")
-        say(f"The balances of {accounts} account(s) will be published again once the service runs.")
-    return Exit.OK

@@ -160,7 +160,7 @@ class Draft(Struct, eq=False):
         """Record an event of an account and post what it moves; the event holds the balance after it."""
         occurred_at = occurred_at or self.occurred_at
         before = self.account(key)
-        account = replace(before, seq=before.seq + 1)
+        account = before.following(self.moment.epoch)
         legs = [leg for posting in postings for leg in _legs(posting)]
         for n, leg in enumerate(legs, 1):
             entry = self._entry(account, n, leg, body, cause or BY_TIME, occurred_at)
@@ -183,6 +183,7 @@ class Draft(Struct, eq=False):
                 available=account.available,
                 reserved=account.reserved,
                 body=body,
+                voids_from=account.voids_from(self.moment.epoch),
             )
         )
 

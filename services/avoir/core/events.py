@@ -196,6 +196,7 @@ class Event(Struct, frozen=True):
     """An event with its envelope; `available` and `reserved` are the account's balance after it.
 
     Where no account is concerned `account`, `seq` and the balance are None and `owner` says who asked, if known.
+    Nothing of the account's events of earlier epochs counts from the number `voids_from` on.
     """
 
     event_id: UUID
@@ -210,6 +211,7 @@ class Event(Struct, frozen=True):
     available: int | None
     reserved: int | None
     body: EventBody
+    voids_from: int | None = None
 
 
 class Balance(Struct, frozen=True):
@@ -223,3 +225,4 @@ class Balance(Struct, frozen=True):
     epoch: int
     seq: int
     head: bytes
+    voids_from: int | None = None

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from avoir.core.events import AccountKey, AppliedBy, Balance, ShortfallReason, Source
 from avoir.core.facts import ChangedBy, LineKind, Owner, Period, SubjectKind
@@ -101,7 +102,8 @@ class InboxKey(NamedTuple):
 class Account(Struct, frozen=True):
     """One owner's credit in one currency, with the number of its last event and the head of its hash chain.
 
-    `refill_asked` stays true from the request of a refill until prepaid credit comes.
+    `refill_asked` stays true from the request of a refill until prepaid credit comes. `epoch` is that of the last
+    event, and `epoch_from` the number that its events under it began with.
     """
 
     key: AccountKey
@@ -110,6 +112,20 @@ class Account(Struct, frozen=True):
     seq: int
     head: bytes
     refill_asked: bool = False
+    epoch: int = 1
+    epoch_from: int = 1
+
+    def following(self, epoch: int) -> "Account":
+        """The account at its next event, under this epoch."""
+        if epoch == self.epoch:
+            return replace(self, seq=self.seq + 1)
+        return replace(self, seq=self.seq + 1, epoch=epoch, epoch_from=self.seq + 1)
+
+    def voids_from(self, epoch: int) -> int | None:
+        """The number from which on nothing of earlier epochs counts under this one; None in the first epoch."""
+        if epoch == 1:
+            return None
+        return self.epoch_from if epoch == self.epoch else self.seq + 1
 
     def event_id(self, epoch: int) -> UUID:
         """The id of the account's last event."""
@@ -126,6 +142,7 @@ class Account(Struct, frozen=True):
             epoch=epoch,
             seq=self.seq,
             head=self.head,
+            voids_from=self.voids_from(epoch),
         )
 
 

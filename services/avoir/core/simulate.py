@@ -1,7 +1,7 @@
 """A history decided again, or one that never was: messages in order over an empty state, with the time that passes."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import Any, Literal
@@ -87,6 +87,12 @@ def under(policy: Policy, keys: Mapping[str, Any]) -> Policy:
     )
 
 
+def learned(policy: Policy, told: Mapping[str, Any], keys: Collection[str] = ()) -> Policy:
+    """The widest policy as far as a decision tells it: what no message had set, but for some keys."""
+    narrower = {*told.get("set_by", ()), *keys}
+    return replace(policy, **{key: told[key] for key in LEARNED if key in told and key not in narrower})
+
+
 class Simulation(Struct, eq=False):
     """A state that messages are decided over, in order; `keys` of the policy count for everybody, whoever set others.
 
@@ -152,9 +158,7 @@ class Simulation(Struct, eq=False):
         return Moment(self.clock, EPOCH, self.policy)
 
     def _learn(self, told: Mapping[str, Any]) -> None:
-        narrower = {*told.get("set_by", ()), *self.keys}
-        widest = {key: told[key] for key in LEARNED if key in told and key not in narrower}
-        self.policy = replace(self.policy, **widest)
+        self.policy = learned(self.policy, told, self.keys)
 
     def _under_keys(self, message: Message) -> Message:
         body = message.body

@@ -1,7 +1,7 @@
 """Publishes outbox rows in one transaction of the broker, in order within each partition."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from avoir.kafka.client import Client
 from avoir.kafka.topics import TopicNames
+from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres.headers import unpacked
 
 TIMEOUT_S = 10.0
@@ -75,13 +76,23 @@ class Publisher:
         async with asyncio.timeout(TIMEOUT_S):
             await self._producer.start()
 
-    async def publish(self, rows: Sequence[asyncpg.Record], alone: Collection[int] = ()) -> None:
-        """Publish all rows or none; those in `alone` get batches of their own.
+    async def partitions(self) -> dict[str, int]:
+        """How many partitions each topic of the broker has, by actual names."""
+        async with asyncio.timeout(TIMEOUT_S):
+            cluster = await self._producer.client.fetch_all_metadata()
+        return {topic: len(cluster.partitions_for_topic(topic)) for topic in cluster.topics()}
+
+    async def publish(
+        self, rows: Sequence[asyncpg.Record], topics_out: TopicsOut, alone: Collection[int] = ()
+    ) -> None:
+        """Publish all rows or none, over the partitions that are used; those in `alone` get batches of their own.
 
         Raises RefusedError for rows that the broker will never take, other errors for the time being.
         """
         async with asyncio.timeout(TIMEOUT_S):
-            partitions = {topic: await self._partitions(topic) for topic in {row["topic"] for row in rows}}
+            partitions = {
+                topic: await self._partitions(topic, topics_out) for topic in {row["topic"] for row in rows}
+            }
             await self._producer.begin_transaction()
             sent = []
             for batch in self._batches(rows, partitions, alone):
@@ -111,21 +122,24 @@ class Publisher:
             async with asyncio.timeout(3):
                 await self._producer.client.close()
 
-    async def _partitions(self, topic: str) -> list[int]:
+    async def _partitions(self, topic: str, topics_out: TopicsOut) -> tuple[int, ...]:
         actual = self._names.actual(topic)
         try:
             async with asyncio.timeout(_METADATA_S):
-                return sorted(await self._producer.partitions_for(actual))
+                found = sorted(await self._producer.partitions_for(actual))
         except (TimeoutError, UnknownTopicOrPartitionError):
             raise TimeoutError(f"the broker tells no partitions of topic {actual}: is it there?") from None
+        if not topics_out.knows(actual):
+            raise TimeoutError(f"topic {actual} has only just come up")
+        return tuple(found[: topics_out.used(actual, len(found))])
 
     def _batches(
-        self, rows: Iterable[asyncpg.Record], partitions: dict[str, list[int]], alone: Collection[int]
+        self, rows: Iterable[asyncpg.Record], partitions: Mapping[str, Sequence[int]], alone: Collection[int]
     ) -> Iterable[_Batch]:
         """Full batches as they fill, then the rest: in order within each partition."""
         filling: dict[tuple[str, int], _Batch] = {}
         for row in rows:
-            place = (row["topic"], _partition(row["key"], tuple(partitions[row["topic"]])))
+            place = (row["topic"], _partition(row["key"], partitions[row["topic"]]))
             batch = filling.pop(place, None)
             if batch is not None and (row["outbox_id"] in alone or not _append(batch, row)):
                 yield batch
@@ -156,8 +170,8 @@ def _hash(key: bytes) -> int:
     return int(murmur2(key)) & 0x7FFFFFFF
 
 
-def _partition(key: bytes | None, partitions: tuple[int, ...]) -> int:
-    """The same as every Kafka client's default: by the key's hash, or any for a record without key."""
+def _partition(key: bytes | None, partitions: Sequence[int]) -> int:
+    """By the key's hash, as every Kafka client's default has it, or any for a record without key."""
     if key is None:
         return int(DefaultPartitioner()(None, list(partitions), list(partitions)))
     return partitions[_hash(key) % len(partitions)]

@@ -3,15 +3,18 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import asyncpg
 import structlog
 
-from avoir.kafka.publisher import Publisher, RefusedError
+from avoir.kafka.heads import Head, unknown_to_the_ledger
+from avoir.kafka.publisher import TIMEOUT_S, Publisher, RefusedError
+from avoir.kafka.topics import TopicNames
+from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres import queries
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.lease import Lease
@@ -22,18 +25,33 @@ _ROUND_BYTES = 8 * 1024 * 1024
 _IDLE_FIRST_S = 0.02
 _IDLE_LONGEST_S = 0.2
 _UNCERTAIN_TRIES = 3
+_LOOK_EVERY_S = 30.0
+_SHOWN = 3
+# Who finds the ledger behind lets the lease go sooner than this.
+_PUBLISHES_AFTER_S = 3 * TIMEOUT_S
+
+T = TypeVar("T")
 
 log = structlog.get_logger("avoir.relay")
 
 
+class LedgerIsBehindError(Exception):
+    """`credit-balance` has later heads than the ledger: the database was restored, or a failover lost transactions."""
+
+
+class LeaseLostError(Exception):
+    """Another process has the lease meanwhile."""
+
+
 @dataclass(slots=True)
 class RelayState:
-    """What the relay is doing, for health and metrics."""
+    """What the relay is doing, for health and metrics; `behind` says why nothing may be published."""
 
     doing: Literal["starting", "publishing", "standing by", "failing", "stopped"] = "starting"
     published: int = 0
     refused: int = 0
     last_error: str = ""
+    behind: str = ""
 
 
 @dataclass(slots=True)
@@ -55,6 +73,8 @@ class Relay:
         self,
         database: Database,
         publisher: Callable[[], Publisher],
+        heads: Callable[[], Coroutine[Any, Any, list[Head]]],
+        names: TopicNames,
         holder: str,
         *,
         rows: int,
@@ -65,6 +85,9 @@ class Relay:
         self._kept = KeptConnection(database)
         self._make_publisher = publisher
         self._publisher: Publisher | None = None
+        self._read_heads = heads
+        self.topics_out = TopicsOut(names)
+        self._look_at = 0.0
         self._lease = Lease(LEASE, holder, lease_s)
         self._renewed_at = 0.0
         self._rows = rows
@@ -89,57 +112,89 @@ class Relay:
         """Stand by until the lease is free; then publish for as long as it can be renewed."""
         async with self._kept.use() as connection:
             await self._lease.add(connection)
+        begun = time.monotonic()
         while not await self._hold():
             self.state.doing = "standing by"
+            if time.monotonic() > begun + _PUBLISHES_AFTER_S:
+                self.state.behind = ""
             await pause(self._lease.seconds / 6, stopping)
             if stopping.is_set():
                 return
         self._publisher = self._make_publisher()
-        await self._publisher.start()
+        await self._while_held(self._publisher.start())
+        await self._refuse_if_behind()
+        await self._look(self._publisher)
         self.state.doing = "publishing"
         log.info("relay leads", holder=self._lease.holder)
         idle_s = _IDLE_FIRST_S
         while not stopping.is_set():
             published = await self._round(self._publisher)
-            if published is None:
-                log.warning("relay lost its lease")
-                await self._discard()
-                return
             backoff.reset()
             idle_s = _IDLE_FIRST_S if published else min(idle_s * 1.5, _IDLE_LONGEST_S)
             if not published:
                 await self._rest(idle_s)
 
-    async def _round(self, publisher: Publisher) -> int | None:
-        """Publish the oldest rows and return how many there were; None when the lease is gone."""
+    async def _refuse_if_behind(self) -> None:
+        """Publish nothing that readers would take for what they have seen already.
+
+        Asked once the producer is started: from then on no other process can publish. Raises LedgerIsBehindError.
+        """
+        heads = await self._while_held(self._read_heads())
+        async with self._kept.use() as connection:
+            unknown = await unknown_to_the_ledger(connection, heads)
+        behind = "; ".join(unknown[:_SHOWN])
+        if behind and behind != self.state.behind:
+            log.critical(
+                "credit-balance is ahead of the ledger, so nothing is published: the database was restored, or a "
+                "failover lost transactions",
+                found=behind,
+                command="avoir epoch raise --reason ...",
+            )
+        self.state.behind = behind
+        if behind:
+            raise LedgerIsBehindError(
+                f"credit-balance is ahead of the ledger, nothing is published until `avoir epoch raise`: {behind}"
+            )
+
+    async def _look(self, publisher: Publisher) -> None:
+        """Learn how many partitions the topics have and which of them are used."""
+        partitions = await self._while_held(publisher.partitions())
+        async with self._kept.use() as connection:
+            await self.topics_out.look(connection, partitions)
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+
+    async def _round(self, publisher: Publisher) -> int:
+        """Publish the oldest rows and return how many there were. Raises LeaseLostError when the lease is gone."""
+        if time.monotonic() > self._look_at:
+            await self._look(publisher)
         async with self._kept.use() as connection:
             waits = await connection.fetchval(queries.outbox_waits)
             if not waits and time.monotonic() < self._renewed_at + self._lease.seconds / 3:
                 return 0
-            if not await self._hold():
-                return None
+            await self._keep()
             if not waits:
                 return 0
             rows = await connection.fetch(queries.outbox_rows, self._rows, _ROUND_BYTES)
-        if not await self._publish(publisher, rows):
-            return None
+        await self._while_held(publisher.publish(rows, self.topics_out, self._doubts.alone))
         await self._delete(rows)
         self.state.published += len(rows)
         self._doubts = _Doubts()
         return len(rows)
 
-    async def _publish(self, publisher: Publisher, rows: Sequence[asyncpg.Record]) -> bool:
-        """Publish, keeping the lease while a slow broker takes its time; false when it is gone."""
-        publishing = asyncio.create_task(publisher.publish(rows, self._doubts.alone))
+    async def _while_held(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of what a slow broker may take its time for, with the lease kept meanwhile."""
+        working = asyncio.create_task(work)
         try:
-            while not (await asyncio.wait({publishing}, timeout=self._lease.seconds / 3))[0]:
-                if not await self._hold():
-                    return False
-            publishing.result()
-            return True
+            while not (await asyncio.wait({working}, timeout=self._lease.seconds / 3))[0]:
+                await self._keep()
+            return working.result()
         finally:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        if not await self._hold():
+            raise LeaseLostError("another process publishes")
 
     async def _hold(self) -> bool:
         asked_at = time.monotonic()
@@ -167,6 +222,9 @@ class Relay:
         """Throw the producer away, put refused rows aside, let another process try, and wait a moment."""
         refuse_wrong_schema(error)
         await self._discard()
+        if isinstance(error, LeaseLostError):
+            log.warning("relay lost its lease")
+            return
         if isinstance(error, RefusedError):
             refused = self.state.refused
             with suppress(Exception):

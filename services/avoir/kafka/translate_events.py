@@ -14,9 +14,26 @@ from avoir.core.facts import Owner
 from avoir.core.money import format_decimal
 
 Json = dict[str, Any]
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
 
 BALANCE = "credit-balance"
+EVENT_TOPICS = frozenset(
+    {
+        "credit-issued",
+        "credit-applied",
+        "credit-declined",
+        "credit-reserved",
+        "credit-reinstated",
+        "credit-voided",
+        "credit-refunded",
+        "credit-expired",
+        "credit-drawn",
+        "credit-refill-requested",
+        "credit-note-issued",
+        "credit-shortfall",
+    }
+)
+"""The topics of what `event_record` gives."""
 
 _JSON = msgspec.json.Encoder()
 
@@ -43,6 +60,7 @@ def event_record(event: events.Event, ce_source: str) -> Outgoing:
         "account": {"owner": _owner(event.owner) if event.owner is not None else None, "currency": currency},
         "epoch": event.epoch,
         "seq": event.seq,
+        "voids_from": event.voids_from,
         "balance": _balance(event, currency),
     }
     key = _account_key(event.account) if event.account is not None else quote(event.tenant_id, safe="")
@@ -61,6 +79,7 @@ def balance_record(balance: events.Balance, ce_source: str) -> Outgoing:
         "as_of": _time(balance.as_of),
         "epoch": balance.epoch,
         "seq": balance.seq,
+        "voids_from": balance.voids_from,
         "head": balance.head.hex(),
     }
     headers = _headers(BALANCE, balance.event_id, body["as_of"], ce_source)
@@ -70,6 +89,21 @@ def balance_record(balance: events.Balance, ce_source: str) -> Outgoing:
 def account_of_key(key: bytes) -> events.AccountKey:
     """The account that the key of its events and its balance spells."""
     return events.AccountKey(*map(unquote, key.decode().split("/")))
+
+
+def seq_of(value: bytes) -> int | None:
+    """The sequence number of an event to publish; None where no account is concerned."""
+    seq: int | None = msgspec.json.decode(value)["seq"]
+    return seq
+
+
+def restated(
+    value: bytes, headers: Iterable[tuple[str, bytes | None]], event_id: UUID, epoch: int, voids_from: int
+) -> tuple[bytes, Headers]:
+    """An event's value and headers under another epoch."""
+    changed = {"event_id": event_id, "epoch": epoch, "voids_from": voids_from}
+    renamed = tuple((name, str(event_id).encode() if name == "ce_id" else held) for name, held in headers)
+    return _bytes(msgspec.json.decode(value) | changed), renamed
 
 
 def _body(body: events.EventBody, currency: str) -> tuple[str, Json]:

@@ -9,7 +9,10 @@ from avoir.postgres.connect import Connection
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A row of `leases`: taken when free or run out, kept by renewing it, by the database's clock."""
+    """A row of `leases`: taken when free or run out, kept by renewing it, by the database's clock.
+
+    A clock that is set back prolongs no lease: one that lies further ahead than it was taken for is free.
+    """
 
     name: str
     holder: str

@@ -47,7 +47,14 @@ def _period(start: Any, end: Any) -> Period | None:
 def account(row: Row) -> Account:
     """A row of `accounts`."""
     return Account(
-        account_key(row), row["available"], row["reserved"], row["seq"], row["head"], row["refill_asked"]
+        account_key(row),
+        row["available"],
+        row["reserved"],
+        row["seq"],
+        row["head"],
+        row["refill_asked"],
+        row["epoch"],
+        row["epoch_from"],
     )
 
 

@@ -50,7 +50,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 def account_changes(row: Account) -> Columns:
     """What `update_accounts` takes of an account."""
-    return (*row.key, row.available, row.reserved, row.seq, row.head, row.refill_asked)
+    event = (row.seq, row.head, row.refill_asked, row.epoch, row.epoch_from)
+    return (*row.key, row.available, row.reserved, *event)
 
 
 def _invoice(row: Invoice) -> Columns:

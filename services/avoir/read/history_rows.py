@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 import asyncpg
+from msgspec.structs import replace
 
 from avoir.core.commands import Command
 from avoir.core.facts import (
@@ -136,12 +137,23 @@ def told_reversal(row: asyncpg.Record) -> Told:
 def told_command(row: asyncpg.Record) -> Told | None:
     """A row of `history_commands`; None where the command's body was not kept."""
     if row["topic"] == "credit-application-rejected":
-        # Its reason is told in the entries only, and decides nothing.
+        # Its reason is told in the entries only (`with_reasons`), and decides nothing.
         fact = ApplicationRejected(row["subject_id"], "")
         return _told(row, row["topic"], row["occurred_at"], b"", fact)
     if row["body"] is None:
         return None
     return _told(row, row["topic"], row["occurred_at"], b"", command(row["topic"], row["body"]))
+
+
+def with_reasons(history: Iterable[Told], reasons: Mapping[tuple[datetime, str], str]) -> list[Told]:
+    """The messages with the reasons why applications were rejected, by the messages' moments and event ids."""
+    return [
+        told._replace(message=replace(told.message, body=replace(body, reason=reason)))
+        if isinstance(body := told.message.body, ApplicationRejected)
+        and (reason := reasons.get((told.recorded_at, told.message.event_id))) is not None
+        else told
+        for told in history
+    ]
 
 
 def _told(

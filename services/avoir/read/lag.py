@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -122,6 +123,12 @@ async def _older(
     moment_ms = int((time.time() - seconds) * 1000)
     found = await consumer.offsets_for_times(dict.fromkeys(places, moment_ms))
     return {there: at.offset for there, at in found.items() if at is not None}
+
+
+async def partition_counts(client: Client, names: TopicNames, topics: Iterable[str]) -> dict[str, int]:
+    """How many partitions each topic has, by default names; topics that are not there have none."""
+    places = await _partitions(client, {names.actual(topic): topic for topic in topics})
+    return dict(Counter(place.topic for place in places.values()))
 
 
 async def _partitions(client: Client, topics: Mapping[str, str]) -> dict[KafkaPartition, TopicPartition]:

@@ -53,7 +53,8 @@ class StandingCredit(NamedTuple):
 class Status:
     """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published.
 
-    `moved_at` says when each position last moved.
+    `moved_at` says when each position last moved. `used` is how many partitions of each topic out are
+    used, by actual names.
     """
 
     as_of: datetime
@@ -69,6 +70,7 @@ class Status:
     dead_letters: tuple[DeadLetterCount, ...]
     standing: StandingCredit
     deferred: Deferred
+    used: dict[str, int]
 
 
 async def read_status(connection: Connection, group_id: str) -> Status:
@@ -79,6 +81,7 @@ async def read_status(connection: Connection, group_id: str) -> Status:
         leases = await connection.fetch(queries.read_leases)
         counts = await connection.fetch(queries.read_dead_letter_counts)
         standing = await connection.fetchrow(queries.read_standing_credit, now)
+        used = await connection.fetch(queries.read_all_topics_out)
         assert outbox is not None
         deferred = await connection.fetchrow(queries.count_deferred, group_id)
         assert standing is not None
@@ -101,4 +104,5 @@ async def read_status(connection: Connection, group_id: str) -> Status:
                 deferred["oldest"],
                 tuple("/".join(msgspec.json.decode(row)) for row in deferred["waits_for"] or ()),
             ),
+            {row["topic"]: row["partitions"] for row in used},
         )

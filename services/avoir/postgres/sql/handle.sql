@@ -113,7 +113,7 @@ ON CONFLICT DO NOTHING;
 -- name: lock_accounts
 -- Locks accounts in one order and reads them. $1 tenants, $2 owner types, $3 owner ids, $4 currencies.
 SELECT a.tenant_id, a.owner_type, a.owner_id, a.currency, a.available, a.reserved, a.seq, a.head, a.refill_asked,
-    a.recorded_at
+    a.epoch, a.epoch_from, a.recorded_at
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
 JOIN accounts a USING (tenant_id, owner_type, owner_id, currency)
 ORDER BY tenant_id, owner_type, owner_id, currency
@@ -373,13 +373,14 @@ FROM (
 ) AS begun;
 
 -- name: update_accounts
--- What accounts hold now. $1-$4 keys, $5 available, $6 reserved, $7 seq, $8 heads, $9 refills asked for, $10 recorded at.
+-- What accounts hold now. $1-$4 keys, $5 available, $6 reserved, $7 seq, $8 heads, $9 refills asked for, $10 epochs,
+-- $11 the seq that these began with, $12 recorded at.
 UPDATE accounts a
 SET available = v.available, reserved = v.reserved, seq = v.seq, head = v.head, refill_asked = v.refill_asked,
-    recorded_at = $10
+    epoch = v.epoch, epoch_from = v.epoch_from, recorded_at = $12
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[],
-    $9::boolean[])
-    AS v (tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked)
+    $9::boolean[], $10::integer[], $11::bigint[])
+    AS v (tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked, epoch, epoch_from)
 WHERE a.tenant_id = v.tenant_id AND a.owner_type = v.owner_type AND a.owner_id = v.owner_id AND a.currency = v.currency;
 
 -- name: update_invoices

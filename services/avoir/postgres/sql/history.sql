@@ -210,3 +210,57 @@ FROM commands c
 JOIN decisions d ON d.tenant_id = c.tenant_id AND d.event_id = c.event_id AND d.topic = c.topic
     AND d.outcome NOT IN ('rejected', 'duplicate', 'conflict', 'parked')
 WHERE c.tenant_id = $1 AND c.topic = 'set-credit-policy' AND c.body ->> 'scope' = 'tenant';
+
+-- name: history_moments
+-- When entries of some accounts were recorded, and why an application was rejected: no row else says.
+-- $1 tenants, $2 owner types, $3 owner ids, $4 currencies.
+SELECT DISTINCT e.tenant_id, e.owner_type, e.owner_id, e.currency, e.recorded_at,
+       CASE WHEN e.topic = 'credit-application-rejected' AND e.event = 'reinstated' THEN e.event_id END AS event_id,
+       CASE WHEN e.topic = 'credit-application-rejected' AND e.event = 'reinstated' THEN e.reason END AS reason
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+JOIN entries e USING (tenant_id, owner_type, owner_id, currency)
+ORDER BY e.recorded_at, e.tenant_id, e.owner_type, e.owner_id, e.currency;
+
+-- name: history_apart_changes
+-- Changes to what no invoice bills, with their decisions, by booking or plan. $1 tenant.
+SELECT c.*, d.recorded_at, d.position, d.kafka_offset, d.outcome, d.reason AS because, d.policy
+FROM changes c
+JOIN decisions d ON d.tenant_id = c.tenant_id AND d.event_id = c.event_id AND d.topic = c.topic
+    AND d.outcome NOT IN ('rejected', 'duplicate', 'conflict', 'parked')
+WHERE c.tenant_id = $1 AND NOT EXISTS (
+    SELECT FROM invoice_lines l
+    WHERE l.tenant_id = c.tenant_id AND l.kind = c.subject_kind AND l.subject_id = c.subject_id
+)
+ORDER BY c.subject_kind, c.subject_id, d.recorded_at, d.position, d.kafka_offset;
+
+-- name: history_apart_commands
+-- Commands on grants and applications that are not known, with their decisions. $1 tenant.
+SELECT d.tenant_id, d.topic, d.event_id, d.occurred_at, d.subject_id, d.recorded_at, d.position, d.kafka_offset, d.outcome,
+       d.reason AS because, d.policy, c.body
+FROM decisions d
+LEFT JOIN commands c ON c.tenant_id = d.tenant_id AND c.topic = d.topic AND c.event_id = d.event_id
+WHERE d.tenant_id = $1 AND d.topic IN ('void-credit', 'reinstate-credit') AND d.outcome = 'declined'
+  AND NOT EXISTS (SELECT FROM grants g WHERE g.tenant_id = d.tenant_id AND d.topic = 'void-credit'
+                  AND g.grant_id::text = lower(d.subject_id))
+  AND NOT EXISTS (SELECT FROM applications a WHERE a.tenant_id = d.tenant_id AND d.topic = 'reinstate-credit'
+                  AND a.application_id::text = lower(d.subject_id))
+  AND NOT EXISTS (SELECT FROM reservations r WHERE r.tenant_id = d.tenant_id AND d.topic = 'reinstate-credit'
+                  AND r.application_id::text = lower(d.subject_id))
+ORDER BY d.recorded_at, d.position, d.kafka_offset;
+
+-- name: history_dead_letters
+-- Every message that was dead-lettered, in order.
+SELECT dead_letter_id, tenant_id, reason, topic, partition, kafka_offset, key, value, header_names, header_values
+FROM dead_letters
+WHERE outcome IN ('rejected', 'conflict', 'parked')
+ORDER BY recorded_at, topic, partition, kafka_offset;
+
+-- name: history_tenants
+-- Every tenant of whom something was decided that counted.
+SELECT DISTINCT tenant_id FROM decisions
+WHERE outcome NOT IN ('rejected', 'duplicate', 'conflict', 'parked')
+ORDER BY tenant_id;
+
+-- name: history_messages
+-- How many messages were decided and counted, of all tenants.
+SELECT count(*) FROM decisions WHERE outcome NOT IN ('rejected', 'duplicate', 'conflict', 'parked');

@@ -29,17 +29,18 @@ WHERE o.group_id = $1 AND o.topic = v.topic AND o.partition = v.partition AND o.
 RETURNING 1;
 
 -- name: lock_offsets
--- Locks the rows of a batch's partitions in one order, and reads them: an UPDATE ... FROM unnest would lock in none.
+-- Locks the rows of a batch's partitions in one order, and reads them: an UPDATE ... FROM unnest would lock in none. One that
+-- is stopped is not there: nothing of it is handled.
 -- $1 group, $2 topics, $3 partitions.
 SELECT o.topic, o.partition, o.next_offset
 FROM consumer_offsets o
-WHERE o.group_id = $1
+WHERE o.group_id = $1 AND o.stopped IS NULL
   AND (o.topic, o.partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
 ORDER BY o.topic, o.partition
 FOR UPDATE;
 
 -- name: advance_offsets
--- Moves the batch's partitions on from the positions held in memory; fewer rows than partitions means fenced.
+-- Moves the batch's partitions on from the positions held in memory, which the rows were locked at.
 -- $1 group, $2 topics, $3 partitions, $4 next offsets, $5 expected offsets.
 UPDATE consumer_offsets o
 SET next_offset = v.next_offset, moved_at = clock_timestamp()

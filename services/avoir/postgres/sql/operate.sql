@@ -24,8 +24,9 @@ VALUES ('', $1, 'skipped', $2, '', $3, $4, $5, '{}', '{}', clock_timestamp())
 ON CONFLICT (tenant_id, dead_letter_id) DO NOTHING;
 
 -- name: raise_epoch
--- Begins a new epoch: from now on the same sequence numbers may come again with other contents. $1 why.
-INSERT INTO epochs (epoch, reason) SELECT max(epoch) + 1, $1 FROM epochs RETURNING epoch;
+-- Begins a new epoch: from now on the same sequence numbers may come again with other contents.
+-- $1 why, $2 an epoch that it must be above.
+INSERT INTO epochs (epoch, reason) SELECT greatest(max(epoch), $2) + 1, $1 FROM epochs RETURNING epoch;
 
 -- name: lock_all_accounts
 -- Waits for the batches in hand and keeps new ones waiting.
@@ -33,8 +34,38 @@ LOCK TABLE accounts IN EXCLUSIVE MODE;
 
 -- name: stream_accounts
 -- Every account that an event was published of, as it stands.
-SELECT tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked, recorded_at
+SELECT tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked, epoch, epoch_from,
+    recorded_at
 FROM accounts WHERE seq > 0;
+
+-- name: read_known_accounts
+-- Which of some accounts an event was published of. $1 tenants, $2 owner types, $3 owner ids, $4 currencies.
+SELECT tenant_id, owner_type, owner_id, currency
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+JOIN accounts a USING (tenant_id, owner_type, owner_id, currency)
+WHERE a.seq > 0;
+
+-- name: set_epochs
+-- Which epoch accounts are in, and from which seq on. $1-$4 accounts, $5 seqs, $6 the epoch.
+UPDATE accounts a SET epoch = $6, epoch_from = v.epoch_from
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+    AS v (tenant_id, owner_type, owner_id, currency, epoch_from)
+WHERE a.tenant_id = v.tenant_id AND a.owner_type = v.owner_type AND a.owner_id = v.owner_id AND a.currency = v.currency;
+
+-- name: stream_outbox
+-- All that waits of some topics, in order, what the broker refused included. $1 topics.
+SELECT tenant_id, outbox_id, topic, key, value, headers, refused IS NOT NULL AS refused
+FROM outbox WHERE topic = ANY ($1::text[]) ORDER BY outbox_id;
+
+-- name: restate_outbox
+-- Other values and headers for rows that wait. $1 tenants, $2 outbox ids, $3 values, $4 headers.
+UPDATE outbox o SET value = v.value, headers = v.headers
+FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[]) AS v (tenant_id, outbox_id, value, headers)
+WHERE o.tenant_id = v.tenant_id AND o.outbox_id = v.outbox_id;
+
+-- name: drop_topics
+-- Takes all rows of some topics out of the outbox: what they say comes again. $1 topics.
+DELETE FROM outbox WHERE topic = ANY ($1::text[]);
 
 -- name: drop_refused
 -- Takes rows of a topic that the broker refused out of the outbox, and returns their keys. $1 topic, $2 most rows.
@@ -58,3 +89,12 @@ FROM consumer_offsets before
 WHERE o.group_id = $1 AND o.topic = $2 AND o.partition = $3
   AND before.group_id = o.group_id AND before.topic = o.topic AND before.partition = o.partition
 RETURNING before.next_offset;
+
+-- name: plan_freely
+-- Lets this transaction read whole tables: the service's connections are kept from it.
+SELECT set_config(name, 'on', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name
+UNION ALL SELECT set_config('plan_cache_mode', 'auto', true);
+
+-- name: set_all_epochs
+-- Puts the events of all accounts, from the first on, into an epoch. $1 the epoch.
+UPDATE accounts SET epoch = $1, epoch_from = 1 WHERE seq > 0;

@@ -118,7 +118,8 @@ SELECT max(epoch) FROM epochs;
 
 -- name: read_leases
 -- Who holds which lease, and whether still.
-SELECT name, holder, held_until, held_until > clock_timestamp() AS held FROM leases ORDER BY name;
+SELECT name, holder, held_until, held_until BETWEEN clock_timestamp() AND clock_timestamp() + held_for AS held
+FROM leases ORDER BY name;
 
 -- name: read_outbox
 -- What waits to be published: how much, since when, and what the broker refused. Over all tenants.

@@ -29,3 +29,32 @@ WHERE o.tenant_id = v.tenant_id AND o.outbox_id = v.outbox_id;
 -- name: refuse_row
 -- Sets a row aside that the broker refuses for good. $1 outbox id, $2 why.
 UPDATE outbox SET refused = $2 WHERE outbox_id = $1 AND refused IS NULL;
+
+-- name: keep_topics_out
+-- Keeps how many partitions topics out have that are seen for the first time. $1 topics, by actual names, $2 partitions.
+INSERT INTO topics_out (topic, partitions)
+SELECT * FROM unnest($1::text[], $2::integer[]) AS v (topic, partitions)
+ON CONFLICT DO NOTHING;
+
+-- name: read_topics_out
+-- How many partitions of topics out are used. $1 topics, by actual names.
+SELECT topic, partitions FROM topics_out WHERE topic = ANY ($1::text[]) ORDER BY topic;
+
+-- name: read_all_topics_out
+-- How many partitions of each topic out are used.
+SELECT topic, partitions FROM topics_out ORDER BY topic;
+
+-- name: read_heads
+-- The epoch of the ledger and, for accounts at a seq each, their last seq and the hash of their last entry up to there:
+-- both null where the ledger has none. $1-$4 accounts, $5 seqs.
+SELECT (SELECT max(epoch) FROM epochs) AS epoch, a.seq, e.hash
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) WITH ORDINALITY
+    AS k (tenant_id, owner_type, owner_id, currency, seq, n)
+LEFT JOIN accounts a USING (tenant_id, owner_type, owner_id, currency)
+LEFT JOIN LATERAL (
+    SELECT e.hash FROM entries e
+    WHERE e.tenant_id = k.tenant_id AND e.owner_type = k.owner_type AND e.owner_id = k.owner_id
+        AND e.currency = k.currency AND e.seq <= k.seq
+    ORDER BY e.seq DESC, e.n DESC LIMIT 1
+) e ON true
+ORDER BY k.n;

@@ -3,11 +3,12 @@
 INSERT INTO leases (name, holder, held_until) VALUES ($1, '', '-infinity') ON CONFLICT DO NOTHING;
 
 -- name: hold_lease
--- Takes a lease that is free or run out, or renews one's own; no row while somebody else holds it.
--- $1 name, $2 holder, $3 for how long.
+-- Takes a lease that is free, run out, or further ahead than it can be, since the clock was set back; or renews one's
+-- own. No row while somebody else holds it. $1 name, $2 holder, $3 for how long.
 UPDATE leases
-SET holder = $2, held_until = clock_timestamp() + $3::interval
-WHERE name = $1 AND (holder = $2 OR held_until < clock_timestamp())
+SET holder = $2, held_until = clock_timestamp() + $3::interval, held_for = $3
+WHERE name = $1
+  AND (holder = $2 OR held_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + held_for)
 RETURNING 1;
 
 -- name: release_lease
@@ -16,7 +17,10 @@ UPDATE leases SET held_until = '-infinity' WHERE name = $1 AND holder = $2;
 
 -- name: lease_is_held
 -- Whether anybody holds a lease. $1 name.
-SELECT EXISTS (SELECT FROM leases WHERE name = $1 AND held_until >= clock_timestamp());
+SELECT EXISTS (
+    SELECT FROM leases
+    WHERE name = $1 AND held_until BETWEEN clock_timestamp() AND clock_timestamp() + held_for
+);
 
 -- name: ensure_partitions
 -- Makes the ledger's partitions of this month and the next two.

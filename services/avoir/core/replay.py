@@ -1,0 +1,55 @@
+"""A history decided again as it was: each message at its recorded moment, and time where it had acted."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from avoir.core.decide import Decided, decide, expire
+from avoir.core.draft import Moment
+from avoir.core.events import AccountKey, Event
+from avoir.core.message import Message
+from avoir.core.money import parse_decimal
+from avoir.core.policy import Policy
+from avoir.core.simulate import learned
+from avoir.core.state import State
+
+
+class Replay(Struct, eq=False):
+    """The state so far; `policy` is the widest, as far as decisions told it, and events are of the epoch."""
+
+    epoch: int
+    policy: Policy
+    state: State = field(default_factory=State.empty)
+
+    def pass_time(self, account: AccountKey, now: datetime) -> list[Event]:
+        """Let an account's grants begin and expire at a moment at which they did."""
+        draft = expire(self.state, [account], Moment(now, self.epoch, self.policy))
+        self.state.take_over(draft.state)
+        return draft.events
+
+    def decide(self, message: Message, now: datetime, told: Mapping[str, Any]) -> Decided:
+        """Decide a message as at its moment, under the policy that its decision told. Raises what decide raises."""
+        self.policy = _with_refills(learned(self.policy, told), told, message)
+        # A decision on a use of credit tells the refills that counted, or there were none.
+        policy = self.policy if "refill_threshold" in told else _without_refills(self.policy)
+        decided = decide(self.state, message, Moment(now, self.epoch, policy))
+        self.state.take_over(decided.state)
+        return decided
+
+
+def _with_refills(policy: Policy, told: Mapping[str, Any], message: Message) -> Policy:
+    if "refill_threshold" not in told or "refill_threshold" in told.get("set_by", ()):
+        return policy
+    return replace(
+        policy,
+        refill_threshold=parse_decimal(told["refill_threshold"]),
+        refill_amount=parse_decimal(told["refill_amount"]),
+        refill_currency=getattr(message.body, "currency", None) or policy.refill_currency,
+    )
+
+
+def _without_refills(policy: Policy) -> Policy:
+    return replace(policy, refill_threshold=None, refill_amount=None, refill_currency=None)

@@ -1,0 +1,179 @@
+"""What `credit-balance` says of accounts: the ledger's heads as others have read them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import asyncpg
+import msgspec
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from msgspec import Struct
+
+from avoir.core.events import AccountKey
+from avoir.core.ledger import GENESIS
+from avoir.kafka.client import Client
+from avoir.kafka.consuming import consuming
+from avoir.kafka.topics import TopicNames
+from avoir.kafka.translate_events import BALANCE, account_of_key
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+
+TIMEOUT_S = 10.0
+_TAILS = (100, 1_000, 10_000)
+"""How many of a partition's last offsets are looked at, until a record is found: transactions leave holes."""
+_PARTS = 500
+_UNREADABLE = (ValueError, CorruptRecordException, UnsupportedCodecError)
+
+# Not structlog: what a command says goes to standard output.
+log = logging.getLogger("avoir.heads")
+
+
+class _Said(Struct):
+    epoch: int
+    seq: int
+    head: str
+
+
+class Head(Struct, frozen=True):
+    """Where an account stood by one record: its last event's epoch and seq, and the hash of its last entry."""
+
+    account: AccountKey
+    epoch: int
+    seq: int
+    hash: bytes
+    place: str
+
+
+_SAID = msgspec.json.Decoder(_Said)
+
+
+async def last_heads(client: Client, names: TopicNames, ce_source: str) -> list[Head]:
+    """The last record with this source in each partition, as far as its end shows one; within a time limit."""
+    last: dict[int, Head] = {}
+    async with asyncio.timeout(TIMEOUT_S):
+        for count in _TAILS:
+            # A consumer each: one that is given other partitions may never stop.
+            async with consuming(client, TIMEOUT_S, isolation_level="read_committed") as consumer:
+                spans = await _spans(consumer, names.actual(BALANCE))
+                tails = {
+                    place: (max(begin, end - count), end)
+                    for place, (begin, end) in spans.items()
+                    if place.partition not in last
+                }
+                async for record in _records(consumer, tails):
+                    head = head_of(record, ce_source)
+                    if head is not None:
+                        last[record.partition] = head
+            if all(
+                place.partition in last or begin == spans[place][0] for place, (begin, _) in tails.items()
+            ):
+                break
+    return list(last.values())
+
+
+async def unknown_to_the_ledger(connection: Connection, heads: Sequence[Head]) -> list[str]:
+    """Which of these the ledger does not have, in words: then it is older than what others have read.
+
+    One of an epoch before the ledger's says nothing: a new epoch was begun since.
+    """
+    columns = [list(column) for column in zip(*(head.account for head in heads), strict=True)]
+    if not columns:
+        return []
+    rows = await connection.fetch(queries.read_heads, *columns, [head.seq for head in heads])
+    return [_words(head, row) for head, row in zip(heads, rows, strict=True) if _is_unknown(head, row)]
+
+
+def _is_unknown(head: Head, row: asyncpg.Record) -> bool:
+    if head.epoch != row["epoch"]:
+        return bool(head.epoch > row["epoch"])
+    return head.seq > (row["seq"] or 0) or head.hash != (row["hash"] or GENESIS)
+
+
+def _words(head: Head, row: asyncpg.Record) -> str:
+    account = "/".join(head.account)
+    return (
+        f"{head.place} has {account} at epoch {head.epoch}, seq {head.seq}, head {head.hash.hex()[:16]}; the ledger is "
+        f"at epoch {row['epoch']}, seq {row['seq'] or 0}, head {(row['hash'] or GENESIS).hex()[:16]} there"
+    )
+
+
+async def all_heads(
+    client: Client, names: TopicNames, ce_source: str, progress: Callable[[int, int], None]
+) -> AsyncIterator[list[Head]]:
+    """Every record with this source, in portions; `progress` is told offsets read and to read."""
+    async with consuming(client, TIMEOUT_S, isolation_level="read_committed") as consumer:
+        async with asyncio.timeout(TIMEOUT_S):
+            spans = await _spans(consumer, names.actual(BALANCE))
+        to_read = sum(end - begin for begin, end in spans.values())
+        read, portion = 0, list[Head]()
+        async for record in _records(consumer, spans):
+            read += 1
+            head = head_of(record, ce_source)
+            portion += [] if head is None else [head]
+            if len(portion) >= _PARTS:
+                progress(read, to_read)
+                yield portion
+                portion = []
+        progress(to_read, to_read)
+        yield portion
+
+
+def head_of(record: ConsumerRecord, ce_source: str) -> Head | None:
+    """What a record says; None for one of another source, or that is no balance of Avoir."""
+    if ("ce_source", ce_source.encode()) not in record.headers or not record.key or not record.value:
+        return None
+    try:
+        said, account = _SAID.decode(record.value), account_of_key(record.key)
+        head = bytes.fromhex(said.head)
+    except (msgspec.DecodeError, ValueError, TypeError):
+        return None
+    place = f"{record.topic}/{record.partition}@{record.offset}"
+    return Head(account, said.epoch, said.seq, head, place)
+
+
+Spans = dict[KafkaPartition, tuple[int, int]]
+
+
+async def _spans(consumer: AIOKafkaConsumer, topic: str) -> Spans:
+    """From where to where each partition can be read: the end is that of the last transaction that is over."""
+    cluster = await consumer._client.fetch_all_metadata()
+    places = [KafkaPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())]
+    if not places:
+        return {}
+    await consumer._client.add_topic(topic)
+    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    return {place: (begins[place], ends[place]) for place in places if begins[place] < ends[place]}
+
+
+async def _records(consumer: AIOKafkaConsumer, spans: Spans) -> AsyncIterator[ConsumerRecord]:
+    """The committed records in these spans; TimeoutError where the broker gives none for long.
+
+    Of a partition with a record that cannot be read, only those before it: nobody else's record may stop the output.
+    """
+    if spans:
+        consumer.assign(list(spans))
+    for place, (begin, _) in spans.items():
+        consumer.seek(place, begin)
+    for place, (_, end) in spans.items():
+        # A transaction's end takes an offset too, so only the position says that all was read.
+        while await consumer.position(place) < end:
+            try:
+                records = await _some(consumer, place, end)
+            except _UNREADABLE as error:
+                log.error("%s/%s cannot be read on: %r", place.topic, place.partition, error)
+                break
+            for record in records:
+                if record.offset < end:
+                    yield record
+
+
+async def _some(consumer: AIOKafkaConsumer, place: KafkaPartition, end: int) -> list[ConsumerRecord]:
+    """The next records of a partition; none where there is none up to the end."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while await consumer.position(place) < end:
+            found = await consumer.getmany(place, timeout_ms=50, max_records=_PARTS)
+            if place in found:
+                return list(found[place])
+    return []
