@@ -83,7 +83,9 @@ class Rules:
 class Batch:
     """The state of a batch while it is decided, and what it will write."""
 
-    def __init__(self, session: Session, rules: Rules, moment: Moment, accounts: list[Any]) -> None:
+    def __init__(
+        self, session: Session, rules: Rules, moment: Moment, accounts: list[Any], state: State | None = None
+    ) -> None:
         self._session = session
         self._rules = rules
         self._moment = moment
@@ -97,7 +99,7 @@ class Batch:
         self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
         self._kept = 0
         self._parked_lately = 0
-        self.state = State.empty()
+        self.state = State.empty() if state is None else state
 
     @classmethod
     async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
@@ -118,8 +120,8 @@ class Batch:
 
     def part(self) -> "Batch":
         """A batch of messages that follow: what it decides counts once it is taken over."""
-        part = Batch(self._session, self._rules, self._moment, [])
-        part.state, part._loader = self.state.fork(), self._loader
+        part = Batch(self._session, self._rules, self._moment, [], self.state.fork())
+        part._loader = self._loader
         part._lately, part._parked_lately = self._lately.copy(), self._parked_lately
         part._kept = self._kept
         return part

@@ -25,7 +25,6 @@ from avoir.postgres.session import Session
 from avoir.record import (
     BatchReport,
     Doubted,
-    Fenced,
     Notable,
     Positions,
     Record,
@@ -96,9 +95,14 @@ class Handler:
         if self._doubt_of_deferred:
             await self._probe()
         records = await self._deferral.oldest(self._connection, positions.keys(), freed)
-        report = await self._handle_all(records, positions, self._doubt_of_deferred, freed)
-        if report.messages:
-            self._deferral.handled()
+        try:
+            report = await self._handle_all(records, positions, self._doubt_of_deferred, freed)
+        except Exception as error:
+            if cause_of(error) is not Cause.LOCKED:
+                raise
+            self._deferral.postpone()
+            return BatchReport(0)
+        self._deferral.handled()
         return report
 
     async def _handle_all(
@@ -121,23 +125,13 @@ class Handler:
                 messages = [parsed[n] for n in range(done, done + len(part)) if n in parsed]
                 each = await self._handle_part(part, messages, stands, doubt, freed)
             except Exception as error:
-                cause = None if isinstance(error, Fenced) else cause_of(error)
-                if cause in (Cause.DATA, Cause.DOUBTFUL):
-                    doubt.failed(part, brief(error))
-                if cause is Cause.DATA and len(part) > 1:
-                    continue
-                if cause is Cause.LOCKED and freed is not None:
-                    if len(part) > 1:
-                        doubt.failed(part, brief(error))
-                    self._deferral.postpone()
-                    return report
-                if cause is Cause.LOCKED and await self._set_aside(part, messages, error):
+                if await self._may_go_on(error, part, messages, doubt, freed):
                     continue
                 if done:
                     # What is committed must be reported; the rest is read again, and meets the error by itself.
                     log.warning("a part of a batch was not handled yet", error=brief(error))
                     return replace(report, complete=False)
-                if was_in_doubt and cause in (Cause.DOUBTFUL, Cause.LOCKED):
+                if was_in_doubt and cause_of(error) is Cause.DOUBTFUL:
                     raise Doubted(f"{len(part)} messages: {brief(error)}") from error
                 raise
             moved = next_offsets(part[: each.messages])
@@ -147,6 +141,20 @@ class Handler:
             if report.halted or too_many_parked(report.parked, report.messages):
                 return replace(report, halted=True)
         return report
+
+    async def _may_go_on(
+        self, error: Exception, part: Sequence[Record], messages: Messages, doubt: Doubt, freed: Freed
+    ) -> bool:
+        """Take in that a part failed; whether something else may be tried at once."""
+        cause = cause_of(error)
+        if cause is Cause.LOCKED:
+            if freed is None:
+                return await self._set_aside(part, messages, error)
+            if len(part) > 1:
+                doubt.failed(part, brief(error))
+        if cause in (Cause.DATA, Cause.DOUBTFUL):
+            doubt.failed(part, brief(error))
+        return cause is Cause.DATA and len(part) > 1
 
     async def _set_aside(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
         """Whether messages that met a locked row can be told from those that did not, so that these may go on."""
@@ -175,7 +183,7 @@ class Handler:
             if not self._in_parts:
                 return await self._transact(messages, positions, self._decide, freed)
         except Exception as error:
-            if isinstance(error, Fenced) or cause_of(error) is not Cause.DATA:
+            if cause_of(error) is not Cause.DATA:
                 raise
             if len(part) == 1:
                 return await self._park(part[0], positions, brief(error), freed)
@@ -235,7 +243,7 @@ class Handler:
             each = parse(record, self._rules.max_message_bytes)
             return await self._transact([each], positions, park, freed, parked=record)
         except Exception as error:
-            if isinstance(error, Fenced) or cause_of(error) not in (Cause.DATA, Cause.DOUBTFUL):
+            if cause_of(error) not in (Cause.DATA, Cause.DOUBTFUL):
                 raise
             return await self._transact([bare(record)], positions, park, freed, parked=record)
 

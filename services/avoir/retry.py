@@ -8,6 +8,8 @@ from enum import Enum, auto
 
 import asyncpg
 
+from avoir.record import Fenced
+
 
 class Cause(Enum):
     """What may have brought an error about."""
@@ -55,6 +57,8 @@ def cause_of(error: BaseException) -> Cause:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2]) or Cause.DOUBTFUL
+    if isinstance(error, Fenced):
+        return Cause.RACE
     return Cause.DOUBTFUL if isinstance(error, _DOUBTFUL) else Cause.DATA
 
 

@@ -12,7 +12,7 @@ def test_every_statement_is_described(name: str) -> None:
 
 
 def test_a_statement_is_an_attribute() -> None:
-    assert queries.lock_offsets.startswith("SELECT 1\nFROM consumer_offsets")
+    assert queries.lock_offsets.startswith("SELECT o.topic, o.partition")
     assert queries.lock_offsets.endswith("FOR UPDATE")
 
 
