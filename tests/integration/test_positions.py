@@ -30,6 +30,8 @@ from tests.integration.stage import (
     until,
 )
 
+pytestmark = pytest.mark.timeout(300)  # many waits, and commands in processes of their own
+
 
 @pytest.fixture(autouse=True)
 def rechecked_often(monkeypatch: pytest.MonkeyPatch) -> None:
