@@ -17,6 +17,8 @@ from tests.integration.tally import OUT
 
 UNREADY_S, HELD_S = 2.0, 2.0
 
+pytestmark = pytest.mark.timeout(300)  # many waits, and commands in processes of their own
+
 
 @pytest.fixture(autouse=True)
 def measured_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """Positions whose topic was made anew or does not have them any more: stopped until an operator sets an offset."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from avoir.settings import Settings
 from avoir.wiring import names_of
@@ -26,6 +29,8 @@ from tests.integration.stage import (
     settings_for,
     until,
 )
+
+pytestmark = pytest.mark.timeout(300)  # many waits, and commands in processes of their own
 
 
 @pytest.fixture(autouse=True)
@@ -183,11 +188,31 @@ async def test_ids_of_topics_that_are_not_known_yet_are_filled_in(settings: Sett
             assert run.service.loop.assignment.stopped == {}
 
 
-async def test_positions_go_past_the_markers_of_transactions(settings: Settings) -> None:
-    from aiokafka import AIOKafkaProducer
+@asynccontextmanager
+async def busy(settings: Settings) -> AsyncIterator[None]:
+    """Messages on another topic, one after the other without a pause."""
+    topic, stopping = names_of(settings).actual(OTHER), asyncio.Event()
 
+    async def load() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
+            n = 10_000
+            while not stopping.is_set():
+                await producer.send_and_wait(topic, b"%d" % n, b"k")
+                n += 1
+
+    task = asyncio.create_task(load())
+    try:
+        yield
+    finally:
+        stopping.set()
+        await task
+
+
+async def test_positions_go_past_the_markers_of_transactions_while_others_are_busy(
+    settings: Settings,
+) -> None:
     topic = names_of(settings).actual(FACT)
-    async with running(settings):
+    async with running(settings), busy(settings):
         async with AIOKafkaProducer(
             bootstrap_servers=settings.kafka_bootstrap_servers, transactional_id=settings.kafka_group_id
         ) as producer:
@@ -201,5 +226,12 @@ async def test_positions_go_past_the_markers_of_transactions(settings: Settings)
             return (await positions(settings)).get((FACT, 0)) == 4
 
         await until(passed, 30)
-        assert await handled(settings) == 1
-        await asyncio.gather(fill(settings, 0, range(10, 15)), until_handled(settings, 6, 30))
+        await fill(settings, 0, range(10, 15))
+
+        async def handled_too() -> bool:
+            return (await positions(settings)).get((FACT, 0)) == 9
+
+        await until(handled_too, 30)
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        ids = await connection.fetch("SELECT event_id FROM inbox WHERE length(event_id) < 5")
+    assert {row["event_id"] for row in ids} == {"1", "10", "11", "12", "13", "14"}

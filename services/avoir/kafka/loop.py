@@ -20,6 +20,7 @@ from avoir.record import Positions as PositionsInMemory
 from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
 
 _RECHECK_S = 10.0
+_PASS_BY_S = 1.0
 _HINT_TIMEOUT_S = 5.0
 _HINT_PAUSE_S = 0.5
 _LAST_HINT_TIMEOUT_S = 3.0
@@ -99,6 +100,7 @@ class Loop:
         self._backoff = Backoff()
         self._hint: asyncio.Task[None] | None = None
         self._checked_at = 0.0
+        self._passed_at = 0.0
         self._consumer_errors = 0
 
     async def run(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
@@ -130,6 +132,7 @@ class Loop:
         await self._recheck(consumer)
         if self.assignment.positions is None:
             await self._seek(consumer)
+        await self._pass_by(consumer)
         seen = self.assignment.positions
         found = await self.reader.read(consumer)
         self._consumer_errors = 0
@@ -137,7 +140,6 @@ class Loop:
             return
         self.state.doing = "reading"
         if not found and not self._handler.has_deferred(seen):
-            await self._pass_by(consumer, seen)
             self.state.succeeded()
             return
         batch = self._converted(found)
@@ -157,15 +159,19 @@ class Loop:
             self.reader.forget_passed({self.positions.on_broker(place): at for place, at in places})
             self._send_hint(consumer)
 
-    async def _pass_by(self, consumer: AIOKafkaConsumer, seen: dict[TopicPartition, int]) -> None:
-        """Move on over the markers of transactions, which the consumer passes by without a word."""
-        if self.reader.holds_records:
+    async def _pass_by(self, consumer: AIOKafkaConsumer) -> None:
+        """From time to time move on over the markers of transactions, which the consumer passes by without a word."""
+        seen = self.assignment.positions
+        if seen is None or time.monotonic() <= self._passed_at + _PASS_BY_S:
             return
+        self._passed_at = time.monotonic()
+        at = {place: self.positions.on_broker(place) for place in seen}
+        held = self.reader.holds  # passed by the consumer too, and still to be handled
         try:
-            at = {place: await consumer.position(self.positions.on_broker(place)) for place in seen}
+            found = {place: await consumer.position(on) for place, on in at.items() if on not in held}
         except IllegalStateError:
             return
-        moved = {place: offset for place, offset in at.items() if offset > seen[place]}
+        moved = {place: offset for place, offset in found.items() if offset > seen[place]}
         if moved and self.assignment.positions is seen:
             await self.positions.pass_by(moved, seen)
             seen.update(moved)

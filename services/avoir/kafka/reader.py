@@ -74,9 +74,9 @@ class Reader:
         return {place: [self._held[place].popleft() for _ in range(count)] for place, count in taken.items()}
 
     @property
-    def holds_records(self) -> bool:
-        """Whether anything was read and not handed out yet."""
-        return any(self._held.values())
+    def holds(self) -> set[KafkaPartition]:
+        """The partitions of which something was read and not handed out yet."""
+        return {place for place, held in self._held.items() if held}
 
     def forget(self) -> None:
         """Drop what is held: the caller is about to seek."""
