@@ -19,6 +19,7 @@ from avoir.handle import Handler
 from avoir.health import Health
 from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, client_of
+from avoir.kafka.decoding import bound_decoding
 from avoir.kafka.loop import BatchDone, BatchHandler, Loop
 from avoir.kafka.publisher import Publisher
 from avoir.kafka.relay import Relay
@@ -78,6 +79,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     handling, expiring, waiting = (KeptConnection(database) for _ in range(3))
     positions = Positions(database, names, settings.kafka_group_id)
     pool = ReadingPool(database, settings.postgres_pool_size)
+    bound_decoding()
     broker = _broker(client)
     subscriber = _subscriber(broker, settings, names, assignment)
 

@@ -15,7 +15,7 @@ from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.breaker import Breaker
 from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
-from avoir.record import BatchReport, Fenced, Record, TopicPartition
+from avoir.record import BatchReport, Cut, Fenced, Record, TopicPartition
 from avoir.record import Positions as PositionsInMemory
 from avoir.retry import Backoff, is_transient, pause, refuse_wrong_schema
 
@@ -79,7 +79,7 @@ class Loop:
         self.assignment = assignment
         self.positions = positions
         self.in_flight: frozenset[TopicPartition] = frozenset()
-        self.oldest_ms: int | None = None
+        self.first_ms: dict[TopicPartition, int] = {}
         self._handler = handler
         self._default_name = default_name
         self._done = done
@@ -140,7 +140,7 @@ class Loop:
     ) -> None:
         records = list(merged(batch.values()))
         self.state.doing, self.in_flight = "handling", frozenset(batch)
-        self.oldest_ms = min(record.timestamp_ms for record in records)
+        self.first_ms = {place: part[0].timestamp_ms for place, part in batch.items()}
         begun = time.monotonic()
         try:
             with self._span("batch"):
@@ -209,6 +209,7 @@ class Loop:
             key=record.key,
             value=record.value,
             headers=tuple(record.headers),
+            cut=record.checksum if isinstance(record.checksum, Cut) else None,
         )
 
     def _send_hint(self, consumer: AIOKafkaConsumer) -> None:
