@@ -65,9 +65,9 @@ _bounds = _Bounds()
 
 def batch_of(data: memoryview) -> Any:
     """A batch as it lies in what was fetched, as the client's iterator takes it."""
-    magic = data[16]
-    if len(data) < (_HEAD if magic >= 2 else _LEGACY_HEAD):
+    if len(data) < _LEGACY_HEAD or (data[16] >= 2 and len(data) < _HEAD):
         raise CorruptRecordException(f"a record batch of {len(data)} bytes")
+    magic = data[16]
     if magic >= 2:
         return CompressedBatch(data) if data[22] & _CODEC else DefaultRecordBatch(data)
     if data[17] & _CODEC and not _legacy_fits(data, 26 if magic else 18):
@@ -142,7 +142,7 @@ class CompressedBatch:
             yield self._rest(str(error))
         finally:
             _bounds.open.pop(self, None)
-            self._source, self._buffer = None, bytearray()
+            self._source, self._buffer, self._portion = None, bytearray(), 0
 
     def _next_records(self) -> Generator[Any, None, None]:
         count, end = _whole_records(self._buffer, self._left)

@@ -10,7 +10,7 @@ from typing import Protocol
 import cramjam
 import lz4.frame
 import zstandard
-from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
 MOST_WINDOW_BYTES = 128 * 1024 * 1024
 """The largest window of zstd that a client of Kafka writes with, at level 22."""
@@ -62,6 +62,8 @@ def _told() -> Iterator[None]:
     """The errors of all libraries as those of the client."""
     try:
         yield
+    except KafkaError:
+        raise
     except _FAULTS as error:
         if "too much memory" in str(error):
             raise TooMuchError("a zstd window is too large") from error
