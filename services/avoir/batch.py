@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ from avoir.core.policy import Policy
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
 from avoir.core.undecided import fail, park, printable, problem_of
+from avoir.floods import MOST_LETTERS, REASON, floods
 from avoir.kafka.translate import Incoming, Unreadable, ahead
 from avoir.kafka.translate_dead_letters import dead_letter_record
 from avoir.kafka.translate_events import balance_record, event_record
@@ -37,7 +38,7 @@ from avoir.postgres.bodies import command_columns
 from avoir.postgres.headers import packed
 from avoir.postgres.load import columns
 from avoir.postgres.session import Session
-from avoir.postgres.write import Written, headers_columns, write
+from avoir.postgres.write import Written, headers_columns, write_rest, write_state
 from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record
 
 AMOUNTS = {
@@ -55,7 +56,8 @@ LATEST_MS = 253_402_300_799_000
 
 _JSON = msgspec.json.Encoder()
 
-NOTABLE = frozenset({"declined", "rejected", "conflict", "parked"})
+NOTABLE = frozenset({"declined", "parked"})
+"""What is told in the log at once; of what is dead-lettered only as much as is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Batch:
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
+        self._letters: list[tuple[Record, Decision, str]] = []
         self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
         self.parked_lately = 0
         self.state = State.empty()
@@ -199,13 +202,23 @@ class Batch:
         if mismatched or MISMATCHED in decision.facts:
             self._alarms["currency_mismatch"] += 1
         if decision.outcome in NOTABLE:
-            self._notable.append(
-                Notable(
-                    record.topic, decision.event_id, decision.tenant_id, decision.outcome, decision.reason
-                )
-            )
+            self._note(record, decision)
+
+    def _note(self, record: Record, decision: Decision) -> None:
+        self._notable.append(
+            Notable(record.topic, decision.event_id, decision.tenant_id, decision.outcome, decision.reason)
+        )
 
     def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
+        """Put a message aside, at once where the fault is Avoir's; the others when it is known how many there are."""
+        self._keep(record, decision)
+        if decision.outcome == "parked":
+            self._put_aside(record, decision, reason)
+        else:
+            self._letters.append((record, decision, reason))
+
+    def _put_aside(self, record: Record, decision: Decision, reason: str) -> None:
+        cut = record.cut
         place = (record.topic, record.partition, record.offset)
         now = self._moment.now
         dead_letter_id = derived_id("dead-letter", *place, now.isoformat())
@@ -222,11 +235,48 @@ class Batch:
                 record.value,
                 *headers_columns(record.headers),
                 now,
+                *((cut.first_offset, cut.messages, cut.length, cut.sha256) if cut else (None, 1, None, None)),
             )
         )
         out = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
         self._put_out(decision.tenant_id, out.topic, out.key, out.value, out.headers)
-        self._keep(record, decision)
+
+    async def _put_letters_aside(self) -> None:
+        """Keep what the minute has room for, and summarise the rest.
+
+        Of that rest a message which has not even an event id leaves no decision of its own: nobody could ask for it.
+        """
+        if not self._letters:
+            return
+        minute = self._moment.now.replace(second=0, microsecond=0)
+        asked = Counter(record.topic for record, _, _ in self._letters)
+        topics = sorted(asked)
+        counted = await self._session.fetch(
+            queries.count_dead_letters, topics, [asked[topic] for topic in topics], minute
+        )
+        room = {row["topic"]: MOST_LETTERS - row["letters"] + asked[row["topic"]] for row in counted}
+        flooding: list[Record] = []
+        nameless = set()
+        for record, decision, reason in self._letters:
+            if room[record.topic] > 0:
+                self._put_aside(record, decision, reason)
+                self._note(record, decision)
+            else:
+                flooding.append(record)
+                if not decision.event_id:
+                    nameless.add((record.topic, record.partition, record.offset))
+            room[record.topic] -= 1
+        if flooding:
+            self._written.decisions = [row for row in self._written.decisions if row[1:4] not in nameless]
+            await self._summarise(flooding, minute)
+
+    async def _summarise(self, records: Sequence[Record], minute: datetime) -> None:
+        summaries = floods(records, minute)
+        columns = [list(column) for column in zip(*map(astuple, summaries), strict=True)]
+        await self._session.fetch(queries.summarise_dead_letters, *columns, REASON, self._moment.now)
+        for each in summaries:
+            reason = f"{each.messages} messages, offsets {each.first_offset} to {each.last_offset}"
+            self._notable.append(Notable(each.topic, "", "", "summarised", reason))
 
     async def write(self) -> None:
         """Write all that was decided, with the latest balance of each account that an event touched."""
@@ -235,7 +285,10 @@ class Batch:
             balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
             out = balance_record(balance, self._rules.ce_source)
             self._put_out(key.tenant_id, out.topic, out.key, out.value, out.headers)
-        await write(self._session, self.state, self._written, self._moment.now)
+        await write_state(self._session, self.state, self._moment.now)
+        # Last of what is locked: the next batch with a dead letter of the topic waits from here to the COMMIT.
+        await self._put_letters_aside()
+        await write_rest(self._session, self._written)
 
     def report(self, messages: int) -> BatchReport:
         """What the batch did."""
