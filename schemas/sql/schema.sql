@@ -111,6 +111,7 @@ CREATE TABLE avoir.dead_letter_rates (
     topic text NOT NULL,
     minute timestamp with time zone NOT NULL,
     letters bigint NOT NULL,
+    bytes bigint NOT NULL,
     CONSTRAINT dead_letter_rates_pkey PRIMARY KEY (topic)
 );
 GRANT INSERT, SELECT, UPDATE ON avoir.dead_letter_rates TO avoir_service;

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from avoir.core.policy import Policy
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
 from avoir.core.undecided import fail, park, printable, problem_of
-from avoir.floods import MOST_LETTERS, REASON, floods
+from avoir.floods import Letter, bounded, summarise
 from avoir.kafka.translate import Incoming, Unreadable, ahead
 from avoir.kafka.translate_dead_letters import dead_letter_record
 from avoir.kafka.translate_events import balance_record, event_record
@@ -93,7 +93,7 @@ class Batch:
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
-        self._letters: list[tuple[Record, Decision, str]] = []
+        self._letters: list[Letter] = []
         self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
         self.parked_lately = 0
         self.state = State.empty()
@@ -215,7 +215,7 @@ class Batch:
         if decision.outcome == "parked":
             self._put_aside(record, decision, reason)
         else:
-            self._letters.append((record, decision, reason))
+            self._letters.append(Letter(record, decision, reason))
 
     def _put_aside(self, record: Record, decision: Decision, reason: str) -> None:
         cut = record.cut
@@ -248,35 +248,20 @@ class Batch:
         """
         if not self._letters:
             return
-        minute = self._moment.now.replace(second=0, microsecond=0)
-        asked = Counter(record.topic for record, _, _ in self._letters)
-        topics = sorted(asked)
-        counted = await self._session.fetch(
-            queries.count_dead_letters, topics, [asked[topic] for topic in topics], minute
-        )
-        room = {row["topic"]: MOST_LETTERS - row["letters"] + asked[row["topic"]] for row in counted}
-        flooding: list[Record] = []
-        nameless = set()
-        for record, decision, reason in self._letters:
-            if room[record.topic] > 0:
-                self._put_aside(record, decision, reason)
-                self._note(record, decision)
-            else:
-                flooding.append(record)
-                if not decision.event_id:
-                    nameless.add((record.topic, record.partition, record.offset))
-            room[record.topic] -= 1
-        if flooding:
+        kept, too_many = await bounded(self._session, self._letters, self._moment.now)
+        for letter in kept:
+            self._put_aside(*letter)
+            self._note(letter.record, letter.decision)
+        if too_many:
+            nameless = {
+                (each.record.topic, each.record.partition, each.record.offset)
+                for each in too_many
+                if not each.decision.event_id
+            }
             self._written.decisions = [row for row in self._written.decisions if row[1:4] not in nameless]
-            await self._summarise(flooding, minute)
-
-    async def _summarise(self, records: Sequence[Record], minute: datetime) -> None:
-        summaries = floods(records, minute)
-        columns = [list(column) for column in zip(*map(astuple, summaries), strict=True)]
-        await self._session.fetch(queries.summarise_dead_letters, *columns, REASON, self._moment.now)
-        for each in summaries:
-            reason = f"{each.messages} messages, offsets {each.first_offset} to {each.last_offset}"
-            self._notable.append(Notable(each.topic, "", "", "summarised", reason))
+            for flood in await summarise(self._session, [each.record for each in too_many], self._moment.now):
+                reason = f"{flood.messages} messages, offsets {flood.first_offset} to {flood.last_offset}"
+                self._notable.append(Notable(flood.topic, "", "", "summarised", reason))
 
     async def write(self) -> None:
         """Write all that was decided, with the latest balance of each account that an event touched."""

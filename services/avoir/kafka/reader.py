@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -40,6 +41,13 @@ class UnreadableError(Exception):
     """The client could not read a record; the partitions are read one record at a time now, to find it."""
 
 
+class Share(NamedTuple):
+    """So many records, and their bytes, are held of a partition; a portion more may be."""
+
+    records: int
+    bytes: int
+
+
 @dataclass(slots=True)
 class Reader:
     """Reads batches; a partition with a record that cannot be read is paused there, and the others go on.
@@ -51,6 +59,7 @@ class Reader:
     max_records: int
     unreadable: dict[KafkaPartition, str] = field(default_factory=dict)
     _held: dict[KafkaPartition, deque[ConsumerRecord]] = field(default_factory=dict)
+    _bytes: Counter[KafkaPartition] = field(default_factory=Counter)
     _first: int = 0
     _careful_until: float = 0.0
     _alarmed: set[str] = field(default_factory=set)
@@ -78,42 +87,63 @@ class Reader:
                 raise UnreadableError(f"{type(error).__name__}: {error}") from error
             raise
         taken = oldest(self._held, full, self.max_records, size_of, _MOST_BATCH_BYTES)
-        return {place: [self._held[place].popleft() for _ in range(count)] for place, count in taken.items()}
+        return {place: self._release(place, count) for place, count in taken.items()}
 
     def forget(self) -> None:
         """Drop what is held: the caller is about to seek."""
         self._held.clear()
+        self._bytes.clear()
 
     async def _fill(self, consumer: AIOKafkaConsumer, poll_ms: int) -> set[KafkaPartition]:
         """Hold a share of each partition; returns those that may have more than is held."""
         places = sorted(consumer.assignment() - consumer.paused())
         # Twice a batch if all partitions were busy; but half of them are of commands, and mostly quiet.
-        share = max(_LEAST_HELD, 4 * self.max_records // max(1, len(places)))
-        share_bytes = _MOST_HELD_BYTES // max(1, len(places))
-        sizes = {place: sum(map(size_of, held)) for place, held in self._held.items() if held}
-        full: set[KafkaPartition] = set()
-        if not sizes:
-            sizes = self._hold(await consumer.getmany(timeout_ms=poll_ms, max_records=share))
+        most, shares = 4 * self.max_records, max(1, len(places))
+        share = Share(max(_LEAST_HELD, most // shares), _MOST_HELD_BYTES // shares)
+        if not any(self._held.values()):
+            self._hold(await consumer.getmany(timeout_ms=poll_ms, max_records=share.records))
+        if not any(self._held.values()):
+            return set()
         # Another one begins each time, so that each is read where not all of them can be.
-        self._first = (self._first + 1) % max(1, len(places))
-        for place in places[self._first :] + places[: self._first] if sizes else ():
-            while len(self._held.get(place, ())) < share and sizes.get(place, 0) < share_bytes:
-                if sum(sizes.values()) >= _MOST_HELD_BYTES:
-                    return {*full, *sizes}
-                room = share - len(self._held.get(place, ()))
-                found = self._hold(await consumer.getmany(place, timeout_ms=0, max_records=room))
+        self._first = (self._first + 1) % shares
+        full = await self._fill_up(consumer, places[self._first :] + places[: self._first], share)
+        if full:
+            # What quiet partitions leave of the room is for those that have more.
+            held = sum(map(len, self._held.values()))
+            more = max(0, most - held) // len(full)
+            more_bytes = max(0, _MOST_HELD_BYTES - self._bytes.total()) // len(full)
+            share = Share(share.records + more, share.bytes + more_bytes)
+            full = await self._fill_up(consumer, full, share)
+        return full
+
+    async def _fill_up(
+        self, consumer: AIOKafkaConsumer, places: Iterable[KafkaPartition], share: Share
+    ) -> set[KafkaPartition]:
+        """Hold a share of each of the places, a portion at a time; returns those that may have more."""
+        full: set[KafkaPartition] = set()
+        for place in places:
+            held = self._held.setdefault(place, deque())
+            while len(held) < share.records and self._bytes[place] < share.bytes:
+                if self._bytes.total() >= _MOST_HELD_BYTES:
+                    return {place for place, records in self._held.items() if records}
+                room = share.records - len(held)
+                found = await consumer.getmany(place, timeout_ms=0, max_records=room)
                 if not found:
                     break
-                sizes[place] = sizes.get(place, 0) + found[place]
+                self._hold(found)
             else:
                 full.add(place)
         return full
 
-    def _hold(self, found: Found) -> dict[KafkaPartition, int]:
-        """Hold records, and return how many bytes of each partition they are."""
+    def _hold(self, found: Found) -> None:
         for place, records in found.items():
             self._held.setdefault(place, deque()).extend(records)
-        return {place: sum(map(size_of, records)) for place, records in found.items()}
+            self._bytes[place] += sum(map(size_of, records))
+
+    def _release(self, place: KafkaPartition, count: int) -> list[ConsumerRecord]:
+        records = [self._held[place].popleft() for _ in range(count)]
+        self._bytes[place] -= sum(map(size_of, records))
+        return records
 
     def look_closely(self) -> None:
         """Read one record at a time for a while, partitions that were stopped included."""
@@ -123,11 +153,8 @@ class Reader:
 
     async def _read_singly(self, consumer: AIOKafkaConsumer) -> Found:
         found: dict[KafkaPartition, list[ConsumerRecord]] = {}
-        waiting, left, room = (
-            sorted(consumer.assignment() - consumer.paused()),
-            self.max_records,
-            _MOST_BATCH_BYTES,
-        )
+        waiting = sorted(consumer.assignment() - consumer.paused())
+        left, room = self.max_records, _MOST_BATCH_BYTES
         while waiting and left > 0 and room > 0:
             # One record of each in turn, so that no backlog starves the others.
             for partition in tuple(waiting):

@@ -13,11 +13,12 @@ ALTER TABLE dead_letters
     ADD CONSTRAINT dead_letters_outcome_check
         CHECK (outcome IN ('rejected', 'conflict', 'parked', 'skipped', 'summarised'));
 
--- Of a topic, how many dead letters the minute has had; one row each, so that all processes keep to one bound.
+-- Of a topic, how many dead letters the minute has had, and their bytes; one row each, so that all processes keep to one bound.
 CREATE TABLE dead_letter_rates (
     topic text PRIMARY KEY,
     minute timestamptz NOT NULL,
-    letters bigint NOT NULL
+    letters bigint NOT NULL,
+    bytes bigint NOT NULL
 );
 
 -- Only a summary is ever changed: it takes in what comes in its minute.

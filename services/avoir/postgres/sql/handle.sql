@@ -378,14 +378,15 @@ FROM unnest($1::text[], $2::uuid[], $3::boolean[]) AS v (tenant_id, application_
 WHERE a.tenant_id = v.tenant_id AND a.application_id = v.application_id;
 
 -- name: count_dead_letters
--- Counts dead letters of topics in a minute, over all processes; returns each topic's number with these.
--- $1 topics, in order, $2 how many of each, $3 the minute.
-INSERT INTO dead_letter_rates AS r (topic, minute, letters)
-SELECT v.topic, $3, v.letters FROM unnest($1::text[], $2::bigint[]) AS v(topic, letters)
+-- Counts dead letters of topics in a minute, over all processes; returns each topic's numbers with these.
+-- $1 topics, in order, $2 how many of each, $3 their bytes, $4 the minute.
+INSERT INTO dead_letter_rates AS r (topic, minute, letters, bytes)
+SELECT v.topic, $4, v.letters, v.bytes FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS v(topic, letters, bytes)
 ON CONFLICT (topic) DO UPDATE
 SET minute = greatest(r.minute, excluded.minute),
-    letters = CASE WHEN r.minute < excluded.minute THEN 0 ELSE r.letters END + excluded.letters
-RETURNING topic, letters;
+    letters = CASE WHEN r.minute < excluded.minute THEN 0 ELSE r.letters END + excluded.letters,
+    bytes = CASE WHEN r.minute < excluded.minute THEN 0 ELSE r.bytes END + excluded.bytes
+RETURNING topic, letters, bytes;
 
 -- name: summarise_dead_letters
 -- Takes messages into the one row of their topic, partition and minute; its hash is that of the hashes so far, one a batch.
