@@ -1,4 +1,4 @@
-"""Compressed batches as they lie on a broker, with records of any length in them, made and published in little memory."""
+"""Compressed batches as they lie on a broker, with records of any length, made and published in little memory."""
 
 import asyncio
 import struct
