@@ -35,6 +35,11 @@ from avoir.tracing import tracing
 from avoir.watch import Watch
 
 
+_FETCH_BYTES = 16 * 1024 * 1024
+_PARTITION_FETCH_BYTES = 512 * 1024
+"""What is fetched of each partition and not read yet is in memory; of one batch that is larger the broker sends it whole."""
+
+
 class CreditHandler(BatchHandler, Expirer, Protocol):
     """Handles batches of messages, and expires grants."""
 
@@ -159,6 +164,8 @@ def _subscriber(
         session_timeout_ms=settings.kafka_session_timeout_ms,
         heartbeat_interval_ms=settings.kafka_heartbeat_interval_ms,
         rebalance_timeout_ms=settings.kafka_rebalance_timeout_ms,
+        fetch_max_bytes=_FETCH_BYTES,
+        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
     )
 
 

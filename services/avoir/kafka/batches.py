@@ -17,7 +17,7 @@ KEPT_BYTES = 1024
 """So much of the key and of the value is kept of a record that is too large."""
 TURN_BYTES = 32 * 1024 * 1024
 """At most so much is unpacked before others have their turn."""
-MOST_OPEN_BYTES = 160 * 1024 * 1024
+MOST_OPEN_BYTES = 64 * 1024 * 1024
 """What the batches that are being unpacked may take of memory, all together."""
 MOST_UNPACKED_BYTES = 2 * 1024**3
 """So far a batch is followed."""
