@@ -34,10 +34,9 @@ from avoir.settings import Settings, policy_of
 from avoir.tracing import tracing
 from avoir.watch import Watch
 
-
 _FETCH_BYTES = 16 * 1024 * 1024
 _PARTITION_FETCH_BYTES = 512 * 1024
-"""What is fetched of each partition and not read yet is in memory; of one batch that is larger the broker sends it whole."""
+"""What is fetched and not read yet is in memory. One batch that is larger comes all the same."""
 
 
 class CreditHandler(BatchHandler, Expirer, Protocol):

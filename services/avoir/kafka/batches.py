@@ -156,8 +156,8 @@ class CompressedBatch:
                 yield from self._more()
                 self._source = None
             for record in whole:
-                self._next = record.offset + 1
                 yield record
+            self._next = record.offset + 1
             return
         length = _varint(self._buffer, 0)
         if length is None or length[0] <= MOST_RECORD_BYTES:
@@ -284,11 +284,18 @@ def _varint(data: bytearray, at: int) -> tuple[int, int] | None:
 def _whole_records(data: bytearray, most: int) -> tuple[int, int]:
     """How many records of bounded length are whole from the beginning on, and where the last of them ends."""
     count = end = 0
+    # Most lengths take two bytes.
+    beyond = len(data) - 1
     while count < most:
-        found = _varint(data, end)
-        if found is None or found[0] > MOST_RECORD_BYTES or found[1] + found[0] > len(data):
+        if end < beyond and data[end] & 0x81 == 0x80 and data[end + 1] < 0x80:
+            length, begin = (data[end] & 0x7E) >> 1 | data[end + 1] << 6, end + 2
+        elif (found := _varint(data, end)) is not None:
+            length, begin = found
+        else:
             break
-        if found[0] < 0:
-            raise CorruptRecordException(f"a record of {found[0]} bytes")
-        count, end = count + 1, found[1] + found[0]
+        if length > MOST_RECORD_BYTES or begin + length > len(data):
+            break
+        if length < 0:
+            raise CorruptRecordException(f"a record of {length} bytes")
+        count, end = count + 1, begin + length
     return count, end

@@ -29,8 +29,10 @@ def bound_decoding() -> None:
 
 def size_of(record: ConsumerRecord) -> int:
     """What a record takes of memory, in bytes, about."""
-    headers = sum(HEADER_BYTES + len(name) + len(value or b"") for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
+    size = len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        size += HEADER_BYTES + len(name) + len(value or b"")
+    return size
 
 
 class BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
@@ -49,8 +51,12 @@ class BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
         size = 0
         try:
             for record in self._partition_records:
-                taken.append(_bounded(record))
-                size += size_of(taken[-1])
+                length = size_of(record)
+                if length > MOST_RECORD_BYTES or record.timestamp is None:
+                    record = _bounded(record, length)
+                    length = size_of(record)
+                taken.append(record)
+                size += length
                 if len(taken) == max_records or size >= _PORTION_BYTES:
                     self._update_position()
                     return taken
@@ -110,12 +116,11 @@ class BoundedRecords:
         return 12 + max(0, struct.unpack_from(">i", self._data, self._position + 8)[0]) if left >= 12 else 12
 
 
-def _bounded(record: ConsumerRecord) -> ConsumerRecord:
+def _bounded(record: ConsumerRecord, size: int) -> ConsumerRecord:
     """A record as it may be held: without most of what is too large, and with a time."""
     if record.timestamp is None:
         record = replace(record, timestamp=-1)
-    size = size_of(record)
-    if size <= MOST_RECORD_BYTES or isinstance(record.checksum, Cut):
+    if size <= MOST_RECORD_BYTES:
         return record
     value = record.value or b""
     key = None if record.key is None else record.key[:KEPT_BYTES]
