@@ -35,7 +35,7 @@ OPTIONAL: dict[str, dict[str, Any]] = {
         "expires_at": None,
         "reference": None,
     },
-    "credit-dead-letter": {"sha256": None, "dead_letter_id": None},
+    "credit-dead-letter": {"sha256": None, "length": None, "dead_letter_id": None, "first_offset": None},
 }
 REQUIRED = [
     (topic, name)
