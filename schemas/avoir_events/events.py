@@ -271,5 +271,14 @@ class CreditDeadLetter(Part):
     """Its offset there."""
     sha256: Hash | None = Field(default=None, alias="avoir-sha256")
     """Only where the value was above the size limit and is null here: SHA-256 of the value."""
+    length: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")] | None = Field(
+        default=None, alias="avoir-length"
+    )
+    """Only there: the length of the value in bytes."""
     dead_letter_id: str | None = Field(default=None, alias="avoir-dead-letter-id")
-    """Only there: the row of Avoir's dead-letter table that keeps all bytes."""
+    """Only there: the row of Avoir's dead-letter table that keeps all bytes, or the first where they are above 1 MB."""
+    first_offset: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")] | None = Field(
+        default=None, alias="avoir-first-offset"
+    )
+    """Only where a part of a batch is too much to be unpacked: all messages from here to the offset are in it, and hash
+    and length are of it as it is compressed."""

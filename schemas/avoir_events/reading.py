@@ -8,11 +8,14 @@ from pydantic_core import InitErrorDetails, from_json
 from avoir_events.parts import Part
 
 Message = TypeVar("Message", bound=Part)
+_LARGE_BYTES = 64 * 1024
 
 
 def read(model: type[Message], body: bytes) -> Message:
     """The message in these bytes; raises ValidationError. Of a repeated key the last one counts."""
-    if b"NaN" in body or b"Infinity" in body:
+    if len(body) > _LARGE_BYTES:
+        _refuse_incomplete(model, read_json(body, model.__name__))
+    elif b"NaN" in body or b"Infinity" in body:
         read_json(body, model.__name__)
     return model.model_validate_json(body)
 
@@ -24,3 +27,16 @@ def read_json(body: bytes, title: str = "message") -> Any:
     except ValueError as error:
         detail = InitErrorDetails(type="json_invalid", ctx={"error": str(error)}, input=body)
         raise ValidationError.from_exception_data(title, [detail]) from None
+
+
+def _refuse_incomplete(model: type[Part], value: Any) -> None:
+    """Name the fields that are missing, by themselves: pydantic's errors copy the whole message for each of them."""
+    if isinstance(value, dict):
+        required = [name for name, field in model.model_fields.items() if field.is_required()]
+        missing = [
+            InitErrorDetails(type="missing", loc=(name,), input=None)
+            for name in required
+            if name not in value
+        ]
+        if missing:
+            raise ValidationError.from_exception_data(model.__name__, missing)

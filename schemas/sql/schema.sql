@@ -115,6 +115,16 @@ CREATE TABLE avoir.consumer_offsets (
 GRANT INSERT, SELECT, UPDATE ON avoir.consumer_offsets TO avoir_service;
 GRANT SELECT ON avoir.consumer_offsets TO avoir_readonly;
 
+CREATE TABLE avoir.dead_letter_rates (
+    topic text NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    letters bigint NOT NULL,
+    bytes bigint NOT NULL,
+    CONSTRAINT dead_letter_rates_pkey PRIMARY KEY (topic)
+);
+GRANT INSERT, SELECT, UPDATE ON avoir.dead_letter_rates TO avoir_service;
+GRANT SELECT ON avoir.dead_letter_rates TO avoir_readonly;
+
 CREATE TABLE avoir.dead_letters (
     tenant_id text NOT NULL,
     dead_letter_id uuid NOT NULL,
@@ -131,12 +141,18 @@ CREATE TABLE avoir.dead_letters (
     header_values bytea[] NOT NULL,
     recorded_at timestamp with time zone NOT NULL,
     replayed_at timestamp with time zone,
+    first_offset bigint,
+    messages bigint NOT NULL DEFAULT 1,
+    value_length bigint,
+    sha256 bytea,
     CONSTRAINT dead_letters_pkey PRIMARY KEY (tenant_id, dead_letter_id),
-    CONSTRAINT dead_letters_outcome_check CHECK ((outcome = ANY (ARRAY['rejected'::text, 'conflict'::text, 'parked'::text, 'skipped'::text])))
+    CONSTRAINT dead_letters_messages_check CHECK ((messages > 0)),
+    CONSTRAINT dead_letters_outcome_check CHECK ((outcome = ANY (ARRAY['rejected'::text, 'conflict'::text, 'parked'::text, 'skipped'::text, 'summarised'::text]))),
+    CONSTRAINT dead_letters_sha256_check CHECK ((octet_length(sha256) = 32))
 );
 CREATE INDEX dead_letters_by_id ON avoir.dead_letters USING btree (dead_letter_id);
 CREATE INDEX dead_letters_by_time ON avoir.dead_letters USING btree (recorded_at);
-GRANT INSERT, SELECT, UPDATE (replayed_at) ON avoir.dead_letters TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (kafka_offset, recorded_at, replayed_at, first_offset, messages, sha256) ON avoir.dead_letters TO avoir_service;
 GRANT SELECT ON avoir.dead_letters TO avoir_readonly;
 
 CREATE TABLE avoir.decisions (

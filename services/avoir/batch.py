@@ -32,6 +32,7 @@ from avoir.core.queue import NotLoadedError
 from avoir.core.rows import InboxKey
 from avoir.core.state import State
 from avoir.core.undecided import fail, park, printable, problem_of
+from avoir.floods import Letter, bounded, summarise
 from avoir.kafka.translate import Incoming, Unreadable, ahead
 from avoir.kafka.translate_dead_letters import dead_letter_record
 from avoir.kafka.translate_events import balance_record, event_record
@@ -41,7 +42,7 @@ from avoir.postgres.headers import packed
 from avoir.postgres.load import FIRST_PAGE, Loader
 from avoir.postgres.named import Named, columns
 from avoir.postgres.session import Session
-from avoir.postgres.write import Written, headers_columns, write
+from avoir.postgres.write import Written, headers_columns, write_rest, write_state
 from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record, too_many_parked
 
 AMOUNTS = {
@@ -59,7 +60,8 @@ LATEST_MS = 253_402_300_799_000
 
 _JSON = msgspec.json.Encoder()
 
-NOTABLE = frozenset({"declined", "rejected", "conflict", "parked"})
+NOTABLE = frozenset({"declined", "parked"})
+"""What is told in the log at once; of what is dead-lettered only as much as is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Batch:
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
+        self._letters: list[Letter] = []
         self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
         self._kept = 0
         self._parked_lately = 0
@@ -130,6 +133,7 @@ class Batch:
         """Make what a part decided this batch's own."""
         self.state.take_over(part.state)
         self.written.extend(part.written)
+        self._letters += part._letters
         self._last |= part._last
         self._lately, self._parked_lately, self._kept = part._lately, part._parked_lately, part._kept
         self._decided += part._decided
@@ -252,13 +256,23 @@ class Batch:
         if mismatched or MISMATCHED in decision.facts:
             self._alarms["currency_mismatch"] += 1
         if decision.outcome in NOTABLE:
-            self._notable.append(
-                Notable(
-                    record.topic, decision.event_id, decision.tenant_id, decision.outcome, decision.reason
-                )
-            )
+            self._note(record, decision)
+
+    def _note(self, record: Record, decision: Decision) -> None:
+        self._notable.append(
+            Notable(record.topic, decision.event_id, decision.tenant_id, decision.outcome, decision.reason)
+        )
 
     def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
+        """Put a message aside, at once where the fault is Avoir's; the others when it is known how many there are."""
+        self._keep(record, decision)
+        if decision.outcome == "parked":
+            self._put_aside(record, decision, reason)
+        else:
+            self._letters.append(Letter(record, decision, reason))
+
+    def _put_aside(self, record: Record, decision: Decision, reason: str) -> None:
+        cut = record.cut
         place = (record.topic, record.partition, record.offset)
         now = self._moment.now
         dead_letter_id = derived_id("dead-letter", *place, now.isoformat())
@@ -275,11 +289,33 @@ class Batch:
                 record.value,
                 *headers_columns(record.headers),
                 now,
+                *((cut.first_offset, cut.messages, cut.length, cut.sha256) if cut else (None, 1, None, None)),
             )
         )
         out = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
         self._put_out(decision.tenant_id, out.topic, out.key, out.value, out.headers)
-        self._keep(record, decision)
+
+    async def _put_letters_aside(self) -> None:
+        """Keep what the minute has room for, and summarise the rest.
+
+        Of that rest a message which has not even an event id leaves no decision of its own: nobody could ask for it.
+        """
+        if not self._letters:
+            return
+        kept, too_many = await bounded(self._session, self._letters, self._moment.now)
+        for letter in kept:
+            self._put_aside(*letter)
+            self._note(letter.record, letter.decision)
+        if too_many:
+            nameless = {
+                (each.record.topic, each.record.partition, each.record.offset)
+                for each in too_many
+                if not each.decision.event_id
+            }
+            self.written.decisions = [row for row in self.written.decisions if row[1:4] not in nameless]
+            for flood in await summarise(self._session, [each.record for each in too_many], self._moment.now):
+                reason = f"{flood.messages} messages, offsets {flood.first_offset} to {flood.last_offset}"
+                self._notable.append(Notable(flood.topic, "", "", "summarised", reason))
 
     async def write(self) -> None:
         """Write all that was decided, with the latest balance of each account that an event touched."""
@@ -288,7 +324,10 @@ class Batch:
             balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
             out = balance_record(balance, self._rules.ce_source)
             self._put_out(key.tenant_id, out.topic, out.key, out.value, out.headers)
-        await write(self._session, self.state, self.written, self._moment.now)
+        await write_state(self._session, self.state, self._moment.now)
+        # Last of what is locked: the next batch with a dead letter of the topic waits from here to the COMMIT.
+        await self._put_letters_aside()
+        await write_rest(self._session, self.written)
 
     def report(self, messages: int) -> BatchReport:
         """What the batch did."""

@@ -5,10 +5,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+MOST_RECORD_BYTES = 1_000_000
+"""What key, value and headers of a record may have together, so that it is read, and kept, whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is missing of a record that is too large: of its key and value only the first bytes are there, no headers.
+
+    `length` and `sha256` are of the whole value. Or the record stands for all `messages` from `first_offset` on, which
+    are together too much to be unpacked: then they are of these as they are compressed.
+    """
+
+    problem: str
+    length: int
+    sha256: bytes
+    first_offset: int | None = None
+    messages: int = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record with its bytes and headers intact; `topic` is the default name, `timestamp_ms` Kafka's."""
+    """One record with bytes and headers intact, unless `cut`; `topic` is the default name, `timestamp_ms` Kafka's."""
 
     topic: str
     partition: int
@@ -17,6 +35,7 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    cut: Cut | None = None
 
 
 class TopicPartition(NamedTuple):

@@ -12,6 +12,7 @@ import avoir_events as wire
 from avoir.core.money import parse_decimal
 from avoir.core.policy import Policy
 from avoir.flow import Limits
+from avoir.record import MOST_RECORD_BYTES
 from avoir_events.policy import MAX_EXPIRY
 from avoir_events.scalars import AboveZero, AtLeastZero, Currency
 
@@ -56,7 +57,7 @@ class KafkaSettings(BaseSettings):
     )
     kafka_max_records: int = Field(8_000, ge=1, le=10_000, description="Most messages of one batch.")
     kafka_max_message_bytes: int = Field(
-        900 * 1024, ge=1_024, description="Larger messages are dead-lettered."
+        900 * 1024, ge=1_024, le=MOST_RECORD_BYTES, description="Larger messages are dead-lettered."
     )
 
     kafka_topic_prefix: str = Field("", description="Put before every topic's default name.")

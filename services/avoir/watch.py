@@ -24,6 +24,7 @@ from avoir.retry import StopServiceError, pause
 _EVERY_S = 5.0
 _TIMEOUT_S = 5.0
 _UNJOINED = 3
+_BELIEVED_S = 30 * 86_400.0
 
 log = structlog.get_logger("avoir.watch")
 
@@ -69,6 +70,7 @@ class Watch:
         self._stuck_after_s = stuck_after_s
         self._limits = limits
         self._behind: dict[TopicPartition, tuple[int, float]] = {}
+        self._caught_up: set[TopicPartition] = set()
         self._stands: tuple[dict[TopicPartition, int], float] = ({}, time.monotonic())
         self._searched = 0
         self._joined_at = time.monotonic()
@@ -222,9 +224,13 @@ class Watch:
                 self._behind[place] = (ends[place].end, now)
         self._behind = {place: seen for place, seen in self._behind.items() if place in lags}
         oldest_s = max((now - since for _, since in self._behind.values()), default=0.0)
-        if any(lags.values()) and self._loop.oldest_ms is not None:
-            # Of the batch in hand or the last one: a new process knows from its first batch how far it is behind.
-            oldest_s = max(oldest_s, age_s(self._loop.oldest_ms))
+        # Producers set the times of their messages. They tell a new process from its first batch how far it is behind;
+        # once it has seen a partition with nothing waiting it knows itself since when something does.
+        self._caught_up = {place for place, lag in lags.items() if not lag or place in self._caught_up}
+        for place, first_ms in self._loop.first_ms.items():
+            age = age_s(first_ms)
+            if lags.get(place) and place not in self._caught_up and age < _BELIEVED_S:
+                oldest_s = max(oldest_s, age)
         self._metrics.lags(by_topic, oldest_s)
 
     def _look_for_standstill(

@@ -20,6 +20,7 @@ from avoir.handle import Handler
 from avoir.health import Health
 from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, client_of
+from avoir.kafka.decoding import bound_decoding
 from avoir.kafka.heads import last_heads
 from avoir.kafka.loop import BatchDone, BatchHandler, Loop
 from avoir.kafka.publisher import Publisher
@@ -35,6 +36,10 @@ from avoir.service import Service
 from avoir.settings import Settings, limits_of, policy_of
 from avoir.tracing import tracing
 from avoir.watch import Watch
+
+_FETCH_BYTES = 16 * 1024 * 1024
+_PARTITION_FETCH_BYTES = 512 * 1024
+"""What is fetched and not read yet is in memory. One batch that is larger comes all the same."""
 
 
 class CreditHandler(BatchHandler, Expirer, Protocol):
@@ -89,6 +94,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     handling, expiring, waiting = (KeptConnection(each) for each in (impatient(database), database, database))
     positions = Positions(database, names, settings.kafka_group_id)
     pool = ReadingPool(database, settings.postgres_pool_size)
+    bound_decoding()
     broker = _broker(client)
     subscriber = _subscriber(broker, settings, names, assignment)
 
@@ -174,6 +180,8 @@ def _subscriber(
         session_timeout_ms=settings.kafka_session_timeout_ms,
         heartbeat_interval_ms=settings.kafka_heartbeat_interval_ms,
         rebalance_timeout_ms=settings.kafka_rebalance_timeout_ms,
+        fetch_max_bytes=_FETCH_BYTES,
+        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
     )
 
 

@@ -55,6 +55,13 @@ class Deployment:
 
     def call(self, *arguments: str, code: int = 0) -> str:
         """What `avoir ...` prints; it has to end with this exit code."""
+        return self._run(*arguments, code=code).stdout
+
+    def fault(self, *arguments: str, code: int) -> str:
+        """What `avoir ...` says of a fault; it has to end with this exit code."""
+        return self._run(*arguments, code=code).stderr
+
+    def _run(self, *arguments: str, code: int) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [AVOIR, *arguments],
             env=dict(self.environment),
@@ -64,7 +71,7 @@ class Deployment:
             check=False,
         )
         assert done.returncode == code, f"avoir {' '.join(arguments)}: {done.returncode}\n{done.stderr}"
-        return done.stdout
+        return done
 
     def ask(self, *arguments: str, code: int = 0) -> Any:
         """The document that `avoir ... --json` prints."""

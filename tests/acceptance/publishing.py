@@ -42,8 +42,16 @@ def sending(topic: str, body: Mapping[str, Any], **more: Any) -> Sending:
 class Publisher:
     """Publishes in order, with rising timestamps."""
 
-    def __init__(self, kafka: str, prefix: str) -> None:
-        self._producer = Producer({"bootstrap.servers": kafka, "acks": "all", "linger.ms": 2, "log_level": 0})
+    def __init__(self, kafka: str, prefix: str, most_bytes: int = 1_000_000) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": kafka,
+                "acks": "all",
+                "linger.ms": 2,
+                "log_level": 0,
+                "message.max.bytes": most_bytes,
+            }
+        )
         self._prefix = prefix
         self._clock_ms = 0
 

@@ -180,13 +180,11 @@ class Deliverer:
 
     def records(self, values: Iterable[tuple[str, bytes]]) -> list[Record]:
         """Records at the next offsets of their topics."""
-        found = []
+        found, offsets = [], dict(self._offsets)
         for topic, data in values:
             place = TopicPartition(topic, self._partition)
-            found.append(
-                Record(topic, self._partition, self._offsets[place], 1_000, b"k", data, (("h", b"\xff"),))
-            )
-            self._offsets[place] += 1
+            found.append(Record(topic, self._partition, offsets[place], 1_000, b"k", data, (("h", b"\xff"),)))
+            offsets[place] += 1
         return found
 
     async def deliver(self, messages: Sequence[Message]) -> BatchReport:
@@ -195,7 +193,13 @@ class Deliverer:
 
     async def deliver_values(self, values: Sequence[tuple[str, bytes]]) -> BatchReport:
         """Handle (topic, value) pairs as one batch."""
-        before = dict(self._offsets)
-        records = self.records(values)
+        return await self.deliver_records(self.records(values))
+
+    async def deliver_records(self, records: Sequence[Record]) -> BatchReport:
+        """Handle records as one batch; the positions move on when it succeeds."""
         places = {TopicPartition(each.topic, each.partition) for each in records}
-        return await self._handler.handle(records, {place: before[place] for place in places})
+        report = await self._handler.handle(records, {place: self._offsets[place] for place in places})
+        self._offsets.update(
+            {TopicPartition(each.topic, each.partition): each.offset + 1 for each in records}
+        )
+        return report

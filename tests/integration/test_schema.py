@@ -22,7 +22,7 @@ from avoir.postgres.schema import dump
 from tests.integration.stage import connection_to
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "sql" / "schema.sql"
-NOT_OF_TENANTS = {"consumer_offsets", "leases", "migrations", "epochs", "topics_out"}
+NOT_OF_TENANTS = {"consumer_offsets", "dead_letter_rates", "leases", "migrations", "epochs", "topics_out"}
 APPEND_ONLY = ("entries", "decisions")
 REFUSED = asyncpg.InsufficientPrivilegeError
 

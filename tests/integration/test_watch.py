@@ -61,6 +61,36 @@ async def test_the_oldest_waiting_message_is_as_old_as_kafka_says(settings: Sett
 
 
 @pytest.mark.usefixtures("measured_often")
+@pytest.mark.parametrize("timestamp_ms", [0, 86_400_000], ids=["none", "1970"])
+async def test_a_time_that_a_producer_made_up_raises_no_alarm(settings: Settings, timestamp_ms: int) -> None:
+    names = await make_all_topics(settings)
+    impossible = list[float]()
+
+    def alarmed() -> bool:
+        age = _metric(run, "avoir_oldest_unhandled_seconds") or 0
+        if age > 3_600:
+            impossible.append(age)
+        return (_metric(run, "avoir_lag_messages", topic=FACT) or 0) > 0 and age > 0.5
+
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
+        await producer.send_and_wait(names.actual(FACT), b"1", b"k", timestamp_ms=timestamp_ms)
+        async with running(settings) as run:
+            run.tally.fault = KeyError("not now")
+            await until(alarmed)
+            run.tally.fault = None
+            await until_handled(settings, 1)
+            await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
+            run.tally.fault = KeyError("not now")
+            # Now the process has seen the partition with nothing waiting: a time of an hour ago counts no more either.
+            ago_ms = timestamp_ms or int(time.time() * 1000) - 7_200_000
+            await producer.send_and_wait(names.actual(FACT), b"2", b"k", timestamp_ms=ago_ms)
+            await until(alarmed)
+            run.tally.fault = None
+            await until_handled(settings, 2)
+    assert not impossible
+
+
+@pytest.mark.usefixtures("measured_often")
 async def test_the_markers_of_a_transaction_are_no_lag_and_no_standstill(settings: Settings) -> None:
     names = await make_all_topics(settings)
     impatient = settings.model_copy(update={"stuck_after_s": 1.0})

@@ -36,7 +36,7 @@ OPTIONAL: dict[str, dict[str, Any]] = {
         "reference": None,
     },
     **{topic: {"voids_from": None} for topic in EVENTS},
-    "credit-dead-letter": {"sha256": None, "dead_letter_id": None},
+    "credit-dead-letter": {"sha256": None, "length": None, "dead_letter_id": None, "first_offset": None},
 }
 REQUIRED = [
     (topic, name)

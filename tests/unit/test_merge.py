@@ -63,9 +63,9 @@ class Held(NamedTuple):
     timestamp: int
 
 
-def _oldest(held: dict[str, list[int]], full: str, limit: int) -> dict[str, int]:
+def _oldest(held: dict[str, list[int]], full: str, limit: int, limit_bytes: int = 1_000) -> dict[str, int]:
     records = {(name, 0): [Held(time) for time in times] for name, times in held.items()}
-    taken = oldest(records, {(name, 0) for name in full}, limit)
+    taken = oldest(records, {(name, 0) for name in full}, limit, lambda _: 10, limit_bytes)
     return {name: count for (name, _), count in taken.items()}
 
 
@@ -76,6 +76,10 @@ def test_the_oldest_of_all_partitions_are_next() -> None:
 def test_what_comes_after_a_full_partition_waits_for_more_of_it() -> None:
     assert _oldest({"a": [1, 2], "b": [3, 4, 5]}, "a", 10) == {"a": 2}
     assert _oldest({"a": [1, 2], "b": [3, 4, 5]}, "b", 10) == {"a": 2, "b": 3}
+
+
+def test_a_batch_ends_when_it_has_its_bytes_with_the_record_that_goes_beyond() -> None:
+    assert _oldest({"a": [1, 2, 9], "b": [3, 4, 5]}, "", 10, limit_bytes=21) == {"a": 2, "b": 1}
 
 
 def test_something_is_next_wherever_something_is_held() -> None:

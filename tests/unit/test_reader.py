@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aiokafka import ConsumerRecord
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import CorruptRecordException
 
@@ -29,19 +30,23 @@ class Backlog:
     async def position(self, _: KafkaPartition) -> int:
         return 7
 
-    async def getmany(self, partition: KafkaPartition, **_: Any) -> dict[KafkaPartition, list[str]]:
+    async def getmany(
+        self, partition: KafkaPartition, **_: Any
+    ) -> dict[KafkaPartition, list[ConsumerRecord]]:
         if not self._records[partition]:
             return {}
         record = self._records[partition].pop(0)
         if record is None:
             raise CorruptRecordException
-        return {partition: [record]}
+        value = record.encode()
+        return {partition: [ConsumerRecord(*partition, 0, 0, 0, None, value, None, -1, len(value), ())]}
 
 
 async def read_closely(backlog: Backlog, most: int) -> tuple[Reader, Any]:
     reader = Reader(most)
     reader.look_closely()
-    return reader, await reader.read(backlog)
+    found = await reader.read(backlog)
+    return reader, {place: [each.value.decode() for each in records] for place, records in found.items()}
 
 
 async def test_no_backlog_starves_the_others() -> None:
@@ -62,3 +67,8 @@ async def test_a_record_that_cannot_be_read_stops_its_partition_only() -> None:
     assert found == {FIRST: ["a"], SECOND: [*"ij"]}
     assert backlog.paused() == reader.unreadable.keys() == {FIRST}
     assert reader.unreadable[FIRST].startswith("facts 0 7: CorruptRecordException")
+
+
+async def test_no_more_bytes_are_read_at_a_time_than_a_batch_may_have() -> None:
+    _, found = await read_closely(Backlog({FIRST: ["x" * 900_000] * 100, SECOND: ["y"]}), 1_000)
+    assert [len(found[FIRST]), len(found[SECOND])] == [5, 1]

@@ -20,7 +20,7 @@ letters = App(
     help="Messages that could not be handled: list them, look at one, replay them, pass one by.",
 )
 
-Outcome = Literal["rejected", "conflict", "parked", "skipped"]
+Outcome = Literal["rejected", "conflict", "parked", "skipped", "summarised"]
 
 
 @letters.command(name="list")
@@ -52,10 +52,10 @@ async def list_(
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:
-    place = f"{letter.topic}/{letter.partition}@{letter.offset}"
     whose = f" of tenant {letter.tenant_id}" if letter.tenant_id else ""
     again = f", replayed {short_time(letter.replayed_at)}" if letter.replayed_at else ""
-    what = f"{letter.outcome}{again}: {place}{whose}: {letter.reason}"
+    many = "" if letter.messages == 1 else f"{letter.messages} messages, "
+    what = f"{letter.outcome}{again}: {many}{letter.place}{whose}: {letter.reason}"
     return str(letter.dead_letter_id), short_time(letter.recorded_at), what
 
 
@@ -72,6 +72,10 @@ def letter_json(letter: DeadLetter) -> dict[str, Any]:
         "offset": letter.offset,
         "recorded_at": rfc3339(letter.recorded_at),
         "replayed_at": rfc3339(letter.replayed_at),
+        "first_offset": letter.first_offset,
+        "messages": letter.messages,
+        "value_length": letter.value_length,
+        "sha256": None if letter.sha256 is None else letter.sha256.hex(),
     }
 
 
@@ -100,6 +104,8 @@ async def show(
     add_rows(details, ((f"header {name}", _text(value)) for name, value in found.headers))
     console().print(details, markup=False)
     say(_text(found.value))
+    if found.letter.sha256 is not None:
+        hint(_not_kept(found.letter))
     return Exit.OK
 
 
@@ -115,6 +121,17 @@ async def _find(connection: Connection, dead_letter_id: UUID) -> DeadLetterBytes
     if found is None:
         not_found(f"There is no dead letter {dead_letter_id}.")
     return found
+
+
+def _not_kept(letter: DeadLetter) -> str:
+    """Where the bytes are that a dead letter has only a hash of."""
+    if letter.outcome == "summarised":
+        what = f"{letter.messages} messages are only counted"
+    elif letter.messages > 1:
+        what = f"{letter.messages} messages are cut to the first bytes of {letter.value_length}, as they are compressed"
+    else:
+        what = f"its value is cut to the first bytes of {letter.value_length}"
+    return f"{letter.dead_letter_id} is not whole: {what}. The rest is at {letter.place}, as long as Kafka keeps it."
 
 
 def _text(data: bytes | None) -> str:
@@ -166,6 +183,8 @@ async def replay(
         for each in found:
             if each.letter.outcome == "skipped":
                 not_found(f"{each.letter.dead_letter_id} was passed by unread: there are no bytes to replay.")
+            if each.letter.sha256 is not None:
+                not_found(f"{_not_kept(each.letter)} It cannot be replayed from here.")
             if each.key is None and each.value is None:
                 not_found(
                     f"{each.letter.dead_letter_id} has neither key nor value: there is nothing to replay."

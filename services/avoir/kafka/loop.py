@@ -15,7 +15,7 @@ from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.breaker import Breaker
 from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
-from avoir.record import BatchReport, Doubted, Fenced, Record, TopicPartition
+from avoir.record import BatchReport, Cut, Doubted, Fenced, Record, TopicPartition
 from avoir.record import Positions as PositionsInMemory
 from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
 
@@ -92,7 +92,7 @@ class Loop:
         self.assignment = assignment
         self.positions = positions
         self.in_flight: frozenset[TopicPartition] = frozenset()
-        self.oldest_ms: int | None = None
+        self.first_ms: dict[TopicPartition, int] = {}
         self._handler = handler
         self._default_name = default_name
         self._done = done
@@ -182,8 +182,7 @@ class Loop:
     ) -> None:
         records = list(merged(batch.values()))
         self.state.doing, self.in_flight = "handling", frozenset(batch)
-        if records:
-            self.oldest_ms = min(record.timestamp_ms for record in records)
+        self.first_ms = {place: part[0].timestamp_ms for place, part in batch.items()}
         begun = time.monotonic()
         try:
             with self._span("batch"):
@@ -262,6 +261,7 @@ class Loop:
             key=record.key,
             value=record.value,
             headers=tuple(record.headers),
+            cut=record.checksum if isinstance(record.checksum, Cut) else None,
         )
 
     def _send_hint(self, consumer: AIOKafkaConsumer) -> None:

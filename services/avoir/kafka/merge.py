@@ -1,13 +1,14 @@
 """Puts partitions into one order: by Kafka's timestamp, each partition's own order kept."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 from typing import Protocol, TypeVar
 
 from avoir.record import Record
 
 Place = TypeVar("Place", bound=tuple[str, int])
+Held = TypeVar("Held", bound="Timed")
 
 
 def merged(partitions: Iterable[Sequence[Record]]) -> Iterator[Record]:
@@ -38,26 +39,36 @@ class Timed(Protocol):
         ...
 
 
-def oldest(held: Mapping[Place, Iterable[Timed]], full: Collection[Place], limit: int) -> dict[Place, int]:
-    """How many of the held records of each partition are next, oldest heads first; at most `limit` in all.
+def oldest(
+    held: Mapping[Place, Iterable[Held]],
+    full: Collection[Place],
+    limit: int,
+    size_of: Callable[[Held], int],
+    limit_bytes: int,
+) -> dict[Place, int]:
+    """How many of the held records of each partition are next, oldest heads first.
 
+    At most `limit` in all, and no further when they have `limit_bytes`.
     It ends where a partition that is `full` (the broker may have more of it) has no head left: what comes next there
     may be older than what the others hold.
     """
     taken: Counter[Place] = Counter()
     queues = {place: iter(records) for place, records in held.items()}
-    heads = [(first.timestamp, place) for place, queue in queues.items() if (first := next(queue, None))]
-    heapify(heads)
-    left = limit
-    while heads and left:
-        _, place = heads[0]
+    heads = {place: first for place, queue in queues.items() if (first := next(queue, None))}
+    times = [(first.timestamp, place) for place, first in heads.items()]
+    heapify(times)
+    size, left = 0, limit
+    while times and left and size < limit_bytes:
+        _, place = times[0]
         taken[place] += 1
         left -= 1
+        size += size_of(heads[place])
         following = next(queues[place], None)
         if following is not None:
-            heapreplace(heads, (following.timestamp, place))
+            heads[place] = following
+            heapreplace(times, (following.timestamp, place))
         elif place in full:
             break
         else:
-            heappop(heads)
+            heappop(times)
     return dict(taken)

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -16,8 +17,10 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from avoir.kafka.batches import begin_turn
 from avoir.kafka.client import Client
 from avoir.kafka.consuming import consuming
+from avoir.kafka.decoding import size_of
 from avoir.kafka.merge import oldest
 
 _POLL_MS = 200
@@ -27,6 +30,7 @@ _PAUSE_S = 0.05
 _LOOK_LIMIT_S = 10.0
 _LEAST_HELD = 16
 _MOST_HELD_BYTES = 32 * 1024 * 1024
+_MOST_BATCH_BYTES = 4 * 1024 * 1024
 
 Found = Mapping[KafkaPartition, Sequence[ConsumerRecord]]
 
@@ -35,6 +39,13 @@ log = structlog.get_logger("avoir.loop")
 
 class UnreadableError(Exception):
     """The client could not read a record; the partitions are read one record at a time now, to find it."""
+
+
+class Share(NamedTuple):
+    """So many records, and their bytes, are held of a partition; a portion more may be."""
+
+    records: int
+    bytes: int
 
 
 @dataclass(slots=True)
@@ -48,6 +59,8 @@ class Reader:
     max_records: int
     unreadable: dict[KafkaPartition, str] = field(default_factory=dict)
     _held: dict[KafkaPartition, deque[ConsumerRecord]] = field(default_factory=dict)
+    _bytes: Counter[KafkaPartition] = field(default_factory=Counter)
+    _first: int = 0
     _careful_until: float = 0.0
     _alarmed: set[str] = field(default_factory=set)
     _stopped_at: dict[KafkaPartition, int] = field(default_factory=dict)
@@ -57,12 +70,16 @@ class Reader:
 
         Raises UnreadableError, after which the caller seeks to its positions again.
         """
+        waited_for = begin_turn()
+        if waited_for:
+            # What is being unpacked goes on at once; in between all others on this event loop have their turn.
+            await asyncio.sleep(0)
         if time.monotonic() < self._careful_until:
             return await self._read_singly(consumer)
         try:
             # While the group rebalances getmany waits for its end, and the service may be asked to stop.
             async with asyncio.timeout(_POLL_LIMIT_S):
-                full = await self._fill(consumer)
+                full = await self._fill(consumer, 0 if waited_for else _POLL_MS)
         except TimeoutError:
             return {}
         except Exception as error:
@@ -70,8 +87,8 @@ class Reader:
                 self.look_closely()
                 raise UnreadableError(f"{type(error).__name__}: {error}") from error
             raise
-        taken = oldest(self._held, full, self.max_records)
-        return {place: [self._held[place].popleft() for _ in range(count)] for place, count in taken.items()}
+        taken = oldest(self._held, full, self.max_records, size_of, _MOST_BATCH_BYTES)
+        return {place: self._release(place, count) for place, count in taken.items()}
 
     @property
     def holds(self) -> set[KafkaPartition]:
@@ -81,6 +98,7 @@ class Reader:
     def forget(self) -> None:
         """Drop what is held: the caller is about to seek."""
         self._held.clear()
+        self._bytes.clear()
 
     def forget_passed(self, positions: Mapping[KafkaPartition, int]) -> None:
         """Drop the alarms of records that the positions sought are not at: somebody has passed them by."""
@@ -88,30 +106,56 @@ class Reader:
             if positions.get(partition) != self._stopped_at[partition]:
                 del self.unreadable[partition]
 
-    async def _fill(self, consumer: AIOKafkaConsumer) -> set[KafkaPartition]:
+    async def _fill(self, consumer: AIOKafkaConsumer, poll_ms: int) -> set[KafkaPartition]:
         """Hold a share of each partition; returns those that may have more than is held."""
         places = sorted(consumer.assignment() - consumer.paused())
         # Twice a batch if all partitions were busy; but half of them are of commands, and mostly quiet.
-        share = max(_LEAST_HELD, 4 * self.max_records // max(1, len(places)))
-        # What comes at once is at most what one fetch brought of the partition: so far it may go beyond its bytes.
-        share_bytes = _MOST_HELD_BYTES // max(1, len(places))
-
-        def has_its_share(held: Collection[ConsumerRecord]) -> bool:
-            return len(held) >= share or sum(len(each.value or b"") for each in held) >= share_bytes
-
+        most, shares = 4 * self.max_records, max(1, len(places))
+        share = Share(max(_LEAST_HELD, most // shares), _MOST_HELD_BYTES // shares)
         if not any(self._held.values()):
-            self._hold(await consumer.getmany(timeout_ms=_POLL_MS, max_records=share))
-        if any(self._held.values()):
-            for place in places:
-                held = self._held.get(place, ())
-                if not has_its_share(held):
-                    room = share - len(held)
-                    self._hold(await consumer.getmany(place, timeout_ms=0, max_records=room))
-        return {place for place, held in self._held.items() if has_its_share(held)}
+            self._hold(await consumer.getmany(timeout_ms=poll_ms, max_records=share.records))
+        if not any(self._held.values()):
+            return set()
+        # Another one begins each time, so that each is read where not all of them can be.
+        self._first = (self._first + 1) % shares
+        full = await self._fill_up(consumer, places[self._first :] + places[: self._first], share)
+        if full:
+            # What quiet partitions leave of the room is for those that have more.
+            held = sum(map(len, self._held.values()))
+            more = max(0, most - held) // len(full)
+            more_bytes = max(0, _MOST_HELD_BYTES - self._bytes.total()) // len(full)
+            share = Share(share.records + more, share.bytes + more_bytes)
+            full = await self._fill_up(consumer, full, share)
+        return full
+
+    async def _fill_up(
+        self, consumer: AIOKafkaConsumer, places: Iterable[KafkaPartition], share: Share
+    ) -> set[KafkaPartition]:
+        """Hold a share of each of the places, a portion at a time; returns those that may have more."""
+        full: set[KafkaPartition] = set()
+        for place in places:
+            held = self._held.setdefault(place, deque())
+            while len(held) < share.records and self._bytes[place] < share.bytes:
+                if self._bytes.total() >= _MOST_HELD_BYTES:
+                    return {place for place, records in self._held.items() if records}
+                room = share.records - len(held)
+                found = await consumer.getmany(place, timeout_ms=0, max_records=room)
+                if not found:
+                    break
+                self._hold(found)
+            else:
+                full.add(place)
+        return full
 
     def _hold(self, found: Found) -> None:
         for place, records in found.items():
             self._held.setdefault(place, deque()).extend(records)
+            self._bytes[place] += sum(map(size_of, records))
+
+    def _release(self, place: KafkaPartition, count: int) -> list[ConsumerRecord]:
+        records = [self._held[place].popleft() for _ in range(count)]
+        self._bytes[place] -= sum(map(size_of, records))
+        return records
 
     def look_closely(self) -> None:
         """Read one record at a time for a while, stopped partitions included: their alarms stay until they are read."""
@@ -120,16 +164,17 @@ class Reader:
 
     async def _read_singly(self, consumer: AIOKafkaConsumer) -> Found:
         found: dict[KafkaPartition, list[ConsumerRecord]] = {}
-        waiting, left = sorted(consumer.assignment() - consumer.paused()), self.max_records
-        while waiting and left:
+        waiting = sorted(consumer.assignment() - consumer.paused())
+        left, room = self.max_records, _MOST_BATCH_BYTES
+        while waiting and left > 0 and room > 0:
             # One record of each in turn, so that no backlog starves the others.
             for partition in tuple(waiting):
-                record = await self._read_one(consumer, partition) if left else None
+                record = await self._read_one(consumer, partition) if left > 0 and room > 0 else None
                 if record is None:
                     waiting.remove(partition)
                 else:
                     found.setdefault(partition, []).append(record)
-                    left -= 1
+                    left, room = left - 1, room - size_of(record)
         if not found:
             await asyncio.sleep(_PAUSE_S)
         return found
@@ -184,7 +229,7 @@ async def is_readable(client: Client, place: KafkaPartition, offset: int) -> boo
                     return None
                 consumer.seek(place, offset)
                 while not (found := await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)):
-                    pass
+                    begin_turn()
                 return True if found[place][0].offset == offset else None
         except Exception as error:
             if _is_about_a_record(error):

@@ -125,6 +125,8 @@ def _read(record: Record, max_bytes: int) -> wire.Incoming:
     model = wire.FACTS.get(record.topic) or wire.COMMANDS.get(record.topic)
     if model is None:
         raise ProblemError(f"no message is read from topic {record.topic}")
+    if record.cut is not None:
+        raise ProblemError(record.cut.problem)
     if record.value is None:
         raise ProblemError("a tombstone: the value is null")
     if len(record.value) > max_bytes:
@@ -167,7 +169,7 @@ def _as_far_as_readable(record: Record, max_bytes: int) -> dict[str, Any]:
     body: Any = {}
     attributes = cloudevents.PLAIN
     with suppress(ValidationError):
-        if record.value is not None and len(record.value) <= max_bytes:
+        if record.value is not None and record.cut is None and len(record.value) <= max_bytes:
             body = wire.read_json(record.value)
     with suppress(ProblemError):
         attributes = cloudevents.from_headers(record.headers)

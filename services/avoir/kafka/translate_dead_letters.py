@@ -7,6 +7,8 @@ from uuid import UUID
 from avoir.record import Record
 
 TOPIC = "credit-dead-letter"
+OURS = "avoir-"
+"""What the names of the added headers begin with."""
 
 
 class DeadLetter(NamedTuple):
@@ -19,10 +21,10 @@ class DeadLetter(NamedTuple):
 
 
 def dead_letter_record(record: Record, reason: str, dead_letter_id: UUID, max_bytes: int) -> DeadLetter:
-    """The original key, value and headers with `avoir-*` headers added.
+    """The original key, value and headers with `avoir-*` headers added; such as came from outside are left out.
 
-    Where they are above `max_bytes` together the value is left out and named by its hash; where key and headers alone
-    are, they are left out too. The table keeps all.
+    Where they are above `max_bytes` together, or the record is cut, the value is left out and named by its hash and
+    length; where key and headers alone are, they are left out too. The table keeps what there is.
     """
     added = {
         "avoir-reason": reason,
@@ -30,13 +32,17 @@ def dead_letter_record(record: Record, reason: str, dead_letter_id: UUID, max_by
         "avoir-partition": str(record.partition),
         "avoir-offset": str(record.offset),
     }
-    key, value, headers = record.key, record.value, record.headers
+    key, value, cut = record.key, record.value, record.cut
+    headers = tuple(header for header in record.headers if not header[0].lower().startswith(OURS))
     around = len(key or b"") + sum(len(name.encode()) + len(held or b"") for name, held in headers)
-    if len(value or b"") + around > max_bytes:
+    if cut is not None or len(value or b"") + around > max_bytes:
         added |= {
-            "avoir-sha256": sha256(value or b"").hexdigest(),
+            "avoir-sha256": (cut.sha256 if cut else sha256(value or b"").digest()).hex(),
+            "avoir-length": str(cut.length if cut else len(value or b"")),
             "avoir-dead-letter-id": str(dead_letter_id),
         }
+        if cut is not None and cut.first_offset is not None:
+            added["avoir-first-offset"] = str(cut.first_offset)
         value = None
         if around > max_bytes:
             key, headers = None, ()

@@ -54,6 +54,7 @@ OUTBOX_COLUMNS = ("tenant_id", "topic", "key", "value", "headers", "recorded_at"
 DEAD_LETTER_COLUMNS = (
     *("tenant_id", "dead_letter_id", "outcome", "reason", "event_id", "topic", "partition", "kafka_offset"),
     *("kafka_timestamp", "key", "value", "header_names", "header_values", "recorded_at"),
+    *("first_offset", "messages", "value_length", "sha256"),
 )
 
 
@@ -76,8 +77,8 @@ class Written:
         self.entries += more.entries
 
 
-async def write(session: Session, state: State, written: Written, recorded_at: datetime) -> None:
-    """Write the changed rows of a batch's state, its ledger entries, decisions, commands, outbox and dead letters."""
+async def write_state(session: Session, state: State, recorded_at: datetime) -> None:
+    """Write the changed rows of a batch's state."""
     # New accounts were opened when they were locked.
     accounts = chain(state.added("accounts"), state.updated("accounts"))
     await session.update(queries.update_accounts, list(map(account_changes, accounts)), recorded_at)
@@ -87,6 +88,10 @@ async def write(session: Session, state: State, written: Written, recorded_at: d
             await session.update(stored.update, [stored.updated(row) for row in state.updated(name)])
         added = [stored.added(row) + date for row in state.added(name)]
         await session.copy(stored.table, stored.columns, added)
+
+
+async def write_rest(session: Session, written: Written) -> None:
+    """Write a batch's ledger entries, decisions, commands, dead letters and outbox."""
     await session.copy("entries", ENTRY_COLUMNS, [entry_columns(entry) for entry in written.entries])
     await session.copy("decisions", DECISION_COLUMNS, written.decisions)
     await session.copy("commands", COMMAND_COLUMNS, written.commands)

@@ -12,7 +12,11 @@ from avoir.postgres.connect import Connection
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter without its bytes; `topic` is the default name."""
+    """A dead letter without its bytes; `topic` is the default name.
+
+    Where it has a `sha256` that is of what is not kept: of a value of `value_length` bytes, of a part of a batch, or of
+    `messages` that are only counted, from `first_offset` to `offset`.
+    """
 
     tenant_id: str
     dead_letter_id: UUID
@@ -24,11 +28,21 @@ class DeadLetter:
     offset: int
     recorded_at: datetime
     replayed_at: datetime | None
+    first_offset: int | None = None
+    messages: int = 1
+    value_length: int | None = None
+    sha256: bytes | None = None
+
+    @property
+    def place(self) -> str:
+        """Where in Kafka it is: `topic/partition@offset`, or from which offset to which."""
+        first = "" if self.first_offset is None else f"{self.first_offset} to "
+        return f"{self.topic}/{self.partition}@{first}{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterBytes:
-    """A dead letter with what came: key, value and headers as they were."""
+    """A dead letter with what came: key, value and headers as they were, or their first bytes."""
 
     letter: DeadLetter
     kafka_timestamp: datetime | None
@@ -83,4 +97,8 @@ def _letter(row: asyncpg.Record) -> DeadLetter:
         row["kafka_offset"],
         row["recorded_at"],
         row["replayed_at"],
+        row["first_offset"],
+        row["messages"],
+        row["value_length"],
+        row["sha256"],
     )

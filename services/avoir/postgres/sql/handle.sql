@@ -453,3 +453,29 @@ WHERE r.tenant_id = v.tenant_id AND r.application_id = v.application_id AND r.gr
 UPDATE applications a SET reinstated = v.reinstated
 FROM unnest($1::text[], $2::uuid[], $3::boolean[]) AS v (tenant_id, application_id, reinstated)
 WHERE a.tenant_id = v.tenant_id AND a.application_id = v.application_id;
+
+-- name: count_dead_letters
+-- Counts dead letters of topics in a minute, over all processes; returns each topic's numbers with these.
+-- $1 topics, in order, $2 how many of each, $3 their bytes, $4 the minute.
+INSERT INTO dead_letter_rates AS r (topic, minute, letters, bytes)
+SELECT v.topic, $4, v.letters, v.bytes FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS v(topic, letters, bytes)
+ON CONFLICT (topic) DO UPDATE
+SET minute = greatest(r.minute, excluded.minute),
+    letters = CASE WHEN r.minute < excluded.minute THEN 0 ELSE r.letters END + excluded.letters,
+    bytes = CASE WHEN r.minute < excluded.minute THEN 0 ELSE r.bytes END + excluded.bytes
+RETURNING topic, letters, bytes;
+
+-- name: summarise_dead_letters
+-- Takes messages into the one row of their topic, partition and minute; its hash is that of the hashes so far, one a batch.
+-- $1 dead letters, $2 topics, $3 partitions, $4 first offsets, $5 last offsets, $6 messages, $7 hashes, $8 reason, $9 now.
+INSERT INTO dead_letters AS d (tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, first_offset,
+    kafka_offset, messages, sha256, header_names, header_values, recorded_at)
+SELECT '', v.id, 'summarised', $8, '', v.topic, v.partition, v.first_offset, v.last_offset, v.messages, v.sha256, '{}', '{}', $9
+FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[])
+    AS v(id, topic, partition, first_offset, last_offset, messages, sha256)
+ON CONFLICT (tenant_id, dead_letter_id) DO UPDATE
+SET first_offset = least(d.first_offset, excluded.first_offset),
+    kafka_offset = greatest(d.kafka_offset, excluded.kafka_offset),
+    messages = d.messages + excluded.messages,
+    sha256 = sha256(d.sha256 || excluded.sha256),
+    recorded_at = excluded.recorded_at;

@@ -138,7 +138,7 @@ LIMIT $1;
 
 -- name: read_dead_letter_counts
 -- Dead letters that nobody has replayed, by outcome and topic. Over all tenants.
-SELECT outcome, topic, count(*) AS messages, max(recorded_at) AS newest
+SELECT outcome, topic, sum(messages)::bigint AS messages, max(recorded_at) AS newest
 FROM dead_letters
 WHERE replayed_at IS NULL
 GROUP BY outcome, topic
@@ -148,7 +148,8 @@ ORDER BY outcome, topic;
 -- Dead letters without their bytes, newest first.
 -- $1 tenant (null: all, and the empty one of unreadable messages), $2 outcome (null: all), $3 topic (null: all),
 -- $4 whether replayed ones too, $5 limit.
-SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, recorded_at, replayed_at
+SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, recorded_at, replayed_at,
+       first_offset, messages, value_length, sha256
 FROM dead_letters
 WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR outcome = $2)
   AND ($3::text IS NULL OR topic = $3) AND ($4 OR replayed_at IS NULL)
@@ -159,6 +160,6 @@ LIMIT $5;
 -- One dead letter with everything that came. The id alone is enough: nobody knows the tenant of unreadable bytes.
 -- $1 dead letter.
 SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, kafka_timestamp,
-       key, value, header_names, header_values, recorded_at, replayed_at
+       key, value, header_names, header_values, recorded_at, replayed_at, first_offset, messages, value_length, sha256
 FROM dead_letters
 WHERE dead_letter_id = $1;

@@ -32,7 +32,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NULL LIMIT 100
        (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NOT NULL LIMIT 100000) AS rows) AS refused,
        (SELECT greatest(0, extract(epoch FROM clock_timestamp() - recorded_at))::float8
         FROM outbox WHERE refused IS NULL ORDER BY outbox_id LIMIT 1) AS oldest_unpublished_s,
-       (SELECT count(*) FROM (SELECT FROM dead_letters WHERE replayed_at IS NULL LIMIT 100000) AS rows)
+       (SELECT sum(messages)::bigint FROM (SELECT messages FROM dead_letters WHERE replayed_at IS NULL LIMIT 100000) AS rows)
            AS dead_letters,
        (SELECT count(*) FROM (SELECT FROM dead_letters
                               WHERE replayed_at IS NULL AND outcome = 'parked' LIMIT 100000) AS rows) AS parked,

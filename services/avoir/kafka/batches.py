@@ -1,0 +1,301 @@
+"""Record batches that are unpacked piece by piece: records of bounded size, and stubs for what is too large."""
+
+import struct
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.legacy_records import LegacyRecordBatch
+
+from avoir.kafka.codecs import Source, TooMuchError
+from avoir.record import MOST_RECORD_BYTES, Cut
+
+KEPT_BYTES = 1024
+"""So much of the key and of the value is kept of a record that is too large."""
+TURN_BYTES = 32 * 1024 * 1024
+"""At most so much is unpacked before others have their turn."""
+MOST_OPEN_BYTES = 64 * 1024 * 1024
+"""What the batches that are being unpacked may take of memory, all together."""
+MOST_UNPACKED_BYTES = 2 * 1024**3
+"""So far a batch is followed."""
+MOST_LEGACY_BYTES = 4 * 1024 * 1024
+"""What a compressed message set of before Kafka 0.11, which is unpacked whole, may unpack to."""
+
+_PIECE_BYTES = 256 * 1024
+_HEAD, _LEGACY_HEAD = 61, 26
+_CODEC, _LOG_APPEND_TIME = 0x07, 0x08
+
+
+class MoreToUnpackError(Exception):
+    """A batch is to be unpacked further when others have had their turn."""
+
+
+def begin_turn() -> bool:
+    """Let TURN_BYTES be unpacked again; returns whether a batch waits for that."""
+    waits, _bounds.waits, _bounds.left = _bounds.waits, False, TURN_BYTES
+    return waits
+
+
+def too_large(size: int) -> str:
+    """What is wrong with a record of a size."""
+    return f"too large: a record of {size} bytes, at most {MOST_RECORD_BYTES}"
+
+
+class _Bounds:
+    """What all batches that are being unpacked share: this turn, and the memory; the first of them may always go on."""
+
+    def __init__(self) -> None:
+        self.left = TURN_BYTES
+        self.waits = False
+        self.open: dict[CompressedBatch, None] = {}
+
+    def allow(self, batch: "CompressedBatch") -> bool:
+        """Whether one more piece of a batch may be unpacked now."""
+        first = next(iter(self.open), batch)
+        fits = first is batch or sum(each.weight for each in self.open) < MOST_OPEN_BYTES
+        self.waits = self.waits or not (fits and self.left > 0)
+        return fits and self.left > 0
+
+
+_bounds = _Bounds()
+
+
+def batch_of(data: memoryview) -> Any:
+    """A batch as it lies in what was fetched, as the client's iterator takes it."""
+    if len(data) < _LEGACY_HEAD or (data[16] >= 2 and len(data) < _HEAD):
+        raise CorruptRecordException(f"a record batch of {len(data)} bytes")
+    magic = data[16]
+    if magic >= 2:
+        return CompressedBatch(data) if data[22] & _CODEC else DefaultRecordBatch(data)
+    if data[17] & _CODEC and not _legacy_fits(data, 26 if magic else 18):
+        return _LegacyRefused(data)
+    return LegacyRecordBatch(data, magic)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stub:
+    """A record as batches give it, for one or several that are not kept; `checksum` says what is missing."""
+
+    offset: int
+    timestamp: int | None
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    checksum: Cut
+    headers: tuple[()] = ()
+
+
+class CompressedBatch:
+    """A compressed batch: its records come out of pieces, whole ones by the client's own reader."""
+
+    def __init__(self, packed: memoryview) -> None:
+        head = DefaultRecordBatch(packed)
+        self.validate_crc = head.validate_crc
+        self.base_offset, self.next_offset = head.base_offset, head.next_offset
+        self.producer_id, self.is_transactional = head.producer_id, head.is_transactional
+        self.is_control_batch = head.is_control_batch
+        self._attributes = head.attributes
+        self._times = head.first_timestamp, head.max_timestamp
+        self._packed = packed
+        self._left: int = struct.unpack_from(">i", packed, _HEAD - 4)[0]
+        self._next = self.base_offset
+        self._source: Source | None = None
+        self._unpacked = self._portion = 0
+        self._buffer = bytearray()
+        self._records = self._unpack()
+
+    @property
+    def weight(self) -> int:
+        """The bytes of memory that it takes, about: of its window no more than was written to it."""
+        window = 0 if self._source is None else min(self._unpacked, self._source.window)
+        return len(self._buffer) + self._portion + window
+
+    def __iter__(self) -> "CompressedBatch":
+        return self
+
+    def __next__(self) -> Any:
+        record = next(self._records)
+        if record is None:
+            raise MoreToUnpackError
+        return record
+
+    def close(self) -> None:
+        """Let go of what is unpacked."""
+        self._records.close()
+
+    def _unpack(self) -> Generator[Any, None, None]:
+        """The records; None where others are to have their turn first."""
+        try:
+            while not _bounds.allow(self):
+                yield None
+            _bounds.open[self] = None
+            if self._left > 0:
+                self._source = Source(self._attributes & _CODEC, self._packed[_HEAD:])
+            while self._left > 0:
+                yield from self._next_records()
+            if self._buffer:
+                raise CorruptRecordException(f"{len(self._buffer)} bytes after the last record of a batch")
+        except TooMuchError as error:
+            yield self._rest(str(error))
+        finally:
+            _bounds.open.pop(self, None)
+            self._source, self._buffer, self._portion = None, bytearray(), 0
+
+    def _next_records(self) -> Generator[Any, None, None]:
+        count, end = _whole_records(self._buffer, self._left)
+        if count:
+            whole = self._read_by_client(count, end)
+            self._left -= count
+            del self._buffer[:end]
+            self._portion = end
+            if not self._left:
+                # Read to the end now, so that the source is let go before the last records are.
+                yield from self._more()
+                self._source = None
+            for record in whole:
+                yield record
+            self._next = record.offset + 1
+            return
+        length = _varint(self._buffer, 0)
+        if length is None or length[0] <= MOST_RECORD_BYTES:
+            yield from self._more(must=True)
+        else:
+            stub = yield from self._too_large()
+            self._left -= 1
+            self._next = stub.offset + 1
+            yield stub
+
+    def _read_by_client(self, count: int, end: int) -> Iterator[Any]:
+        head = bytearray(self._packed[:_HEAD])
+        head[22] &= ~_CODEC & 0xFF
+        struct.pack_into(">i", head, _HEAD - 4, count)
+        return iter(DefaultRecordBatch(b"".join((head, memoryview(self._buffer)[:end]))))
+
+    def _more(self, *, must: bool = False) -> Generator[None, None, None]:
+        """Unpack one more piece; `must`: there has to be one."""
+        while not _bounds.allow(self):
+            yield None
+        assert self._source is not None
+        piece = self._source.read(_PIECE_BYTES)
+        if must and not piece:
+            raise CorruptRecordException("a batch ends before its last record")
+        self._buffer += piece
+        self._unpacked += len(piece)
+        _bounds.left -= len(piece)
+        if self._unpacked > MOST_UNPACKED_BYTES:
+            raise TooMuchError(f"it unpacks to more than {MOST_UNPACKED_BYTES} bytes")
+
+    def _too_large(self) -> Generator[None, None, _Stub]:
+        length = yield from self._take_varint()
+        begun = self._unpacked - len(self._buffer)
+        yield from self._take_varint()  # attributes
+        delta = yield from self._take_varint()
+        offset = self.base_offset + (yield from self._take_varint())
+        key, _, _ = yield from self._take((yield from self._take_varint()))
+        value, size, digest = yield from self._take((yield from self._take_varint()))
+        left = length - (self._unpacked - len(self._buffer) - begun)
+        if left < 0:
+            raise CorruptRecordException(f"a record of {length} bytes is {-left} bytes longer")
+        yield from self._take(left)
+        timestamp, kind = self._time(delta)
+        return _Stub(offset, timestamp, kind, key, value, Cut(too_large(length), size, digest))
+
+    def _take_varint(self) -> Generator[None, None, int]:
+        while (found := _varint(self._buffer, 0)) is None:
+            yield from self._more(must=True)
+        del self._buffer[: found[1]]
+        return found[0]
+
+    def _take(self, length: int) -> Generator[None, None, tuple[bytes | None, int, bytes]]:
+        """Pass so many bytes by: the first of them, how many there were, and their hash; none for a negative length."""
+        digest, kept, left = sha256(), b"", length
+        while left > 0:
+            if not self._buffer:
+                yield from self._more(must=True)
+            part = bytes(memoryview(self._buffer)[:left])
+            del self._buffer[:left]
+            left -= len(part)
+            digest.update(part)
+            kept += part[: KEPT_BYTES - len(kept)]
+        return (None if length < 0 else kept), max(0, length), digest.digest()
+
+    def _time(self, delta: int) -> tuple[int, int]:
+        first, last = self._times
+        return (last, 1) if self._attributes & _LOG_APPEND_TIME else (first + delta, 0)
+
+    def _rest(self, problem: str) -> _Stub:
+        """One record for all that are left: it lies at the last offset, so that the position passes them by."""
+        packed = self._packed[_HEAD:]
+        problem = f"too large: {problem}; all that is left of the batch, {len(packed)} bytes compressed"
+        cut = Cut(problem, len(packed), sha256(packed).digest(), self._next, max(1, self._left))
+        timestamp, kind = self._time(0)
+        return _Stub(self.next_offset - 1, timestamp, kind, None, bytes(packed[:KEPT_BYTES]), cut)
+
+
+class _LegacyRefused:
+    """A compressed message set of before Kafka 0.11 that unpacks to too much: one stub, at its last offset."""
+
+    is_control_batch = is_transactional = False
+    producer_id = None
+
+    def __init__(self, packed: memoryview) -> None:
+        head = LegacyRecordBatch(packed, packed[16])
+        self.validate_crc, self.next_offset = head.validate_crc, head.next_offset
+        self.base_offset = self.next_offset - 1
+        self._packed = packed
+
+    def __iter__(self) -> Iterator[_Stub]:
+        problem = (
+            f"too large: a message set unpacks to more than {MOST_LEGACY_BYTES} bytes: all of it up to here"
+        )
+        cut = Cut(problem, len(self._packed), sha256(self._packed).digest())
+        timestamp = struct.unpack_from(">q", self._packed, 18)[0] if self._packed[16] else None
+        kept = bytes(self._packed[:KEPT_BYTES])
+        return iter([_Stub(self.base_offset, timestamp, 0, None, kept, cut)])
+
+
+def _legacy_fits(data: memoryview, key_at: int) -> bool:
+    try:
+        value_at = key_at + 8 + max(0, struct.unpack_from(">i", data, key_at)[0])
+        source, unpacked = Source(data[17] & _CODEC, data[value_at:]), 0
+        while unpacked <= MOST_LEGACY_BYTES and (piece := source.read(_PIECE_BYTES)):
+            unpacked += len(piece)
+    except TooMuchError:
+        return False
+    return unpacked <= MOST_LEGACY_BYTES
+
+
+def _varint(data: bytearray, at: int) -> tuple[int, int] | None:
+    """The number at a place, and where it ends; none where its end is not there yet."""
+    value = shift = 0
+    for place in range(at, len(data)):
+        value |= (data[place] & 0x7F) << shift
+        if data[place] < 0x80:
+            return (value >> 1) ^ -(value & 1), place + 1
+        shift += 7
+        if shift > 63:
+            raise CorruptRecordException("a number that is too long")
+    return None
+
+
+def _whole_records(data: bytearray, most: int) -> tuple[int, int]:
+    """How many records of bounded length are whole from the beginning on, and where the last of them ends."""
+    count = end = 0
+    # Most lengths take two bytes.
+    beyond = len(data) - 1
+    while count < most:
+        if end < beyond and data[end] & 0x81 == 0x80 and data[end + 1] < 0x80:
+            length, begin = (data[end] & 0x7E) >> 1 | data[end + 1] << 6, end + 2
+        elif (found := _varint(data, end)) is not None:
+            length, begin = found
+        else:
+            break
+        if length > MOST_RECORD_BYTES or begin + length > len(data):
+            break
+        if length < 0:
+            raise CorruptRecordException(f"a record of {length} bytes")
+        count, end = count + 1, begin + length
+    return count, end

@@ -1,0 +1,129 @@
+"""Bounded reading under the client: batches are unpacked piece by piece, and what is too large passes by as a stub.
+
+aiokafka unpacks a batch whole, and a batch of 33 KB may unpack to gigabytes. `bound_decoding` puts two classes of this
+file into its fetcher; only what is unpacked is in them, all else is the client's (docs/decisions/0025).
+"""
+
+import struct
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from aiokafka.consumer import fetcher
+
+from avoir.kafka.batches import KEPT_BYTES, CompressedBatch, MoreToUnpackError, batch_of, too_large
+from avoir.record import MOST_RECORD_BYTES, Cut
+
+HEADER_BYTES = 128
+"""What each header of a record counts besides its bytes: a record may be nothing but empty headers."""
+
+_PORTION_BYTES = 256 * 1024
+
+
+def bound_decoding() -> None:
+    """Let every consumer of this process read under the bounds."""
+    fetcher.MemoryRecords = BoundedRecords
+    fetcher.FetchResult = BoundedFetch
+
+
+def size_of(record: ConsumerRecord) -> int:
+    """What a record takes of memory, in bytes, about."""
+    size = len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        size += HEADER_BYTES + len(name) + len(value or b"")
+    return size
+
+
+class BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
+    """What a fetch brought of a partition, given out in portions of a few records."""
+
+    def __init__(self, tp: Any, *, partition_records: Any, **options: Any) -> None:
+        super().__init__(tp, partition_records=partition_records, **options)
+        self._partition_records: Any
+        self._source: BoundedRecords = partition_records._records
+
+    def getall(self, max_records: int | None = None) -> list[ConsumerRecord]:
+        """The next records; none where they are still to be unpacked."""
+        taken: list[ConsumerRecord] = []
+        if not self.check_assignment(self._topic_partition) or not self.has_more():
+            return taken
+        size = 0
+        try:
+            for record in self._partition_records:
+                length = size_of(record)
+                if length > MOST_RECORD_BYTES or record.timestamp is None:
+                    record = _bounded(record, length)
+                    length = size_of(record)
+                taken.append(record)
+                size += length
+                if len(taken) == max_records or size >= _PORTION_BYTES:
+                    self._update_position()
+                    return taken
+            self._update_position()
+            self._partition_records = None
+        except MoreToUnpackError:
+            self._update_position()
+            self._source.resume()
+            self._partition_records._records_iterator = self._partition_records._unpack_records()
+        return taken
+
+    def __del__(self) -> None:
+        # The client's iterator and its object hold each other: without this they would wait for the garbage collector.
+        self._source.close()
+
+
+class BoundedRecords:
+    """The record batches in what was fetched; the client's MemoryRecords, but for how they are unpacked."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._position = 0
+        self._batch: Any = None
+        self._resumed = False
+
+    def size_in_bytes(self) -> int:
+        """The length of all batches as they were fetched, a last one that is cut off included."""
+        return len(self._data)
+
+    def has_next(self) -> bool:
+        """Whether another whole batch is there."""
+        return self._resumed or len(self._data) - self._position >= self._next_length()
+
+    def next_batch(self) -> Any:
+        """The next batch, as the client's iterator takes it; the same again after `resume`."""
+        if self._resumed:
+            self._resumed = False
+            return self._batch
+        length = self._next_length()
+        data = self._data[self._position : self._position + length]
+        self._position += length
+        self._batch = batch_of(data) if len(data) == length else None
+        return self._batch
+
+    def resume(self) -> None:
+        """Go on with the batch that was not unpacked to its end."""
+        self._resumed = True
+
+    def close(self) -> None:
+        """Let go of what is unpacked."""
+        self._data = memoryview(b"")
+        if isinstance(self._batch, CompressedBatch):
+            self._batch.close()
+
+    def _next_length(self) -> int:
+        left = len(self._data) - self._position
+        return 12 + max(0, struct.unpack_from(">i", self._data, self._position + 8)[0]) if left >= 12 else 12
+
+
+def _bounded(record: ConsumerRecord, size: int) -> ConsumerRecord:
+    """A record as it may be held: without most of what is too large, and with a time."""
+    if record.timestamp is None:
+        record = replace(record, timestamp=-1)
+    if size <= MOST_RECORD_BYTES:
+        return record
+    value = record.value or b""
+    key = None if record.key is None else record.key[:KEPT_BYTES]
+    kept = None if record.value is None else value[:KEPT_BYTES]
+    cut = Cut(too_large(size), len(value), sha256(value).digest())
+    return replace(record, key=key, value=kept, headers=(), checksum=cut)
