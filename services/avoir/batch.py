@@ -68,9 +68,8 @@ NOTABLE = frozenset({"declined", "parked"})
 class Rules:
     """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source.
 
-    `decide_s` bounds how long one transaction may spend on deciding; it is below what the database allows an idle
-    transaction (`AVOIR_POSTGRES_IDLE_IN_TRANSACTION_S`), and a batch that needs more is handled in parts. `page` is how
-    many grants in use and open invoices of an account are loaded at first.
+    `decide_s` bounds how long one transaction may spend on deciding, so that others have their turn: a batch that needs
+    more is handled in parts. `page` is how many grants in use and open invoices of an account are loaded at first.
     """
 
     group_id: str
@@ -78,7 +77,7 @@ class Rules:
     ce_source: str = "/avoir"
     max_message_bytes: int = 900 * 1024
     max_future: timedelta = timedelta(hours=24)
-    decide_s: float = 4.0
+    decide_s: float = 1.0
     page: int = FIRST_PAGE
 
 

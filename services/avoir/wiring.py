@@ -80,7 +80,6 @@ def credit_handler(settings: Settings, connection: KeptConnection) -> CreditHand
         policy=policy_of(settings),
         ce_source=settings.ce_source,
         max_message_bytes=settings.kafka_max_message_bytes,
-        decide_s=0.4 * settings.postgres_idle_in_transaction_s,
         max_future=timedelta(seconds=settings.max_future_s),
     )
     return Handler(connection, rules)

@@ -63,9 +63,16 @@ class Held(NamedTuple):
     timestamp: int
 
 
-def _oldest(held: dict[str, list[int]], full: str, limit: int, limit_bytes: int = 1_000) -> dict[str, int]:
+def _oldest(
+    held: dict[str, list[int]],
+    full: str,
+    limit: int,
+    limit_bytes: int = 1_000,
+    turns: dict[str, int] | None = None,
+) -> dict[str, int]:
     records = {(name, 0): [Held(time) for time in times] for name, times in held.items()}
-    taken = oldest(records, {(name, 0) for name in full}, limit, lambda _: 10, limit_bytes)
+    first = {(name, 0): count for name, count in (turns or {}).items()}
+    taken = oldest(records, {(name, 0) for name in full}, limit, lambda _: 10, limit_bytes, first)
     return {name: count for (name, _), count in taken.items()}
 
 
@@ -80,6 +87,14 @@ def test_what_comes_after_a_full_partition_waits_for_more_of_it() -> None:
 
 def test_a_batch_ends_when_it_has_its_bytes_with_the_record_that_goes_beyond() -> None:
     assert _oldest({"a": [1, 2, 9], "b": [3, 4, 5]}, "", 10, limit_bytes=21) == {"a": 2, "b": 1}
+
+
+def test_what_has_its_turn_is_next_whatever_its_time() -> None:
+    held = {"a": [1, 2, 3, 4], "b": [7, 8, 9]}
+    assert _oldest(held, "", 4) == {"a": 4}
+    assert _oldest(held, "", 4, turns={"b": 1, "a": 1}) == {"a": 3, "b": 1}
+    assert _oldest(held, "", 4, limit_bytes=30, turns={"b": 2}) == {"a": 1, "b": 2}
+    assert _oldest(held, "b", 9, turns={"b": 3}) == {"b": 3}
 
 
 def test_something_is_next_wherever_something_is_held() -> None:

@@ -71,4 +71,23 @@ async def test_a_record_that_cannot_be_read_stops_its_partition_only() -> None:
 
 async def test_no_more_bytes_are_read_at_a_time_than_a_batch_may_have() -> None:
     _, found = await read_closely(Backlog({FIRST: ["x" * 900_000] * 100, SECOND: ["y"]}), 1_000)
-    assert [len(found[FIRST]), len(found[SECOND])] == [5, 1]
+    assert [len(found[FIRST]), len(found[SECOND])] == [2, 1]
+
+
+async def test_facts_have_a_turn_in_every_batch_however_old_the_others_are() -> None:
+    """A partition with a flood of records from 1970 leaves a few places to the others; commands keep their time."""
+    flood, fact, command = (
+        KafkaPartition(topic, 0) for topic in ("invoice-finalized", "booking-cancelled", "draw-credit")
+    )
+    reader = Reader(20, lambda topic: topic != "draw-credit")
+
+    def record(place: KafkaPartition, timestamp_ms: int) -> ConsumerRecord:
+        return ConsumerRecord(*place, 0, timestamp_ms, 0, None, b"x", None, -1, 1, ())
+
+    reader._hold(
+        {flood: [record(flood, 0)] * 100, fact: [record(fact, 9)] * 2, command: [record(command, 9)] * 2}
+    )
+    backlog = Backlog({flood: [], fact: [], command: []})
+    first, second = await reader.read(backlog), await reader.read(backlog)
+    assert {place: len(records) for place, records in first.items()} == {flood: 18, fact: 2}
+    assert {place: len(records) for place, records in second.items()} == {flood: 20}

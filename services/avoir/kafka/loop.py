@@ -15,6 +15,7 @@ from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.breaker import Breaker
 from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
+from avoir.kafka.topics import FACTS
 from avoir.record import BatchReport, Cut, Doubted, Fenced, Record, TopicPartition
 from avoir.record import Positions as PositionsInMemory
 from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
@@ -88,7 +89,7 @@ class Loop:
     ) -> None:
         self.state = LoopState()
         self.breaker = Breaker()
-        self.reader = Reader(max_records)
+        self.reader = Reader(max_records, lambda topic: default_name(topic) in FACTS)
         self.assignment = assignment
         self.positions = positions
         self.in_flight: frozenset[TopicPartition] = frozenset()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from avoir.record import Record
@@ -45,20 +46,23 @@ def oldest(
     limit: int,
     size_of: Callable[[Held], int],
     limit_bytes: int,
+    turns: Mapping[Place, int],
 ) -> dict[Place, int]:
-    """How many of the held records of each partition are next, oldest heads first.
+    """How many of the held records of each partition are next: some of each in `turns`, then the oldest heads.
 
     At most `limit` in all, and no further when they have `limit_bytes`.
     It ends where a partition that is `full` (the broker may have more of it) has no head left: what comes next there
     may be older than what the others hold.
     """
-    taken: Counter[Place] = Counter()
+    taken, size = Counter(turns), 0
     queues = {place: iter(records) for place, records in held.items()}
+    for place, count in turns.items():
+        size += sum(map(size_of, islice(queues[place], count)))
     heads = {place: first for place, queue in queues.items() if (first := next(queue, None))}
     times = [(first.timestamp, place) for place, first in heads.items()]
     heapify(times)
-    size, left = 0, limit
-    while times and left and size < limit_bytes:
+    left = limit - taken.total() if all(place in heads or place not in full for place in turns) else 0
+    while times and left > 0 and size < limit_bytes:
         _, place = times[0]
         taken[place] += 1
         left -= 1
