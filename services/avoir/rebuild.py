@@ -26,7 +26,7 @@ from avoir.postgres.write import OUTBOX_COLUMNS
 from avoir.read.grouping import grouped
 from avoir.read.history import Group, read_groups
 from avoir.read.history_rows import Told, told_change, told_command, with_reasons
-from avoir.record import Record
+from avoir.record import Cut, Record
 
 _ROWS = 500
 _BYTES = 4 * 1024 * 1024
@@ -231,4 +231,8 @@ async def _dead_letters(connection: Connection, max_bytes: int) -> AsyncIterator
 def _record(row: asyncpg.Record) -> Record:
     names = (name.decode() for name in row["header_names"])
     headers = tuple(zip(names, row["header_values"], strict=True))
-    return Record(row["topic"], row["partition"], row["kafka_offset"], 0, row["key"], row["value"], headers)
+    place = (row["topic"], row["partition"], row["kafka_offset"])
+    cut = None
+    if row["value_length"] is not None:
+        cut = Cut(row["reason"], row["value_length"], row["sha256"], row["first_offset"], row["messages"])
+    return Record(*place, 0, row["key"], row["value"], headers, cut)

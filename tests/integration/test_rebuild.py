@@ -16,6 +16,7 @@ from avoir.core.policy import Policy
 from avoir.epoch import NOTHING
 from avoir.kafka.translate_events import EVENT_TOPICS
 from avoir.postgres.connect import Connection, Database
+from avoir.postgres.headers import unpacked
 from avoir.rebuild import NotTheSameError, Rebuilt, Wanted, rebuild
 from tests.integration.handler import GROUP, delivering
 from tests.integration.stage import connection_to, until
@@ -182,6 +183,25 @@ async def test_reasons_refusals_and_dead_letters_come_again(
     assert_the_same(before, after)
     assert after["credit-dead-letter"] == before["credit-dead-letter"]
     assert (done.dead_letters, done.balances) == (2, 1)
+
+
+async def test_a_dead_letter_that_is_cut_comes_again_with_its_length_and_hash(
+    database: str, service: Connection
+) -> None:
+    async with connection_to(database) as owner:
+        await owner.execute(
+            "INSERT INTO dead_letters (tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition,"
+            " kafka_offset, value, header_names, header_values, recorded_at, value_length, sha256)"
+            " VALUES ('', gen_random_uuid(), 'rejected', 'too large', '', 'booking-cancelled', 0,"
+            " 7, 'first', '{}', '{}', clock_timestamp(), 2000000, $1)",
+            bytes(32),
+        )
+    done = await again(service)
+    ((key, (value, headers)),) = (await taken_out(database))["credit-dead-letter"]
+    said_of_it = dict(unpacked(headers))
+    assert (done.dead_letters, key, value) == (1, None, None)
+    assert said_of_it["avoir-length"] == b"2000000"
+    assert said_of_it["avoir-sha256"] == bytes(32).hex().encode()
 
 
 async def test_one_topic_comes_again_and_voids_nothing(

@@ -250,7 +250,8 @@ ORDER BY d.recorded_at, d.position, d.kafka_offset;
 
 -- name: history_dead_letters
 -- Every message that was dead-lettered, in order.
-SELECT dead_letter_id, tenant_id, reason, topic, partition, kafka_offset, key, value, header_names, header_values
+SELECT dead_letter_id, tenant_id, reason, topic, partition, kafka_offset, key, value, header_names, header_values,
+       value_length, sha256, first_offset, messages
 FROM dead_letters
 WHERE outcome IN ('rejected', 'conflict', 'parked')
 ORDER BY recorded_at, topic, partition, kafka_offset;
