@@ -92,7 +92,6 @@ class Loop:
         self.reader = Reader(max_records, lambda topic: default_name(topic) in FACTS)
         self.assignment = assignment
         self.positions = positions
-        self.in_flight: frozenset[TopicPartition] = frozenset()
         self.first_ms: dict[TopicPartition, int] = {}
         self._handler = handler
         self._default_name = default_name
@@ -182,14 +181,11 @@ class Loop:
         self, batch: dict[TopicPartition, list[Record]], seen: dict[TopicPartition, int]
     ) -> None:
         records = list(merged(batch.values()))
-        self.state.doing, self.in_flight = "handling", frozenset(batch)
+        self.state.doing = "handling"
         self.first_ms = {place: part[0].timestamp_ms for place, part in batch.items()}
         begun = time.monotonic()
-        try:
-            with self._span("batch"):
-                report = await self._handler.handle(records, seen)
-        finally:
-            self.in_flight = frozenset()
+        with self._span("batch"):
+            report = await self._handler.handle(records, seen)
         if report.halted or not report.complete:
             self.assignment.forget()
         seen.update({place: part[-1].offset + 1 for place, part in batch.items()})
