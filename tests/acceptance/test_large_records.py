@@ -17,7 +17,7 @@ from tests.acceptance.publishing import Publisher, Sending
 from tests.acceptance.service import Service, deployed
 from tests.integration.stage import configure
 
-INVOICE, CANCELLED = "invoice-finalized", "booking-cancelled"
+INVOICE, CANCELLED, PAID = "invoice-finalized", "booking-cancelled", "payment-recorded"
 MOST_MB = 400
 KEPT_BYTES = 1024
 PARTITION = 2
@@ -176,13 +176,13 @@ def test_a_batch_is_followed_so_far_and_the_rest_of_it_is_one_dead_letter(
 
 def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, Process]) -> None:
     service, process = large
-    asyncio.run(configure(service.kafka, service.prefix + INVOICE, {"max.message.bytes": "6000000"}))
+    asyncio.run(configure(service.kafka, service.prefix + PAID, {"max.message.bytes": "6000000"}))
     value = b'{"note": "' + b"z" * 4_000_000 + b'"}'
     before = bills("uncompressed", 0)
-    big = Sending(INVOICE, value, b"k" * 2_000, (("h", b"v" * 5_000),), PARTITION)
+    big = Sending(PAID, value, b"k" * 2_000, (("h", b"v" * 5_000),), PARTITION)
     _, place = Publisher(service.kafka, service.prefix, most_bytes=6_000_000).publish([before, big])
     service.settle(SETTLED_S)
-    listed = service.ask("dead-letters", "list", "--topic", INVOICE, "--limit", "1000")["dead_letters"]
+    listed = service.ask("dead-letters", "list", "--topic", PAID, "--limit", "1000")["dead_letters"]
     (letter,) = (each for each in listed if (each["partition"], each["offset"]) == (PARTITION, place.offset))
     assert (letter["value_length"], letter["sha256"]) == (len(value), hash_of(value))
     shown = service.ask("dead-letters", "show", letter["dead_letter_id"])
