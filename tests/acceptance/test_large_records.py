@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from tests.acceptance.deployment import Process
 from tests.acceptance.events import Heard
 from tests.acceptance.facts import EXAMPLES, body, fact, owner
 from tests.acceptance.packing import GZIP, LZ4, SNAPPY, ZSTD, Value, batch, hash_of, publish
-from tests.acceptance.publishing import Publisher, Sending
+from tests.acceptance.publishing import Place, Publisher, Sending
 from tests.acceptance.service import Service, deployed
 from tests.integration.stage import configure
 
 INVOICE, CANCELLED, PAID = "invoice-finalized", "booking-cancelled", "payment-recorded"
 MOST_MB = 400
 KEPT_BYTES = 1024
+POLL_S = 0.1
 PARTITION = 2
 OTHER_PARTITION = 1
 SETTLED_S = 100
@@ -174,13 +176,24 @@ def test_a_batch_is_followed_so_far_and_the_rest_of_it_is_one_dead_letter(
     assert peak_mb(process) < MOST_MB
 
 
+def until_taken(service: Service, big: Sending, within_s: float = 30) -> Place:
+    """Publish a record once the broker has heard that its topic takes it."""
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            return Publisher(service.kafka, service.prefix, most_bytes=6_000_000).publish([big])[0]
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(POLL_S)
+
+
 def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, Process]) -> None:
     service, process = large
     asyncio.run(configure(service.kafka, service.prefix + PAID, {"max.message.bytes": "6000000"}))
     value = b'{"note": "' + b"z" * 4_000_000 + b'"}'
-    before = bills("uncompressed", 0)
     big = Sending(PAID, value, b"k" * 2_000, (("h", b"v" * 5_000),), PARTITION)
-    _, place = Publisher(service.kafka, service.prefix, most_bytes=6_000_000).publish([before, big])
+    place = until_taken(service, big)
     service.settle(SETTLED_S)
     listed = service.ask("dead-letters", "list", "--topic", PAID, "--limit", "1000")["dead_letters"]
     (letter,) = (each for each in listed if (each["partition"], each["offset"]) == (PARTITION, place.offset))
