@@ -12,13 +12,14 @@ from avoir.core.decision import Decision
 from avoir.core.ids import derived_id
 from avoir.postgres import queries
 from avoir.postgres.session import Session
-from avoir.record import Record
+from avoir.record import KEPT_BYTES, Record, cut
 
 MOST_LETTERS = 1_000
 MOST_LETTER_BYTES = 16_000_000
-"""So many dead letters of a topic and minute (of the database's clock), with so many bytes, are kept and published."""
+"""So many dead letters of a topic and minute (of the database's clock) are kept and published, with so many bytes; when
+the bytes are used up, more letters are kept by length, hash and first bytes only."""
 
-REASON = f"more than {MOST_LETTERS} dead letters, or {MOST_LETTER_BYTES} bytes of them, of this topic in this minute"
+REASON = f"more than {MOST_LETTERS} dead letters of this topic in this minute"
 
 
 class Letter(NamedTuple):
@@ -45,8 +46,9 @@ class Flood:
 async def bounded(
     session: Session, letters: Sequence[Letter], now: datetime
 ) -> tuple[list[Letter], list[Letter]]:
-    """Which of the letters the minute has room for, and which are too many; all processes count them together.
+    """The letters that the minute has room for, some of them cut, and those that are too many.
 
+    All processes count them together.
     The rows that count are locked until the transaction ends, so this comes last in it.
     """
     asked = Counter(letter.record.topic for letter in letters)
@@ -64,9 +66,12 @@ async def bounded(
     too_many: list[Letter] = []
     for letter in letters:
         topic = letter.record.topic
+        size = _size(letter.record)
         room[topic] -= 1
-        room_bytes[topic] -= _size(letter.record)
-        (too_many if room[topic] < 0 or room_bytes[topic] < 0 else kept).append(letter)
+        room_bytes[topic] -= size
+        if room_bytes[topic] < 0 and size > 2 * KEPT_BYTES and letter.record.cut is None:
+            letter = letter._replace(record=cut(letter.record, letter.reason))
+        (kept if room[topic] >= 0 else too_many).append(letter)
     return kept, too_many
 
 

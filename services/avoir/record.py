@@ -2,11 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import NamedTuple
 
 MOST_RECORD_BYTES = 1_000_000
 """What key, value and headers of a record may have together, so that it is read, and kept, whole."""
+
+
+KEPT_BYTES = 1_024
+"""So much of key and value is kept of a record that is not kept whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,15 @@ class Record:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
     cut: Cut | None = None
+
+
+def cut(record: Record, problem: str) -> Record:
+    """A record of which only the first bytes are kept."""
+    value = record.value or b""
+    key = None if record.key is None else record.key[:KEPT_BYTES]
+    kept = None if record.value is None else value[:KEPT_BYTES]
+    missing = Cut(problem, len(value), sha256(value).digest())
+    return replace(record, key=key, value=kept, headers=(), cut=missing)
 
 
 class TopicPartition(NamedTuple):

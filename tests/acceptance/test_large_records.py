@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,20 @@ from tests.acceptance.deployment import Process
 from tests.acceptance.events import Heard
 from tests.acceptance.facts import EXAMPLES, body, fact, owner
 from tests.acceptance.packing import GZIP, LZ4, SNAPPY, ZSTD, Value, batch, hash_of, publish
-from tests.acceptance.publishing import Publisher, Sending
+from tests.acceptance.publishing import Place, Publisher, Sending
 from tests.acceptance.service import Service, deployed
 from tests.integration.stage import configure
 
-INVOICE, CANCELLED = "invoice-finalized", "booking-cancelled"
+INVOICE, CANCELLED, PAID = "invoice-finalized", "booking-cancelled", "payment-recorded"
 MOST_MB = 400
 KEPT_BYTES = 1024
+POLL_S = 0.1
 PARTITION = 2
 OTHER_PARTITION = 1
 SETTLED_S = 100
 GIANTS: dict[str, tuple[int, int]] = {
     "zstd": (ZSTD, 1_080_000_000),
-    "gzip": (GZIP, 600_000_000),
+    "gzip": (GZIP, 300_000_000),
     "lz4": (LZ4, 200_000_000),
     "snappy": (SNAPPY, 15_000_000),
 }
@@ -128,7 +130,7 @@ def test_a_giant_is_dead_lettered_by_length_and_hash_and_all_around_it_is_handle
     assert peak_mb(process) < MOST_MB
 
 
-@pytest.mark.parametrize(("codec", "count"), [(ZSTD, 1000), (GZIP, 300), (LZ4, 200), (SNAPPY, 15)])
+@pytest.mark.parametrize(("codec", "count"), [(ZSTD, 400), (GZIP, 150), (LZ4, 100), (SNAPPY, 15)])
 def test_many_records_just_below_the_limit_are_held_in_bounded_memory(
     large: tuple[Service, Process], codec: int, count: int
 ) -> None:
@@ -174,15 +176,26 @@ def test_a_batch_is_followed_so_far_and_the_rest_of_it_is_one_dead_letter(
     assert peak_mb(process) < MOST_MB
 
 
+def until_taken(service: Service, big: Sending, within_s: float = 30) -> Place:
+    """Publish a record once the broker has heard that its topic takes it."""
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            return Publisher(service.kafka, service.prefix, most_bytes=6_000_000).publish([big])[0]
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(POLL_S)
+
+
 def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, Process]) -> None:
     service, process = large
-    asyncio.run(configure(service.kafka, service.prefix + INVOICE, {"max.message.bytes": "6000000"}))
+    asyncio.run(configure(service.kafka, service.prefix + PAID, {"max.message.bytes": "6000000"}))
     value = b'{"note": "' + b"z" * 4_000_000 + b'"}'
-    before = bills("uncompressed", 0)
-    big = Sending(INVOICE, value, b"k" * 2_000, (("h", b"v" * 5_000),), PARTITION)
-    _, place = Publisher(service.kafka, service.prefix, most_bytes=6_000_000).publish([before, big])
+    big = Sending(PAID, value, b"k" * 2_000, (("h", b"v" * 5_000),), PARTITION)
+    place = until_taken(service, big)
     service.settle(SETTLED_S)
-    listed = service.ask("dead-letters", "list", "--topic", INVOICE, "--limit", "1000")["dead_letters"]
+    listed = service.ask("dead-letters", "list", "--topic", PAID, "--limit", "1000")["dead_letters"]
     (letter,) = (each for each in listed if (each["partition"], each["offset"]) == (PARTITION, place.offset))
     assert (letter["value_length"], letter["sha256"]) == (len(value), hash_of(value))
     shown = service.ask("dead-letters", "show", letter["dead_letter_id"])

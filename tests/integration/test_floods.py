@@ -10,7 +10,7 @@ import pytest
 
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
-from avoir.record import Cut, Record
+from avoir.record import KEPT_BYTES, Cut, Record
 from tests.integration.handler import delivering
 from tests.integration.records import value
 from tests.integration.stage import connection_to
@@ -131,12 +131,16 @@ async def test_conflicts_are_bounded_and_what_avoir_parks_never(database: str) -
 
 
 async def test_the_bytes_of_a_minute_are_bounded_too(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avoir.floods.MOST_LETTER_BYTES", 2_500)
+    monkeypatch.setattr("avoir.floods.MOST_LETTER_BYTES", 25_000)
     async with delivering(database) as (deliverer, _), connection_to(database) as connection:
-        await deliverer.deliver_values([(TOPIC, b"x" * 1_000)] * 5)
-        assert len(await rows(connection, "outcome = 'rejected'")) == 2
-        (flood,) = await rows(connection, "outcome = 'summarised'")
-        assert (flood["first_offset"], flood["messages"]) == (2, 3)
+        values = [bytes([65 + n]) * 10_000 for n in range(5)]
+        await deliverer.deliver_values([(TOPIC, each) for each in values])
+        letters = await rows(connection)
+        assert [row["value"] for row in letters] == [*values[:2], *(each[:KEPT_BYTES] for each in values[2:])]
+        hashes = [None, None, *(sha256(each).digest() for each in values[2:])]
+        assert [row["sha256"] for row in letters] == hashes
+        assert [row["value_length"] for row in letters] == [None, None, 10_000, 10_000, 10_000]
+        assert {row["outcome"] for row in letters} == {"rejected"}
 
 
 async def test_a_part_of_a_batch_counts_with_all_its_messages(database: str) -> None:

@@ -129,6 +129,23 @@ def test_all_missing_fields_are_named_at_once() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_missing_fields_are_named_in_a_message_of_any_size(size: int) -> None:
+    body = json.dumps({"lines": [{}] * size, "owner": {}, "event_id": "e"}).encode()
+    text = refusal(body, InvoiceFinalized)
+    assert text.startswith("tenant_id: missing; occurred_at: missing; invoice_id: missing; number: missing")
+    assert "event_id" not in text
+
+
+def test_a_large_message_is_read_as_a_small_one_is() -> None:
+    example = EXAMPLES["invoice-finalized"]
+    large = json.dumps(example | {"unknown": "x" * 100_000}).encode()
+    assert read(InvoiceFinalized, large) == read(InvoiceFinalized, json.dumps(example).encode())
+    assert refusal(large.replace(b'"x', b'NaN, "more": "x', 1), InvoiceFinalized).startswith(
+        "not one JSON object"
+    )
+
+
 def test_no_more_than_ten_problems_are_told() -> None:
     body = json.dumps(
         {"lines": [{}], "owner": {}} | dict.fromkeys(["total", "number", "currency"], 1)

@@ -8,6 +8,7 @@ from typing import Any
 import lz4.frame
 import pytest
 import zstandard
+from aiokafka import TopicPartition
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
@@ -15,9 +16,9 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 
 from avoir.kafka import batches
-from avoir.kafka.batches import KEPT_BYTES, MoreToUnpackError, begin_turn
-from avoir.kafka.decoding import BoundedRecords, bound_decoding
-from avoir.record import MOST_RECORD_BYTES
+from avoir.kafka.batches import MoreToUnpackError, begin_turn
+from avoir.kafka.decoding import BoundedFetch, BoundedRecords, bound_decoding
+from avoir.record import KEPT_BYTES, MOST_RECORD_BYTES
 
 Encode = Callable[[bytes], bytes]
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
@@ -311,3 +312,74 @@ def test_the_client_reads_by_it() -> None:
     bound_decoding()
     assert fetcher.MemoryRecords is BoundedRecords
     assert fetcher.FetchResult.__module__ == "avoir.kafka.decoding"
+
+
+class Assigned:
+    """A partition that is read, as the client's fetcher knows it."""
+
+    active, paused, position = True, False, 7
+
+    def state_value(self, _: object) -> "Assigned":
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+def fetched(data: bytes) -> tuple[BoundedFetch, Assigned]:
+    assigned, place = Assigned(), TopicPartition("t", 0)
+    records = fetcher.PartitionRecords(place, BoundedRecords(data), None, 7, None, None, False, 1)
+    return BoundedFetch(place, assignment=assigned, partition_records=records, backoff=0), assigned
+
+
+def test_records_are_given_out_in_portions_and_the_position_follows() -> None:
+    batch = plain([bytes(100_000)] * 20)
+    fetch, assigned = fetched(packed(batch, ZSTD, zstandard.ZstdCompressor().compress(bytes(batch[61:]))))
+    begin_turn()
+    portions = []
+    while fetch.has_more():
+        portions.append(len(fetch.getall(max_records=1_000)))
+        assert assigned.position == 7 + sum(portions)
+    assert portions == [3] * 6 + [2]
+
+
+def test_a_fetch_goes_on_where_its_turn_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "TURN_BYTES", 300_000)
+    batch = plain([b"before", bytes(3_000_000), b"after"])
+    fetch, assigned = fetched(packed(batch, ZSTD, zstandard.ZstdCompressor().compress(bytes(batch[61:]))))
+    found, turns = [], 0
+    while fetch.has_more():
+        begin_turn()
+        turns += 1
+        found += fetch.getall()
+    assert [(each.offset, each.checksum is None) for each in found] == [(7, True), (8, False), (9, True)]
+    assert turns > 5
+    assert assigned.position == 10
+
+
+def test_what_is_unpacked_is_let_go_with_its_fetch() -> None:
+    batch = plain([bytes(900_000)] * 5)
+    fetch, _ = fetched(packed(batch, ZSTD, zstandard.ZstdCompressor().compress(bytes(batch[61:]))))
+    begin_turn()
+    fetch.getall(max_records=1)
+    opened = fetch._source._batch
+    assert opened.weight > 0
+    del fetch
+    assert opened.weight == 0
+    assert opened not in batches._bounds.open
+
+
+@pytest.mark.parametrize("codec", [0, ZSTD])
+def test_a_record_without_a_time_has_one_below_all_others(codec: int) -> None:
+    batch = plain([b"x"])
+    struct.pack_into(">q", batch, 27, -1)
+    data = zstandard.ZstdCompressor().compress(bytes(batch[61:]))
+    fetch, _ = fetched(packed(batch, codec, data) if codec else bytes(batch))
+    (record,) = fetch.getall()
+    assert record.timestamp == -1
+
+
+def test_a_record_of_nothing_but_headers_is_too_large_by_their_number() -> None:
+    fetch, _ = fetched(bytes(plain([b"v"], headers=[("", b"")] * 10_000)))
+    (record,) = fetch.getall()
+    assert (record.headers, record.checksum.length) == ((), 1)

@@ -11,10 +11,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
 from avoir.kafka.codecs import Source, TooMuchError
-from avoir.record import MOST_RECORD_BYTES, Cut
+from avoir.record import KEPT_BYTES, MOST_RECORD_BYTES, Cut
 
-KEPT_BYTES = 1024
-"""So much of the key and of the value is kept of a record that is too large."""
 TURN_BYTES = 32 * 1024 * 1024
 """At most so much is unpacked before others have their turn."""
 MOST_OPEN_BYTES = 64 * 1024 * 1024

@@ -12,8 +12,8 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from aiokafka.consumer import fetcher
 
-from avoir.kafka.batches import KEPT_BYTES, CompressedBatch, MoreToUnpackError, batch_of, too_large
-from avoir.record import MOST_RECORD_BYTES, Cut
+from avoir.kafka.batches import CompressedBatch, MoreToUnpackError, batch_of, too_large
+from avoir.record import KEPT_BYTES, MOST_RECORD_BYTES, Cut
 
 HEADER_BYTES = 128
 """What each header of a record counts besides its bytes: a record may be nothing but empty headers."""
