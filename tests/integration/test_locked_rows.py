@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
@@ -162,4 +163,19 @@ async def test_what_waits_outlives_the_process_and_comes_without_a_new_message(s
     async with serving(settings):
         await until_decided(settings, done + 10)
         assert await deferred(settings) == []
+    assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1"]
+
+
+async def test_beyond_its_bound_nothing_more_is_set_aside_and_nothing_is_lost(settings: Settings) -> None:
+    done = await prepared(settings)
+    with patch("avoir.deferral.MOST_MESSAGES", 1):
+        async with serving(settings) as service:
+            async with locked(settings, ACCOUNT):
+                await publish(settings, more("t1")[:1])
+                await until(lambda: _waits(settings, 1), 60)
+                await publish(settings, more("t1")[1:])
+                await until(lambda: "set aside" in service.loop.state.last_error, 30)
+                assert await _waits(settings, 1)
+            await until_decided(settings, done + 5)
+            assert await deferred(settings) == []
     assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1"]

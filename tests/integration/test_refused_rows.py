@@ -32,6 +32,11 @@ CREATE FUNCTION avoir.named(value bytea) RETURNS boolean LANGUAGE sql IMMUTABLE
 AS $$ SELECT position('"bad'::bytea IN value) > 0 $$;
 ALTER TABLE avoir.outbox ADD CHECK (topic = 'credit-dead-letter' OR NOT avoir.named(value))
 """
+OF_KEYS = """
+CREATE TABLE avoir.allowed (payment_id text PRIMARY KEY);
+INSERT INTO avoir.allowed SELECT letter || n FROM generate_series(0, 500) AS n, unnest('{p,i}'::text[]) AS letter;
+ALTER TABLE avoir.payments ADD FOREIGN KEY (payment_id) REFERENCES avoir.allowed
+"""
 OF_ENTRIES = "ALTER TABLE avoir.entries ADD CHECK (event_id NOT LIKE 'bad%')"
 OF_ACCOUNTS = "ALTER TABLE avoir.accounts ADD CHECK (owner_id NOT LIKE 'bad%' OR available = 0)"
 OF_DECISIONS = "ALTER TABLE avoir.decisions ADD CHECK (outcome = 'parked' OR event_id NOT LIKE 'bad%')"
@@ -87,6 +92,7 @@ def mixed(count: int, every: int) -> list[Message]:
         OF_ENTRIES,
         OF_DECISIONS,
         OF_ACCOUNTS,
+        OF_KEYS,
         RAISED_LATER,
     ],
     ids=[
@@ -96,6 +102,7 @@ def mixed(count: int, every: int) -> list[Message]:
         "a check of entries",
         "a check of decisions",
         "a check of a known row",
+        "a foreign key",
         "a trigger at the end",
     ],
 )
