@@ -133,6 +133,21 @@ async def test_what_does_not_concern_a_locked_row_goes_on(
     assert line_of_log["holders"][0]["application"] == "an outsider"
 
 
+async def test_many_rows_locked_at_once_are_asked_about_by_a_few(settings: Settings) -> None:
+    done = await prepared(settings)
+    messages = [each for tenant in TENANTS for each in more(tenant)]
+    with capture_logs() as logs:
+        async with serving(settings):
+            async with locked(settings, "SELECT FROM avoir.accounts FOR UPDATE"):
+                await publish(settings, messages)
+                await until(lambda: _waits(settings, len(messages)), 60)
+            await until_decided(settings, done + len(messages))
+    told = [each for each in logs if each["event"].startswith("a row is kept locked")]
+    assert 0 < len(told) < len(TENANTS)
+    for tenant in TENANTS:
+        assert await drawn_in_order(settings, tenant) == [f"d{n}-{tenant}" for n in range(3)]
+
+
 async def test_a_locked_row_of_another_table_is_found_by_trying(settings: Settings) -> None:
     done = await prepared(settings)
     messages = [each for tenant in TENANTS for each in more(tenant)]

@@ -9,13 +9,14 @@ from unittest.mock import patch
 import pytest
 
 import avoir.batch
+from avoir.batch import Rules
 from avoir.core.decide import Decided, decide
 from avoir.core.draft import Moment
 from avoir.core.facts import Owner
 from avoir.core.message import Message
 from avoir.core.state import State
 from avoir.postgres.session import Session
-from tests.integration.handler import delivering
+from tests.integration.handler import GROUP, delivering
 from tests.integration.stage import connection_to
 from tests.unit.core.world import invoice, line, message, payment
 
@@ -132,3 +133,13 @@ async def test_four_of_a_hundred_refused_cost_little_more_than_none(refusing: st
     assert first.decisions <= 2.5 * count / 2
     assert second.decisions <= 1.5 * count / 2
     assert second.statements <= 3 * count / 2
+
+
+async def test_a_batch_that_takes_long_is_reported_in_between(database: str) -> None:
+    """The consumer has to be back in its loop long before the group takes it for dead."""
+    async with delivering(database, Rules(GROUP, decide_s=0.0)) as (deliverer, kept):
+        with patch("avoir.handle.MOST_S", 0.0):
+            report = await deliverer.deliver(mixed(10, 25))
+        assert report.messages == 1 and not report.complete
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT sum(next_offset) FROM consumer_offsets") == 1
