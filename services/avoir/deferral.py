@@ -23,6 +23,7 @@ MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
 
 AT_A_TIME = 500
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_MOST_ASKED = 3
 _COLUMNS = (
     *("tenant_id", "group_id", "topic", "partition", "kafka_offset", "waits_for", "concerns"),
     *("timestamp_ms", "key", "value", "headers"),
@@ -111,14 +112,19 @@ class Deferral:
             session = Session(connection)
             locked = await locked_of(session, await _needed(session, named)) - self.behind.keys()
         found = False if locked else None
-        for row in sorted(locked):
+        for row in sorted(locked)[:_MOST_ASKED]:
             holders = await holders_of(kept, row)
-            if any(holder["application"] != kept.application_name for holder in holders):
+            if any(holder.get("application") != kept.application_name for holder in holders):
+                others = len(locked) - 1
                 log.warning(
-                    "a row is kept locked: what concerns it waits", row="/".join(row), holders=holders
+                    "a row is kept locked: what concerns it waits",
+                    row="/".join(row),
+                    holders=holders,
+                    others=others,
                 )
-                self.behind[row] = row
                 found = True
+        if found:
+            self.behind |= {row: row for row in locked}
         return found
 
     async def hold(self, kept: KeptConnection, message: Incoming | Unreadable, why: str) -> bool:

@@ -114,7 +114,7 @@ class Handler:
         messages: Messages = ()
         until = time.monotonic() + MOST_S
         while (done := report.messages) < len(records):
-            if time.monotonic() > until:
+            if done and time.monotonic() > until:
                 return replace(report, complete=False)
             part = records[done : done + doubt.size(records[done:])]
             was_in_doubt = bool(doubt)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
+import asyncpg
 import pytest
 
 from avoir.batch import Rules
@@ -161,7 +162,15 @@ async def test_a_defect_outside_of_the_decision_parks_its_message_alone(database
         }
 
 
-async def test_a_defect_in_the_sweep_leaves_the_other_accounts_expired(database: str) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), MemoryError(), asyncpg.QueryCanceledError("x")])
+async def test_an_account_that_fails_in_the_sweep_leaves_the_others_expired(
+    database: str, error: Exception
+) -> None:
+    def failing(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
+        if any(account.owner_id == "bad" for account in accounts):
+            raise error
+        return expire(state, accounts, moment)
+
     async with delivering(database) as (deliverer, kept):
         for owner in ("good", "bad"):
             bill = invoice(
@@ -178,6 +187,22 @@ async def test_a_defect_in_the_sweep_leaves_the_other_accounts_expired(database:
         async with kept.use() as connection:
             found = await connection.fetch("SELECT owner_id FROM accounts WHERE available > 0")
         assert [row["owner_id"] for row in found] == ["bad"]
+
+
+async def test_an_account_that_is_locked_is_left_to_the_next_sweep(database: str) -> None:
+    async with delivering(database) as (deliverer, kept), connection_to(database) as outsider:
+        for owner in ("free", "locked"):
+            lines = [line("l1", "10", kind="prepaid", expires="06-20")]
+            bill = invoice(owner, *lines, paid="10", owner=Owner("user", owner))
+            with patch("avoir.core.settle._expire"), patch("avoir.core.settle.expire_overdue"):
+                await deliverer.deliver([message(f"f-{owner}", "06-01", bill)])
+        async with outsider.transaction():
+            await outsider.execute("SELECT FROM accounts WHERE owner_id = 'locked' FOR UPDATE")
+            assert (await deliverer._handler.expire(100)).messages == 1
+            assert (await deliverer._handler.expire(100)).messages == 0
+        assert (await deliverer._handler.expire(100)).messages == 1
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT sum(available) FROM accounts") == 0
 
 
 async def test_a_message_that_the_database_refuses_is_parked_alone(database: str) -> None:

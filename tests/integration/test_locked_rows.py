@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
@@ -132,6 +133,21 @@ async def test_what_does_not_concern_a_locked_row_goes_on(
     assert line_of_log["holders"][0]["application"] == "an outsider"
 
 
+async def test_many_rows_locked_at_once_are_asked_about_by_a_few(settings: Settings) -> None:
+    done = await prepared(settings)
+    messages = [each for tenant in TENANTS for each in more(tenant)]
+    with capture_logs() as logs:
+        async with serving(settings):
+            async with locked(settings, "SELECT FROM avoir.accounts FOR UPDATE"):
+                await publish(settings, messages)
+                await until(lambda: _waits(settings, len(messages)), 60)
+            await until_decided(settings, done + len(messages))
+    told = [each for each in logs if each["event"].startswith("a row is kept locked")]
+    assert 0 < len(told) < len(TENANTS)
+    for tenant in TENANTS:
+        assert await drawn_in_order(settings, tenant) == [f"d{n}-{tenant}" for n in range(3)]
+
+
 async def test_a_locked_row_of_another_table_is_found_by_trying(settings: Settings) -> None:
     done = await prepared(settings)
     messages = [each for tenant in TENANTS for each in more(tenant)]
@@ -162,4 +178,19 @@ async def test_what_waits_outlives_the_process_and_comes_without_a_new_message(s
     async with serving(settings):
         await until_decided(settings, done + 10)
         assert await deferred(settings) == []
+    assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1"]
+
+
+async def test_beyond_its_bound_nothing_more_is_set_aside_and_nothing_is_lost(settings: Settings) -> None:
+    done = await prepared(settings)
+    with patch("avoir.deferral.MOST_MESSAGES", 1):
+        async with serving(settings) as service:
+            async with locked(settings, ACCOUNT):
+                await publish(settings, more("t1")[:1])
+                await until(lambda: _waits(settings, 1), 60)
+                await publish(settings, more("t1")[1:])
+                await until(lambda: "set aside" in service.loop.state.last_error, 30)
+                assert await _waits(settings, 1)
+            await until_decided(settings, done + 5)
+            assert await deferred(settings) == []
     assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1"]

@@ -9,13 +9,14 @@ from unittest.mock import patch
 import pytest
 
 import avoir.batch
+from avoir.batch import Rules
 from avoir.core.decide import Decided, decide
 from avoir.core.draft import Moment
 from avoir.core.facts import Owner
 from avoir.core.message import Message
 from avoir.core.state import State
 from avoir.postgres.session import Session
-from tests.integration.handler import delivering
+from tests.integration.handler import GROUP, delivering
 from tests.integration.stage import connection_to
 from tests.unit.core.world import invoice, line, message, payment
 
@@ -31,6 +32,11 @@ OF_THE_OUTBOX = """
 CREATE FUNCTION avoir.named(value bytea) RETURNS boolean LANGUAGE sql IMMUTABLE
 AS $$ SELECT position('"bad'::bytea IN value) > 0 $$;
 ALTER TABLE avoir.outbox ADD CHECK (topic = 'credit-dead-letter' OR NOT avoir.named(value))
+"""
+OF_KEYS = """
+CREATE TABLE avoir.allowed (payment_id text PRIMARY KEY);
+INSERT INTO avoir.allowed SELECT letter || n FROM generate_series(0, 500) AS n, unnest('{p,i}'::text[]) AS letter;
+ALTER TABLE avoir.payments ADD FOREIGN KEY (payment_id) REFERENCES avoir.allowed
 """
 OF_ENTRIES = "ALTER TABLE avoir.entries ADD CHECK (event_id NOT LIKE 'bad%')"
 OF_ACCOUNTS = "ALTER TABLE avoir.accounts ADD CHECK (owner_id NOT LIKE 'bad%' OR available = 0)"
@@ -87,6 +93,7 @@ def mixed(count: int, every: int) -> list[Message]:
         OF_ENTRIES,
         OF_DECISIONS,
         OF_ACCOUNTS,
+        OF_KEYS,
         RAISED_LATER,
     ],
     ids=[
@@ -96,6 +103,7 @@ def mixed(count: int, every: int) -> list[Message]:
         "a check of entries",
         "a check of decisions",
         "a check of a known row",
+        "a foreign key",
         "a trigger at the end",
     ],
 )
@@ -125,3 +133,13 @@ async def test_four_of_a_hundred_refused_cost_little_more_than_none(refusing: st
     assert first.decisions <= 2.5 * count / 2
     assert second.decisions <= 1.5 * count / 2
     assert second.statements <= 3 * count / 2
+
+
+async def test_a_batch_that_takes_long_is_reported_in_between(database: str) -> None:
+    """The consumer has to be back in its loop long before the group takes it for dead."""
+    async with delivering(database, Rules(GROUP, decide_s=0.0)) as (deliverer, kept):
+        with patch("avoir.handle.MOST_S", 0.0):
+            report = await deliverer.deliver(mixed(10, 25))
+        assert report.messages == 1 and not report.complete
+        async with kept.use() as connection:
+            assert await connection.fetchval("SELECT sum(next_offset) FROM consumer_offsets") == 1

@@ -29,11 +29,12 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, own
 JOIN accounts a USING (tenant_id, owner_type, owner_id, currency);
 
 -- name: read_holders
--- Who keeps a session waiting; what another user does is only told to those who may see it. $1 process id.
-SELECT a.pid, a.usename AS user, a.application_name AS application, host(a.client_addr) AS address, a.state,
+-- Who keeps a session waiting (0 is a prepared transaction); what another user does is only told to those who may see
+-- it. $1 process id.
+SELECT b.pid, a.usename AS user, a.application_name AS application, host(a.client_addr) AS address, a.state,
        a.xact_start AS since, a.query_start AS last_query_at, left(a.query, 200) AS last_query
 FROM unnest(pg_blocking_pids($1)) AS b (pid)
-JOIN pg_stat_activity a USING (pid);
+LEFT JOIN pg_stat_activity a ON a.pid = b.pid;
 
 -- name: read_deferred
 -- What the messages of some partitions wait for, and how many they are. $1 group, $2 topics, $3 partitions.
