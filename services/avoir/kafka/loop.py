@@ -189,10 +189,10 @@ class Loop:
         if report.halted or not report.complete:
             self.assignment.forget()
         seen.update({place: part[-1].offset + 1 for place, part in batch.items()})
+        self.state.succeeded()
         if not report.messages:
             return
         self.state.moved_at = time.monotonic()
-        self.state.succeeded()
         self._backoff.reset()
         self.breaker.count(report)
         self._done(BatchDone(report, report.messages, self.state.moved_at - begun))
