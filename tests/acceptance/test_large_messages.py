@@ -38,7 +38,7 @@ def test_twelve_invoices_of_ten_thousand_lines_for_one_booking(service: Service)
     issued = service.events.of(TENANT, "credit-issued")
     per_booking: dict[str, int] = {}
     for event in issued:
-        booking_id = event.body["credit_for"]["booking_id"]
+        booking_id = event.body["line_item"]["for"]["booking_id"]
         per_booking[booking_id] = per_booking.get(booking_id, 0) + 1
     assert per_booking == {"b1": LINES, **dict.fromkeys(others, 1)}
     listed = service.ask("dead-letters", "list", "--tenant", TENANT, "--limit", "1000")["dead_letters"]
