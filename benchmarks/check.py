@@ -21,6 +21,10 @@ _DECISIONS = """
 SELECT outcome, count(*) AS decisions, count(DISTINCT (topic, partition, kafka_offset)) AS messages
 FROM avoir.decisions GROUP BY outcome
 """
+# Of more malformed messages than the dead letters of a minute have room for, some are only counted.
+_REJECTED = """
+SELECT coalesce(sum(messages), 0)::bigint FROM avoir.dead_letters WHERE outcome IN ('rejected', 'summarised')
+"""
 _EVENTS = "SELECT coalesce(sum(seq), 0)::bigint FROM avoir.accounts"
 
 
@@ -62,7 +66,9 @@ async def _outcomes(
     rows = await connection.fetch(_DECISIONS)
     decided = {row["outcome"]: row["decisions"] for row in rows}
     kinds = Counter(message.kind for message in messages)
-    if sum(row["messages"] for row in rows) != len(messages) or sum(decided.values()) != len(messages):
+    once = all(row["messages"] == row["decisions"] for row in rows)
+    decided["rejected"] = await connection.fetchval(_REJECTED)
+    if not once or sum(decided.values()) != len(messages):
         raise BenchmarkError(f"{len(messages)} messages, and these decisions: {decided}")
     must_be = {"rejected": kinds["rejected"], "duplicate": kinds["repeat"], "parked": 0, "conflict": 0}
     for outcome, expected in must_be.items():

@@ -163,15 +163,18 @@ class Rig:
                 raise RuntimeError(f"a message was not handled: {report.notable[:1]}")
 
     async def measure(self, makes: Sequence[Make], at_once: int) -> Cost:
-        """The least of some rounds: what else the machine does makes them dearer, never cheaper."""
-        costs = []
+        """The least of some rounds in this process: what else the machine does makes them dearer, never cheaper.
+
+        Of Postgres the mean: its processes' time is only told in hundredths of a second.
+        """
+        process, before = [], await self._meter.read()
         for _ in range(ROUNDS):
-            before, begun = await self._meter.read(), time.process_time()
+            begun = time.process_time()
             await self.tell(makes, MEASURED, at_once)
-            after, ended = await self._meter.read(), time.process_time()
-            database = (after.postgres_cpu_s or 0) - (before.postgres_cpu_s or 0)
-            costs.append(Cost((ended - begun) / MEASURED * 1e6, database / MEASURED * 1e6))
-        return min(costs, key=lambda cost: cost.total)
+            process.append(time.process_time() - begun)
+        after = await self._meter.read()
+        database = (after.postgres_cpu_s or 0) - (before.postgres_cpu_s or 0)
+        return Cost(min(process) / MEASURED * 1e6, database / ROUNDS / MEASURED * 1e6)
 
 
 @asynccontextmanager
@@ -204,7 +207,8 @@ async def run(admin_dsn: str, most: int) -> list[dict[str, Any]]:
                     break
                 print(f"{series.name}: {size:,}", file=sys.stderr)
                 await told.tell((series.grow,), size - grown, GROWN_AT_ONCE)
-                grown = size
+                # Of lines and changes what is measured stays.
+                grown = size if len(series.makes) > 1 else size + 2 * ROUNDS * MEASURED
                 for at_once in (1, MEASURED):
                     cost = await told.measure(series.makes, at_once)
                     least = first.setdefault(at_once, cost.total)
