@@ -36,10 +36,11 @@ def neighbours(n: int) -> list[Sending]:
 @pytest.fixture(scope="module")
 def places(service: Service) -> list[Place]:
     """Where each message with a bad time lies, each with neighbours around it."""
+    # Handled before, so that it is the cancellation that gives the credit.
+    service.publish(neighbours(n)[0] for n in range(len(BAD)))
+    service.settle(within_s=120)
     sent = [
-        each
-        for n, (field, time) in enumerate(BAD)
-        for each in (neighbours(n)[0], sent_bad(n, field, time), neighbours(n)[1])
+        each for n, (field, time) in enumerate(BAD) for each in (sent_bad(n, field, time), neighbours(n)[1])
     ]
     # Of plain envelopes the time stands in a header.
     headers = (("ce_id", b"in-header"), ("ce_time", TOO_EARLY.encode()))
@@ -48,7 +49,7 @@ def places(service: Service) -> list[Place]:
     sent.append(Sending("booking-cancelled", json.dumps(body).encode(), headers=headers))
     found = service.publish(sent)
     service.settle(within_s=120)
-    return [*found[1::3], found[-1]]
+    return [*found[:-1:2], found[-1]]
 
 
 def test_each_is_dead_lettered_with_the_name_of_its_field(places: list[Place], service: Service) -> None:

@@ -112,12 +112,16 @@ class Publisher:
         except Exception:
             await self.discard()
 
-    async def discard(self) -> None:
-        """Break off without flushing: after an error `stop` might wait for ever for batches that cannot be sent."""
+    def drop(self) -> None:
+        """Send nothing any more, at once."""
         self._producer._closed = True
         task = getattr(self._producer._sender, "_sender_task", None)
         if task is not None:
             task.cancel()
+
+    async def discard(self) -> None:
+        """Break off without flushing: after an error `stop` might wait for ever for batches that cannot be sent."""
+        self.drop()
         with suppress(Exception):
             async with asyncio.timeout(3):
                 await self._producer.client.close()

@@ -105,8 +105,10 @@ class Relay:
         await self._end()
 
     def drop(self) -> None:
-        """Break the connection off."""
+        """Break the connections off."""
         self._kept.drop()
+        if self._publisher is not None:
+            self._publisher.drop()
 
     async def _lead(self, backoff: Backoff, stopping: asyncio.Event) -> None:
         """Stand by until the lease is free; then publish for as long as it can be renewed."""
