@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from avoir.cli.verify.query import verify
 from avoir.kafka.topics import EVENTS
-from avoir.read.verify import verify
 from benchmarks.mix import Wire
 from benchmarks.service import BenchmarkError
 from benchmarks.stage import PARTITIONS, Stage

@@ -19,13 +19,13 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from avoir.batch import Rules
-from avoir.handle import Handler
-from avoir.kafka.translate import TOPICS
+from avoir.batch.batch import Rules
+from avoir.batch.handle import Handler
 from avoir.postgres import queries
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.migrate import migrate
 from avoir.record import Record, TopicPartition
+from avoir.wire.incoming import TOPICS
 from benchmarks.usage import PostgresMeter
 from deploy.local.databases import dsn_of, execute
 from deploy.local.process import StackError

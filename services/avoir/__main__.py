@@ -1,6 +1,6 @@
 """`python -m avoir` is the same as `avoir`."""
 
-from avoir.cli import main
+from avoir.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -9,9 +9,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import avoir_events as wire
-from avoir.core.money import parse_decimal
-from avoir.core.policy import Policy
-from avoir.flow import Limits
+from avoir.core.model.money import parse_decimal
+from avoir.core.model.policy import Policy
 from avoir.record import MOST_RECORD_BYTES
 from avoir_events.policy import MAX_EXPIRY
 from avoir_events.scalars import AboveZero, AtLeastZero, Currency
@@ -241,11 +240,6 @@ def _is_dsn(dsn: str) -> bool:
 def _port(host: str) -> str:
     """What stands after a host's name or after its address in brackets."""
     return host.rpartition("]")[2].partition(":")[2]
-
-
-def limits_of(settings: Settings) -> Limits:
-    """For how long nothing may move before the service is said not to keep up."""
-    return Limits(settings.unready_after_s, settings.held_after_s)
 
 
 def policy_of(settings: PolicySettings) -> Policy:

@@ -9,7 +9,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.kafka.topics import COMMANDS, EVENTS, FACTS
-from avoir.kafka.translate_events import BALANCE
+from avoir.wire.outgoing import BALANCE
 from deploy.local.demo import customer, story
 from deploy.local.folders import CHECKOUT
 

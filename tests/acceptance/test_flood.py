@@ -3,7 +3,7 @@
 import json
 import time
 
-from avoir.floods import MOST_LETTERS
+from avoir.batch.floods import MOST_LETTERS
 from tests.acceptance.facts import body, fact
 from tests.acceptance.packing import ZSTD, batch, publish
 from tests.acceptance.service import Deploy

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from avoir.postgres.migrate import migrate
-from avoir.service import Service
+from avoir.process.service import Service
 from avoir.settings import Settings
 from deploy.local.postgres import Postgres
 from tests.integration.running import make_all_topics, publish, serving, until_decided

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
-from avoir.batch import Rules
-from avoir.handle import Handler
-from avoir.kafka.translate import TOPICS
+from avoir.batch.batch import Rules
+from avoir.batch.handle import Handler
 from avoir.postgres import queries
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.record import TopicPartition
+from avoir.wire.incoming import TOPICS
 from tests.integration.records import Deliverer
 
 GROUP = "g"

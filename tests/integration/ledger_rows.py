@@ -7,8 +7,8 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
-from avoir.core.events import AccountKey
-from avoir.core.ledger import Entry, entry_hash
+from avoir.core.model.events import AccountKey
+from avoir.core.model.ledger import Entry, entry_hash
 
 OFFSETS = count()
 NAMESPACE = UUID("6f1c1f6e-6c55-4b36-9a3a-0d1f7b9a2c11")

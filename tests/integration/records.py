@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from avoir.core import commands, facts
-from avoir.core.commands import Command
-from avoir.core.message import Message
-from avoir.core.money import format_decimal
-from avoir.handle import Handler
+from avoir.batch.handle import Handler
+from avoir.core.model import commands, facts
+from avoir.core.model.commands import Command
+from avoir.core.model.message import Message
+from avoir.core.model.money import format_decimal
 from avoir.record import BatchReport, Record, TopicPartition
 
 

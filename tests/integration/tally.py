@@ -117,7 +117,7 @@ class Tally:
 
 
 if __name__ == "__main__":
-    from avoir.serve import serve
+    from avoir.process.serve import serve
 
     assert os.environ["AVOIR_KAFKA_BOOTSTRAP_SERVERS"]
     sys.exit(serve(Settings(), Tally))

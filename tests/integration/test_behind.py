@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from avoir.core.events import AccountKey
-from avoir.core.rows import Account
-from avoir.epoch import raise_epoch
+from avoir.cli.base.epochs import raise_epoch
+from avoir.core.model.events import AccountKey
+from avoir.core.model.rows import Account
 from avoir.kafka.client import Client
 from avoir.kafka.heads import _TAILS, last_heads
 from avoir.kafka.topics import TopicNames
-from avoir.kafka.translate_events import balance_record
+from avoir.wire.outgoing import balance_record
 from tests.integration.handler import delivering
 from tests.integration.stage import (
     add_outbox,

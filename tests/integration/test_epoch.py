@@ -2,7 +2,7 @@
 
 import json
 
-from avoir.epoch import raise_epoch
+from avoir.cli.base.epochs import raise_epoch
 from tests.integration.handler import delivering
 from tests.unit.core.world import cancelled, invoice, line, message
 

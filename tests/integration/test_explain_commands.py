@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from avoir.cli.ending import Exit
+from avoir.cli.base.exits import Exit
 from tests.integration.command import Command
 from tests.integration.timeline import Timeline, cancellation, invoice
 

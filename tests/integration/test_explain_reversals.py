@@ -3,10 +3,10 @@
 import pytest
 from pydantic import SecretStr
 
+from avoir.cli.explain.prose.explanation import tell
+from avoir.cli.explain.query import explain
+from avoir.cli.explain.view import Subject
 from avoir.postgres.connect import Database
-from avoir.read.explain import explain
-from avoir.read.story import Subject
-from avoir.read.telling import tell
 from tests.integration.handler import delivering
 from tests.unit.core.world import cancelled, invoice, line, message, payment, reversal
 

@@ -4,11 +4,11 @@ from unittest.mock import patch
 
 import pytest
 
-from avoir.core import payments
-from avoir.core.conclusion import Conclusion
-from avoir.core.draft import Draft
-from avoir.core.facts import PaymentRecorded
-from avoir.core.message import Message
+from avoir.core.handlers import payments
+from avoir.core.handlers.outcome import Conclusion
+from avoir.core.model.facts import PaymentRecorded
+from avoir.core.model.message import Message
+from avoir.core.state.draft import Draft
 from avoir.settings import Settings
 from tests.integration.running import decided, make_all_topics, publish, serving, until_decided
 from tests.integration.stage import connection_to, settings_for, until
@@ -104,7 +104,7 @@ async def test_a_message_that_takes_too_much_memory_is_parked_alone(settings: Se
 
     paid, messages = payments.pay, history()
     await publish(settings, messages)
-    with patch("avoir.core.payments.pay", pay):
+    with patch("avoir.core.handlers.payments.pay", pay):
         async with serving(settings):
             await check_only_the_bad_one_is_parked(settings, messages)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from avoir.cli.ending import Exit
-from avoir.core.events import AccountKey
+from avoir.cli.base.exits import Exit
+from avoir.core.model.events import AccountKey
 from avoir.postgres.connect import Connection
 from tests.integration.command import Command
 from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day

@@ -25,8 +25,8 @@ TOPIC = "booking-cancelled"
 def one_minute(monkeypatch: pytest.MonkeyPatch) -> datetime:
     """A small bound, and one minute for as long as the test says so."""
     now = datetime(2025, 6, 1, tzinfo=UTC)
-    monkeypatch.setattr("avoir.floods.MOST_LETTERS", MOST)
-    monkeypatch.setattr("avoir.floods._minute", lambda _: now)
+    monkeypatch.setattr("avoir.batch.floods.MOST_LETTERS", MOST)
+    monkeypatch.setattr("avoir.batch.floods._minute", lambda _: now)
     return now
 
 
@@ -72,10 +72,10 @@ async def test_a_new_minute_has_room_again(database: str, monkeypatch: pytest.Mo
     async with delivering(database) as (deliverer, _), connection_to(database) as connection:
         for _ in range(2):
             await deliverer.deliver_values([(TOPIC, b"x")] * 15)
-            monkeypatch.setattr("avoir.floods._minute", lambda _: later)
+            monkeypatch.setattr("avoir.batch.floods._minute", lambda _: later)
         assert len(await rows(connection, "outcome = 'rejected'")) == 2 * MOST
         assert [row["messages"] for row in await rows(connection, "outcome = 'summarised'")] == [5, 5]
-        monkeypatch.setattr("avoir.floods._minute", lambda _: later - timedelta(minutes=1))
+        monkeypatch.setattr("avoir.batch.floods._minute", lambda _: later - timedelta(minutes=1))
         await deliverer.deliver_values([(TOPIC, b"x")] * 15)
         assert len(await rows(connection, "outcome = 'rejected'")) == 2 * MOST
 
@@ -101,7 +101,7 @@ async def test_several_processes_keep_to_one_bound_and_each_topic_has_its_own(da
 
 async def test_what_is_rolled_back_counts_for_nothing(database: str) -> None:
     async with delivering(database) as (deliverer, _), connection_to(database) as connection:
-        lost = patch("avoir.batch.write_rest", side_effect=asyncpg.DeadlockDetectedError("lost"))
+        lost = patch("avoir.batch.batch.write_rest", side_effect=asyncpg.DeadlockDetectedError("lost"))
         with lost, pytest.raises(asyncpg.DeadlockDetectedError):
             await deliverer.deliver_values([(TOPIC, b"x")] * 15)
         assert await count(connection, "dead_letters") == await count(connection, "dead_letter_rates") == 0
@@ -124,14 +124,14 @@ async def test_conflicts_are_bounded_and_what_avoir_parks_never(database: str) -
         await deliverer.deliver([finalized(1), *others])
         assert len(await rows(connection, "outcome = 'conflict'")) == MOST
         assert await count(connection, "decisions") == 31
-        with patch("avoir.core.payments.pay", side_effect=RuntimeError("a defect")):
+        with patch("avoir.core.handlers.payments.pay", side_effect=RuntimeError("a defect")):
             await deliverer.deliver([message(f"p{n}", "06-03", payment(f"p{n}", "100")) for n in range(9)])
             await deliverer.deliver([message(f"q{n}", "06-03", payment(f"q{n}", "100")) for n in range(9)])
         assert len(await rows(connection, "outcome = 'parked'")) == 18
 
 
 async def test_the_bytes_of_a_minute_are_bounded_too(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avoir.floods.MOST_LETTER_BYTES", 25_000)
+    monkeypatch.setattr("avoir.batch.floods.MOST_LETTER_BYTES", 25_000)
     async with delivering(database) as (deliverer, _), connection_to(database) as connection:
         values = [bytes([65 + n]) * 10_000 for n in range(5)]
         await deliverer.deliver_values([(TOPIC, each) for each in values])

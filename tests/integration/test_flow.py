@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from avoir.process.wiring import names_of
 from avoir.settings import Settings
-from avoir.wiring import names_of
 from tests.integration.process import avoir
 from tests.integration.running import FACT, OTHER, Run, handled, make_all_topics, running, send, until_handled
 from tests.integration.stage import connection_to, delete_topic, make_topics, settings_for, until
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.timeout(300)  # many waits, and commands in processes o
 
 @pytest.fixture(autouse=True)
 def measured_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avoir.watch._EVERY_S", 0.2)
-    monkeypatch.setattr("avoir.wiring.METADATA_MAX_AGE_MS", 2_000)
+    monkeypatch.setattr("avoir.process.watch._EVERY_S", 0.2)
+    monkeypatch.setattr("avoir.process.wiring.METADATA_MAX_AGE_MS", 2_000)
 
 
 @pytest.fixture

@@ -9,20 +9,20 @@ from unittest.mock import patch
 import asyncpg
 import pytest
 
-from avoir.batch import Rules
-from avoir.claims import lock
+from avoir.batch.batch import Rules
+from avoir.batch.claims import lock
 from avoir.core.decide import expire
-from avoir.core.draft import Draft, Moment
-from avoir.core.events import AccountKey
-from avoir.core.facts import Owner
-from avoir.core.message import Message
-from avoir.core.policy import Policy
-from avoir.core.state import State
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Owner
+from avoir.core.model.message import Message
+from avoir.core.model.policy import Policy
+from avoir.core.state.draft import Draft, Moment
+from avoir.core.state.references import References
+from avoir.core.state.state import State
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
 from avoir.postgres.load import Loader
-from avoir.postgres.named import Named
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
 from tests.integration.handler import GROUP, delivering
@@ -115,7 +115,7 @@ async def test_positions_that_moved_on_fence_the_batch(database: str) -> None:
 
 async def test_a_message_that_the_code_fails_on_is_parked_alone(database: str) -> None:
     async with delivering(database) as (deliverer, kept):
-        with patch("avoir.core.payments.pay", side_effect=RuntimeError("a defect")):
+        with patch("avoir.core.handlers.payments.pay", side_effect=RuntimeError("a defect")):
             report = await deliverer.deliver(
                 [finalized(1, paid="0"), message("p1", "06-03", payment("p1", "100", "i1")), cancellation(1)]
             )
@@ -133,7 +133,7 @@ async def test_a_message_that_the_code_fails_on_is_parked_alone(database: str) -
 async def test_a_defect_parks_eleven_messages_and_leaves_the_rest_alone(database: str) -> None:
     async with delivering(database) as (deliverer, kept):
         payments = [message(f"p{n}", "06-03", payment(f"p{n}", "100")) for n in range(40)]
-        with patch("avoir.core.payments.pay", side_effect=RuntimeError("a defect")):
+        with patch("avoir.core.handlers.payments.pay", side_effect=RuntimeError("a defect")):
             report = await deliverer.deliver([finalized(1), *payments])
         assert report.halted and report.messages == 12
         assert report.decisions["payment-recorded", "parked"] == 11
@@ -153,7 +153,7 @@ async def test_a_defect_outside_of_the_decision_parks_its_message_alone(database
 
     async with delivering(database) as (deliverer, _):
         bad = message("p1", "06-03", payment("p1", "100", owner=Owner("user", "bad")))
-        with patch("avoir.batch.expire", side_effect=failing):
+        with patch("avoir.batch.batch.expire", side_effect=failing):
             report = await deliverer.deliver([finalized(1), bad, cancellation(1)])
         assert report.decisions == {
             ("invoice-finalized", "recorded"): 1,
@@ -179,9 +179,12 @@ async def test_an_account_that_fails_in_the_sweep_leaves_the_others_expired(
                 paid="10",
                 owner=Owner("user", owner),
             )
-            with patch("avoir.core.settle._expire"), patch("avoir.core.settle.expire_overdue"):
+            with (
+                patch("avoir.core.effects.settle._expire"),
+                patch("avoir.core.effects.settle.expire_overdue"),
+            ):
                 await deliverer.deliver([message(f"f-{owner}", "06-01", bill)])
-        with patch("avoir.batch.expire", side_effect=failing):
+        with patch("avoir.batch.batch.expire", side_effect=failing):
             report = await deliverer._handler.expire(100)
         assert (report.messages, report.alarms) == (1, {"expiry_failed": 1})
         async with kept.use() as connection:
@@ -194,7 +197,10 @@ async def test_an_account_that_is_locked_is_left_to_the_next_sweep(database: str
         for owner in ("free", "locked"):
             lines = [line("l1", "10", kind="prepaid", expires="06-20")]
             bill = invoice(owner, *lines, paid="10", owner=Owner("user", owner))
-            with patch("avoir.core.settle._expire"), patch("avoir.core.settle.expire_overdue"):
+            with (
+                patch("avoir.core.effects.settle._expire"),
+                patch("avoir.core.effects.settle.expire_overdue"),
+            ):
                 await deliverer.deliver([message(f"f-{owner}", "06-01", bill)])
         async with outsider.transaction():
             await outsider.execute("SELECT FROM accounts WHERE owner_id = 'locked' FOR UPDATE")
@@ -279,13 +285,13 @@ async def test_a_void_of_a_grant_that_comes_up_while_locks_are_waited_for(spent:
     async with delivering(database) as (one, kept), delivering(database, partition=1) as (other, _):
         await other.deliver([message("g0", "06-01", granted("30"))])
 
-        async def locking_late(session: Session, named: Named) -> list[AccountKey]:
-            locked = await lock(session, named)
-            if no.event_id in {key.event_id for key in named.inbox}:
+        async def locking_late(session: Session, references: References) -> list[AccountKey]:
+            locked = await lock(session, references)
+            if no.event_id in {key.event_id for key in references.inbox}:
                 await other.deliver([*given, *used])
             return locked
 
-        with patch("avoir.handle.lock", side_effect=locking_late):
+        with patch("avoir.batch.handle.lock", side_effect=locking_late):
             report = await one.deliver([no])
         assert report.decisions == {("void-credit", "declined"): 1}
         async with kept.use() as connection:
@@ -342,7 +348,7 @@ async def test_credit_that_came_to_rest_costs_no_later_message_anything(database
         await deliverer.deliver([message("p1", "06-03", payment("p1", "1000", "i1"))])
         async with kept.use() as connection, connection.transaction():
             account = AccountKey("t1", "user", "u1", "EUR")
-            state = await Loader(Session(connection), Named(), [account]).load(datetime.now(UTC))
+            state = await Loader(Session(connection), References(), [account]).load(datetime.now(UTC))
         assert len(state.entitlements.rows) == len(state.lines.rows) == 0
 
 
@@ -356,7 +362,7 @@ async def test_what_was_set_aside_and_used_of_a_grant_is_not_read_again(database
         async with kept.use() as connection, connection.transaction():
             assert await connection.fetchval("SELECT count(*) FROM reservations") == 101
             account = AccountKey("t1", "user", "u1", "EUR")
-            state = await Loader(Session(connection), Named(), [account]).load(datetime.now(UTC))
+            state = await Loader(Session(connection), References(), [account]).load(datetime.now(UTC))
         assert len(state.reservations.rows) == 1
 
 
@@ -398,7 +404,7 @@ async def test_a_record_that_cannot_be_kept_whole_is_kept_without_its_headers(da
         return [name.encode() for name, _ in pairs], [held for _, held in pairs]
 
     async with delivering(database) as (deliverer, kept):
-        with patch("avoir.batch.headers_columns", side_effect=failing):
+        with patch("avoir.batch.batch.headers_columns", side_effect=failing):
             await deliverer._handler.handle([record], {TopicPartition("booking-cancelled", 0): 0})
         async with kept.use() as connection:
             row = await connection.fetchrow("SELECT key, value, header_names FROM dead_letters")

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from avoir.batch import Rules
-from avoir.core.message import Message
+from avoir.batch.batch import Rules
+from avoir.cli.verify.query import verify
+from avoir.core.model.message import Message
 from avoir.postgres import rows as db
 from avoir.postgres.connect import Connection, Database, KeptConnection
-from avoir.read.verify import verify
 from tests.integration.handler import GROUP, delivering
 from tests.unit.core.asked_at_random import Somebody
 from tests.unit.core.asking import granted, policy

@@ -7,8 +7,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from avoir.process.wiring import names_of
 from avoir.settings import Settings
-from avoir.wiring import names_of
 from deploy.local.kafka import launched_kafka
 from tests.integration.proxy import Proxy, proxy
 from tests.integration.running import FACT, make_all_topics, positions, running, send, until_handled

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from avoir.http_limits import LIFETIME_S, MAX_CONNECTIONS, Shared
 from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.process.http_limits import LIFETIME_S, MAX_CONNECTIONS, Shared
 from avoir.settings import Settings
 from tests.integration.process import ServiceProcess, service_process
 from tests.integration.stage import make_topics, produce, settings_for, until

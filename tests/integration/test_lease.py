@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from avoir.cli.ending import Exit
+from avoir.cli.base.exits import Exit
+from avoir.cli.status.query import read_status
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection, Database
 from avoir.postgres.lease import Lease
-from avoir.read.status import read_status
 from tests.integration.command import Command
 from tests.integration.stage import connection_to
 

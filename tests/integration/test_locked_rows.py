@@ -7,10 +7,10 @@ from unittest.mock import patch
 import pytest
 from structlog.testing import capture_logs
 
-from avoir.core.message import Message
+from avoir.cli.status.query import read_status
+from avoir.core.model.message import Message
 from avoir.postgres.connect import Connection
-from avoir.read.status import read_status
-from avoir.service import Service
+from avoir.process.service import Service
 from avoir.settings import Settings
 from tests.integration.running import make_all_topics, publish, serving, until_decided
 from tests.integration.stage import connection_to, settings_for, until
@@ -183,7 +183,7 @@ async def test_what_waits_outlives_the_process_and_comes_without_a_new_message(s
 
 async def test_beyond_its_bound_nothing_more_is_set_aside_and_nothing_is_lost(settings: Settings) -> None:
     done = await prepared(settings)
-    with patch("avoir.deferral.MOST_MESSAGES", 1):
+    with patch("avoir.batch.deferral.MOST_MESSAGES", 1):
         async with serving(settings) as service:
             async with locked(settings, ACCOUNT):
                 await publish(settings, more("t1")[:1])

@@ -10,9 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Producer
 
 from avoir.kafka.reader import Reader
+from avoir.process.wiring import names_of
 from avoir.record import Record
 from avoir.settings import Settings
-from avoir.wiring import names_of
 from tests.integration.process import avoir
 from tests.integration.running import (
     FACT,

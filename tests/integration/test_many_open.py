@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from avoir.batch import Rules
-from avoir.core.commands import Command
-from avoir.core.events import AccountKey
-from avoir.core.facts import Fact
-from avoir.core.state import State
+from avoir.batch.batch import Rules
+from avoir.core.model.commands import Command
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Fact
+from avoir.core.state.references import References
+from avoir.core.state.state import State
 from avoir.postgres.connect import Connection
 from avoir.postgres.load import FIRST_PAGE, Loader
-from avoir.postgres.named import Named
 from avoir.postgres.session import Session
 from tests.integration.handler import GROUP, delivering
 from tests.integration.records import Deliverer
@@ -66,7 +66,7 @@ async def open_invoices(connection: Connection) -> int:
 async def loaded(connection: Connection) -> State:
     """What a batch that concerns the account begins with."""
     async with connection.transaction():
-        return await Loader(Session(connection), Named(), [ACCOUNT]).load(datetime.now(UTC))
+        return await Loader(Session(connection), References(), [ACCOUNT]).load(datetime.now(UTC))
 
 
 async def test_of_many_open_rows_only_the_first_are_loaded_and_a_draw_takes_no_more_statements(
@@ -109,10 +109,10 @@ async def test_of_many_changes_of_a_booking_only_those_that_decide_are_loaded(da
         unasked: list[Any] = [shortened("b1", prices=("1000.00", "900.00"), by="admin")] * 300
         await deliver_many(deliverer, asked, "c")
         await deliver_many(deliverer, unasked, "d", "06-02")
-        named = Named()
-        named.add(message("x", "06-02", cancelled("b1")))
+        references = References()
+        references.add(message("x", "06-02", cancelled("b1")))
         async with kept.use() as connection, connection.transaction():
-            state = await Loader(Session(connection), named, [ACCOUNT]).load(datetime.now(UTC))
+            state = await Loader(Session(connection), references, [ACCOUNT]).load(datetime.now(UTC))
         assert sorted((each.asked for each in state.changes.rows.values()), reverse=True) == [True, False]
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from avoir import outbox
-from avoir.cli.ending import Exit
-from avoir.outbox import retry_refused
+from avoir.cli.base.exits import Exit
+from avoir.cli.outbox.command import retry as outbox
+from avoir.cli.outbox.retry import retry_refused
 from avoir.postgres import queries
 from tests.integration.command import Command
 from tests.integration.handler import delivering

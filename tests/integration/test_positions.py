@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from avoir.process.wiring import names_of
 from avoir.settings import Settings
-from avoir.wiring import names_of
 from tests.integration.process import avoir
 from tests.integration.running import (
     FACT,
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.timeout(300)  # many waits, and commands in processes o
 @pytest.fixture(autouse=True)
 def rechecked_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avoir.kafka.loop._RECHECK_S", 0.5)
-    monkeypatch.setattr("avoir.watch._EVERY_S", 0.2)
-    monkeypatch.setattr("avoir.wiring.METADATA_MAX_AGE_MS", 2_000)
+    monkeypatch.setattr("avoir.process.watch._EVERY_S", 0.2)
+    monkeypatch.setattr("avoir.process.wiring.METADATA_MAX_AGE_MS", 2_000)
 
 
 @pytest.fixture

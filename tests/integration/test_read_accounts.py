@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
-from avoir.core.events import AccountKey
-from avoir.core.facts import Owner
+from avoir.cli.balance.query import Expiry, read_balances
+from avoir.cli.statement.movements import Document, Held
+from avoir.cli.statement.query import Span, read_statement
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Owner
 from avoir.postgres.connect import Connection
-from avoir.read.balance import Expiry, read_balances
-from avoir.read.movements import Document, Held
-from avoir.read.statement import Span, read_statement
 from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
 
 U1 = Owner("user", "u1")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer
 
-from avoir.cli.ending import Exit
+from avoir.cli.base.exits import Exit
 from deploy.local.databases import execute
 from tests.integration.command import Command
 from tests.integration.stage import connection_to, produce, produce_unreadable

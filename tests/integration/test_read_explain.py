@@ -2,11 +2,11 @@
 
 import pytest
 
-from avoir.core.events import AccountKey
+from avoir.cli.explain.prose.explanation import tell
+from avoir.cli.explain.query import explain
+from avoir.cli.explain.view import Subject
+from avoir.core.model.events import AccountKey
 from avoir.postgres.connect import Connection
-from avoir.read.explain import explain
-from avoir.read.story import Subject
-from avoir.read.telling import tell
 from tests.integration.ledger_rows import EUR, cancelled_booking
 
 KEY = AccountKey("t1", "user", "u1", "EUR")

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from avoir.core.events import AccountKey
+from avoir.cli.base.snapshot import NotYetError
+from avoir.cli.report.liability import NO_FIGURES, Figures, TenantLiability, read_liability, totals
+from avoir.cli.statement.movements import NOTHING, Held
+from avoir.cli.statement.query import Span, read_statement
+from avoir.core.model.events import AccountKey
 from avoir.postgres.connect import Connection
-from avoir.read.liability import NO_FIGURES, Figures, TenantLiability, read_liability, totals
-from avoir.read.movements import NOTHING, Held
-from avoir.read.snapshot import NotYetError
-from avoir.read.statement import Span, read_statement
 from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
 from tests.integration.test_read_statement import tamper
 

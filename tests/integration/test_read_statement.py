@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import pytest
 
-from avoir.core.events import AccountKey
-from avoir.core.facts import Owner
+from avoir.cli.base.snapshot import NotYetError
+from avoir.cli.statement.movements import Document, Held
+from avoir.cli.statement.query import AccountStatement, Span, read_statement
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Owner
 from avoir.postgres.connect import Connection
-from avoir.read.movements import Document, Held
-from avoir.read.snapshot import NotYetError
-from avoir.read.statement import AccountStatement, Span, read_statement
 from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
 
 U1 = Owner("user", "u1")

@@ -6,9 +6,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from avoir.cli.base.differences import Difference
+from avoir.cli.verify.query import Sizes, verify
 from avoir.postgres.connect import Connection
-from avoir.read.differences import Difference
-from avoir.read.verify import Sizes, verify
 from tests.integration.timeline import Timeline, cancellation, invoice
 
 

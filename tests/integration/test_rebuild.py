@@ -10,14 +10,14 @@ import pytest
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from avoir.batch import Rules
-from avoir.core.message import Message
-from avoir.core.policy import Policy
-from avoir.epoch import NOTHING
-from avoir.kafka.translate_events import EVENT_TOPICS
+from avoir.batch.batch import Rules
+from avoir.cli.base.epochs import NOTHING
+from avoir.cli.events.rebuild import NotTheSameError, Rebuilt, Wanted, rebuild
+from avoir.core.model.message import Message
+from avoir.core.model.policy import Policy
 from avoir.postgres.connect import Connection, Database
 from avoir.postgres.headers import unpacked
-from avoir.rebuild import NotTheSameError, Rebuilt, Wanted, rebuild
+from avoir.wire.outgoing import EVENT_TOPICS
 from tests.integration.handler import GROUP, delivering
 from tests.integration.stage import connection_to, until
 from tests.integration.test_handle_equals_core import EXAMPLES, delivered, drawn_timelines, made_up

@@ -8,13 +8,13 @@ from unittest.mock import patch
 
 import pytest
 
-import avoir.batch
-from avoir.batch import Rules
+import avoir.batch.batch
+from avoir.batch.batch import Rules
 from avoir.core.decide import Decided, decide
-from avoir.core.draft import Moment
-from avoir.core.facts import Owner
-from avoir.core.message import Message
-from avoir.core.state import State
+from avoir.core.model.facts import Owner
+from avoir.core.model.message import Message
+from avoir.core.state.draft import Moment
+from avoir.core.state.state import State
 from avoir.postgres.session import Session
 from tests.integration.handler import GROUP, delivering
 from tests.integration.stage import connection_to
@@ -31,7 +31,7 @@ RAISED_LATER = RAISED.replace("BEFORE INSERT", "AFTER INSERT")
 OF_THE_OUTBOX = """
 CREATE FUNCTION avoir.named(value bytea) RETURNS boolean LANGUAGE sql IMMUTABLE
 AS $$ SELECT position('"bad'::bytea IN value) > 0 $$;
-ALTER TABLE avoir.outbox ADD CHECK (topic = 'credit-dead-letter' OR NOT avoir.named(value))
+ALTER TABLE avoir.cli.outbox.retry ADD CHECK (topic = 'credit-dead-letter' OR NOT avoir.named(value))
 """
 OF_KEYS = """
 CREATE TABLE avoir.allowed (payment_id text PRIMARY KEY);
@@ -64,7 +64,7 @@ def counted() -> Iterator[Work]:
             work.statements += name == "statements" and value != 0
             super().__setattr__(name, value)
 
-    with patch.object(avoir.batch, "decide", deciding), patch("avoir.handle.Session", Counted):
+    with patch.object(avoir.batch.batch, "decide", deciding), patch("avoir.batch.handle.Session", Counted):
         yield work
 
 
@@ -139,7 +139,7 @@ async def test_four_of_a_hundred_refused_cost_little_more_than_none(refusing: st
 async def test_a_batch_that_takes_long_is_reported_in_between(database: str) -> None:
     """The consumer has to be back in its loop long before the group takes it for dead."""
     async with delivering(database, Rules(GROUP, decide_s=0.0)) as (deliverer, kept):
-        with patch("avoir.handle.MOST_S", 0.0):
+        with patch("avoir.batch.handle.MOST_S", 0.0):
             report = await deliverer.deliver(mixed(10, 25))
         assert report.messages == 1 and not report.complete
         async with kept.use() as connection:

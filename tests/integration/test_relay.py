@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from avoir.cli.outbox.retry import retry_refused
 from avoir.kafka.client import Client
 from avoir.kafka.heads import last_heads
 from avoir.kafka.publisher import Publisher
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import TopicNames
 from avoir.kafka.topics_out import TopicsOut
-from avoir.outbox import retry_refused
 from avoir.postgres.connect import Database
 from tests.integration.stage import (
     add_outbox,

@@ -75,7 +75,7 @@ async def test_it_starts_while_everything_is_away_and_can_be_ended(
 async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings, tmp_path: Path) -> None:
     names = await _make_topics(settings)
     stuck = (
-        "import sys; from avoir.serve import serve; from avoir.settings import Settings;"
+        "import sys; from avoir.process.serve import serve; from avoir.settings import Settings;"
         " from tests.integration.tally import Tally\n"
         "class Stuck(Tally):\n"
         "    async def handle(self, records, positions): raise KeyError('a fault that does not go away')\n"
@@ -105,15 +105,15 @@ async def test_the_real_handler_is_wired(settings: Settings, tmp_path: Path) -> 
 
 
 def test_tracing_is_not_imported_unless_it_is_on() -> None:
-    code = "import sys, avoir.serve; sys.exit('opentelemetry.sdk' in sys.modules)"
+    code = "import sys, avoir.process.serve; sys.exit('opentelemetry.sdk' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
 async def test_expiry_runs_in_batches_until_nothing_is_left(settings: Settings) -> None:
-    from avoir.expiry import Expiry
     from avoir.postgres.connect import KeptConnection
+    from avoir.process.housekeeping import Expiry
+    from avoir.process.wiring import database_of
     from avoir.record import BatchReport
-    from avoir.wiring import database_of
     from tests.integration.tally import Tally
 
     reports: list[BatchReport] = []

@@ -7,10 +7,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from avoir.batch import Rules
-from avoir.cli.ending import Exit
-from avoir.core.policy import Policy
-from avoir.read.snapshot import snapshot
+from avoir.batch.batch import Rules
+from avoir.cli.base.exits import Exit
+from avoir.cli.base.snapshot import snapshot
+from avoir.core.model.policy import Policy
 from tests.integration.command import Command
 from tests.integration.handler import delivering
 from tests.integration.stage import connection_to

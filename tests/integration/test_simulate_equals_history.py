@@ -10,13 +10,13 @@ import pytest
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from avoir.batch import Rules
-from avoir.core.message import Message
-from avoir.core.policy import Policy
+from avoir.batch.batch import Rules
+from avoir.cli.base.snapshot import snapshot
+from avoir.cli.simulate.comparison import Compared, compare
+from avoir.core.model.message import Message
+from avoir.core.model.policy import Policy
 from avoir.postgres.bodies import COMMANDS
 from avoir.postgres.connect import Connection, Database
-from avoir.read.comparison import Compared, compare
-from avoir.read.snapshot import snapshot
 from tests.integration.handler import GROUP, delivering
 from tests.integration.test_handle_equals_core import EXAMPLES, delivered, drawn_timelines, made_up
 from tests.unit.core.asking import granted

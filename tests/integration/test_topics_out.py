@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 
-from avoir.cli.ending import Exit
+from avoir.cli.base.exits import Exit
 from avoir.kafka.topics import TopicNames
 from tests.integration.command import Command
 from tests.integration.stage import (

@@ -2,9 +2,9 @@
 
 from pydantic import SecretStr
 
-from avoir.core.message import Message
+from avoir.cli.verify.query import verify
+from avoir.core.model.message import Message
 from avoir.postgres.connect import Database
-from avoir.read.verify import verify
 from tests.integration.handler import delivering
 from tests.unit.core.world import World, invoice, line, message, payment
 

@@ -8,11 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from avoir.core.decision import CUT
+from avoir.cli.base.differences import Difference
+from avoir.cli.verify.query import verify
+from avoir.core.model.decision import CUT
 from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import migrations
-from avoir.read.differences import Difference
-from avoir.read.verify import verify
 from tests.integration.timeline import Timeline, cancellation, invoice
 
 OWNER = {"type": "user", "id": "u1"}

@@ -19,7 +19,7 @@ def settings(kafka: str, database: str, topic_prefix: str) -> Settings:
 
 @pytest.fixture
 def measured_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avoir.watch._EVERY_S", 0.05)
+    monkeypatch.setattr("avoir.process.watch._EVERY_S", 0.05)
 
 
 def _metric(run: Run, name: str, **labels: str) -> float | None:

@@ -23,7 +23,7 @@ async def test_a_database_that_does_not_let_in_is_hinted_at_after_a_while(
         raise error
 
     monkeypatch.setattr(Database, "connect", refused)
-    monkeypatch.setattr("avoir.service._CREDENTIALS_AFTER_S", 0.3)
+    monkeypatch.setattr("avoir.process.service._CREDENTIALS_AFTER_S", 0.3)
     settings = settings_for("127.0.0.1:1", "postgresql://u:secret@127.0.0.1:1/d", "wrong-")
     with capture_logs() as lines:
         async with running(settings):

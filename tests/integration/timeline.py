@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
-from avoir.batch import Rules
-from avoir.handle import Handler
+from avoir.batch.batch import Rules
+from avoir.batch.handle import Handler
 from avoir.postgres import queries
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.record import BatchReport, Record, TopicPartition

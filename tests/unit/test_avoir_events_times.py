@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from avoir.core.issue import LATEST
-from avoir.kafka.translate import Incoming, Unreadable, parse
+from avoir.core.effects.issue import LATEST
 from avoir.record import Record
+from avoir.wire.incoming import Incoming, Unreadable, parse
 from avoir_events import describe, read
 from avoir_events.scalars import EARLIEST_YEAR, LATEST_YEAR, Time
 from tests.unit.time_fields import MODELS, TimeField, declared, found_in_messages, time_fields

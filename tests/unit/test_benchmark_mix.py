@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from avoir.core.decide import decide
-from avoir.core.draft import Moment
-from avoir.core.policy import Policy
-from avoir.core.state import State
-from avoir.kafka.translate import Incoming, Unreadable, parse
+from avoir.core.model.policy import Policy
+from avoir.core.state.draft import Moment
+from avoir.core.state.state import State
 from avoir.record import Record
+from avoir.wire.incoming import Incoming, Unreadable, parse
 from benchmarks.mix import SHARES, TENANTS, Wire, mix, of_some_customers
 
 COUNT = 4_000

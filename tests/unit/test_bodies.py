@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from avoir.core.commands import (
+from avoir.core.model.commands import (
     Actor,
     ApplyCredit,
     Command,
@@ -17,8 +17,8 @@ from avoir.core.commands import (
     SetCreditPolicy,
     VoidCredit,
 )
-from avoir.core.facts import Owner
-from avoir.core.message import Message
+from avoir.core.model.facts import Owner
+from avoir.core.model.message import Message
 from avoir.postgres.bodies import COMMANDS, command, command_columns
 from avoir_events import COMMANDS as ON_THE_WIRE
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from avoir.cli import app, run
-from avoir.cli.ending import Exit
-from avoir.cli.options import parse_moment, parse_owner
-from avoir.core.facts import Owner
+from avoir.cli.app import app, run
+from avoir.cli.base.exits import Exit
+from avoir.cli.base.options import parse_moment, parse_owner
+from avoir.core.model.facts import Owner
 
 COMMANDS = [
     ["migrate"],

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from avoir.cli import run
-from avoir.cli.ending import Exit
+from avoir.cli.app import run
+from avoir.cli.base.exits import Exit
 
 U1 = {"type": "user", "id": "u1"}
 

@@ -9,16 +9,22 @@ from uuid import UUID
 
 import pytest
 
-from avoir.cli.output import show, table
-from avoir.cli.report import COLUMNS, liability_json, liability_rows, print_tenants
-from avoir.cli.statement import document_words, movement_words
-from avoir.cli.statement_documents import STATEMENT_COLUMNS, statement_json, statement_rows
-from avoir.core.events import AccountKey
-from avoir.core.facts import Owner
-from avoir.read.differences import Difference
-from avoir.read.liability import NO_FIGURES, CurrencyLiability, Figures, SourceLiability, TenantLiability
-from avoir.read.movements import NOTHING, Document, Held, Movement
-from avoir.read.statement import AccountStatement, Expiring, Statement
+from avoir.cli.base.differences import Difference
+from avoir.cli.base.output import show, table
+from avoir.cli.report.command import COLUMNS, liability_json, liability_rows, print_tenants
+from avoir.cli.report.liability import (
+    NO_FIGURES,
+    CurrencyLiability,
+    Figures,
+    SourceLiability,
+    TenantLiability,
+)
+from avoir.cli.statement.command import document_words, movement_words
+from avoir.cli.statement.documents import STATEMENT_COLUMNS, statement_json, statement_rows
+from avoir.cli.statement.movements import NOTHING, Document, Held, Movement
+from avoir.cli.statement.query import AccountStatement, Expiring, Statement
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Owner
 
 AT = datetime(2025, 6, 2, 12, tzinfo=UTC)
 EUR = 1_000_000

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from avoir.core.decision import WOULD_CHANGE_IT
-from avoir.read.story import ApplicationStory, ChangeStory, DecisionMade, Explanation, Subject
-from avoir.read.telling_decisions import paragraph
-from avoir.read.words import OUTCOMES, REASONS
+from avoir.cli.base.words import OUTCOMES, REASONS
+from avoir.cli.explain.prose.decisions import paragraph
+from avoir.cli.explain.view import ApplicationStory, ChangeStory, DecisionMade, Explanation, Subject
+from avoir.core.model.decision import WOULD_CHANGE_IT
 
 AT = datetime(2025, 6, 2, 10, tzinfo=UTC)
 LINE = {

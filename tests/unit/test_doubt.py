@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from avoir.doubt import MOST_ALONE, Doubt
+from avoir.batch.doubt import MOST_ALONE, Doubt
 from avoir.record import Record, TopicPartition, next_offsets
 
 

@@ -6,12 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from avoir.core import apply, commands
-from avoir.core.decision import MAX_FACTS
-from avoir.core.facts import Fact, Owner
-from avoir.kafka.translate_dead_letters import dead_letter_record
-from avoir.kafka.translate_events import event_record
+from avoir.core.effects import apply
+from avoir.core.model import commands
+from avoir.core.model.decision import MAX_FACTS
+from avoir.core.model.facts import Fact, Owner
 from avoir.record import Record
+from avoir.wire.dead_letters import dead_letter_record
+from avoir.wire.outgoing import event_record
 from avoir_events import EVENTS
 from avoir_events.event_parts import MAX_SLICES
 from avoir_events.json_schemas import json_schema

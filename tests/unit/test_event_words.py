@@ -5,7 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from avoir.core.events import (
+from avoir.cli.simulate.event_words import event_words
+from avoir.core.model.events import (
     AccountKey,
     CreditApplied,
     CreditDeclined,
@@ -23,8 +24,7 @@ from avoir.core.events import (
     Event,
     EventBody,
 )
-from avoir.core.facts import Owner
-from avoir.read.event_words import event_words
+from avoir.core.model.facts import Owner
 from tests.unit.core.world import EURO, at
 
 ID = UUID(int=1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from avoir.flow import Flow, Limits, faults, held_for_long, sentence
+from avoir.process.flow import Flow, Limits, faults, held_for_long, sentence
 from avoir.record import TopicPartition
 
 LIMITS = Limits(unready_s=30, held_s=60)

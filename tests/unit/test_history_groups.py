@@ -2,7 +2,7 @@
 
 from itertools import permutations
 
-from avoir.read.history import group_names
+from avoir.cli.base.history import group_names
 
 
 def test_owners_that_nothing_ties_have_no_entry() -> None:

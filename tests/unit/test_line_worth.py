@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from avoir.core.rows import EntitlementKey, InvoiceKey, SubjectKey
-from avoir.core.worth import Billed
-from avoir.read.line_worth import ChangeWorth, LineWorth, changes_of
-from avoir.read.telling_line import tell_line
+from avoir.cli.explain.line_query import ChangeWorth, LineWorth, changes_of
+from avoir.cli.explain.prose.line import tell_line
+from avoir.core.model.rows import EntitlementKey, InvoiceKey, SubjectKey
+from avoir.core.worth.targets import Billed
 from tests.unit.core.world import EURO, World, cancelled, invoice, line, plan_cancelled, rows, shortened
 
 NOW = datetime(2025, 12, 31, tzinfo=UTC)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from avoir.core.events import AccountKey
-from avoir.read.differences import Difference
-from avoir.read.movements import NOTHING, Document, Held, differences, follow, last_entries
+from avoir.cli.base.differences import Difference
+from avoir.cli.statement.movements import NOTHING, Document, Held, differences, follow, last_entries
+from avoir.core.model.events import AccountKey
 
 KEY = AccountKey("t1", "user", "u1", "EUR")
 EUR = 1_000_000

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from avoir.core.facts import Owner
-from avoir.core.policy import Policy, PolicyVersion, ScopeKey, both_told, scopes_of
-from avoir.read.policy import ValueInForce, values_in_force
+from avoir.cli.policy.query import ValueInForce, values_in_force
+from avoir.core.model.facts import Owner
+from avoir.core.model.policy import Policy, PolicyVersion, ScopeKey, both_told, scopes_of
 
 U1 = Owner("user", "u1")
 INVOICE, OWNER, TENANT = scopes_of("t1", U1, "i1")

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from avoir.logs import Sparing
+from avoir.process.logs import Sparing
 from avoir.retry import Backoff, Cause, StopServiceError, cause_of, refuse_wrong_schema
 
 
@@ -70,7 +70,7 @@ def test_a_library_that_floods_is_let_speak_once_in_a_while(monkeypatch: pytest.
     import logging
 
     now = 1000.0
-    monkeypatch.setattr("avoir.logs.time.monotonic", lambda: now)
+    monkeypatch.setattr("avoir.process.logs.time.monotonic", lambda: now)
     sparing = Sparing(("aiokafka",))
 
     def passes(name: str, line: int) -> bool:

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from avoir.cli.access import BROKERS, DSN, load_settings
-from avoir.cli.ending import Failure
+from avoir.cli.base.access import BROKERS, DSN, load_settings
+from avoir.cli.base.exits import Failure
 from avoir.kafka.client import client_of
 from avoir.kafka.topics import TopicNames
 from avoir.settings import Settings, policy_of

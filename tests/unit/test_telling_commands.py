@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from avoir.core.facts import Owner
-from avoir.core.money import parse_decimal
-from avoir.read.story import (
+from avoir.cli.explain.prose.decisions import paragraph
+from avoir.cli.explain.prose.explanation import tell
+from avoir.cli.explain.view import (
     ApplicationStory,
     DecisionMade,
     Explanation,
@@ -17,8 +17,8 @@ from avoir.read.story import (
     Subject,
     Use,
 )
-from avoir.read.telling import tell
-from avoir.read.telling_decisions import paragraph
+from avoir.core.model.facts import Owner
+from avoir.core.model.money import parse_decimal
 
 AT = datetime(2025, 6, 2, 10, tzinfo=UTC)
 EUR = 1_000_000

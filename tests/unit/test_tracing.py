@@ -7,7 +7,7 @@ from threading import enumerate as enumerate_threads
 
 import pytest
 
-from avoir.tracing import tracing
+from avoir.process.tracing import tracing
 
 
 async def test_a_span_reaches_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from avoir.core import facts
-from avoir.core.message import Message
-from avoir.kafka.translate import AMOUNTS, TOPICS, Incoming, Unreadable, ahead, contents_hash, parse
+from avoir.core.model import facts
+from avoir.core.model.message import Message
 from avoir.record import Record
+from avoir.wire.incoming import AMOUNTS, TOPICS, Incoming, Unreadable, ahead, contents_hash, parse
 from avoir_events import COMMANDS, FACTS, Part, SetCreditPolicy, read
 from avoir_events.examples import EXAMPLES
 from avoir_events.patterns import AMOUNT

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from avoir.kafka.translate import Incoming, Unreadable, parse
 from avoir.record import Record
+from avoir.wire.incoming import Incoming, Unreadable, parse
 from avoir_events import COMMANDS
 from avoir_events.examples import EXAMPLES
 

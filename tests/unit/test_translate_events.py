@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
-from avoir.core import events
-from avoir.core.facts import Owner
-from avoir.core.ledger import GENESIS
-from avoir.core.rows import Account
-from avoir.kafka.translate_events import (
+from avoir.core.model import events
+from avoir.core.model.facts import Owner
+from avoir.core.model.ledger import GENESIS
+from avoir.core.model.rows import Account
+from avoir.wire.outgoing import (
     Outgoing,
     account_of_key,
     balance_record,

@@ -107,7 +107,7 @@ async def _play(environment: Mapping[str, str]) -> list[str]:
 
 def _commands(environment: Mapping[str, str]) -> list[str]:
     """Run the commands a user would, in this process, and show what they say; which of them failed."""
-    from avoir.cli import run
+    from avoir.cli.app import run
     from deploy.local.demo import showing
 
     os.environ.update(environment)

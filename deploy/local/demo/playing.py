@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from avoir.core.money import format_decimal
+from avoir.cli.explain.view import DecisionMade
+from avoir.core.model.money import format_decimal
 from avoir.kafka.topics import DEAD_LETTER
-from avoir.read.story import DecisionMade
 from deploy.local.demo import showing
 from deploy.local.demo.stage import Place, Seen, Stage, owner_of
 from deploy.local.demo.story import in_another_order

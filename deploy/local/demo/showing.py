@@ -8,9 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from avoir.cli.base.words import OUTCOMES, REASONS, recorded_words
+from avoir.cli.explain.view import DecisionMade
 from avoir.kafka.topics import COMMANDS
-from avoir.read.story import DecisionMade
-from avoir.read.words import OUTCOMES, REASONS, recorded_words
 from deploy.local.demo.stage import Seen
 from deploy.local.demo.told import CURRENCY, Json, Step, Told
 

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
-from avoir.core.facts import Owner
+from avoir.cli.balance.query import AccountBalance, read_balances
+from avoir.cli.explain.query import explain
+from avoir.cli.explain.view import DecisionMade, Subject
+from avoir.core.model.facts import Owner
 from avoir.kafka.client import client_of
 from avoir.kafka.topics import DEAD_LETTER, EVENTS, TopicNames
-from avoir.kafka.translate_events import BALANCE
 from avoir.postgres.connect import Connection, Database
-from avoir.read.balance import AccountBalance, read_balances
-from avoir.read.explain import explain
-from avoir.read.story import DecisionMade, Subject
 from avoir.settings import Settings
+from avoir.wire.outgoing import BALANCE
 from deploy.local.demo import messages
 from deploy.local.demo.told import Json, Told
 

@@ -5,23 +5,31 @@ from uuid import uuid4
 
 from cyclopts import App, Parameter
 
-from avoir.cli.access import BROKERS, DSN, connected, kafka_client, kafka_failures, load_settings, names_of
-from avoir.cli.ending import Exit, not_found, refuse
-from avoir.cli.options import PARTITION, AsJson
-from avoir.cli.output import add_rows, console, print_json, say, table
-from avoir.kafka.translate import TOPICS
-from avoir.position import Span, Stored, positions_of
+from avoir.cli.base.access import (
+    BROKERS,
+    DSN,
+    connected,
+    kafka_client,
+    kafka_failures,
+    load_settings,
+    names_of,
+)
+from avoir.cli.base.exits import Exit, not_found, refuse
+from avoir.cli.base.options import PARTITION, AsJson
+from avoir.cli.base.output import add_rows, console, print_json, say, table
+from avoir.kafka.position import Span, Stored, positions_of
 from avoir.postgres import queries
 from avoir.record import TopicPartition
+from avoir.wire.incoming import TOPICS
 
 if TYPE_CHECKING:
-    from avoir.read.lag import Has
+    from avoir.cli.base.lag import Has
 
 offsets = App(name="offsets", help="Where the service stands in each partition of the topics that it reads.")
 
 
 async def _on_broker() -> dict[TopicPartition, "Has"]:
-    from avoir.read.lag import partitions
+    from avoir.cli.base.lag import partitions
 
     settings = load_settings(DSN, BROKERS)
     async with kafka_failures(settings):
@@ -40,7 +48,7 @@ async def list_(*, json: AsJson = False) -> int:
 
     Example: `avoir offsets list`
     """
-    from avoir.read.lag import stops
+    from avoir.cli.base.lag import stops
 
     has, positions = await _on_broker(), await _positions()
     stopped = stops(has, positions)

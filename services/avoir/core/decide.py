@@ -5,9 +5,13 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from avoir.core import applications, changes, granting, invoices, payments, spending
-from avoir.core.applying import apply_credit
-from avoir.core.commands import (
+from avoir.core.effects.refills import ask_for_refills
+from avoir.core.effects.settle import expire_overdue
+from avoir.core.handlers import changes, grants, invoices, payments, reinstate, spend
+from avoir.core.handlers.apply_credit import apply_credit
+from avoir.core.handlers.outcome import Conclusion, conclude
+from avoir.core.handlers.set_policy import set_policy, told_of_issued
+from avoir.core.model.commands import (
     ApplyCredit,
     Command,
     DrawCredit,
@@ -17,11 +21,9 @@ from avoir.core.commands import (
     SetCreditPolicy,
     VoidCredit,
 )
-from avoir.core.conclusion import Conclusion, conclude
-from avoir.core.decision import Decision, Outcome, fitting, would_change
-from avoir.core.draft import Draft, Moment
-from avoir.core.events import AccountKey, Cause, CreditApplied, CreditIssued, Event
-from avoir.core.facts import (
+from avoir.core.model.decision import Decision, Outcome, fitting, would_change
+from avoir.core.model.events import AccountKey, Cause, CreditApplied, CreditIssued, Event
+from avoir.core.model.facts import (
     ApplicationRejected,
     BookingCancelled,
     BookingShortened,
@@ -32,14 +34,12 @@ from avoir.core.facts import (
     PaymentReversed,
     PlanCancelled,
 )
-from avoir.core.ledger import Entry
-from avoir.core.message import Message
-from avoir.core.policies import set_policy, told_of_issued
-from avoir.core.policy import both_told
-from avoir.core.refills import ask_for_refills
-from avoir.core.rows import InboxKey
-from avoir.core.settle import expire_overdue
-from avoir.core.state import State
+from avoir.core.model.ledger import Entry
+from avoir.core.model.message import Message
+from avoir.core.model.policy import both_told
+from avoir.core.model.rows import InboxKey
+from avoir.core.state.draft import Draft, Moment
+from avoir.core.state.state import State
 
 
 class Decided(Struct, frozen=True):
@@ -83,7 +83,7 @@ def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draf
     """What time does by itself in accounts: grants begin and expire. The caller takes the draft's state over."""
     draft = Draft(state.fork(), moment, None, moment.now)
     for account in accounts:
-        granting.begin_due(draft, account)
+        grants.begin_due(draft, account)
         expire_overdue(draft, account)
     ask_for_refills(draft)
     return draft
@@ -126,7 +126,7 @@ def _take_in(draft: Draft, message: Message, fact: Fact) -> Conclusion:
         case InvoiceVoided():
             return invoices.void(draft, message, fact)
         case ApplicationRejected():
-            return applications.reject(draft, message, fact)
+            return reinstate.reject(draft, message, fact)
         case never:
             assert_never(never)
 
@@ -134,17 +134,17 @@ def _take_in(draft: Draft, message: Message, fact: Fact) -> Conclusion:
 def _obey(draft: Draft, message: Message, command: Command) -> Conclusion:
     match command:
         case GrantCredit():
-            return granting.give(draft, message, command)
+            return grants.give(draft, message, command)
         case ApplyCredit():
             return apply_credit(draft, message, command)
         case ReinstateCredit():
-            return applications.reinstate(draft, message, command)
+            return reinstate.reinstate(draft, message, command)
         case VoidCredit():
-            return granting.void(draft, message, command)
+            return grants.void(draft, message, command)
         case RefundCredit():
-            return spending.refund(draft, message, command)
+            return spend.refund(draft, message, command)
         case DrawCredit():
-            return spending.draw(draft, message, command)
+            return spend.draw(draft, message, command)
         case SetCreditPolicy():
             return set_policy(draft, message, command)
         case never:

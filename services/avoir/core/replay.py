@@ -8,13 +8,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from avoir.core.decide import Decided, decide, expire
-from avoir.core.draft import Moment
-from avoir.core.events import AccountKey, Event
-from avoir.core.message import Message
-from avoir.core.money import parse_decimal
-from avoir.core.policy import Policy
+from avoir.core.model.events import AccountKey, Event
+from avoir.core.model.message import Message
+from avoir.core.model.money import parse_decimal
+from avoir.core.model.policy import Policy
 from avoir.core.simulate import learned
-from avoir.core.state import State
+from avoir.core.state.draft import Moment
+from avoir.core.state.state import State
 
 
 class Replay(Struct, eq=False):

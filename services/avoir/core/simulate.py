@@ -9,15 +9,15 @@ from typing import Any, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from avoir.core.commands import SetCreditPolicy
 from avoir.core.decide import Decided, decide, expire
-from avoir.core.draft import Moment
-from avoir.core.events import AccountKey, Event
-from avoir.core.ledger import Entry
-from avoir.core.message import Message
-from avoir.core.policy import REFILL, Policy
-from avoir.core.rows import GrantKey
-from avoir.core.state import State
+from avoir.core.model.commands import SetCreditPolicy
+from avoir.core.model.events import AccountKey, Event
+from avoir.core.model.ledger import Entry
+from avoir.core.model.message import Message
+from avoir.core.model.policy import REFILL, Policy
+from avoir.core.model.rows import GrantKey
+from avoir.core.state.draft import Moment
+from avoir.core.state.state import State
 from avoir.core.undecided import fail
 
 EPOCH = 1

@@ -1,9 +1,8 @@
 """Decisions on messages that could not be decided: too much was asked for, or the code failed on them."""
 
-from avoir.core.conclusion import subject_of
-from avoir.core.decision import Decision, Outcome, fitting, would_change
-from avoir.core.message import Message
-from avoir.core.money import TooMuchError
+from avoir.core.model.decision import Decision, Outcome, fitting, would_change
+from avoir.core.model.message import Message, subject_of
+from avoir.core.model.money import TooMuchError
 
 
 def fail(message: Message, error: Exception) -> Decision:

@@ -9,10 +9,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import IllegalStateError
 
+from avoir.kafka.position import End, Span, Stored, misplaced, positions_of
 from avoir.kafka.topic_ids import look_up
 from avoir.kafka.topics import TopicNames
-from avoir.position import End, Span, Stored, misplaced, positions_of
 from avoir.postgres import queries
+from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.record import Fenced, TopicPartition
 
@@ -111,11 +112,11 @@ class Positions:
         """
         places = sorted(moved)
         async with self._kept.use() as connection, connection.transaction():
-            await connection.execute(queries.lock_offsets, self._group_id, *_columns(places))
+            await connection.execute(queries.lock_offsets, self._group_id, *arrays(places, 2))
             done = await connection.fetch(
                 queries.advance_offsets,
                 self._group_id,
-                *_columns(places),
+                *arrays(places, 2),
                 [moved[place] for place in places],
                 [seen[place] for place in places],
             )
@@ -189,22 +190,22 @@ class Positions:
         group = self._group_id
         async with self._kept.use() as connection, connection.transaction():
             begins = [spans[place].begin for place in new]
-            await connection.execute(queries.add_positions, group, *_columns(new), begins)
-            await connection.execute(queries.lock_offsets, group, *_columns(sorted({*unknown, *stops})))
+            await connection.execute(queries.add_positions, group, *arrays(new, 2), begins)
+            await connection.execute(queries.lock_offsets, group, *arrays(sorted({*unknown, *stops}), 2))
             await connection.execute(
-                queries.keep_topic_ids, group, *_columns(unknown), [ids[place] for place in unknown]
+                queries.keep_topic_ids, group, *arrays(unknown, 2), [ids[place] for place in unknown]
             )
             places = sorted(stops)
             expected = [stored[place].next_offset for place in places]
             reasons = [stops[place] for place in places]
-            done = await connection.fetch(queries.stop_positions, group, *_columns(places), expected, reasons)
+            done = await connection.fetch(
+                queries.stop_positions, group, *arrays(places, 2), expected, reasons
+            )
             return await self._fetch(connection, sorted(spans)) if len(done) == len(places) else None
 
     async def _fetch(
         self, connection: Connection, places: Sequence[TopicPartition]
     ) -> dict[TopicPartition, Stored]:
-        return positions_of(await connection.fetch(queries.read_positions, self._group_id, *_columns(places)))
-
-
-def _columns(places: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
-    return [place.topic for place in places], [place.partition for place in places]
+        return positions_of(
+            await connection.fetch(queries.read_positions, self._group_id, *arrays(places, 2))
+        )

@@ -11,14 +11,14 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from msgspec import Struct
 
-from avoir.core.events import AccountKey
-from avoir.core.ledger import GENESIS
+from avoir.core.model.events import AccountKey
+from avoir.core.model.ledger import GENESIS
 from avoir.kafka.client import Client
 from avoir.kafka.consuming import consuming
 from avoir.kafka.topics import TopicNames
-from avoir.kafka.translate_events import BALANCE, account_of_key
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
+from avoir.wire.outgoing import BALANCE, account_of_key
 
 TIMEOUT_S = 10.0
 _TAILS = (100, 1_000, 10_000)

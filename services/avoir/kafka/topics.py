@@ -8,7 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from avoir.kafka.client import Client
-from avoir.kafka.translate_events import BALANCE
+from avoir.wire.outgoing import BALANCE
 
 FACTS = (
     "invoice-finalized",

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from avoir.core.commands import (
+from avoir.core.model.commands import (
     Actor,
     ApplyCredit,
     Command,
@@ -16,10 +16,10 @@ from avoir.core.commands import (
     SetCreditPolicy,
     VoidCredit,
 )
-from avoir.core.facts import Owner
-from avoir.core.message import Message
-from avoir.core.money import format_decimal, parse_decimal
-from avoir.core.policy import REFILL
+from avoir.core.model.facts import Owner
+from avoir.core.model.message import Message
+from avoir.core.model.money import format_decimal, parse_decimal
+from avoir.core.model.policy import REFILL
 
 COMMANDS: Mapping[str, type[Command]] = {
     "grant-credit": GrantCredit,

@@ -11,14 +11,15 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from avoir.core.events import AccountKey
-from avoir.core.invoices import MOST_LINES
-from avoir.core.policy import ScopeKey
-from avoir.core.queue import BEGINNING, NotLoadedError, Place, Queue
-from avoir.core.rows import Grant, GrantKey, Invoice, InvoiceKey, PaymentKey, Reservation, SubjectKey
-from avoir.core.state import State
+from avoir.core.handlers.invoices import MOST_LINES
+from avoir.core.model.events import AccountKey
+from avoir.core.model.policy import ScopeKey
+from avoir.core.model.rows import Grant, GrantKey, Invoice, InvoiceKey, PaymentKey, Reservation, SubjectKey
+from avoir.core.state.queue import BEGINNING, NotLoadedError, Place, Queue
+from avoir.core.state.references import References
+from avoir.core.state.state import State
 from avoir.postgres import queries, rows
-from avoir.postgres.named import Columns, Named, columns
+from avoir.postgres.arrays import Arrays, arrays
 from avoir.postgres.session import Session
 
 FIRST_PAGE = 32
@@ -38,12 +39,16 @@ class Loader:
     """
 
     def __init__(
-        self, session: Session, named: Named, accounts: Collection[AccountKey], page: int = FIRST_PAGE
+        self,
+        session: Session,
+        references: References,
+        accounts: Collection[AccountKey],
+        page: int = FIRST_PAGE,
     ) -> None:
         self._state = State.empty()
         self._add: Callable[[Iterable[Any]], None] = self._state.add
         self._session = session
-        self._named = named
+        self._references = references
         self._locked = set(accounts)
         self._undoing: set[AccountKey] = set()
         self._page = page
@@ -51,20 +56,21 @@ class Loader:
 
     async def load(self, now: datetime) -> State:
         """What is due by a moment or comes first in the accounts, and what the messages name."""
-        session, named, state, accounts = self._session, self._named, self._state, self._locked
-        concerned, changing = columns(accounts, 4), columns(named.changing, 3)
+        session, references, state, accounts = self._session, self._references, self._state, self._locked
+        concerned, changing = arrays(accounts, 4), arrays(references.changing, 3)
         by_id = await session.fetch_if(
-            queries.load_applications, *columns(named.applications, 2), *columns((), 2)
+            queries.load_applications, *arrays(references.applications, 2), *arrays((), 2)
         )
         applications = [each for each in map(rows.application, by_id) if each.account in accounts]
         state.add(applications)
         settled = await session.fetch_if(
-            queries.read_invoices_settled_by, *columns(((key.tenant_id, key.id) for key in named.reversed), 2)
+            queries.read_invoices_settled_by,
+            *arrays(((key.tenant_id, key.id) for key in references.reversed), 2),
         )
-        touched = {InvoiceKey(row["tenant_id"], row["invoice_id"]) for row in settled} | named.voided
+        touched = {InvoiceKey(row["tenant_id"], row["invoice_id"]) for row in settled} | references.voided
         touched |= {each.invoice for each in applications}
         found = await session.fetch_if(
-            queries.load_invoices, *concerned, *changing, *columns(named.invoices | touched, 2)
+            queries.load_invoices, *concerned, *changing, *arrays(references.invoices | touched, 2)
         )
         invoices = [rows.invoice(row) for row in found]
         state.add(invoices)
@@ -76,7 +82,7 @@ class Loader:
         due = await session.fetch(queries.load_due_grants, *concerned, now) if accounts else []
         state.add(map(rows.grant, due))
         grants = await self._grants_in_use(sorted(accounts), BEGINNING, self._page)
-        await self._load_rest(named, touched, [*invoices, *opened], grants)
+        await self._load_rest(references, touched, [*invoices, *opened], grants)
         await self._load_facts()
         await self._count_lines_elsewhere()
         return state
@@ -100,23 +106,23 @@ class Loader:
         self._pages[gap.queue, gap.account] = size
         if gap.queue == "grants_in_use":
             grants = await self._grants_in_use([gap.account], gap.after, size)
-            await self._load_rest(Named(), set(), [], grants)
+            await self._load_rest(References(), set(), [], grants)
         else:
             only_taking = gap.queue == "taking_invoices"
             invoices = await self._open_invoices([gap.account], gap.after, size, only_taking=only_taking)
             undone = {each.key for each in invoices if each.account in self._undoing}
-            await self._load_rest(Named(), undone, invoices, [])
+            await self._load_rest(References(), undone, invoices, [])
 
     async def _accounts_undoing(self, known: dict[Any, AccountKey]) -> set[AccountKey]:
-        named = self._named
-        if named.reversed:
-            keys, nothing = columns(named.reversed, 3), columns((), 2)
+        references = self._references
+        if references.reversed:
+            keys, nothing = arrays(references.reversed, 3), arrays((), 2)
             found = await self._session.fetch(
-                queries.load_payments, *columns((), 4), *keys, *nothing, *nothing
+                queries.load_payments, *arrays((), 4), *keys, *nothing, *nothing
             )
             for row in found:
                 known[rows.payment(row).key] = rows.account_key(row)
-        return named.undoing(known, self._locked)
+        return references.undoing(known, self._locked)
 
     async def _open_invoices(
         self, accounts: Sequence[AccountKey], after: Place, size: int, *, only_taking: bool = False
@@ -127,7 +133,7 @@ class Loader:
         finalized_at, key = (*after, _BEFORE_ALL, None)[:2] if len(after) != 1 else (after[0], None)
         place = [finalized_at] * len(accounts), ["" if key is None else key.invoice_id] * len(accounts)
         found = await self._session.fetch(
-            queries.load_open_invoices, *columns(accounts, 4), *place, size, only_taking
+            queries.load_open_invoices, *arrays(accounts, 4), *place, size, only_taking
         )
         invoices = [rows.invoice(row) for row in found]
         self._add(invoices)
@@ -152,7 +158,7 @@ class Loader:
         )
         place = (priority, expires_at, paid_for, effective_at, _FIRST_ID if key is None else key.id)
         places = [[each] * len(accounts) for each in place]
-        found = await self._session.fetch(queries.load_grants_in_use, *columns(accounts, 4), *places, size)
+        found = await self._session.fetch(queries.load_grants_in_use, *arrays(accounts, 4), *places, size)
         grants = [rows.grant(row) for row in found]
         self._add(grants)
         lasts = _lasts(((each.account, each.place) for each in grants), accounts, size)
@@ -173,39 +179,43 @@ class Loader:
             self._state.put(name, account, queue)
 
     async def _load_rest(
-        self, named: Named, touched: set[InvoiceKey], loaded: Collection[Invoice], in_use: Collection[Grant]
+        self,
+        references: References,
+        touched: set[InvoiceKey],
+        loaded: Collection[Invoice],
+        in_use: Collection[Grant],
     ) -> None:
         """Load what belongs to what is named, to invoices of which something may be undone, and to open rows."""
         session = self._session
-        accounts = self._locked if named is self._named else set()
-        changing, invoices = columns(named.changing, 3), columns(touched, 2)
+        accounts = self._locked if references is self._references else set()
+        changing, invoices = arrays(references.changing, 3), arrays(touched, 2)
         if touched:
-            found = await session.fetch(queries.load_applications, *columns((), 2), *invoices)
+            found = await session.fetch(queries.load_applications, *arrays((), 2), *invoices)
             self._add(map(rows.application, found))
-        reserved = await self._load_reservations(named, set())
-        used = {*named.grants, *(each.grant for each in reserved), *self._sliced(touched | named.invoices)}
-        payments = await self._load_payments(named, invoices, used, in_use)
-        keys = columns(payments, 3)
-        waiting = columns({each.key for each in loaded if each.due > 0}, 2)
+        reserved = await self._load_reservations(references, set())
+        used = {*references.grants, *(each.grant for each in reserved), *self._sliced(touched)}
+        payments = await self._load_payments(references, invoices, used, in_use)
+        keys = arrays(payments, 3)
+        waiting = arrays({each.key for each in loaded if each.due > 0}, 2)
         found = await session.fetch_if(
-            queries.load_entitlements, *columns(accounts, 4), *waiting, *changing, *invoices, *keys
+            queries.load_entitlements, *arrays(accounts, 4), *waiting, *changing, *invoices, *keys
         )
         entitlements = [rows.entitlement(row) for row in found]
         self._add(entitlements)
         lines = {each.key for each in entitlements if each.key.kind in ("line", "credit_line")}
-        by_id = columns(((key.tenant_id, key.id, key.line_id) for key in lines), 3)
+        by_id = arrays(((key.tenant_id, key.id, key.line_id) for key in lines), 3)
         found = await session.fetch_if(queries.load_lines, *changing, *invoices, *by_id)
         self._add(sorted(map(rows.line, found), key=lambda line: (line.invoice, line.position)))
-        due_for = columns((each.key for each in entitlements), 4)
-        references = columns(named.references, 2)
-        found = await session.fetch_if(queries.load_grants, *due_for, *columns(used, 2), *references)
-        grants = [each for each in map(rows.grant, found) if self._is_known(each, named)]
+        due_for = arrays((each.key for each in entitlements), 4)
+        by_reference = arrays(references.grant_references, 2)
+        found = await session.fetch_if(queries.load_grants, *due_for, *arrays(used, 2), *by_reference)
+        grants = [each for each in map(rows.grant, found) if self._is_known(each, references)]
         self._add(grants)
         held = {each.key for each in (*grants, *in_use) if each.reserved > 0}
-        await self._load_reservations(Named(), held | used)
+        await self._load_reservations(References(), held | used)
 
-    def _is_known(self, grant: Grant, named: Named) -> bool:
-        return grant.account in self._locked or grant.key not in named.grants
+    def _is_known(self, grant: Grant, references: References) -> bool:
+        return grant.account in self._locked or grant.key not in references.grants
 
     def _sliced(self, invoices: Iterable[InvoiceKey]) -> set[GrantKey]:
         """The grants that applications on some invoices use."""
@@ -218,12 +228,14 @@ class Loader:
         return {GrantKey(each.key.tenant_id, grant_id) for each in used for grant_id, _ in each.slices}
 
     async def _load_payments(
-        self, named: Named, invoices: Columns, used: Collection[GrantKey], in_use: Collection[Grant]
+        self, references: References, invoices: Arrays, used: Collection[GrantKey], in_use: Collection[Grant]
     ) -> set[PaymentKey]:
         """Load payments with their settlements: those named, and where an invoice opens those with something left."""
         session = self._session
         opening = (
-            {*named.finalized.values(), *self._undoing} & self._locked if named is self._named else set()
+            {*references.finalized.values(), *self._undoing} & self._locked
+            if references is self._references
+            else set()
         )
         over = {
             PaymentKey(of.tenant_id, of.kind, of.id)
@@ -232,50 +244,54 @@ class Loader:
         }
         found = await session.fetch_if(
             queries.load_payments,
-            *columns(opening, 4),
-            *columns(named.payments | over, 3),
+            *arrays(opening, 4),
+            *arrays(references.payments | over, 3),
             *invoices,
-            *columns(used, 2),
+            *arrays(used, 2),
         )
         payments = [rows.payment(row) for row in found]
         self._add(payments)
         keys = {each.key for each in payments}
-        settlements = await session.fetch_if(queries.load_settlements, *columns(keys, 3))
+        settlements = await session.fetch_if(queries.load_settlements, *arrays(keys, 3))
         self._add(map(rows.settlement, settlements))
         return keys
 
-    async def _load_reservations(self, named: Named, grants: Collection[GrantKey]) -> list[Reservation]:
+    async def _load_reservations(
+        self, references: References, grants: Collection[GrantKey]
+    ) -> list[Reservation]:
         """Load what is held of grants, for invoices and under application ids, with their first uses."""
         found = await self._session.fetch_if(
             queries.load_reservations,
-            *columns(grants, 2),
-            *columns(named.applications, 2),
-            *columns({*named.finalized, *named.voided}, 2),
+            *arrays(grants, 2),
+            *arrays(references.applications, 2),
+            *arrays({*references.finalized, *references.voided}, 2),
         )
         reservations = [each for each in map(rows.reservation, found) if each.account in self._locked]
         self._add(reservations)
         # A reservation's first use has its id: whether that was before decides the id of the next.
-        used_before = columns({each.application for each in reservations if each.amount > 0}, 2)
-        found = await self._session.fetch_if(queries.load_applications, *used_before, *columns((), 2))
+        used_before = arrays({each.application for each in reservations if each.amount > 0}, 2)
+        found = await self._session.fetch_if(queries.load_applications, *used_before, *arrays((), 2))
         self._add(map(rows.application, found))
         return reservations
 
     async def _load_facts(self) -> None:
-        session, named, state = self._session, self._named, self._state
-        state.add(map(rows.change, await session.fetch_if(queries.load_changes, *columns(named.changing, 3))))
-        payments = columns(((key.tenant_id, key.id) for key in named.payments), 2)
-        reversals = columns(named.reversals, 2)
+        session, references, state = self._session, self._references, self._state
+        state.add(
+            map(rows.change, await session.fetch_if(queries.load_changes, *arrays(references.changing, 3)))
+        )
+        payments = arrays(((key.tenant_id, key.id) for key in references.payments), 2)
+        reversals = arrays(references.reversals, 2)
         state.add(map(rows.reversal, await session.fetch_if(queries.load_reversals, *payments, *reversals)))
-        invoices = columns({*named.finalized, *named.voided, *named.chosen}, 2)
+        invoices = arrays({*references.finalized, *references.voided, *references.chosen}, 2)
         state.add(map(rows.void, await session.fetch_if(queries.load_voids, *invoices)))
         tenants = {ScopeKey(each.tenant_id, "tenant", "") for each in self._locked}
         owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in self._locked}
-        scopes = columns(named.scopes | tenants | owners, 3)
+        scopes = arrays(references.scopes | tenants | owners, 3)
         state.add(map(rows.policy, await session.fetch_if(queries.load_policies, *scopes)))
 
     async def _count_lines_elsewhere(self) -> None:
         """Count the lines of what is billed and was never changed: they are not loaded, and there may be too many."""
-        billed = columns(self._named.subjects - self._named.changing, 3)
+        billed = arrays(self._references.subjects - self._references.changing, 3)
         if billed[0]:
             for row in await self._session.fetch(queries.read_lines_elsewhere, *billed, MOST_LINES):
                 key = SubjectKey(row["tenant_id"], row["kind"], row["id"])

@@ -6,10 +6,10 @@ from typing import Any
 
 from asyncpg import Record
 
-from avoir.core.events import AccountKey
-from avoir.core.facts import Owner, Period
-from avoir.core.policy import PolicyVersion, ScopeKey
-from avoir.core.rows import (
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Owner, Period
+from avoir.core.model.policy import PolicyVersion, ScopeKey
+from avoir.core.model.rows import (
     Account,
     Application,
     ApplicationKey,

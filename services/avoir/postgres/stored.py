@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from avoir.core.facts import Period
-from avoir.core.policy import PolicyVersion
-from avoir.core.rows import (
+from avoir.core.model.facts import Period
+from avoir.core.model.policy import PolicyVersion
+from avoir.core.model.rows import (
     Account,
     Application,
     Change,

@@ -6,8 +6,8 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from avoir.core.ledger import Entry
-from avoir.core.state import State
+from avoir.core.model.ledger import Entry
+from avoir.core.state.state import State
 from avoir.postgres import queries
 from avoir.postgres.bodies import COMMAND_COLUMNS
 from avoir.postgres.session import Session

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from avoir.core.commands import Command
-from avoir.core.events import AccountKey
-from avoir.core.facts import Fact, InvoiceLine, Owner
-from avoir.core.rows import Invoice
+from avoir.core.model.commands import Command
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Fact, InvoiceLine, Owner
+from avoir.core.model.rows import Invoice
 from tests.unit.core.asking import drawn, granted, pay_out, policy, take_away, undo, use_on
 from tests.unit.core.world import (
     World,

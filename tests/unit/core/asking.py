@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from avoir.core.commands import (
+from avoir.core.model.commands import (
     Actor,
     ApplyCredit,
     DrawCredit,
@@ -14,8 +14,8 @@ from avoir.core.commands import (
     SetCreditPolicy,
     VoidCredit,
 )
-from avoir.core.facts import Owner
-from avoir.core.money import parse_decimal
+from avoir.core.model.facts import Owner
+from avoir.core.model.money import parse_decimal
 from tests.unit.core.world import U1, WHEN_ASKED, at
 
 ADMIN = Actor("admin", "a1")

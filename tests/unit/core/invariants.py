@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from avoir.core.decide import Decided
-from avoir.core.events import AccountKey, Event
-from avoir.core.ledger import Entry, entry_hash
-from avoir.core.money import minor_unit
-from avoir.core.state import State
+from avoir.core.model.events import AccountKey, Event
+from avoir.core.model.ledger import Entry, entry_hash
+from avoir.core.model.money import minor_unit
+from avoir.core.state.state import State
 
 
 def net_of(state: State) -> dict[AccountKey, int]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from avoir.core.facts import (
+from avoir.core.model.facts import (
     BookingCancelled,
     BookingShortened,
     InvoiceFinalized,
@@ -14,8 +14,8 @@ from avoir.core.facts import (
     Period,
     PlanCancelled,
 )
-from avoir.core.message import Message
-from avoir.core.policy import Policy
+from avoir.core.model.message import Message
+from avoir.core.model.policy import Policy
 
 CENT = 10_000
 

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from avoir.core.credit_lines import make_up
-from avoir.core.draft import Draft, payment_order
-from avoir.core.events import AccountKey
-from avoir.core.issue import issue
-from avoir.core.reservations import use_reservations
-from avoir.core.rows import Entitlement
-from avoir.core.settle import apply_available, expire_overdue, settle_invoices
-from avoir.core.table import Table
-from avoir.core.take_back import take_back
+from avoir.core.effects.credit_lines import make_up
+from avoir.core.effects.issue import issue
+from avoir.core.effects.reservations import use_reservations
+from avoir.core.effects.settle import apply_available, expire_overdue, settle_invoices
+from avoir.core.effects.take_back import take_back
+from avoir.core.model.events import AccountKey
+from avoir.core.model.rows import Entitlement
+from avoir.core.state.draft import Draft, payment_order
+from avoir.core.state.table import Table
 
 
 def settle_everything_once(draft: Draft, account: AccountKey) -> bool:

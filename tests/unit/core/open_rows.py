@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from avoir.core.applications import application_key
-from avoir.core.events import AccountKey
-from avoir.core.facts import (
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import (
     ApplicationRejected,
     BookingCancelled,
     BookingShortened,
@@ -15,9 +14,9 @@ from avoir.core.facts import (
     PaymentReversed,
     PlanCancelled,
 )
-from avoir.core.message import Message
-from avoir.core.rows import InvoiceKey, PaymentKey, SubjectKey
-from avoir.core.state import State
+from avoir.core.model.message import Message
+from avoir.core.model.rows import ApplicationKey, InvoiceKey, PaymentKey, SubjectKey
+from avoir.core.state.state import State
 from tests.unit.core.world import rows
 
 
@@ -53,7 +52,7 @@ class Needed:
             case InvoiceVoided() as fact:
                 self.undone.add(InvoiceKey(tenant, fact.invoice_id))
             case ApplicationRejected() as fact:
-                application = state.applications.get(application_key(tenant, fact.application_id))
+                application = state.applications.get(ApplicationKey.named(tenant, fact.application_id))
                 if application is not None:
                     self.undone.add(application.invoice)
         for key in self.undone:

@@ -1,10 +1,10 @@
 """What must hold of a world at rest: nothing left to do, nothing kept that should go, every reason a known one."""
 
-from avoir.core.allocation import usable, whole
-from avoir.core.draft import Draft, Moment
-from avoir.core.entitled import worth
-from avoir.core.events import CreditShortfall, CreditVoided
-from avoir.core.rows import Entitlement
+from avoir.core.effects.allocation import usable, whole
+from avoir.core.effects.due import worth
+from avoir.core.model.events import CreditShortfall, CreditVoided
+from avoir.core.model.rows import Entitlement
+from avoir.core.state.draft import Draft, Moment
 from tests.unit.core.naive import of_account, settle_everything_once
 from tests.unit.core.world import World, rows
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from avoir.core.message import Message
-from avoir.core.policy import Policy
+from avoir.core.model.message import Message
+from avoir.core.model.policy import Policy
 from tests.unit.core.timelines import timelines
 from tests.unit.core.world import World, at, message, rejected, rows
 

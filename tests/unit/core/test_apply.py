@@ -2,9 +2,9 @@
 
 import pytest
 
-from avoir.core.events import CreditApplied
-from avoir.core.facts import Owner
-from avoir.core.policy import Policy
+from avoir.core.model.events import CreditApplied
+from avoir.core.model.facts import Owner
+from avoir.core.model.policy import Policy
 from tests.unit.core.asking import granted, use_on
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import World, at, cancelled, invoice, line, payment, voided

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from avoir.core.commands import Command
-from avoir.core.events import CreditDeclined
-from avoir.core.facts import Owner
-from avoir.core.policy import Policy
+from avoir.core.model.commands import Command
+from avoir.core.model.events import CreditDeclined
+from avoir.core.model.facts import Owner
+from avoir.core.model.policy import Policy
 from tests.unit.core.asking import drawn, granted, pay_out, policy, take_away, undo, use_on
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import World, at, message, rows, voided

@@ -2,9 +2,9 @@
 
 import pytest
 
-from avoir.core.events import CreditDeclined, CreditIssued
-from avoir.core.facts import Owner
-from avoir.core.policy import Policy
+from avoir.core.model.events import CreditDeclined, CreditIssued
+from avoir.core.model.facts import Owner
+from avoir.core.model.policy import Policy
 from tests.unit.core.world import (
     World,
     at,

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from avoir.core.events import CreditIssued, CreditShortfall, CreditVoided
+from avoir.core.model.events import CreditIssued, CreditShortfall, CreditVoided
 from tests.unit.core.world import (
     World,
     cancelled,

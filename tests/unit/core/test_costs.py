@@ -4,12 +4,12 @@ from fractions import Fraction
 
 import pytest
 
-from avoir.core.events import CreditIssued
-from avoir.core.facts import InvoiceLine, Owner, Period
-from avoir.core.money import parse_decimal
-from avoir.core.policy import Policy
-from avoir.core.proration import unused_by_days
-from avoir.core.worth import costs
+from avoir.core.model.events import CreditIssued
+from avoir.core.model.facts import InvoiceLine, Owner, Period
+from avoir.core.model.money import parse_decimal
+from avoir.core.model.policy import Policy
+from avoir.core.worth.proration import unused_by_days
+from avoir.core.worth.targets import costs
 from tests.unit.core.world import (
     EURO,
     at,

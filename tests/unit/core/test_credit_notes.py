@@ -1,7 +1,7 @@
 """Negative totals: an invoice that its credit lines take below zero becomes a credit note."""
 
-from avoir.core.events import CreditIssued, CreditNoteIssued, CreditShortfall, CreditVoided
-from avoir.core.policy import Policy
+from avoir.core.model.events import CreditIssued, CreditNoteIssued, CreditShortfall, CreditVoided
+from avoir.core.model.policy import Policy
 from tests.unit.core.asking import drawn, granted, undo, use_on
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import World, at, cancelled, invoice, line, rows, voided

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 
 from avoir.core import decide as decide_module
 from avoir.core.decide import decide
-from avoir.core.decision import UNUSED_AND_PAID, would_change
-from avoir.core.draft import Moment
-from avoir.core.events import CreditDeclined
-from avoir.core.facts import Fact
-from avoir.core.message import Message
-from avoir.core.policy import Policy
-from avoir.core.state import STATE_TABLES
+from avoir.core.model.decision import UNUSED_AND_PAID, would_change
+from avoir.core.model.events import CreditDeclined
+from avoir.core.model.facts import Fact
+from avoir.core.model.message import Message
+from avoir.core.model.policy import Policy
+from avoir.core.state.draft import Moment
+from avoir.core.state.state import STATE_TABLES
 from tests.unit.core.world import (
     NOW,
     World,

@@ -1,12 +1,12 @@
 """Under a raised epoch events say from which number on nothing of earlier epochs counts."""
 
 from avoir.core.decide import decide
-from avoir.core.draft import Moment
-from avoir.core.events import AccountKey, Event
-from avoir.core.ledger import GENESIS
-from avoir.core.policy import Policy
-from avoir.core.rows import Account
-from avoir.core.state import State
+from avoir.core.model.events import AccountKey, Event
+from avoir.core.model.ledger import GENESIS
+from avoir.core.model.policy import Policy
+from avoir.core.model.rows import Account
+from avoir.core.state.draft import Moment
+from avoir.core.state.state import State
 from tests.unit.core.asking import granted
 from tests.unit.core.world import at, message
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from avoir.core.events import CreditExpired, CreditIssued, CreditVoided
-from avoir.core.facts import Owner
+from avoir.core.model.events import CreditExpired, CreditIssued, CreditVoided
+from avoir.core.model.facts import Owner
 from tests.unit.core.asking import drawn, granted, take_away, use_on
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import World, at, cancelled, invoice, kinds, line, message, rows

@@ -2,9 +2,9 @@
 
 import pytest
 
-from avoir.core.events import CreditApplied, CreditReinstated, CreditReserved, CreditShortfall
-from avoir.core.facts import InvoiceLine, Owner
-from avoir.core.policy import Policy
+from avoir.core.model.events import CreditApplied, CreditReinstated, CreditReserved, CreditShortfall
+from avoir.core.model.facts import InvoiceLine, Owner
+from avoir.core.model.policy import Policy
 from tests.unit.core.asking import drawn, granted, pay_out, take_away, undo, use_on
 from tests.unit.core.rest import assert_at_rest
 from tests.unit.core.test_use import bill

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avoir.core import apply as apply_module
-from avoir.core.apply import MAX_SLICES
-from avoir.core.events import (
+from avoir.core.effects import apply as apply_module
+from avoir.core.effects.apply import MAX_SLICES
+from avoir.core.model.events import (
     AccountKey,
     CreditApplied,
     CreditDrawn,
@@ -24,9 +24,9 @@ from avoir.core.events import (
     CreditVoided,
     Event,
 )
-from avoir.core.facts import Fact
-from avoir.core.message import Message
-from avoir.core.policy import Policy
+from avoir.core.model.facts import Fact
+from avoir.core.model.message import Message
+from avoir.core.model.policy import Policy
 from tests.unit.core.asked_at_random import Somebody
 from tests.unit.core.rest import assert_at_rest
 from tests.unit.core.test_worklist import assert_same_both_ways

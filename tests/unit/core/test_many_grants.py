@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from avoir.core import apply as apply_module
-from avoir.core.apply import MAX_SLICES
-from avoir.core.events import (
+from avoir.core.effects import apply as apply_module
+from avoir.core.effects.apply import MAX_SLICES
+from avoir.core.model.events import (
     CreditApplied,
     CreditDrawn,
     CreditRefillRequested,
@@ -15,9 +15,9 @@ from avoir.core.events import (
     CreditReinstated,
     CreditReserved,
 )
-from avoir.core.policy import Policy
-from avoir.core.state import State
-from avoir.kafka.translate_events import event_record
+from avoir.core.model.policy import Policy
+from avoir.core.state.state import State
+from avoir.wire.outgoing import event_record
 from avoir_events import EVENTS, read
 from tests.unit.core.asking import drawn, granted, pay_out, undo, use_on
 from tests.unit.core.rest import assert_at_rest

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from avoir.core.commands import GrantCredit
-from avoir.core.events import AccountKey, CreditShortfall
-from avoir.core.facts import InvoiceFinalized, InvoiceVoided, PaymentRecorded, PaymentReversed
-from avoir.core.message import Message
-from avoir.core.rows import EntitlementKey
+from avoir.core.model.commands import GrantCredit
+from avoir.core.model.events import AccountKey, CreditShortfall
+from avoir.core.model.facts import InvoiceFinalized, InvoiceVoided, PaymentRecorded, PaymentReversed
+from avoir.core.model.message import Message
+from avoir.core.model.rows import EntitlementKey
 from tests.unit.core.asking import granted
 from tests.unit.core.timelines import cents, days, owners, timelines
 from tests.unit.core.world import World, cancelled, invoice, line, message, rows, voided

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from avoir.core.events import CreditIssued, CreditShortfall, CreditVoided
-from avoir.core.facts import Owner
-from avoir.core.policy import Policy
+from avoir.core.model.events import CreditIssued, CreditShortfall, CreditVoided
+from avoir.core.model.facts import Owner
+from avoir.core.model.policy import Policy
 from tests.unit.core.asking import drawn, take_away
 from tests.unit.core.world import (
     World,

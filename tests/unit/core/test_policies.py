@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from avoir.core.facts import Owner
-from avoir.core.issue import LATEST
-from avoir.core.policy import Policy
+from avoir.core.effects.issue import LATEST
+from avoir.core.model.facts import Owner
+from avoir.core.model.policy import Policy
 from tests.unit.core.asking import drawn, granted, policy
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import (

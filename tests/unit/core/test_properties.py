@@ -5,12 +5,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avoir.core import settle as settle_module
 from avoir.core.decide import decide
-from avoir.core.decision import Decision
-from avoir.core.draft import Draft, Moment
-from avoir.core.events import AccountKey, CreditIssued
-from avoir.core.message import Message
+from avoir.core.effects import settle as settle_module
+from avoir.core.model.decision import Decision
+from avoir.core.model.events import AccountKey, CreditIssued
+from avoir.core.model.message import Message
+from avoir.core.state.draft import Draft, Moment
 from tests.unit.core import model
 from tests.unit.core.open_rows import open_rows
 from tests.unit.core.rest import assert_at_rest

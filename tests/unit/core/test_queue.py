@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from avoir.core.queue import BEGINNING, NotLoadedError, Queue
-from avoir.core.rows import GrantKey
-from avoir.core.state import State
+from avoir.core.model.rows import GrantKey
+from avoir.core.state.queue import BEGINNING, NotLoadedError, Queue
+from avoir.core.state.state import State
 from tests.unit.core.test_use import grant
 
 numbers = st.lists(st.integers(0, 500), max_size=300)

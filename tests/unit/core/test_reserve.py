@@ -2,8 +2,8 @@
 
 import pytest
 
-from avoir.core.events import CreditApplied, CreditReinstated, CreditReserved
-from avoir.core.facts import Owner
+from avoir.core.model.events import CreditApplied, CreditReinstated, CreditReserved
+from avoir.core.model.facts import Owner
 from tests.unit.core.asking import drawn, granted, pay_out, take_away, use_on
 from tests.unit.core.rest import assert_at_rest
 from tests.unit.core.test_apply import U2, with_credit

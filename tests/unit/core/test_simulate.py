@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from avoir.core.commands import Actor, GrantCredit, SetCreditPolicy
 from avoir.core.decide import Decided
-from avoir.core.events import AccountKey, CreditExpired, CreditIssued
-from avoir.core.facts import Fact, Owner
-from avoir.core.message import Message
-from avoir.core.policy import Policy
+from avoir.core.model.commands import Actor, GrantCredit, SetCreditPolicy
+from avoir.core.model.events import AccountKey, CreditExpired, CreditIssued
+from avoir.core.model.facts import Fact, Owner
+from avoir.core.model.message import Message
+from avoir.core.model.policy import Policy
 from avoir.core.simulate import Figures, Simulation, added, under
 from tests.unit.core.world import EURO, U1, at, cancelled, invoice, line, message, payment
 
@@ -129,7 +129,7 @@ def test_a_conflict_changes_nothing() -> None:
 
 def test_a_message_on_which_the_code_fails_is_parked_and_changes_nothing() -> None:
     simulation = Simulation(policy=Policy())
-    with patch("avoir.core.invoices.finalize", side_effect=RuntimeError("a defect")):
+    with patch("avoir.core.handlers.invoices.finalize", side_effect=RuntimeError("a defect")):
         decision = told(simulation, "f1", "06-01", invoice("i1", line("l1", "80.00"))).decision
     assert (decision.outcome, decision.facts) == ("parked", {"problem": "RuntimeError: a defect"})
     assert (decision.subject_kind, decision.subject_id) == ("invoice", "i1")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from avoir.core.events import CreditDrawn, CreditExpired, CreditRefillRequested, CreditRefunded
-from avoir.core.facts import Owner
-from avoir.core.policy import Policy
+from avoir.core.model.events import CreditDrawn, CreditExpired, CreditRefillRequested, CreditRefunded
+from avoir.core.model.facts import Owner
+from avoir.core.model.policy import Policy
 from tests.unit.core.asking import drawn, granted, pay_out, policy, use_on
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import World, at, invoice, line, payment

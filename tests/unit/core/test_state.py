@@ -1,8 +1,8 @@
 """The state of a batch: what a fork changes, and what is new beside what was known."""
 
-from avoir.core.events import AccountKey
-from avoir.core.rows import Account
-from avoir.core.state import State
+from avoir.core.model.events import AccountKey
+from avoir.core.model.rows import Account
+from avoir.core.state.state import State
 
 KEY, OTHER, THIRD = (AccountKey("t1", "user", owner, "EUR") for owner in ("u1", "u2", "u3"))
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from avoir.core.commands import Command
-from avoir.core.events import CreditApplied, CreditExpired, CreditReinstated
-from avoir.core.facts import Fact
-from avoir.core.policy import Policy
+from avoir.core.model.commands import Command
+from avoir.core.model.events import CreditApplied, CreditExpired, CreditReinstated
+from avoir.core.model.facts import Fact
+from avoir.core.model.policy import Policy
 from tests.unit.core.asking import granted, undo, use_on
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import World, at, cancelled, invoice, line, payment, rejected, voided

@@ -6,11 +6,11 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from avoir.core.allocation import allocate, usable
-from avoir.core.events import AccountKey, CreditApplied, CreditExpired
-from avoir.core.policy import Policy
-from avoir.core.rows import Grant, GrantKey
-from avoir.core.state import State
+from avoir.core.effects.allocation import allocate, usable
+from avoir.core.model.events import AccountKey, CreditApplied, CreditExpired
+from avoir.core.model.policy import Policy
+from avoir.core.model.rows import Grant, GrantKey
+from avoir.core.state.state import State
 from tests.unit.core.world import (
     NOW,
     World,

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from avoir.core.events import CreditIssued, CreditNoteIssued, CreditReinstated, CreditShortfall
-from avoir.core.policy import Policy
+from avoir.core.model.events import CreditIssued, CreditNoteIssued, CreditReinstated, CreditShortfall
+from avoir.core.model.policy import Policy
 from tests.unit.core.world import (
     World,
     at,

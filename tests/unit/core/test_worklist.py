@@ -5,11 +5,11 @@ from unittest.mock import patch
 
 from hypothesis import given, settings
 
-from avoir.core import settle as settle_module
 from avoir.core.decide import decide
-from avoir.core.draft import Moment
-from avoir.core.message import Message
-from avoir.core.take_back import take_back
+from avoir.core.effects import settle as settle_module
+from avoir.core.effects.take_back import take_back
+from avoir.core.model.message import Message
+from avoir.core.state.draft import Moment
 from tests.unit.core.naive import settle_everything_once
 from tests.unit.core.stories import Story, stories
 from tests.unit.core.world import World, at, cancelled, invoice, line, message, payment, rejected, rows

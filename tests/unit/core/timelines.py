@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from avoir.core.facts import Fact, InvoiceFinalized, InvoiceLine, Owner, PaymentReversed
-from avoir.core.message import Message
+from avoir.core.model.facts import Fact, InvoiceFinalized, InvoiceLine, Owner, PaymentReversed
+from avoir.core.model.message import Message
 from tests.unit.core.world import (
     cancelled,
     invoice,

@@ -9,13 +9,12 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from avoir.core import commands
-from avoir.core.commands import Command
 from avoir.core.decide import decide, expire
-from avoir.core.decision import Decision
-from avoir.core.draft import Moment
-from avoir.core.events import AccountKey, CreditApplied, CreditReserved, Event, EventBody
-from avoir.core.facts import (
+from avoir.core.model import commands
+from avoir.core.model.commands import Command
+from avoir.core.model.decision import Decision
+from avoir.core.model.events import AccountKey, CreditApplied, CreditReserved, Event, EventBody
+from avoir.core.model.facts import (
     ApplicationRejected,
     BookingCancelled,
     BookingShortened,
@@ -29,12 +28,13 @@ from avoir.core.facts import (
     Period,
     PlanCancelled,
 )
-from avoir.core.ledger import Entry
-from avoir.core.message import Message
-from avoir.core.money import parse_decimal
-from avoir.core.policy import Policy
-from avoir.core.rows import Grant
-from avoir.core.state import State
+from avoir.core.model.ledger import Entry
+from avoir.core.model.message import Message
+from avoir.core.model.money import parse_decimal
+from avoir.core.model.policy import Policy
+from avoir.core.model.rows import Grant
+from avoir.core.state.draft import Moment
+from avoir.core.state.state import State
 from tests.unit.core.invariants import check_ledger, check_rows, net_of
 
 U1 = Owner("user", "u1")

@@ -1,0 +1,1 @@
+"""One batch of messages in one transaction: claim, lock, load, decide, write, commit."""

@@ -1,0 +1,355 @@
+"""A batch while it is decided: its state, and what it will write and report."""
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from avoir.batch.floods import Letter, bounded, summarise
+from avoir.batch.outbox import outbox_row
+from avoir.core.decide import Decided, decide, expire
+from avoir.core.handlers.payments import MISMATCHED
+from avoir.core.model.commands import Command
+from avoir.core.model.decision import Decision, would_change
+from avoir.core.model.events import (
+    AccountKey,
+    CreditApplied,
+    CreditDrawn,
+    CreditExpired,
+    CreditIssued,
+    CreditRefunded,
+    CreditVoided,
+    Event,
+)
+from avoir.core.model.ids import derived_id
+from avoir.core.model.message import subject_of
+from avoir.core.model.policy import Policy
+from avoir.core.model.rows import InboxKey
+from avoir.core.state.draft import Moment
+from avoir.core.state.queue import NotLoadedError
+from avoir.core.state.references import References
+from avoir.core.state.state import State
+from avoir.core.undecided import fail, park, printable, problem_of
+from avoir.postgres import queries, rows
+from avoir.postgres.arrays import arrays
+from avoir.postgres.bodies import command_columns
+from avoir.postgres.load import FIRST_PAGE, Loader
+from avoir.postgres.session import Session
+from avoir.postgres.write import Written, headers_columns, write_rest, write_state
+from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record, too_many_parked
+from avoir.wire.dead_letters import DeadLetter, dead_letter_record
+from avoir.wire.incoming import Incoming, Unreadable, ahead
+from avoir.wire.outgoing import Outgoing, balance_record, event_record
+
+AMOUNTS = {
+    CreditIssued: "issued",
+    CreditApplied: "applied",
+    CreditVoided: "taken_back",
+    CreditExpired: "expired",
+    CreditDrawn: "drawn",
+    CreditRefunded: "refunded",
+}
+"""The events whose amounts are counted, and as what."""
+
+LATEST_MS = 253_402_300_799_000
+"""The last second of the year 9999, as Kafka counts: a record's time may lie beyond it."""
+
+_JSON = msgspec.json.Encoder()
+
+NOTABLE = frozenset({"declined", "parked"})
+"""What is told in the log at once; of what is dead-lettered only as much as is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source.
+
+    `decide_s` bounds how long one transaction may spend on deciding, so that others have their turn: a batch that needs
+    more is handled in parts. `page` is how many grants in use and open invoices of an account are loaded at first.
+    """
+
+    group_id: str
+    policy: Policy = field(default_factory=Policy)
+    ce_source: str = "/avoir"
+    max_message_bytes: int = 900 * 1024
+    max_future: timedelta = timedelta(hours=24)
+    decide_s: float = 1.0
+    page: int = FIRST_PAGE
+
+
+class Batch:
+    """The state of a batch while it is decided, and what it will write."""
+
+    def __init__(
+        self, session: Session, rules: Rules, moment: Moment, accounts: list[Any], state: State | None = None
+    ) -> None:
+        self._session = session
+        self._rules = rules
+        self._moment = moment
+        self._accounts = accounts
+        self.written = Written()
+        self._last: dict[AccountKey, Event] = {}
+        self._decided: Counter[tuple[str, str]] = Counter()
+        self._amounts: Counter[tuple[str, str]] = Counter()
+        self._alarms: Counter[str] = Counter()
+        self._notable: list[Notable] = []
+        self._letters: list[Letter] = []
+        self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
+        self._kept = 0
+        self._parked_lately = 0
+        self.state = State.empty() if state is None else state
+
+    @classmethod
+    async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
+        """A batch whose accounts are locked; its time is the database clock, never before theirs."""
+        found = await session.fetch_if(queries.lock_accounts, *arrays(accounts, 4))
+        clock, epoch = (await session.fetch(queries.read_moment))[0]
+        now = max((row["recorded_at"] for row in found), default=clock)
+        return cls(
+            session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
+        )
+
+    async def load(self, references: References, accounts: Collection[AccountKey]) -> None:
+        """Begin with the state that deciding needs, so far as that is known."""
+        self._loader = Loader(self._session, references, accounts, self._rules.page)
+        self.state = await self._loader.load(self._moment.now)
+        self.state.add(self._accounts)
+        self.state.mark_known()
+
+    def part(self) -> "Batch":
+        """A batch of messages that follow: what it decides counts once it is taken over."""
+        part = Batch(self._session, self._rules, self._moment, [], self.state.fork())
+        part._loader = self._loader
+        part._lately, part._parked_lately = self._lately.copy(), self._parked_lately
+        part._kept = self._kept
+        return part
+
+    def take_over(self, part: "Batch") -> None:
+        """Make what a part decided this batch's own."""
+        self.state.take_over(part.state)
+        self.written.extend(part.written)
+        self._letters += part._letters
+        self._last |= part._last
+        self._lately, self._parked_lately, self._kept = part._lately, part._parked_lately, part._kept
+        self._decided += part._decided
+        self._amounts += part._amounts
+        self._alarms += part._alarms
+        self._notable += part._notable
+
+    def remember(self, seen: dict[InboxKey, bytes]) -> None:
+        """Take in the event ids that were handled before."""
+        for key, contents in seen.items():
+            self.state.put("inbox", key, contents)
+
+    async def expire(self, accounts: Iterable[AccountKey]) -> None:
+        """Expire what is overdue in the accounts, before any message counts."""
+        draft = await self._loader.complete(self.state, lambda: expire(self.state, accounts, self._moment))
+        self.state.take_over(draft.state)
+        self._publish(draft.events)
+        self.written.entries += draft.entries
+
+    async def decide(
+        self, messages: Sequence[Incoming | Unreadable], until: float = math.inf, parked: str | None = None
+    ) -> int:
+        """Decide messages, or park them for a reason; returns how many it came to.
+
+        It ends early, after the first at least, once the monotonic clock is past `until`, or too many were parked. One
+        that the code fails on is parked alone.
+        """
+        done = 0
+
+        def decide_on() -> int:
+            nonlocal done
+            while done < len(messages) and not (self.is_halted or (done and time.monotonic() > until)):
+                self._decide(messages[done], parked)
+                done += 1
+            return done
+
+        return await self._loader.complete(self.state, decide_on)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether too many of the last messages were parked."""
+        return too_many_parked(self._parked_lately, PARKED_WINDOW)
+
+    def _decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
+        if isinstance(each, Incoming):
+            each = ahead(each, self._moment.now, self._rules.max_future) or each
+        if isinstance(each, Unreadable):
+            self._dead_letter(each.record, _rejected(each), printable(each.problem))
+        elif parked is not None:
+            self._dead_letter(each.record, park(each.message, parked), parked)
+        else:
+            self._decide_message(each)
+
+    def _decide_message(self, each: Incoming) -> None:
+        try:
+            decided = decide(self.state, each.message, self._moment)
+        except (NotLoadedError, MemoryError):
+            # Of memory perhaps all the others need too much: whether this message alone does is found out elsewhere.
+            raise
+        except Exception as error:
+            self._dead_letter(each.record, fail(each.message, error), problem_of(error))
+            return
+        if decided.decision.outcome == "conflict":
+            self._dead_letter(each.record, decided.decision, "conflict")
+            return
+        if isinstance(each.message.body, Command) and decided.decision.outcome != "duplicate":
+            self.written.commands.append(command_columns(each.message, each.message.body))
+        self._take_over(each.record, decided)
+
+    def _take_over(self, record: Record, decided: Decided) -> None:
+        self.state.take_over(decided.state)
+        self.written.entries += decided.entries
+        self._publish(decided.events)
+        self._keep(record, decided.decision)
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._put_out(event.tenant_id, event_record(event, self._rules.ce_source))
+            counted = AMOUNTS.get(type(event.body))
+            if event.account is not None:
+                self._last[event.account] = event
+                if counted is not None:
+                    self._amounts[counted, event.account.currency] += event.body.amount  # type: ignore[union-attr]
+
+    def _put_out(self, tenant_id: str, record: Outgoing | DeadLetter) -> None:
+        self.written.outbox.append(outbox_row(tenant_id, record, self._moment.now))
+
+    def _keep(self, record: Record, decision: Decision) -> None:
+        place = (record.topic, record.partition, record.offset)
+        self.written.decisions.append(
+            (
+                decision.tenant_id,
+                *place,
+                decision.event_id,
+                decision.occurred_at,
+                self._moment.now,
+                decision.outcome,
+                decision.reason,
+                _JSON.encode(decision.facts).decode(),
+                _JSON.encode(decision.policy).decode(),
+                decision.would_change_it,
+                decision.subject_kind,
+                decision.subject_id,
+                self._kept,
+            )
+        )
+        self._kept += 1
+        self._decided[record.topic, decision.outcome] += 1
+        self._lately.append(decision.outcome == "parked")
+        self._parked_lately += self._lately[-1] - self._lately.popleft()
+        mismatched = decision.reason == "currency_mismatch" and decision.subject_kind == "payment"
+        if mismatched or MISMATCHED in decision.facts:
+            self._alarms["currency_mismatch"] += 1
+        if decision.outcome in NOTABLE:
+            self._note(record, decision)
+
+    def _note(self, record: Record, decision: Decision) -> None:
+        self._notable.append(
+            Notable(record.topic, decision.event_id, decision.tenant_id, decision.outcome, decision.reason)
+        )
+
+    def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
+        """Put a message aside, at once where the fault is Avoir's; the others when it is known how many there are."""
+        self._keep(record, decision)
+        if decision.outcome == "parked":
+            self._put_aside(record, decision, reason)
+        else:
+            self._letters.append(Letter(record, decision, reason))
+
+    def _put_aside(self, record: Record, decision: Decision, reason: str) -> None:
+        cut = record.cut
+        place = (record.topic, record.partition, record.offset)
+        now = self._moment.now
+        dead_letter_id = derived_id("dead-letter", *place, now.isoformat())
+        self.written.dead_letters.append(
+            (
+                decision.tenant_id,
+                dead_letter_id,
+                decision.outcome,
+                reason,
+                decision.event_id,
+                *place,
+                datetime.fromtimestamp(min(max(record.timestamp_ms, 0), LATEST_MS) / 1000, UTC),
+                record.key,
+                record.value,
+                *headers_columns(record.headers),
+                now,
+                *((cut.first_offset, cut.messages, cut.length, cut.sha256) if cut else (None, 1, None, None)),
+            )
+        )
+        letter = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
+        self._put_out(decision.tenant_id, letter)
+
+    async def _put_letters_aside(self) -> None:
+        """Keep what the minute has room for, and summarise the rest.
+
+        Of that rest a message which has not even an event id leaves no decision of its own: nobody could ask for it.
+        """
+        if not self._letters:
+            return
+        kept, too_many = await bounded(self._session, self._letters, self._moment.now)
+        for letter in kept:
+            self._put_aside(*letter)
+            self._note(letter.record, letter.decision)
+        if too_many:
+            nameless = {
+                (each.record.topic, each.record.partition, each.record.offset)
+                for each in too_many
+                if not each.decision.event_id
+            }
+            self.written.decisions = [row for row in self.written.decisions if row[1:4] not in nameless]
+            for flood in await summarise(self._session, [each.record for each in too_many], self._moment.now):
+                reason = f"{flood.messages} messages, offsets {flood.first_offset} to {flood.last_offset}"
+                self._notable.append(Notable(flood.topic, "", "", "summarised", reason))
+
+    async def write(self) -> None:
+        """Write all that was decided, with the latest balance of each account that an event touched."""
+        for key, event in self._last.items():
+            account = self.state.accounts[key]
+            balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
+            self._put_out(key.tenant_id, balance_record(balance, self._rules.ce_source))
+        await write_state(self._session, self.state, self._moment.now)
+        # Last of what is locked: the next batch with a dead letter of the topic waits from here to the COMMIT.
+        await self._put_letters_aside()
+        await write_rest(self._session, self.written)
+
+    def report(self, messages: int) -> BatchReport:
+        """What the batch did."""
+        return BatchReport(
+            messages=messages,
+            decisions=self._decided,
+            amounts=self._amounts,
+            notable=self._notable,
+            statements=self._session.statements,
+            alarms=self._alarms,
+        )
+
+
+def _rejected(each: Unreadable) -> Decision:
+    subject = ("message", each.event_id) if each.message is None else subject_of(each.message)
+    return Decision(
+        tenant_id=each.tenant_id,
+        topic=each.record.topic,
+        event_id=each.event_id,
+        occurred_at=None,
+        outcome="rejected",
+        reason="malformed",
+        facts={"problem": printable(each.problem)},
+        policy={},
+        would_change_it=would_change("malformed"),
+        subject_kind=subject[0],
+        subject_id=subject[1],
+    )
+
+
+def bare(record: Record) -> Unreadable:
+    """What is kept of a record that could not be kept whole: where it was, its key and its value."""
+    record = replace(record, headers=(), timestamp_ms=0)
+    return Unreadable(record, "could not be kept with its headers: only key and value are", "", "")

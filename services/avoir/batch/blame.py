@@ -1,0 +1,82 @@
+"""Finds the message of a batch whose row the database refused, from what its error says."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+import asyncpg
+
+from avoir.core.state.state import State
+from avoir.postgres.stored import STORED
+from avoir.postgres.write import Written
+
+_LISTS = ("entries", "decisions", "commands", "dead_letters", "outbox")
+_LINE = re.compile(r"^COPY (\w+), line (\d+)", re.MULTILINE)
+_KEY = re.compile(r"Key \(([^)]*)\)=\((.*)\) (?:is not present|already exists)", re.DOTALL)
+_FAILING = "Failing row contains ("
+_NAMES = {"accounts": "accounts"} | {stored.table: name for name, stored in STORED.items()}
+
+
+class Putting(Protocol):
+    """What puts rows: in a state, of which its own layer holds them, and in lists."""
+
+    @property
+    def state(self) -> State:
+        """The rows that it put or changed."""
+        ...
+
+    @property
+    def written(self) -> Written:
+        """The rows that it wrote besides."""
+        ...
+
+
+def message_behind(error: Exception, part: Putting, messages: Sequence[Putting]) -> int | None:
+    """Which of a part's messages, counted from 0, put the row that an error names as it stands; None for none."""
+    if not isinstance(error, asyncpg.PostgresError):
+        return None
+    copied = _LINE.search(error.context or "")
+    table, line = (copied[1], int(copied[2])) if copied else (error.table_name or "", 0)
+    row = _row(part, table, line, error.detail or "")
+    return next((n for n, each in enumerate(messages) if _put(each, table, row)), None)
+
+
+def _put(message: Putting, table: str, row: Any) -> bool:
+    rows = (
+        getattr(message.written, table) if table in _LISTS else message.state.changed(_NAMES.get(table, ""))
+    )
+    return row is not None and any(each is row for each in rows)
+
+
+def _row(part: Putting, table: str, line: int, detail: str) -> Any:
+    name = _NAMES.get(table, "")
+    if line:
+        rows: Iterator[Any] = (
+            iter(getattr(part.written, table)) if table in _LISTS else part.state.added(name)
+        )
+        return next(islice(rows, line - 1, None), None)
+    key = _KEY.search(detail)
+    if key is not None and name in STORED:
+        return _added(part.state, name, key[1].split(", "), key[2])
+    for row in part.state.updated(name):
+        # The columns of a table's key are its first ones.
+        if detail.startswith(_FAILING + _text(getattr(row, "key", ())) + ", "):
+            return row
+    return None
+
+
+def _added(state: State, name: str, columns: Sequence[str], values: str) -> Any:
+    stored = STORED[name]
+    if not set(columns) <= set(stored.columns):
+        return None
+    places = [stored.columns.index(column) for column in columns]
+    for row in state.added(name):
+        said = stored.added(row)
+        if _text([said[place] for place in places]) == values:
+            return row
+    return None
+
+
+def _text(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,97 @@
+"""What a batch takes before it decides: its positions, event ids, and the rows that stand for what messages name."""
+
+from collections.abc import Collection
+
+from avoir.core.model.events import AccountKey
+from avoir.core.model.rows import InboxKey, SubjectKey
+from avoir.core.state.references import References
+from avoir.core.state.state import State
+from avoir.postgres import queries, rows
+from avoir.postgres.arrays import arrays
+from avoir.postgres.session import Session
+from avoir.record import Fenced, Positions, TopicPartition
+
+
+async def fence(session: Session, group_id: str, positions: Positions) -> None:
+    """Lock the positions of partitions, which must be these. Raises Fenced."""
+    found = await session.fetch(queries.lock_offsets, group_id, *arrays(positions, 2))
+    stand = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in found}
+    moved = sum(stand.get(place) != position for place, position in positions.items())
+    if moved:
+        raise Fenced(f"{moved} of {len(positions)} partitions moved on")
+
+
+async def advance(session: Session, group_id: str, positions: Positions, following: Positions) -> None:
+    """Move locked positions on to the following ones."""
+    places = sorted(following)
+    to, at = [following[place] for place in places], [positions[place] for place in places]
+    await session.fetch(queries.advance_offsets, group_id, *arrays(following, 2), to, at)
+
+
+async def claim(session: Session, references: References) -> dict[InboxKey, bytes]:
+    """Claim the event ids of messages; returns the contents of those that were claimed before."""
+    keys = sorted(references.inbox)
+    if not keys:
+        return {}
+    asked = arrays(keys, 3)
+    claimed = await session.fetch(queries.claim_inbox, *asked, [references.inbox[key] for key in keys])
+    known = set(keys) - {InboxKey(*row) for row in claimed}
+    held = await session.fetch_if(queries.read_inbox, *arrays(known, 3))
+    return {InboxKey(row["tenant_id"], row["topic"], row["event_id"]): row["contents"] for row in held}
+
+
+async def settle_claims(
+    session: Session, references: References, seen: dict[InboxKey, bytes], state: State
+) -> None:
+    """Give claims back whose messages were all dead-lettered; correct those that a later message took."""
+    claimed = {key: contents for key, contents in references.inbox.items() if key not in seen}
+    unused = [key for key in claimed if state.inbox.get(key) is None]
+    other = sorted(key for key, contents in claimed.items() if state.inbox.get(key) not in (None, contents))
+    await session.execute_if(queries.release_inbox, *arrays(unused, 3))
+    await session.execute_if(queries.reclaim_inbox, *arrays(other, 3), [state.inbox[key] for key in other])
+
+
+async def lock(session: Session, references: References) -> list[AccountKey]:
+    """Lock what the messages name, each kind in one order; returns the accounts that this leads to, in theirs."""
+    await _lock_subjects(session, references.locked_first)
+    await add_billed(session, references)
+    await _lock_subjects(session, references.subjects)
+    concerned = await accounts_concerned(session, references)
+    await session.execute_if(queries.add_accounts, *arrays(references.accounts, 4))
+    return sorted(references.accounts | concerned)
+
+
+async def add_billed(session: Session, references: References) -> None:
+    """Note the bookings and plans that voided invoices bill."""
+    found = await session.fetch_if(queries.read_subjects_of_invoices, *arrays(references.voided, 2))
+    references.subjects |= {_subject(row) for row in found}
+
+
+async def accounts_concerned(session: Session, references: References) -> set[AccountKey]:
+    """The accounts that the things named lead to, besides those named.
+
+    Bookings and plans do so where they are changed, now or before: else nothing follows for their other lines.
+    """
+    billed = arrays(references.subjects - references.changing, 3)
+    changed = await session.fetch_if(queries.read_changed, *billed)
+    references.changing |= {_subject(row) for row in changed}
+    found = await session.fetch_if(
+        queries.read_accounts_concerned,
+        *arrays(references.changing, 3),
+        *arrays(references.voided, 2),
+        *arrays(((key.tenant_id, key.id) for key in references.reversed), 2),
+        *arrays(references.applications, 2),
+        *arrays({*references.finalized, *references.voided}, 2),
+        *arrays(references.grants, 2),
+    )
+    return {rows.account_key(row) for row in found}
+
+
+async def _lock_subjects(session: Session, keys: Collection[tuple[str, str, str]]) -> None:
+    added = await session.fetch_if(queries.add_subjects, *arrays(keys, 3))
+    known = set(keys).difference(map(tuple, added))
+    await session.fetch_if(queries.lock_subjects, *arrays(known, 3))
+
+
+def _subject(row: rows.Row) -> SubjectKey:
+    return SubjectKey(row["tenant_id"], row["kind"], row["id"])

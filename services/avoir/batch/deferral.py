@@ -1,0 +1,276 @@
+"""Messages that concern a row which somebody keeps locked wait in a table, and those behind them go on."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeAlias
+
+import asyncpg
+import msgspec
+import structlog
+
+from avoir.batch.claims import accounts_concerned, add_billed
+from avoir.batch.locked import Row, holders_of, locked_of
+from avoir.core.state.references import References
+from avoir.postgres import queries
+from avoir.postgres.arrays import arrays
+from avoir.postgres.connect import KeptConnection
+from avoir.postgres.headers import packed, unpacked
+from avoir.postgres.session import Session
+from avoir.record import Record, TopicPartition
+from avoir.wire.incoming import Incoming, Unreadable
+
+MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
+"""Beyond these nothing more is set aside: what concerns a locked row waits in Kafka, and all that is behind it."""
+
+AT_A_TIME = 500
+_LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_MOST_ASKED = 3
+_COLUMNS = (
+    *("tenant_id", "group_id", "topic", "partition", "kafka_offset", "waits_for", "concerns"),
+    *("timestamp_ms", "key", "value", "headers"),
+)
+
+Aside: TypeAlias = dict[int, tuple[Row, set[Row]]]
+"""Messages that must wait, by number: for which locked row, and the accounts that they concern."""
+
+log = structlog.get_logger("avoir.handle")
+
+
+class Deferral:
+    """What waits of the partitions that this process has: `behind` tells the locked row behind what must wait."""
+
+    def __init__(self, group_id: str) -> None:
+        self.behind: dict[Row, Row] = {}
+        self.messages = 0
+        self._bytes = 0
+        self._group_id = group_id
+        self._known: frozenset[TopicPartition] | None = None
+        self._numbers: dict[Record, int] = {}
+        self._look_at = 0.0
+        self._pause_s = _LOOK_EVERY_S
+
+    def forget(self) -> None:
+        """Read what waits again before it counts."""
+        self._known = None
+
+    def handled(self) -> None:
+        """Take in that messages which had waited were handled: there may be more."""
+        self._known, self._look_at, self._pause_s = None, 0.0, _LOOK_EVERY_S
+
+    def postpone(self) -> None:
+        """Look again later, and each time a longer while later: something that they need is still locked."""
+        self._known, self._pause_s = None, min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._look_at = time.monotonic() + self._pause_s
+
+    def may_wait(self, places: Collection[TopicPartition]) -> bool:
+        """Whether messages of the partitions wait, as far as is known."""
+        return self.messages > 0 or self._known != frozenset(places)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more messages may be set aside."""
+        return self.messages >= MOST_MESSAGES or self._bytes >= MOST_BYTES
+
+    async def freed(self, kept: KeptConnection, places: Collection[TopicPartition]) -> frozenset[Row]:
+        """The rows that messages of the partitions wait for and nobody has locked any more; looks once a second."""
+        if self._known != frozenset(places):
+            await self._read(kept, places)
+        if not self.behind or time.monotonic() < self._look_at:
+            return frozenset()
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        waited_for = frozenset(self.behind.values())
+        async with kept.use() as connection:
+            freed = waited_for - await locked_of(Session(connection), waited_for)
+        if not self.messages:
+            self.behind = {row: locked for row, locked in self.behind.items() if locked not in freed}
+            return frozenset()
+        return freed
+
+    async def oldest(
+        self, kept: KeptConnection, places: Collection[TopicPartition], freed: Collection[Row]
+    ) -> list[Record]:
+        """The first messages of the partitions that waited for rows."""
+        async with kept.use() as connection:
+            found = await connection.fetch(
+                queries.oldest_deferred,
+                self._group_id,
+                *arrays(places, 2),
+                [_json(row) for row in freed],
+                AT_A_TIME,
+            )
+        self._numbers = {_record(row): row["n"] for row in found}
+        return list(self._numbers)
+
+    async def find_locked(
+        self, kept: KeptConnection, messages: Iterable[Incoming | Unreadable]
+    ) -> bool | None:
+        """Look which rows that messages need are locked by others than this service; whether there are new ones.
+
+        None where none of these rows is locked: it is another one, of a table that they have no list of.
+        """
+        references = _named(messages)
+        async with kept.use() as connection:
+            session = Session(connection)
+            locked = await locked_of(session, await _needed(session, references)) - self.behind.keys()
+        found = False if locked else None
+        for row in sorted(locked)[:_MOST_ASKED]:
+            holders = await holders_of(kept, row)
+            if any(holder.get("application") != kept.application_name for holder in holders):
+                others = len(locked) - 1
+                log.warning(
+                    "a row is kept locked: what concerns it waits",
+                    row="/".join(row),
+                    holders=holders,
+                    others=others,
+                )
+                found = True
+        if found:
+            self.behind |= {row: row for row in locked}
+        return found
+
+    async def hold(self, kept: KeptConnection, message: Incoming | Unreadable, why: str) -> bool:
+        """Let one message wait that met a lock nobody knows the row of, and others of its account behind it."""
+        async with kept.use() as connection:
+            needed = sorted(await _needed(Session(connection), _named([message])))
+        if needed:
+            # Accounts come before subjects.
+            log.warning("a row is kept locked: what concerns it waits", row="/".join(needed[0]), why=why)
+            self.behind[needed[0]] = needed[0]
+        return bool(needed)
+
+    async def set_aside(
+        self, session: Session, messages: Sequence[Incoming | Unreadable], freed: Collection[Row] = ()
+    ) -> Aside:
+        """Which of the messages must wait, those behind others of their accounts too; not for rows that were freed."""
+        behind = {row: locked for row, locked in self.behind.items() if locked not in freed}
+        aside: Aside = {}
+        tenants = {row[1] for row in behind}
+        numbers = [
+            n
+            for n, each in enumerate(messages)
+            if isinstance(each, Incoming) and each.message.tenant_id in tenants
+        ]
+        grown = bool(numbers)
+        while grown:
+            before = len(aside)
+            for n in numbers:
+                _wait(aside, behind, n, _rows(_named([messages[n]])))
+            left = [n for n in numbers if n not in aside]
+            await _look_further(session, messages, left, aside, behind)
+            grown = len(aside) > before
+        return aside
+
+    async def keep(self, session: Session, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
+        """Keep messages that must wait."""
+        found = []
+        for n, (locked, concerned) in sorted(aside.items()):
+            each = messages[n]
+            assert isinstance(each, Incoming)
+            record = each.record
+            place = (record.topic, record.partition, record.offset)
+            said = (record.timestamp_ms, record.key, record.value, packed(record.headers))
+            found.append(
+                (
+                    each.message.tenant_id,
+                    self._group_id,
+                    *place,
+                    _json(locked),
+                    _json(sorted(concerned)),
+                    *said,
+                )
+            )
+        await session.copy("deferred", _COLUMNS, found)
+
+    async def keep_on(self, session: Session, records: Sequence[Record], aside: Aside) -> None:
+        """Of messages that had waited keep those that must wait on, and remove the others."""
+        done = [self._numbers[record] for n, record in enumerate(records) if n not in aside]
+        await session.fetch(queries.delete_deferred, self._group_id, done)
+        again = [self._numbers[records[n]] for n in aside]
+        waits_for = [_json(locked) for locked, _ in aside.values()]
+        concerns = [_json(sorted(concerned)) for _, concerned in aside.values()]
+        await session.fetch(queries.defer_again, self._group_id, again, waits_for, concerns)
+
+    def kept(self, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
+        """Take in that messages were kept."""
+        for n, (locked, concerned) in aside.items():
+            self.messages += 1
+            self._bytes += len(messages[n].record.value or b"")
+            for row in concerned:
+                self.behind.setdefault(row, locked)
+
+    async def _read(self, kept: KeptConnection, places: Collection[TopicPartition]) -> None:
+        async with kept.use() as connection:
+            found = await connection.fetch(queries.read_deferred, self._group_id, *arrays(places, 2))
+        self.behind = {}
+        self.messages = self._bytes = 0
+        for each in found:
+            locked = tuple(msgspec.json.decode(each["waits_for"]))
+            self.behind[locked] = locked
+            for row in msgspec.json.decode(each["concerns"]):
+                self.behind.setdefault(tuple(row), locked)
+            self.messages += each["messages"]
+            self._bytes += each["bytes"]
+        self._known = frozenset(places)
+
+
+def _record(row: asyncpg.Record) -> Record:
+    return Record(
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["kafka_offset"],
+        timestamp_ms=row["timestamp_ms"],
+        key=row["key"],
+        value=row["value"],
+        headers=tuple(unpacked(row["headers"])),
+    )
+
+
+async def _look_further(
+    session: Session,
+    messages: Sequence[Incoming | Unreadable],
+    numbers: Sequence[int],
+    aside: Aside,
+    behind: dict[Row, Row],
+) -> None:
+    """Set those of some messages aside that lead to rows which are waited for, though they do not name them."""
+    rows = await _needed(session, _named(messages[n] for n in numbers)) if numbers else set()
+    if rows.isdisjoint(behind):
+        return
+    if len(numbers) == 1:
+        _wait(aside, behind, numbers[0], rows)
+        return
+    half = len(numbers) // 2
+    await _look_further(session, messages, numbers[:half], aside, behind)
+    await _look_further(session, messages, numbers[half:], aside, behind)
+
+
+def _wait(aside: Aside, behind: dict[Row, Row], number: int, rows: set[Row]) -> None:
+    locked = next((behind[row] for row in sorted(rows) if row in behind), None)
+    if locked is not None and number not in aside:
+        concerned = {row for row in rows if row[0] == "account"}
+        aside[number] = locked, concerned
+        for row in concerned:
+            behind.setdefault(row, locked)
+
+
+def _named(messages: Iterable[Incoming | Unreadable]) -> References:
+    references = References()
+    for each in messages:
+        if isinstance(each, Incoming):
+            references.add(each.message)
+    return references
+
+
+def _rows(references: References) -> set[Row]:
+    subjects = {("subject", *key) for key in (*references.locked_first, *references.subjects)}
+    return subjects | {("account", *key) for key in references.accounts}
+
+
+async def _needed(session: Session, references: References) -> set[Row]:
+    """The rows that are locked for what is named."""
+    await add_billed(session, references)
+    return _rows(references) | {("account", *key) for key in await accounts_concerned(session, references)}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,117 @@
+"""What is kept of more dead letters than a topic may leave in a minute: a count, places and a hash."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import NamedTuple
+from uuid import UUID
+
+from avoir.core.model.decision import Decision
+from avoir.core.model.ids import derived_id
+from avoir.postgres import queries
+from avoir.postgres.session import Session
+from avoir.record import KEPT_BYTES, Record, cut
+
+MOST_LETTERS = 1_000
+MOST_LETTER_BYTES = 16_000_000
+"""So many dead letters of a topic and minute (of the database's clock) are kept and published, with so many bytes; when
+the bytes are used up, more letters are kept by length, hash and first bytes only."""
+
+REASON = f"more than {MOST_LETTERS} dead letters of this topic in this minute"
+
+
+class Letter(NamedTuple):
+    """A message that could not be handled: its record, what was decided, and why."""
+
+    record: Record
+    decision: Decision
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """Messages of one partition and minute that are only counted."""
+
+    dead_letter_id: UUID
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    messages: int
+    sha256: bytes
+
+
+async def bounded(
+    session: Session, letters: Sequence[Letter], now: datetime
+) -> tuple[list[Letter], list[Letter]]:
+    """The letters that the minute has room for, some of them cut, and those that are too many.
+
+    All processes count them together.
+    The rows that count are locked until the transaction ends, so this comes last in it.
+    """
+    asked = Counter(letter.record.topic for letter in letters)
+    asked_bytes: Counter[str] = Counter()
+    for letter in letters:
+        asked_bytes[letter.record.topic] += _size(letter.record)
+    topics = sorted(asked)
+    columns = [topics, [asked[topic] for topic in topics], [asked_bytes[topic] for topic in topics]]
+    room, room_bytes = {}, {}
+    for row in await session.fetch(queries.count_dead_letters, *columns, _minute(now)):
+        topic = row["topic"]
+        room[topic] = MOST_LETTERS - row["letters"] + asked[topic]
+        room_bytes[topic] = MOST_LETTER_BYTES - row["bytes"] + asked_bytes[topic]
+    kept: list[Letter] = []
+    too_many: list[Letter] = []
+    for letter in letters:
+        topic = letter.record.topic
+        size = _size(letter.record)
+        room[topic] -= 1
+        room_bytes[topic] -= size
+        if room_bytes[topic] < 0 and size > 2 * KEPT_BYTES and letter.record.cut is None:
+            letter = letter._replace(record=cut(letter.record, letter.reason))
+        (kept if room[topic] >= 0 else too_many).append(letter)
+    return kept, too_many
+
+
+async def summarise(session: Session, records: Iterable[Record], now: datetime) -> Sequence[Flood]:
+    """Take messages into the rows of their partitions and minute; returns what was taken in."""
+    found = floods(records, _minute(now))
+    columns = [list(column) for column in zip(*map(astuple, found), strict=True)]
+    await session.fetch(queries.summarise_dead_letters, *columns, REASON, now)
+    return found
+
+
+def floods(records: Iterable[Record], minute: datetime) -> Sequence[Flood]:
+    """Records, each partition's in their order, as one flood a partition.
+
+    Its hash is SHA-256 of the SHA-256 of each message's value, one after the other.
+    """
+    by_place: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        by_place.setdefault((record.topic, record.partition), []).append(record)
+    return [_flood(by_place[place], minute) for place in sorted(by_place)]
+
+
+def _flood(records: Sequence[Record], minute: datetime) -> Flood:
+    first, last = records[0], records[-1]
+    hashes = (each.cut.sha256 if each.cut else sha256(each.value or b"").digest() for each in records)
+    return Flood(
+        derived_id("flood", first.topic, first.partition, minute.isoformat()),
+        first.topic,
+        first.partition,
+        first.offset if first.cut is None or first.cut.first_offset is None else first.cut.first_offset,
+        last.offset,
+        sum(each.cut.messages if each.cut else 1 for each in records),
+        sha256(b"".join(hashes)).digest(),
+    )
+
+
+def _minute(now: datetime) -> datetime:
+    return now.replace(second=0, microsecond=0)
+
+
+def _size(record: Record) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers

@@ -1,0 +1,330 @@
+"""One batch, one transaction: claim, lock, load, decide, write."""
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import asyncpg
+import structlog
+
+from avoir.batch.batch import Batch, Rules, bare
+from avoir.batch.claims import advance, claim, fence, lock, settle_claims
+from avoir.batch.deferral import Deferral
+from avoir.batch.doubt import Doubt
+from avoir.batch.locked import Row
+from avoir.batch.parts import Parts
+from avoir.core.model.events import AccountKey
+from avoir.core.state.references import References
+from avoir.core.undecided import brief
+from avoir.postgres import queries, rows
+from avoir.postgres.arrays import arrays
+from avoir.postgres.connect import KeptConnection
+from avoir.postgres.session import Session
+from avoir.record import (
+    BatchReport,
+    Doubted,
+    Notable,
+    Positions,
+    Record,
+    TopicPartition,
+    merged,
+    next_offsets,
+    too_many_parked,
+)
+from avoir.retry import Cause, cause_of
+from avoir.wire.incoming import Incoming, Unreadable, parse
+
+PLANS_LAST = 50_000
+"""How many messages a plan serves at most; where the database gathers statistics it is made anew before."""
+
+MOST_S = 10.0
+"""After this time a batch that goes in many parts is left for the next one: far below what the group allows."""
+
+PROBE = random.Random(0).randbytes(4096)
+"""More than fits beside other rows, and not to be compressed: the database has to find room for it."""
+
+Messages: TypeAlias = Sequence[Incoming | Unreadable]
+Accounts: TypeAlias = Sequence[AccountKey]
+Freed: TypeAlias = frozenset[Row] | None
+Decide: TypeAlias = Callable[[Session, Batch, Messages, Accounts], Awaitable[int]]
+
+log = structlog.get_logger("avoir.handle")
+
+
+class Handler:
+    """Handles batches of records, each in one transaction; not for two tasks at once."""
+
+    def __init__(self, connection: KeptConnection, rules: Rules) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._doubt, self._doubt_of_deferred = Doubt(), Doubt()
+        self._deferral = Deferral(rules.group_id)
+        self._in_parts = False
+        self._handled = self._plan_anew_at = 0
+
+    async def handle(self, records: Sequence[Record], positions: Positions) -> BatchReport:
+        """Handle records, in their order, and move the consumer's positions on in the same transaction.
+
+        `positions` holds the expected next offset of each of their partitions. Raises Fenced where the stored
+        positions differ. A message on which the code fails, or whose rows the database refuses, is parked. Other
+        errors are the caller's to retry, who reads the positions first; where the database answers and the batch
+        fails again (Doubted) ever smaller parts of it are tried, until one message is alone and is parked.
+        """
+        try:
+            before = await self._handle_deferred(positions)
+            if before.messages:
+                # It counts whatever becomes of the others, which are read again.
+                return replace(before, complete=before.complete and not records)
+            if self._doubt:
+                await self._probe()
+            return await self._handle_all(records, positions, self._doubt)
+        except Exception:
+            self._deferral.forget()
+            raise
+
+    def has_deferred(self, positions: Positions) -> bool:
+        """Whether messages of the partitions wait for rows that somebody keeps locked: `handle` looks after them."""
+        return self._deferral.may_wait(positions.keys())
+
+    async def _handle_deferred(self, positions: Positions) -> BatchReport:
+        """Handle messages whose rows are not locked any more, before others come to those rows."""
+        freed = await self._deferral.freed(self._connection, positions.keys())
+        if not freed:
+            return BatchReport(0)
+        if self._doubt_of_deferred:
+            await self._probe()
+        records = await self._deferral.oldest(self._connection, positions.keys(), freed)
+        try:
+            report = await self._handle_all(records, positions, self._doubt_of_deferred, freed)
+        except Exception as error:
+            if cause_of(error) is not Cause.LOCKED:
+                raise
+            self._deferral.postpone()
+            return BatchReport(0)
+        self._deferral.handled()
+        return report
+
+    async def _handle_all(
+        self, records: Sequence[Record], positions: Positions, doubt: Doubt, freed: Freed = None
+    ) -> BatchReport:
+        """Handle records: those of a batch, or those that waited for rows which are `freed` now."""
+        report, stands = BatchReport(0), dict(positions)
+        parsed: dict[int, Incoming | Unreadable] = {}
+        messages: Messages = ()
+        until = time.monotonic() + MOST_S
+        while (done := report.messages) < len(records):
+            if done and time.monotonic() > until:
+                return replace(report, complete=False)
+            part = records[done : done + doubt.size(records[done:])]
+            was_in_doubt = bool(doubt)
+            try:
+                for n, record in enumerate(part, done):
+                    if n not in parsed and not doubt.is_settled_on(part):
+                        parsed[n] = parse(record, self._rules.max_message_bytes)
+                messages = [parsed[n] for n in range(done, done + len(part)) if n in parsed]
+                each = await self._handle_part(part, messages, stands, doubt, freed)
+            except Exception as error:
+                if await self._may_go_on(error, part, messages, doubt, freed):
+                    continue
+                if done:
+                    # What is committed must be reported; the rest is read again, and meets the error by itself.
+                    log.warning("a part of a batch was not handled yet", error=brief(error))
+                    return replace(report, complete=False)
+                if was_in_doubt and cause_of(error) is Cause.DOUBTFUL:
+                    raise Doubted(f"{len(part)} messages: {brief(error)}") from error
+                raise
+            moved = next_offsets(part[: each.messages])
+            doubt.handled(moved)
+            stands |= moved if freed is None else {}
+            report = merged(report, each)
+            if report.halted or too_many_parked(report.parked, report.messages):
+                return replace(report, halted=True)
+        return report
+
+    async def _may_go_on(
+        self, error: Exception, part: Sequence[Record], messages: Messages, doubt: Doubt, freed: Freed
+    ) -> bool:
+        """Take in that a part failed; whether something else may be tried at once."""
+        cause = cause_of(error)
+        if cause is Cause.LOCKED:
+            if freed is None:
+                return await self._set_aside(part, messages, error)
+            if len(part) > 1:
+                doubt.failed(part, brief(error))
+        if cause in (Cause.DATA, Cause.DOUBTFUL):
+            doubt.failed(part, brief(error))
+        return cause is Cause.DATA and len(part) > 1
+
+    async def _set_aside(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
+        """Whether messages that met a locked row can be told from those that did not, so that these may go on."""
+        if self._deferral.is_full:
+            return False
+        found = await self._deferral.find_locked(self._connection, messages)
+        if found is not None:
+            return found
+        self._doubt.failed(part, brief(error))
+        is_alone = len(messages) == 1
+        why = f"{brief(error)} {getattr(error, 'context', None) or ''}"
+        return is_alone and await self._deferral.hold(self._connection, messages[0], why)
+
+    async def _handle_part(
+        self,
+        part: Sequence[Record],
+        messages: Messages,
+        positions: dict[TopicPartition, int],
+        doubt: Doubt,
+        freed: Freed,
+    ) -> BatchReport:
+        """Handle what is next of a batch: all of it, or as much as time allows."""
+        if doubt.is_settled_on(part):
+            return await self._park(part[0], positions, doubt.reason, freed)
+        try:
+            if not self._in_parts:
+                return await self._transact(messages, positions, self._decide, freed)
+        except Exception as error:
+            if cause_of(error) is not Cause.DATA:
+                raise
+            if len(part) == 1:
+                return await self._park(part[0], positions, brief(error), freed)
+        return await self._transact(messages, positions, self._decide_in_parts, freed)
+
+    async def _probe(self) -> None:
+        """Raise what is wrong with the database where it does not take a row that has to do with no message.
+
+        The connection stays, so that what fails on it next does not fail for want of one.
+        """
+        async with self._connection.use() as connection, connection.transaction():
+            outbox_id = await connection.fetchval(queries.probe, PROBE)
+            await connection.execute(queries.delete_published, [""], [outbox_id])
+
+    async def expire(self, limit: int) -> BatchReport:
+        """Expire overdue credit of a bounded number of accounts; of no messages where there is nothing to do."""
+        async with self._connection.use() as connection:
+            overdue = await connection.fetch(queries.read_accounts_to_expire, limit)
+            accounts = arrays({rows.account_key(row) for row in overdue}, 4)
+            # What somebody has locked is left to the next time.
+            found = await connection.fetch(queries.free_accounts, *accounts) if overdue else []
+        return await self._expire(sorted({rows.account_key(row) for row in found}))
+
+    async def _expire(self, accounts: Sequence[AccountKey]) -> BatchReport:
+        if not accounts:
+            return BatchReport(0)
+        try:
+            return await self._expire_together(accounts)
+        except Exception as error:
+            if cause_of(error) is Cause.DOUBTFUL:
+                await self._probe()
+            elif cause_of(error) is not Cause.DATA:
+                raise
+            if len(accounts) == 1:
+                return BatchReport(0, alarms={"expiry_failed": 1}, notable=[_not_expired(accounts[0], error)])
+        half = len(accounts) // 2
+        return merged(await self._expire(accounts[:half]), await self._expire(accounts[half:]))
+
+    async def _expire_together(self, accounts: Sequence[AccountKey]) -> BatchReport:
+        async with self._connection.use() as connection, connection.transaction():
+            session = Session(connection)
+            batch = await Batch.locked(session, self._rules, accounts)
+            await batch.load(References(), accounts)
+            await batch.expire(accounts)
+            await batch.write()
+        return batch.report(len(accounts))
+
+    async def _park(
+        self, record: Record, positions: dict[TopicPartition, int], reason: str, freed: Freed
+    ) -> BatchReport:
+        async def park(session: Session, batch: Batch, messages: Messages, _: Accounts) -> int:
+            await batch.decide(messages, parked=reason)
+            await batch.write()
+            return 1
+
+        try:
+            each = parse(record, self._rules.max_message_bytes)
+            return await self._transact([each], positions, park, freed, parked=record)
+        except Exception as error:
+            if cause_of(error) not in (Cause.DATA, Cause.DOUBTFUL):
+                raise
+            return await self._transact([bare(record)], positions, park, freed, parked=record)
+
+    async def _transact(
+        self,
+        messages: Messages,
+        positions: dict[TopicPartition, int],
+        decide: Decide,
+        freed: Freed,
+        *,
+        parked: Record | None = None,
+    ) -> BatchReport:
+        """Handle messages in one transaction, as many as `decide` comes to; or a `parked` one, whatever it names."""
+        records = [each.record for each in messages] if parked is None else [parked]
+        async with self._connection.use() as connection, connection.transaction():
+            session = Session(connection)
+            await self._plan_anew(session, len(messages))
+            at = {place: positions[place] for place in next_offsets(records)}
+            await fence(session, self._rules.group_id, at)
+            aside = (
+                {} if parked is not None else await self._deferral.set_aside(session, messages, freed or ())
+            )
+            if aside and freed is None and self._deferral.is_full:
+                messages, aside = messages[: min(aside)], {}
+                if not messages:
+                    raise asyncpg.LockNotAvailableError(
+                        "no more messages can be set aside: see `avoir status`"
+                    )
+                records = records[: len(messages)]
+            taken = [n for n in range(len(messages)) if n not in aside]
+            references = References()
+            for n in taken:
+                each = messages[n]
+                if isinstance(each, Incoming) and parked is None:
+                    references.add(each.message)
+            seen = await claim(session, references)
+            accounts = await lock(session, references)
+            batch = await Batch.locked(session, self._rules, accounts)
+            await batch.load(references, accounts)
+            batch.remember(seen)
+            decided = await decide(session, batch, [messages[n] for n in taken], accounts)
+            await settle_claims(session, references, seen, batch.state)
+            end = taken[decided] if decided < len(taken) else len(messages)
+            aside = {n: waits for n, waits in aside.items() if n < end}
+            if freed is None:
+                await self._deferral.keep(session, messages, aside)
+                await advance(session, self._rules.group_id, positions, next_offsets(records[:end]))
+            else:
+                await self._deferral.keep_on(session, records[:end], aside)
+        if freed is None:
+            self._deferral.kept(messages, aside)
+        return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
+
+    async def _decide(self, session: Session, batch: Batch, messages: Messages, accounts: Accounts) -> int:
+        """Decide messages and write it all at once; returns how many it came to."""
+        await batch.expire(accounts)
+        decided = await batch.decide(messages, time.monotonic() + self._rules.decide_s)
+        await batch.write()
+        return decided
+
+    async def _decide_in_parts(
+        self, session: Session, batch: Batch, messages: Messages, accounts: Accounts
+    ) -> int:
+        """Decide messages in parts, each written before the next; as long as some are refused, the next batch too."""
+        first = batch.part()
+        await first.expire(accounts)
+        await first.write()
+        batch.take_over(first)
+        parts = Parts(session, batch, messages)
+        decided = await parts.handle(time.monotonic() + self._rules.decide_s)
+        self._in_parts = parts.refused > 0
+        return decided
+
+    async def _plan_anew(self, session: Session, messages: int) -> None:
+        """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
+        if self._handled >= self._plan_anew_at:
+            await session.fetch(queries.forget_plans)
+            self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
+        self._handled += messages
+
+
+def _not_expired(account: AccountKey, error: Exception) -> Notable:
+    return Notable("expiry", "", account.tenant_id, "failed", brief(error))

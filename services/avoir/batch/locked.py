@@ -1,0 +1,54 @@
+"""Which rows somebody keeps locked, and who."""
+
+import asyncio
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from avoir.postgres import queries
+from avoir.postgres.arrays import arrays
+from avoir.postgres.connect import KeptConnection
+from avoir.postgres.session import Session
+
+_HOLDER_WITHIN_S = 1.0
+_POLL_S = 0.02
+
+Row: TypeAlias = tuple[str, ...]
+"""A row by its key: of `subjects`, or of `accounts`; the first word says which."""
+
+
+async def locked_of(session: Session, rows: Collection[Row]) -> set[Row]:
+    """Which of some rows somebody has locked; to be asked outside of a transaction, which would keep the others."""
+    subjects, accounts = ({row[1:] for row in rows if row[0] == kind} for kind in ("subject", "account"))
+    free = await session.fetch_if(queries.free_subjects, *arrays(subjects, 3))
+    left = subjects.difference(map(tuple, free))
+    found = {("subject", *row) for row in await session.fetch_if(queries.known_subjects, *arrays(left, 3))}
+    free = await session.fetch_if(queries.free_accounts, *arrays(accounts, 4))
+    left = accounts.difference(map(tuple, free))
+    return found | {
+        ("account", *row) for row in await session.fetch_if(queries.known_accounts, *arrays(left, 4))
+    }
+
+
+async def holders_of(kept: KeptConnection, row: Row) -> list[dict[str, Any]]:
+    """Who has a row locked: a session waits for it, and another asks who it waits for."""
+    keys = arrays([row[1:]], len(row) - 1)
+    statement = queries.lock_subjects if row[0] == "subject" else queries.lock_accounts
+    waiting, asking = kept.another(), kept.another()
+    until = time.monotonic() + _HOLDER_WITHIN_S
+    found: list[Any] = []
+    try:
+        async with waiting.use() as blocked, asking.use() as connection:
+            wait = asyncio.create_task(blocked.fetch(statement, *keys))
+            try:
+                while not (found or wait.done() or time.monotonic() > until):
+                    found = await connection.fetch(queries.read_holders, blocked.get_server_pid())
+                    await asyncio.sleep(_POLL_S)
+            finally:
+                waiting.drop()
+                await asyncio.gather(wait, return_exceptions=True)
+    finally:
+        with suppress(Exception):
+            await asking.close()
+    return [{name: value for name, value in each.items() if value is not None} for each in found]

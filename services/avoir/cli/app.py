@@ -1,0 +1,79 @@
+"""The command line: `avoir COMMAND`, for operators, support and anybody who tries it out."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from cyclopts import App, CycloptsError, Group
+
+from avoir.cli.balance.command import balance
+from avoir.cli.base.exits import Exit, Failure
+from avoir.cli.base.output import console, hint
+from avoir.cli.dead_letters.command import letters
+from avoir.cli.epoch import epoch
+from avoir.cli.events.command import events
+from avoir.cli.explain.command import explain
+from avoir.cli.migrate import migrate
+from avoir.cli.offsets import offsets
+from avoir.cli.outbox.command import outbox
+from avoir.cli.policy.command import policy
+from avoir.cli.report.command import report
+from avoir.cli.send import send
+from avoir.cli.serve import serve
+from avoir.cli.simulate.command import simulate
+from avoir.cli.statement.command import statement
+from avoir.cli.status.command import status
+from avoir.cli.topics import topics
+from avoir.cli.verify.command import verify
+
+EPILOGUE = (
+    "Exit codes: 0 done, 1 not found or differences found, 2 wrong call, 3 database or broker cannot be used.\n\n"
+    "Settings are environment variables: AVOIR_POSTGRES_DSN and AVOIR_KAFKA_BOOTSTRAP_SERVERS say where."
+)
+
+app = App(
+    name="avoir",
+    help="Customer credit for a booking business: what cancelled bookings are worth, and where it went.",
+    help_epilogue=EPILOGUE,
+    version=lambda: version("avoir"),
+    result_action="return_value",
+    exit_on_error=False,
+    console=console(),
+)
+
+GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
+    (Group("Set up and run", sort_key=1), (migrate, topics, serve, send)),
+    (Group("Ask about credit", sort_key=2), (balance, statement, report, explain, simulate, policy)),
+    (Group("Look after the service", sort_key=3), (status, verify, letters, outbox, offsets, epoch, events)),
+)
+for group, commands in GROUPS:
+    for command in commands:
+        if isinstance(command, App):
+            command.group = (group,)
+            app.command(command)
+        else:
+            app.command(command, group=group)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = app(arguments)
+        sys.stdout.flush()
+    except CycloptsError:
+        return Exit.USAGE
+    except Failure as failure:
+        hint(failure.message)
+        return failure.code
+    except BrokenPipeError:
+        # Who reads no more has seen enough, as after `| head`; what is left unwritten must not fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    return code if isinstance(code, int) else Exit.OK
+
+
+def main() -> None:
+    """The entry point of the `avoir` program."""
+    sys.exit(run())

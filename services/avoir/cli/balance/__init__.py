@@ -1,0 +1,1 @@
+"""`avoir balance`: what owners have."""

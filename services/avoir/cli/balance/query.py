@@ -1,0 +1,109 @@
+"""What owners have: available and reserved credit, and what of it expires next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from avoir.cli.base.snapshot import snapshot
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Owner
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+
+KEYS = ("owner_type", "owner_id", "currency")
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """The part of a balance that expires next."""
+
+    at: datetime
+    amount: int
+
+
+class Coming(NamedTuple):
+    """Credit that was granted and comes at a later moment, in micros."""
+
+    at: datetime
+    amount: int
+
+
+class SetAside(NamedTuple):
+    """Credit set aside for an invoice, in micros; no invoice is the owner's next."""
+
+    invoice_id: str | None
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBalance:
+    """What an account holds; `expired_unswept` is what expired and awaits the sweep, in neither balance.
+
+    `coming` is in neither balance yet; `refill_asked` is true from the request of a refill until prepaid credit comes.
+    """
+
+    account: AccountKey
+    available: int
+    reserved: int
+    expired_unswept: int
+    next_expiry: Expiry | None
+    seq: int
+    head: bytes
+    recorded_at: datetime | None
+    coming: tuple[Coming, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    refill_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Balances:
+    """Accounts at a moment of the database clock; `more` says that the limit left some out."""
+
+    tenant_id: str
+    as_of: datetime
+    epoch: int
+    accounts: tuple[AccountBalance, ...]
+    more: bool
+
+
+async def read_balances(connection: Connection, tenant_id: str, owner: Owner | None, limit: int) -> Balances:
+    """The accounts of one owner, or the first `limit` of the tenant."""
+    owner_type, owner_id = owner or (None, None)
+    async with snapshot(connection) as now:
+        epoch = await connection.fetchval(queries.read_epoch)
+        rows = await connection.fetch(queries.read_balances, tenant_id, owner_type, owner_id, now, limit + 1)
+        keys = [[row[name] for row in rows[:limit]] for name in KEYS]
+        coming = await connection.fetch(queries.read_pending, tenant_id, *keys)
+        set_aside = await connection.fetch(queries.read_set_aside, tenant_id, *keys, now)
+    accounts = tuple(_account(tenant_id, row, coming, set_aside) for row in rows[:limit])
+    return Balances(tenant_id, now, epoch, accounts, more=len(rows) > limit)
+
+
+def _account(
+    tenant_id: str,
+    row: asyncpg.Record,
+    coming: Sequence[asyncpg.Record],
+    set_aside: Sequence[asyncpg.Record],
+) -> AccountBalance:
+    expiry = Expiry(row["next_expires_at"], row["next_expiring"]) if row["next_expires_at"] else None
+    key = _key(row)
+    return AccountBalance(
+        AccountKey(tenant_id, *key),
+        row["available"],
+        row["reserved"],
+        row["expired_unswept"],
+        expiry,
+        row["seq"],
+        row["head"],
+        row["recorded_at"],
+        tuple(Coming(each["effective_at"], each["amount"]) for each in coming if _key(each) == key),
+        tuple(SetAside(each["invoice_id"], each["amount"]) for each in set_aside if _key(each) == key),
+        row["refill_asked"],
+    )
+
+
+def _key(row: asyncpg.Record) -> tuple[str, str, str]:
+    return row["owner_type"], row["owner_id"], row["currency"]

@@ -1,0 +1,1 @@
+"""What commands share: connections, options, output, exit codes, stored messages."""

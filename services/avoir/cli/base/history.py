@@ -1,0 +1,139 @@
+"""A tenant's history out of Postgres, group by group of owners that nothing ties to others, at one moment."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from avoir.cli.base.grouping import grouped
+from avoir.cli.base.history_rows import (
+    Told,
+    told_change,
+    told_command,
+    told_invoice,
+    told_payment,
+    told_reversal,
+    told_void,
+)
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import Owner
+from avoir.core.simulate import Figures, with_flow
+from avoir.postgres import queries, rows
+from avoir.postgres.bodies import COMMANDS
+from avoir.postgres.connect import Connection
+
+PREFETCH = 1_000
+DECIDED_BY_COMMAND = [*COMMANDS, "credit-application-rejected"]
+
+SIMPLE: tuple[tuple[str, Callable[[asyncpg.Record], Told]], ...] = (
+    ("history_voids", told_void),
+    ("history_changes", told_change),
+    ("history_payments", told_payment),
+    ("history_reversals", told_reversal),
+)
+"""The streams in which each row is one message by itself."""
+
+
+class Group(NamedTuple):
+    """What some owners' accounts came to, and every message that was decided on them, in order.
+
+    `own` counts those of the messages that concern no other group; `unknown` commands whose contents were not kept.
+    """
+
+    accounts: dict[AccountKey, Figures]
+    history: list[Told]
+    own: int
+    unknown: int
+
+
+class _Stream:
+    """The rows of a statement, taken group by group in their order: that of code points, as the collation C has it."""
+
+    def __init__(self, connection: Connection, name: str, *arguments: Any) -> None:
+        rows = connection.cursor(queries.STATEMENTS[name], *arguments, prefetch=PREFETCH)
+        self._groups = grouped(aiter(rows), lambda row: row["in_group"])
+        self._next: tuple[str, list[asyncpg.Record]] | None = None
+        self._begun = False
+
+    async def of(self, group: str) -> list[asyncpg.Record]:
+        """The rows of a group; those of groups before it, which have no account, are passed by."""
+        while not self._begun or (self._next is not None and self._next[0] < group):
+            self._begun = True
+            self._next = await anext(self._groups, None)
+        if self._next is None or self._next[0] != group:
+            return []
+        found = self._next[1]
+        self._next = await anext(self._groups, None)
+        return found
+
+
+async def read_groups(connection: Connection, tenant_id: str, owner: Owner | None) -> AsyncIterator[Group]:
+    """Every group of a tenant, or the one that an owner is in; within a snapshot."""
+    names = group_names(row["owners"] for row in await connection.fetch(queries.history_ties, tenant_id))
+    only = None if owner is None else _members(names, f"{owner.type}/{owner.id}")
+    asked = (tenant_id, list(names), list(names.values()), only)
+    widest = await _tenant_policies(connection, tenant_id)
+    simple = [(_Stream(connection, name, *asked), to_told) for name, to_told in SIMPLE]
+    invoices, lines, flows = (
+        _Stream(connection, f"history_{name}", *asked) for name in ("invoices", "lines", "flows")
+    )
+    commands = _Stream(connection, "history_commands", *asked, DECIDED_BY_COMMAND)
+    accounts = aiter(connection.cursor(queries.history_accounts, *asked, prefetch=PREFETCH))
+    async for group, found in grouped(accounts, lambda row: row["in_group"]):
+        history = [*widest, *_invoices(await invoices.of(group), await lines.of(group))]
+        for stream, to_told in simple:
+            history += map(to_told, await stream.of(group))
+        kept = [told_command(row) for row in await commands.of(group)]
+        history += [each for each in kept if each is not None]
+        history.sort(key=lambda told: (told.recorded_at, told.place))
+        figures = _figures(found, await flows.of(group))
+        yield Group(figures, history, len(history) - len(widest), kept.count(None))
+
+
+def group_names(ties: Iterable[Sequence[str]]) -> dict[str, str]:
+    """The owner that names the group of each owner who is tied to others, through however many of them."""
+    name_of: dict[str, str] = {}
+    members: dict[str, list[str]] = {}
+    for tied in ties:
+        names = {name_of.get(owner, owner) for owner in tied}
+        name = min(names)
+        together = [owner for each in sorted(names) for owner in members.pop(each, [each])]
+        members[name] = together
+        name_of |= dict.fromkeys(together, name)
+    return name_of
+
+
+def _members(names: dict[str, str], owner: str) -> list[str]:
+    return [each for each, name in names.items() if name == names.get(owner)] or [owner]
+
+
+async def _tenant_policies(connection: Connection, tenant_id: str) -> list[Told]:
+    found = await connection.fetch(queries.history_tenant_policies, tenant_id)
+    return [told for told in map(told_command, found) if told is not None]
+
+
+def _invoices(found: Iterable[asyncpg.Record], lines: Iterable[asyncpg.Record]) -> list[Told]:
+    of_invoice: dict[str, list[Any]] = {}
+    for row in lines:
+        of_invoice.setdefault(row["invoice_id"], []).append(rows.line(row))
+    return [told_invoice(row, of_invoice.get(row["invoice_id"], ())) for row in found]
+
+
+def _figures(
+    accounts: Iterable[asyncpg.Record], flows: Iterable[asyncpg.Record]
+) -> dict[AccountKey, Figures]:
+    found = {
+        rows.account_key(row): Figures(
+            available=row["available"],
+            reserved=row["reserved"],
+            given={"granted": row["granted"]} if row["granted"] else {},
+            expired=row["expired"],
+            shortfall=row["shortfall"],
+            due=row["due"],
+        )
+        for row in accounts
+    }
+    for row in flows:
+        key = rows.account_key(row)
+        found[key] = with_flow(found[key], row["counter_account"], row["source"], row["amount"])
+    return found

@@ -1,0 +1,169 @@
+"""The rows of the `history_` statements as the messages that they were."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+
+import asyncpg
+from msgspec.structs import replace
+
+from avoir.core.model.commands import Command
+from avoir.core.model.facts import (
+    ApplicationRejected,
+    BookingCancelled,
+    BookingShortened,
+    Fact,
+    InvoiceFinalized,
+    InvoiceLine,
+    InvoiceVoided,
+    PaymentRecorded,
+    PaymentReversed,
+    PlanCancelled,
+    ReversalReason,
+)
+from avoir.core.model.message import Message
+from avoir.core.model.rows import Change, Line
+from avoir.postgres import rows
+from avoir.postgres.bodies import command
+
+
+class Told(NamedTuple):
+    """A message as it was decided: when and in which order, the outcome with its reason, the policy that counted.
+
+    `unknown_lines` says whether an invoice had credit lines that named no credit.
+    """
+
+    message: Message
+    recorded_at: datetime
+    place: tuple[int, int]
+    outcome: str
+    reason: str
+    policy: Mapping[str, Any]
+    unknown_lines: bool = False
+
+
+def told_invoice(row: asyncpg.Record, lines: Iterable[Line]) -> Told:
+    """A row of `history_invoices` with its lines: `automatic` there is what came of the finalization."""
+    invoice, facts = rows.invoice(row), json.loads(row["facts"])
+    finalization = facts.get("finalization", "automatic" if invoice.automatic else "manual")
+    fact = InvoiceFinalized(
+        invoice_id=invoice.key.invoice_id,
+        number=invoice.number,
+        owner=invoice.account.owner,
+        currency=invoice.account.currency,
+        automatic=finalization == "automatic",
+        auto_apply=facts.get("auto_apply_credit"),
+        lines=tuple(map(_line, lines)),
+        total=invoice.total,
+        amount_paid=invoice.amount_paid,
+    )
+    told = _told(row, "invoice-finalized", invoice.finalized_at, invoice.contents, fact)
+    return told._replace(unknown_lines="lines_of_unknown_credit" in facts)
+
+
+def _line(line: Line) -> InvoiceLine:
+    return InvoiceLine(
+        line_id=line.line_id,
+        kind=line.kind,
+        subject_id=line.subject_id,
+        period=line.period,
+        amount=line.amount,
+        tax=line.tax,
+        credit_line_id=line.credit_line_id,
+        expires_at=line.expires_at,
+    )
+
+
+def told_void(row: asyncpg.Record) -> Told:
+    """A row of `history_voids`."""
+    fact = InvoiceVoided(row["invoice_id"], row["reason"])
+    return _told(row, "invoice-voided", row["occurred_at"], row["contents"], fact)
+
+
+def told_change(row: asyncpg.Record) -> Told:
+    """A row of `history_changes`."""
+    change = rows.change(row)
+    return _told(row, change.topic, change.occurred_at, change.contents, _change(change))
+
+
+def _change(change: Change) -> Fact:
+    said: dict[str, Any] = {
+        "owner": change.owner,
+        "changed_by": change.changed_by,
+        "revision": change.revision,
+        "create_credit": change.asked if change.changed_by == "admin" else None,
+    }
+    match change.topic:
+        case "booking-cancelled":
+            return BookingCancelled(change.subject.id, **said, fee=change.fee, currency=change.currency)
+        case "booking-shortened":
+            return BookingShortened(
+                change.subject.id,
+                **said,
+                billed_period=change.billed_period,
+                remaining_period=change.remaining_period,
+                billed_price=change.billed_price,
+                remaining_price=change.remaining_price,
+                currency=change.currency,
+            )
+        case _:
+            said |= {"effective_at": change.effective_at, "unused": change.unused}
+            return PlanCancelled(change.subject.id, **said)
+
+
+def told_payment(row: asyncpg.Record) -> Told:
+    """A row of `history_payments`."""
+    payment = rows.payment(row)
+    fact = PaymentRecorded(
+        payment.key.id, payment.account.owner, payment.amount, payment.account.currency, payment.invoice_ids
+    )
+    return _told(row, "payment-recorded", payment.occurred_at, payment.contents, fact)
+
+
+def told_reversal(row: asyncpg.Record) -> Told:
+    """A row of `history_reversals`."""
+    reversal = rows.reversal(row)
+    fact = PaymentReversed(
+        reversal.key.id,
+        reversal.payment_id,
+        reversal.amount,
+        reversal.currency,
+        cast(ReversalReason, reversal.reason),
+    )
+    return _told(row, "payment-reversed", reversal.occurred_at, reversal.contents, fact)
+
+
+def told_command(row: asyncpg.Record) -> Told | None:
+    """A row of `history_commands`; None where the command's body was not kept."""
+    if row["topic"] == "credit-application-rejected":
+        # Its reason is told in the entries only (`with_reasons`), and decides nothing.
+        fact = ApplicationRejected(row["subject_id"], "")
+        return _told(row, row["topic"], row["occurred_at"], b"", fact)
+    if row["body"] is None:
+        return None
+    return _told(row, row["topic"], row["occurred_at"], b"", command(row["topic"], row["body"]))
+
+
+def with_reasons(history: Iterable[Told], reasons: Mapping[tuple[datetime, str], str]) -> list[Told]:
+    """The messages with the reasons why applications were rejected, by the messages' moments and event ids."""
+    return [
+        told._replace(message=replace(told.message, body=replace(body, reason=reason)))
+        if isinstance(body := told.message.body, ApplicationRejected)
+        and (reason := reasons.get((told.recorded_at, told.message.event_id))) is not None
+        else told
+        for told in history
+    ]
+
+
+def _told(
+    row: asyncpg.Record, topic: str, occurred_at: datetime, contents: bytes, body: Fact | Command
+) -> Told:
+    return Told(
+        message=Message(row["tenant_id"], topic, row["event_id"], occurred_at, contents, body),
+        recorded_at=row["recorded_at"],
+        place=(row["position"], row["kafka_offset"]),
+        outcome=row["outcome"],
+        reason=row["because"],
+        policy=json.loads(row["policy"]),
+    )

@@ -1,0 +1,1 @@
+"""`avoir dead-letters`: messages that could not be handled."""

@@ -1,0 +1,287 @@
+"""`avoir dead-letters`: the messages that could not be handled: look at them, replay them, pass one by."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
+
+from cyclopts import App, Parameter
+
+from avoir.cli.base.access import (
+    BROKERS,
+    DSN,
+    connected,
+    kafka_client,
+    kafka_failures,
+    load_settings,
+    names_of,
+)
+from avoir.cli.base.exits import Exit, not_found, refuse
+from avoir.cli.base.options import COUNT, OFFSET, PARTITION, AsJson, as_uuid
+from avoir.cli.base.output import add_rows, console, hint, print_json, rfc3339, say, short_time, table
+from avoir.cli.dead_letters.query import (
+    DeadLetter,
+    DeadLetterBytes,
+    Wanted,
+    read_dead_letter,
+    read_dead_letters,
+)
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+from avoir.settings import Settings
+
+letters = App(
+    name="dead-letters",
+    help="Messages that could not be handled: list them, look at one, replay them, pass one by.",
+)
+
+Outcome = Literal["rejected", "conflict", "parked", "skipped", "summarised"]
+
+
+@letters.command(name="list")
+async def list_(
+    *,
+    tenant: Annotated[
+        str | None, Parameter(help='Only of this tenant; "" for messages that name none.')
+    ] = None,
+    outcome: Annotated[Outcome | None, Parameter(help="Only with this outcome.")] = None,
+    topic: Annotated[str | None, Parameter(help="Only from this topic, by its default name.")] = None,
+    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Those already replayed too.")] = False,
+    limit: Annotated[int, Parameter(validator=COUNT, help="Most to show, the newest first.")] = 100,
+    json: AsJson = False,
+) -> int:
+    """List the messages that could not be handled, the newest first.
+
+    Example: `avoir dead-letters list --outcome parked`
+    """
+    async with connected(load_settings(DSN)) as connection:
+        found = await read_dead_letters(connection, Wanted(tenant, outcome, topic, all_, limit))
+    if json:
+        print_json({"dead_letters": [letter_json(letter) for letter in found]})
+    elif found:
+        made = table("Id", "Recorded (UTC)", "What", whole=("Id", "Recorded (UTC)"))
+        console().print(add_rows(made, (_row(letter) for letter in found)))
+    else:
+        say("No dead letters.")
+    return Exit.OK
+
+
+def _row(letter: DeadLetter) -> tuple[str, ...]:
+    whose = f" of tenant {letter.tenant_id}" if letter.tenant_id else ""
+    again = f", replayed {short_time(letter.replayed_at)}" if letter.replayed_at else ""
+    many = "" if letter.messages == 1 else f"{letter.messages} messages, "
+    what = f"{letter.outcome}{again}: {many}{letter.place}{whose}: {letter.reason}"
+    return str(letter.dead_letter_id), short_time(letter.recorded_at), what
+
+
+def letter_json(letter: DeadLetter) -> dict[str, Any]:
+    """The documented shape of a dead letter in JSON."""
+    return {
+        "dead_letter_id": str(letter.dead_letter_id),
+        "tenant_id": letter.tenant_id,
+        "outcome": letter.outcome,
+        "reason": letter.reason,
+        "event_id": letter.event_id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "recorded_at": rfc3339(letter.recorded_at),
+        "replayed_at": rfc3339(letter.replayed_at),
+        "first_offset": letter.first_offset,
+        "messages": letter.messages,
+        "value_length": letter.value_length,
+        "sha256": None if letter.sha256 is None else letter.sha256.hex(),
+    }
+
+
+@letters.command
+async def show(
+    dead_letter_id: Annotated[str, Parameter(help="The id, as `avoir dead-letters list` shows it.")],
+    *,
+    json: AsJson = False,
+) -> int:
+    """Show one message that could not be handled: where it came from, why it failed, and what was in it.
+
+    Example: `avoir dead-letters show 0b0e2a62-4f0f-5a35-9f47-0b8ae52a9d8a`
+    """
+    wanted = _id(dead_letter_id)
+    async with connected(load_settings(DSN)) as connection:
+        found = await _find(connection, wanted)
+    if json:
+        print_json(bytes_json(found))
+        return Exit.OK
+    details = table("", "")
+    add_rows(
+        details,
+        ((name, "" if value is None else str(value)) for name, value in letter_json(found.letter).items()),
+    )
+    add_rows(details, (("key", _text(found.key)), ("kafka_timestamp", rfc3339(found.kafka_timestamp) or "")))
+    add_rows(details, ((f"header {name}", _text(value)) for name, value in found.headers))
+    console().print(details, markup=False)
+    say(_text(found.value))
+    if found.letter.sha256 is not None:
+        hint(_not_kept(found.letter))
+    return Exit.OK
+
+
+def _id(text: str) -> UUID:
+    dead_letter_id = as_uuid(text)
+    if dead_letter_id is None:
+        refuse(f"{text!r} is no id of a dead letter: `avoir dead-letters list` shows them.")
+    return dead_letter_id
+
+
+async def _find(connection: Connection, dead_letter_id: UUID) -> DeadLetterBytes:
+    found = await read_dead_letter(connection, dead_letter_id)
+    if found is None:
+        not_found(f"There is no dead letter {dead_letter_id}.")
+    return found
+
+
+def _not_kept(letter: DeadLetter) -> str:
+    """Where the bytes are that a dead letter has only a hash of."""
+    if letter.outcome == "summarised":
+        what = f"{letter.messages} messages are only counted"
+    elif letter.messages > 1:
+        what = f"{letter.messages} messages are cut to the first bytes of {letter.value_length}, as they are compressed"
+    else:
+        what = f"its value is cut to the first bytes of {letter.value_length}"
+    return f"{letter.dead_letter_id} is not whole: {what}. The rest is at {letter.place}, as long as Kafka keeps it."
+
+
+def _text(data: bytes | None) -> str:
+    return "(null)" if data is None else data.decode(errors="backslashreplace")
+
+
+def bytes_json(found: DeadLetterBytes) -> dict[str, Any]:
+    """The documented shape of `avoir dead-letters show --json`: bytes as text where UTF-8, and always as hex."""
+    return {
+        **letter_json(found.letter),
+        "kafka_timestamp": rfc3339(found.kafka_timestamp),
+        "key": _bytes_json(found.key),
+        "value": _bytes_json(found.value),
+        "headers": [{"name": name, "value": _bytes_json(value)} for name, value in found.headers],
+    }
+
+
+def _bytes_json(data: bytes | None) -> dict[str, str | None] | None:
+    if data is None:
+        return None
+    try:
+        text: str | None = data.decode()
+    except UnicodeDecodeError:
+        text = None
+    return {"text": text, "hex": data.hex()}
+
+
+@letters.command
+async def replay(
+    *dead_letter_ids: Annotated[str, Parameter(help="The ids, as `avoir dead-letters list` shows them.")],
+    again: Annotated[bool, Parameter(negative=(), help="Also those that were replayed before.")] = False,
+    json: AsJson = False,
+) -> int:
+    """Publish messages to their topics again, bytes and headers as they came; they are handled as new.
+
+    Replay after a fix: the same bytes are rejected again for the same reason.
+
+    Example: `avoir dead-letters replay 0b0e2a62-4f0f-5a35-9f47-0b8ae52a9d8a`
+    """
+    from avoir.cli.base.producer import producing
+
+    if not dead_letter_ids:
+        refuse("Name at least one dead letter: `avoir dead-letters list` shows them.")
+    wanted, settings = [_id(text) for text in dead_letter_ids], load_settings(DSN, BROKERS)
+    names, client = names_of(settings), kafka_client(settings)
+    replayed: list[str] = []
+    async with connected(settings, "avoir_service") as connection:
+        found = [await _find(connection, each) for each in wanted]
+        for each in found:
+            if each.letter.outcome == "skipped":
+                not_found(f"{each.letter.dead_letter_id} was passed by unread: there are no bytes to replay.")
+            if each.letter.sha256 is not None:
+                not_found(f"{_not_kept(each.letter)} It cannot be replayed from here.")
+            if each.key is None and each.value is None:
+                not_found(
+                    f"{each.letter.dead_letter_id} has neither key nor value: there is nothing to replay."
+                )
+        async with kafka_failures(settings), producing(client) as producer:
+            for each in found:
+                async with connection.transaction():
+                    key = (each.letter.tenant_id, each.letter.dead_letter_id)
+                    before = await connection.fetchval(queries.lock_dead_letter, *key)
+                    if before is not None and not again:
+                        hint(f"{key[1]} was replayed already on {short_time(before)}: left alone.")
+                        continue
+                    await connection.execute(queries.mark_replayed, *key)
+                    await producer.send(names.actual(each.letter.topic), each.key, each.value, each.headers)
+                    await producer.flush()
+                    replayed.append(str(key[1]))
+    if json:
+        print_json({"replayed": replayed})
+    else:
+        say(f"{len(replayed)} message(s) replayed.")
+    return Exit.OK if len(replayed) == len(found) else Exit.FOUND
+
+
+@letters.command
+async def skip(
+    topic: Annotated[str, Parameter(help="The topic, by its default name.")],
+    partition: Annotated[int, Parameter(validator=PARTITION, help="The partition.")],
+    offset: Annotated[
+        int,
+        Parameter(validator=OFFSET, help="The offset of the record, which must be the next to be handled."),
+    ],
+    *,
+    reason: Annotated[str, Parameter(help="Why it is passed by; kept on record.")],
+    json: AsJson = False,
+) -> int:
+    """Pass by one record that no client can read, such as one with a header name that is not UTF-8.
+
+    Only the record at which the service stands can be passed by, and only where it is there and cannot be read, so
+    that nothing else is lost. The service goes on by itself.
+
+    Example: `avoir dead-letters skip booking-cancelled 3 4711 --reason "header name is no UTF-8"`
+    """
+    settings = load_settings(DSN, BROKERS)
+    name, letter_id = names_of(settings).default(topic), uuid4()
+    async with connected(settings, "avoir_service") as connection, connection.transaction():
+        if (
+            await connection.fetchval(queries.pass_by, settings.kafka_group_id, name, partition, offset)
+            is None
+        ):
+            not_found(await _where_it_stands(connection, settings.kafka_group_id, name, partition))
+        await _refuse_readable(settings, name, partition, offset)
+        await connection.execute(queries.record_passed_by, letter_id, reason, name, partition, offset)
+    if json:
+        print_json(
+            {
+                "dead_letter_id": str(letter_id),
+                "topic": name,
+                "partition": partition,
+                "next_offset": offset + 1,
+            }
+        )
+    else:
+        say(f"Passed by {name}/{partition}@{offset}; on record as {letter_id}.")
+    return Exit.OK
+
+
+async def _refuse_readable(settings: Settings, topic: str, partition: int, offset: int) -> None:
+    from aiokafka import TopicPartition as KafkaPartition
+
+    from avoir.kafka.reader import is_readable
+
+    place = f"{topic}/{partition}@{offset}"
+    async with kafka_failures(settings):
+        on_broker = KafkaPartition(names_of(settings).actual(topic), partition)
+        found = await is_readable(kafka_client(settings), on_broker, offset)
+    if found is None:
+        not_found(f"There is no record at {place}: nothing can be passed by there.")
+    if found:
+        not_found(f"The record at {place} can be read: the service handles it, and nothing is passed by.")
+
+
+async def _where_it_stands(connection: Connection, group_id: str, topic: str, partition: int) -> str:
+    rows = await connection.fetch(queries.read_positions, group_id, [topic], [partition])
+    if not rows:
+        return f"Group {group_id} has no position in {topic}/{partition}."
+    place = f"{topic}/{partition}@{rows[0]['next_offset']}"
+    return f"Group {group_id} stands at {place}: only that record can be passed by."

@@ -1,0 +1,46 @@
+"""`avoir epoch raise`: begin a new epoch after a restore."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from avoir.cli.base.access import BROKERS, DSN, connected, load_settings
+from avoir.cli.base.exits import Exit
+from avoir.cli.base.options import AsJson
+from avoir.cli.base.output import print_json, say
+
+epoch = App(name="epoch", help="The epoch of the events' sequence numbers.")
+
+
+@epoch.command(name="raise")
+async def raise_(
+    *,
+    reason: Annotated[
+        str, Parameter(help="What happened: restored to an earlier moment, or a failover that lost.")
+    ],
+    json: AsJson = False,
+) -> int:
+    """Begin a new epoch, after the database was restored or a failover lost transactions.
+
+    Sequence numbers then come again with other contents; the higher epoch tells consumers to take the new ones. The
+    latest balance of every account is published again under it, and a balance of nothing for accounts that only readers
+    of credit-balance know. Stop the service first and start it again afterwards; one that has found the ledger behind
+    may run.
+
+    Example: `avoir epoch raise --reason "restored to 2025-06-01 12:00 after a disk failure"`
+    """
+    from avoir.cli.base.epochs import raise_epoch
+    from avoir.cli.base.stopped import seen_by_readers, stopped_service
+
+    settings = load_settings(DSN, BROKERS)
+    async with connected(settings, "avoir_service") as connection, stopped_service(settings) as pause:
+        seen = await seen_by_readers(settings, connection)
+        raised, accounts = await raise_epoch(connection, reason, settings.ce_source, seen, pause.check)
+    if json:
+        print_json({"epoch": raised, "reason": reason, "accounts": accounts, "lost": len(seen.lost)})
+    else:
+        say(f"Epoch {raised} has begun: {reason}")
+        say(f"The balances of {accounts} account(s) will be published again once the service runs.")
+        if seen.lost:
+            say(f"{len(seen.lost)} of them are not in the ledger any more: their balance is 0.")
+    return Exit.OK

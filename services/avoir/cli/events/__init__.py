@@ -1,0 +1,1 @@
+"""`avoir events`: events that were lost, published again."""

@@ -1,0 +1,1 @@
+"""`avoir explain`: why there is credit, or none."""

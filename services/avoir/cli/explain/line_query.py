@@ -1,0 +1,178 @@
+"""How the worth of one invoice line came about: computed again from all facts, by the service's own functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import gcd
+from typing import Literal
+
+import asyncpg
+
+from avoir.cli.base.snapshot import snapshot
+from avoir.cli.explain.scope import Asking
+from avoir.core.model.rows import Change, Invoice, Line
+from avoir.core.worth.proration import Fraction
+from avoir.core.worth.targets import (
+    Billed,
+    change_order,
+    counts,
+    is_same_currency,
+    is_timely,
+    line_order,
+    targets,
+    unused_share,
+    worths,
+)
+from avoir.postgres import queries, rows
+from avoir.postgres.connect import Connection
+
+Role = Literal[
+    "counts", "lowers", "leaves", "superseded", "not_requested", "billed_after_change", "currency_mismatch"
+]
+"""What a change does to the line: it decides, lowers what another decided, leaves that, or does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeWorth:
+    """What one change alone makes the line worth, in micros; None where it does not count for the line at all."""
+
+    change: Change
+    role: Role
+    worth: int | None
+    fee: int
+    share: Fraction | None
+
+
+@dataclass(frozen=True, slots=True)
+class LineWorth:
+    """A line with everything that its target follows from, and what was given for it, in micros.
+
+    `target` is what all facts make it, None where no credit can be due for the line; `discounts` are the invoice's.
+    """
+
+    tenant_id: str
+    as_of: datetime
+    invoice: Invoice
+    line: Line
+    discounts: int
+    target: int | None
+    changes: tuple[ChangeWorth, ...]
+    given: int
+    covered: int
+    shortfall: int
+    settle_by: datetime | None
+
+    @property
+    def total(self) -> int:
+        """What the line charges, tax included."""
+        return self.line.amount + self.line.tax
+
+    @property
+    def too_late(self) -> bool:
+        """Whether the invoice was settled too late for credit (policy `unpaid_change: never`)."""
+        return self.settle_by is not None and self.invoice.settled_at > self.settle_by
+
+    @property
+    def due_now(self) -> int:
+        """What is due as credit as things stand: the target once the invoice is settled."""
+        is_settled = not self.invoice.voided and self.invoice.due == 0 and not self.too_late
+        return self.target or 0 if is_settled else 0
+
+
+async def read_line_worth(
+    connection: Connection, tenant_id: str, invoice_id: str, line_id: str
+) -> LineWorth | None:
+    """How the worth of a line came about; None where there is no such line."""
+    async with snapshot(connection) as now:
+        asking = Asking(connection, tenant_id, now)
+        found = await asking.fetch(queries.explain_invoice_lines, invoice_id)
+        row = next((each for each in found if each["line_id"] == line_id), None)
+        if row is None:
+            return None
+        line = rows.line(row)
+        billed: list[Billed] = []
+        changes: list[Change] = []
+        if line.subject is not None:
+            subject = (line.subject.kind, line.subject.id)
+            billed = [
+                Billed(rows.invoice(each), rows.line(each))
+                for each in await asking.fetch(queries.explain_billed, *subject)
+            ]
+            changes = [
+                rows.change(each) for each in await asking.fetch(queries.explain_changes, *subject, None)
+            ]
+        return _line_worth(asking, row, found, billed, changes)
+
+
+def _line_worth(
+    asking: Asking,
+    row: asyncpg.Record,
+    lines: Sequence[asyncpg.Record],
+    billed: Sequence[Billed],
+    changes: Sequence[Change],
+) -> LineWorth:
+    line, invoice = rows.line(row), rows.invoice(row)
+    target = targets(billed, changes).get(line.key)
+    is_due = line.kind == "prepaid" and not invoice.voided
+    return LineWorth(
+        asking.tenant_id,
+        asking.now,
+        invoice,
+        line,
+        sum(max(each["amount"] + each["tax"], 0) - each["cost"] for each in lines if each["cost"] > 0),
+        target.amount if target else line.cost if is_due else None,
+        changes_of(Billed(invoice, line), billed, changes),
+        row["given"] or 0,
+        row["covered"] or 0,
+        row["shortfall"] or 0,
+        row["settle_by"],
+    )
+
+
+def changes_of(each: Billed, billed: Sequence[Billed], changes: Sequence[Change]) -> tuple[ChangeWorth, ...]:
+    """The changes to a line's booking or plan in the order in which they count, each with what it does to the line."""
+    standing = sorted((other for other in billed if not other.invoice.voided), key=line_order)
+    in_order = sorted(changes, key=change_order)
+    counted = [change for change in in_order if counts(change, each.invoice)]
+    asked = next((change for change in reversed(counted) if change.asked), None)
+    found = []
+    for change in in_order:
+        worth = worths(change, standing).get(each.line.key)
+        is_counted = change in counted
+        share = (
+            _reduced(unused_share(change, each.line))
+            if is_counted and change.topic != "booking-cancelled"
+            else None
+        )
+        fee = each.line.cost - worth if worth is not None and change.topic == "booking-cancelled" else 0
+        found.append(ChangeWorth(change, _role(change, each, counted, asked), worth, fee, share))
+    known = {(part.change.topic, part.change.event_id): part for part in found}
+    return tuple(_lowering(part, known, asked) for part in found)
+
+
+def _role(change: Change, billed: Billed, counted: Sequence[Change], asked: Change | None) -> Role:
+    if not is_timely(change, billed.invoice):
+        return "billed_after_change"
+    if not is_same_currency(change, billed.invoice):
+        return "currency_mismatch"
+    if change is asked:
+        return "counts"
+    if change is counted[-1] and asked is not None:
+        return "leaves"
+    return "superseded" if change.asked else "not_requested"
+
+
+def _lowering(
+    part: ChangeWorth, known: dict[tuple[str, str], ChangeWorth], asked: Change | None
+) -> ChangeWorth:
+    """A last change that nobody asked credit for lowers what the last one asked for is worth, if it is worth less."""
+    if part.role != "leaves" or asked is None or part.worth is None:
+        return part
+    decided = known[asked.topic, asked.event_id].worth
+    is_lower = decided is not None and part.worth < decided
+    return ChangeWorth(part.change, "lowers", part.worth, part.fee, part.share) if is_lower else part
+
+
+def _reduced(share: Fraction) -> Fraction:
+    divisor = gcd(*share) or 1
+    return Fraction(share.part // divisor, share.whole // divisor)

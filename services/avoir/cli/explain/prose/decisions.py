@@ -1,0 +1,216 @@
+"""One decision in a few sentences: what happened, what was known then, what was decided, what would change it."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from avoir.cli.base.words import (
+    HAPPENED,
+    OUTCOMES,
+    UNHANDLED,
+    date_words,
+    is_zero,
+    joined,
+    policy_words,
+    reason_words,
+    recorded_words,
+    refusal_words,
+    scope_words,
+)
+from avoir.cli.explain.prose.commands import COMMANDS, command_background, command_opening, command_verdict
+from avoir.cli.explain.prose.fee import fee_words
+from avoir.cli.explain.prose.unhandled import unhandled
+from avoir.cli.explain.prose.voids import void_words
+from avoir.cli.explain.view import DecisionMade, Explanation
+from avoir.core.handlers.payments import MISMATCHED
+from avoir.core.model.money import format_decimal
+
+REPEATED = ("duplicate", "conflict")
+
+
+def money(micros: int, currency: str) -> str:
+    """An amount as people read it: 121.00 EUR."""
+    return f"{format_decimal(micros, currency)} {currency}"
+
+
+def paragraph(explanation: Explanation, decision: DecisionMade) -> str:
+    """A decision in a few sentences."""
+    sentences = (
+        [*unhandled(decision)] if decision.outcome in UNHANDLED else [*_handled(explanation, decision)]
+    )
+    if settings := _settings(explanation, decision):
+        sentences.append(settings)
+    if decision.would_change_it and decision.reason != "not_effective":
+        sentences.append(_would_change(decision.would_change_it))
+    return " ".join(sentences)
+
+
+def _handled(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+    yield _opening(explanation, decision)
+    yield from command_background(decision) if decision.topic in COMMANDS else _background(decision)
+    yield from _verdict(explanation, decision)
+
+
+def _would_change(words: str) -> str:
+    nothing, _, why = words.partition(": ")
+    if nothing.startswith("Nothing"):
+        return f"Nothing would change this: {why}"
+    return f"What would change this: {words[:1].lower()}{words[1:]}"
+
+
+def _opening(explanation: Explanation, decision: DecisionMade) -> str:
+    when = f"On {date_words(decision.occurred_at)} " if decision.occurred_at else ""
+    if decision.topic in COMMANDS:
+        words = command_opening(decision)
+    else:
+        pattern = HAPPENED.get(decision.topic, f"the message {decision.topic} {decision.event_id} came")
+        words = pattern.format(id=decision.subject.id) + _amount_of(decision) + _by(explanation, decision)
+    return f"{when}{words}." if when else f"{words[0].upper()}{words[1:]}."
+
+
+def _by(explanation: Explanation, decision: DecisionMade) -> str:
+    for change in explanation.changes:
+        if (change.topic, change.event_id) == (decision.topic, decision.event_id):
+            words = " by the customer" if change.changed_by == "customer" else " by an admin"
+            return words + (f", from {date_words(change.effective_at)} on" if change.effective_at else "")
+    return ""
+
+
+def _amount_of(decision: DecisionMade) -> str:
+    key = {"payment-recorded": "amount", "invoice-finalized": "total"}.get(decision.topic, "")
+    facts = decision.facts
+    return f" over {facts[key]} {facts['currency']}" if key in facts and "currency" in facts else ""
+
+
+def _background(decision: DecisionMade) -> Iterator[str]:
+    facts = decision.facts
+    lines = facts.get("lines", [])
+    for line in lines:
+        yield _billed(line, decision.occurred_at)
+    if facts.get("lines_in_all", 0) > len(lines):
+        yield f"It was billed on {facts['lines_in_all'] - len(lines)} more lines."
+    if "undone" in facts:
+        yield from void_words(facts)
+    elif "due" in facts:
+        yield _paid(facts)
+    if "auto_apply" in decision.policy and facts["automatic"] != decision.policy["auto_apply"]:
+        yield f"The invoice itself said that it takes {'' if facts['automatic'] else 'no '}credit by itself."
+    if "left" in facts:
+        yield _used(facts)
+    if others := facts.get("not_of_this_owner_and_currency"):
+        yield f"It names invoices of somebody else, or in another currency: {', '.join(map(str, others))}."
+    if mismatched := facts.get(MISMATCHED):
+        yield f"Reversals {joined(mismatched)} had waited for it, and do not count: they are in another currency."
+    if unknown := facts.get("lines_of_unknown_credit"):
+        yield f"Its credit lines {joined(unknown)} name no credit of this customer: they lower the total only."
+    if same := facts.get("same"):
+        yield f"An earlier message has the same {str(same).replace('_', ' ')}."
+
+
+def _billed(line: Mapping[str, Any], occurred_at: datetime | None) -> str:
+    finalized_at = datetime.fromisoformat(line["finalized_at"])
+    before = occurred_at is None or finalized_at <= occurred_at
+    due = line["due_on_invoice"]
+    state = (
+        "voided"
+        if line.get("voided")
+        else "paid"
+        if is_zero(due)
+        else f"with {due} {line['currency']} still due"
+    )
+    return (
+        f"It {'had been' if before else 'was only'} billed on invoice {line['invoice_id']} of "
+        f"{date_words(finalized_at)}{'' if before else ', after that'} ({line['cost']} {line['currency']}, {state})."
+    )
+
+
+def _paid(facts: Mapping[str, Any]) -> str:
+    currency = facts["currency"]
+    if is_zero(facts["due"]) and is_zero(facts["credit_applied"]):
+        return "Nothing was due on it." if is_zero(facts["paid"]) else "It was paid in full."
+    return (
+        f"Of it, {facts['paid']} {currency} was paid in money and {facts['credit_applied']} {currency} with credit; "
+        f"{facts['due']} {currency} was still due."
+    )
+
+
+def _used(facts: Mapping[str, Any]) -> str:
+    currency = facts["currency"]
+    back = f"{facts['reversed']} {currency} of it went back, " if not is_zero(facts["reversed"]) else ""
+    used = f"{facts['settled']} settled invoices and {facts['left']} was left"
+    return f"Of its {facts['amount']} {currency}, {back}{used}."
+
+
+def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+    # A repetition has the ids of the message that gave the credit.
+    is_first = decision.outcome not in REPEATED
+    given = list(_given_by(explanation, decision)) if is_first else []
+    used = list(_used_by(explanation, decision)) if is_first else []
+    yield from (f"Credit of {amount} was given." for amount in given)
+    yield from (f"Credit of {amount} was used on it." for amount in used)
+    if decision.topic in COMMANDS:
+        yield from command_verdict(explanation, decision, is_told=bool(given or used))
+    elif decision.outcome == "recorded":
+        if "undone" not in decision.facts:
+            yield recorded_words(decision.topic, decision.reason)
+    elif not given and not used:
+        yield OUTCOMES.get(decision.outcome, f"The outcome was {decision.outcome}.")
+    yield from _reason(decision)
+    if fee := fee_words(decision):
+        yield fee
+
+
+def _reason(decision: DecisionMade) -> Iterator[str]:
+    match decision.outcome:
+        case "declined" if decision.topic in COMMANDS:
+            yield refusal_words(decision.reason)
+        case "waiting" | "declined" | "skipped" if decision.reason != "not_effective":
+            yield reason_words(decision.reason)
+
+
+def _given_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+    for grant in explanation.grants:
+        is_cause = (grant.topic, grant.event_id) == (decision.topic, decision.event_id)
+        if is_cause and decision.outcome != "waiting":
+            yield money(grant.amount, grant.currency)
+
+
+def _used_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+    for use in explanation.applications:
+        if (use.topic, use.event_id) == (decision.topic, decision.event_id):
+            yield money(use.amount, use.currency)
+
+
+def _settings(explanation: Explanation, decision: DecisionMade) -> str:
+    """The policy values that counted, with the messages that set them."""
+    set_by = decision.policy.get("set_by", {})
+    known = {each.event_id: each for each in explanation.policies}
+    told = []
+    for key, value in decision.policy.items():
+        if not _mattered(key, value, decision):
+            continue
+        words = policy_words(key, value)
+        if event_id := set_by.get(key):
+            version = known.get(event_id)
+            whom = f" for {scope_words(version.scope, version.scope_id)}" if version else ""
+            when = f" of {date_words(version.occurred_at)}" if version else ""
+            words += f" (set{whom} by message {event_id}{when})"
+        told.append(words)
+    return f"Settings that counted: {'; '.join(told)}." if told else ""
+
+
+def _mattered(key: str, value: object, decision: DecisionMade) -> bool:
+    """Whether a policy value had a part in the outcome."""
+    match key:
+        case "set_by":
+            return False
+        case "auto_apply":
+            return bool(decision.facts.get("automatic") == value)
+        case "unpaid_change":
+            return decision.reason == "unpaid"
+        case "time_zone" if decision.policy.get("proration") != "days":
+            return False
+        case "proration" | "time_zone":
+            return decision.outcome in ("issued", "recorded") or decision.reason == "nothing_unused"
+        case _:
+            return decision.outcome in ("issued", "applied")

@@ -1,0 +1,147 @@
+"""How the worth of one invoice line came about, in sentences, to the cent."""
+
+from collections.abc import Iterator
+
+from avoir.cli.base.words import date_words
+from avoir.cli.explain.line_query import ChangeWorth, LineWorth
+from avoir.cli.explain.prose.decisions import money
+from avoir.core.model.facts import Period
+
+ROLES = {
+    "counts": "This change counts.",
+    "lowers": "Nobody asked credit for it, but it is the last change and worth less, so it is the most there can be.",
+    "leaves": "Nobody asked credit for it; it is the last change, and worth no less, so it lowers nothing.",
+    "superseded": "It does not count: a later change does.",
+    "not_requested": "It does not count: an admin made it and did not ask for credit.",
+    "billed_after_change": "It does not count: the invoice was finalized only after it.",
+    "currency_mismatch": "It does not count: its amounts are in another currency than the invoice.",
+}
+"""What a change does to a line."""
+
+MADE = {
+    "booking-cancelled": "cancelled",
+    "booking-shortened": "shortened",
+    "plan-cancelled": "cancelled",
+}
+"""What a change did to its booking or plan, by topic."""
+
+
+def tell_line(worth: LineWorth) -> list[str]:
+    """The sentences, in the order in which the amount came about."""
+    if worth.line.kind == "credit":
+        return list(_credit_line(worth))
+    parts = [_billed(worth), _cost(worth)]
+    parts += [f"Change {n}: {_change(worth, each)}" for n, each in enumerate(worth.changes, 1)]
+    return [*parts, *_worth(worth), *_given(worth)]
+
+
+def _money(worth: LineWorth, micros: int) -> str:
+    return money(micros, worth.invoice.account.currency)
+
+
+def _billed(worth: LineWorth) -> str:
+    line, invoice = worth.line, worth.invoice
+    what = f"bills {line.kind} {line.subject_id}" if line.subject_id else f"is of kind {line.kind}"
+    span = f" from {_span(line.period)}" if line.period else ""
+    tax = f", of which {_money(worth, line.tax)} is tax" if line.tax else ""
+    return (
+        f"Line {line.line_id} of invoice {invoice.key.invoice_id} of {date_words(invoice.finalized_at)} {what}"
+        f"{span}: {_money(worth, worth.total)}{tax}."
+    )
+
+
+def _span(period: Period) -> str:
+    return f"{period.start:%Y-%m-%d %H:%M} to {period.end:%Y-%m-%d %H:%M} UTC"
+
+
+def _cost(worth: LineWorth) -> str:
+    cost = _money(worth, worth.line.cost)
+    if worth.total <= 0:
+        return "It is a discount on the other lines, so it cost nothing."
+    if worth.line.cost == worth.total:
+        return f"The invoice has no discount on it, so it cost {cost}."
+    share = _money(worth, worth.total - worth.line.cost)
+    return f"Its share of the invoice's discounts of {_money(worth, worth.discounts)} is {share}, so it cost {cost}."
+
+
+def _change(worth: LineWorth, each: ChangeWorth) -> str:
+    change = each.change
+    who = "the customer" if change.changed_by == "customer" else "an admin"
+    revision = "" if change.revision is None else f", revision {change.revision}"
+    parts = [
+        f"{MADE[change.topic]} by {who} on {date_words(change.occurred_at)} (message {change.event_id}{revision})."
+    ]
+    if each.worth is not None:
+        parts.append(f"{_part(worth, each)}, so alone it is worth {_money(worth, each.worth)}.")
+    return " ".join([*parts, ROLES[each.role]])
+
+
+def _part(worth: LineWorth, each: ChangeWorth) -> str:
+    change, share = each.change, each.share
+    if share is None:
+        if not change.fee:
+            return "All of the cost comes back"
+        fee = f"Of the fee of {_money(worth, change.fee)}, {_money(worth, each.fee)} is kept from this line"
+        return fee if each.fee else f"{fee}, as other lines keep it"
+    fraction = f"{share.part}/{share.whole}"
+    if change.topic == "plan-cancelled":
+        return f"{fraction} of the cost is unused {_unused(worth, each)}"
+    if change.billed_price is not None and change.remaining_price is not None:
+        prices = f"{_money(worth, change.billed_price)} was billed and {_money(worth, change.remaining_price)} remains"
+        return f"{prices}: {fraction} of the cost is unused"
+    remaining = f"{_span(change.remaining_period)} remains: " if change.remaining_period else ""
+    return f"{remaining}{fraction} of the period is unused"
+
+
+def _unused(worth: LineWorth, each: ChangeWorth) -> str:
+    change, period = each.change, worth.line.period
+    if change.effective_at is None or period is None:
+        return "as the line names no period"
+    ended = f"as the plan ends at {change.effective_at:%Y-%m-%d %H:%M} UTC"
+    if period.start >= change.effective_at:
+        return f"{ended}, before the period begins"
+    if change.unused == "whole_periods":
+        return f"{ended}, and a period that has begun counts as used (whole periods)"
+    by = f"whole days of {change.time_zone}" if change.proration == "days" else "elapsed time"
+    return f"{ended}, by {by}"
+
+
+def _credit_line(worth: LineWorth) -> Iterator[str]:
+    line, invoice = worth.line, worth.invoice
+    yield (
+        f"Line {line.line_id} of invoice {invoice.key.invoice_id} of {date_words(invoice.finalized_at)} is a credit "
+        f"line: it uses {_money(worth, -worth.total)} of credit {line.credit_line_id}, and is worth none itself."
+    )
+    if worth.shortfall:
+        yield f"{_money(worth, worth.shortfall)} of that was more than there was: that is a shortfall."
+
+
+def _worth(worth: LineWorth) -> Iterator[str]:
+    invoice = worth.invoice
+    if worth.target is None:
+        yield "Nothing makes it worth credit."
+        return
+    yield f"So the line is worth {_money(worth, worth.target)} of credit, once its invoice is paid."
+    if invoice.voided:
+        yield "The invoice is void, so no credit is due."
+    elif invoice.due:
+        yield f"{_money(worth, invoice.due)} is still due on the invoice: the credit waits for that."
+    elif worth.too_late:
+        yield (
+            f"The invoice was paid on {date_words(invoice.settled_at)}, after the change, and what was not paid "
+            "by then gives no credit (unpaid_change: never)."
+        )
+    else:
+        yield f"The invoice is paid since {date_words(invoice.settled_at)}, so that is due now."
+
+
+def _given(worth: LineWorth) -> Iterator[str]:
+    if worth.target is None and not worth.given:
+        return
+    missing = worth.due_now - worth.given
+    more = f"; {_money(worth, missing)} is missing" if missing > 0 else ""
+    yield f"Given for it so far, less what was taken back: {_money(worth, worth.given)}{more}."
+    if worth.covered:
+        yield f"{_money(worth, worth.covered)} of it was kept from the payments of the void invoice."
+    if worth.shortfall:
+        yield f"{_money(worth, worth.shortfall)} could not be taken back, as it had been spent: that is a shortfall."

@@ -1,0 +1,177 @@
+"""Gathers what explains a decision: by event, booking, plan, invoice, payment, grant, application or owner."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+
+from avoir.cli.base.snapshot import snapshot
+from avoir.cli.explain.rows import (
+    Whereabouts,
+    told_application,
+    told_decision,
+    told_grant,
+    told_invoice,
+    told_line,
+    told_payment,
+    told_policy,
+    told_step,
+)
+from avoir.cli.explain.scope import LIMIT, Asking, Scope, columns, scope_of, scope_of_event
+from avoir.cli.explain.view import (
+    ApplicationStory,
+    ChangeStory,
+    DecisionMade,
+    Explanation,
+    GrantStory,
+    InvoiceStory,
+    LineStory,
+    PaymentStory,
+    PolicyStory,
+    ReservationStory,
+    Subject,
+)
+from avoir.postgres import queries, rows
+from avoir.postgres.connect import Connection
+
+
+async def explain(
+    connection: Connection, tenant_id: str, subject: Subject, limit: int = LIMIT
+) -> Explanation:
+    """What was decided about a subject and what became of it; at most `limit` decisions, and `LIMIT` of other parts."""
+    async with snapshot(connection) as now:
+        reader = _Reader(connection, tenant_id, now)
+        if subject.kind == "event":
+            decisions = await reader.decisions_of_event(subject.id)
+            about = decisions[0].subject if decisions else None
+            scope = await scope_of_event(reader, decisions[0]) if decisions else Scope()
+            later = after(decisions, await reader.decisions(scope, limit))
+        else:
+            about, later = subject, ()
+            scope = await scope_of(reader, subject, limit)
+            decisions = await reader.decisions(scope, limit)
+        return await reader.explanation(subject, about, decisions, later, scope)
+
+
+def after(decisions: Sequence[DecisionMade], others: Sequence[DecisionMade]) -> tuple[DecisionMade, ...]:
+    """Those of the others that were recorded after the first of the decisions, without the decisions."""
+    first = decisions[0].recorded_at if decisions else None
+    return tuple(each for each in others if first and each.recorded_at >= first and each not in decisions)
+
+
+class _Reader(Asking):
+    """Reads one tenant's stories within a snapshot."""
+
+    async def decisions_of_event(self, event_id: str) -> tuple[DecisionMade, ...]:
+        return tuple(told_decision(row) for row in await self.fetch(queries.explain_event, event_id, LIMIT))
+
+    async def decisions(self, scope: Scope, limit: int) -> tuple[DecisionMade, ...]:
+        """The last decisions on the subjects and messages of a scope, oldest first."""
+        found = await self.fetch(queries.explain_subjects, *columns(scope.subjects, 2), limit)
+        events = await self.fetch(queries.explain_events, *columns(scope.events, 2)) if scope.events else []
+        told = (told_decision(row) for row in (*reversed(found), *events))
+        once = {(each.topic, each.partition, each.offset, each.recorded_at): each for each in told}
+        return tuple(sorted(once.values(), key=lambda each: each.recorded_at)[-limit:])
+
+    async def explanation(
+        self,
+        subject: Subject,
+        about: Subject | None,
+        decisions: tuple[DecisionMade, ...],
+        later: tuple[DecisionMade, ...],
+        scope: Scope,
+    ) -> Explanation:
+        """Everything about a scope, once its decisions are known."""
+        reservations = await self._reservations(scope)
+        return Explanation(
+            self.tenant_id,
+            subject,
+            self.now,
+            decisions,
+            later,
+            await self._invoices(scope),
+            await self._lines(scope),
+            await self._changes(about),
+            await self._grants(scope),
+            await self._payments(scope, about),
+            await self._applications(scope, about),
+            reservations,
+            await self._policies((*decisions, *later)),
+        )
+
+    async def _invoices(self, scope: Scope) -> tuple[InvoiceStory, ...]:
+        found = await self.fetch(queries.explain_invoices, scope.invoice_ids) if scope.invoice_ids else []
+        return tuple(told_invoice(row) for row in found)
+
+    async def _lines(self, scope: Scope) -> tuple[LineStory, ...]:
+        if scope.line_refs == () or not scope.invoice_ids:
+            return ()
+        if scope.line_refs is None:
+            found = await self.fetch(queries.explain_lines, scope.invoice_ids, None, LIMIT)
+        else:
+            found = await self.fetch(queries.explain_lines, *columns(scope.line_refs, 2), LIMIT)
+        return tuple(told_line(row) for row in found)
+
+    async def _changes(self, about: Subject | None) -> tuple[ChangeStory, ...]:
+        if about is None or about.kind not in ("booking", "plan"):
+            return ()
+        found = await self.fetch(queries.explain_changes, *about, LIMIT)
+        return tuple(ChangeStory.of(rows.change(row)) for row in found)
+
+    async def _grants(self, scope: Scope) -> tuple[GrantStory, ...]:
+        if scope.grant_ids:
+            found = await self.fetch(queries.explain_grants_by_id, scope.grant_ids)
+        else:
+            entitled = columns(await self._entitled(scope), 3)
+            found = await self.fetch(queries.explain_grants, *entitled, LIMIT)
+        where = await self._whereabouts([row["grant_id"] for row in found])
+        return tuple(told_grant(row, self.now, where) for row in found)
+
+    async def _whereabouts(self, grant_ids: Sequence[UUID]) -> Whereabouts:
+        steps = await self.fetch(queries.explain_movements, grant_ids, LIMIT)
+        held = await self.fetch(queries.explain_reservations, [], grant_ids, [], LIMIT)
+        return Whereabouts(
+            [told_step(row) for row in steps],
+            await self.fetch(queries.explain_uses, grant_ids),
+            _set_aside(held),
+        )
+
+    async def _entitled(self, scope: Scope) -> list[tuple[str, str, str]]:
+        entitled = [("payment", payment_id, "") for payment_id in scope.payment_ids]
+        if scope.line_refs is None:
+            kinds = ("amount_paid", "negative_total")
+            entitled += [(kind, id_, "") for kind in kinds for id_ in scope.invoice_ids]
+            entitled += [("line", line.invoice_id, line.line_id) for line in await self._lines(scope)]
+        else:
+            entitled += [("line", *ref) for ref in scope.line_refs]
+        return entitled
+
+    async def _payments(self, scope: Scope, about: Subject | None) -> tuple[PaymentStory, ...]:
+        if about is None or about.kind in ("application", "owner"):
+            return ()
+        found = await self.fetch(queries.explain_payments, scope.payment_ids, scope.invoice_ids, LIMIT)
+        keys = columns([(row["kind"], row["payment_id"]) for row in found], 2)
+        used = await self.fetch(queries.explain_settlements, *keys, LIMIT)
+        return tuple(told_payment(row, used) for row in found)
+
+    async def _applications(self, scope: Scope, about: Subject | None) -> tuple[ApplicationStory, ...]:
+        if about is None or about.kind not in ("invoice", "application"):
+            return ()
+        invoice_ids = scope.invoice_ids if about.kind == "invoice" else ()
+        found = await self.fetch(queries.explain_applications, invoice_ids, scope.application_ids, LIMIT)
+        return tuple(told_application(row) for row in found)
+
+    async def _reservations(self, scope: Scope) -> tuple[ReservationStory, ...]:
+        invoices = [each.id for each in scope.subjects[:1] if each.kind == "invoice"]
+        found = await self.fetch(queries.explain_reservations, scope.application_ids, [], invoices, LIMIT)
+        return _set_aside(found)
+
+    async def _policies(self, decisions: Sequence[DecisionMade]) -> tuple[PolicyStory, ...]:
+        named = {each for decision in decisions for each in decision.policy.get("set_by", {}).values()}
+        named |= {each.event_id for each in decisions if each.topic == "set-credit-policy"}
+        found = await self.fetch(queries.explain_policies, sorted(named)) if named else []
+        return tuple(told_policy(row) for row in found)
+
+
+def _set_aside(found: Sequence[asyncpg.Record]) -> tuple[ReservationStory, ...]:
+    return tuple(ReservationStory(**row) for row in found)

@@ -1,0 +1,157 @@
+"""What an explanation tells of: a subject with the invoices, lines, payments, grants and messages related to it."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from avoir.cli.base.options import as_uuid
+from avoir.cli.explain.view import DecisionMade, Subject
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+
+LIMIT = 500
+
+LineRef = tuple[str, str]
+EventRef = tuple[str, str]
+Value = TypeVar("Value")
+
+
+class Scope(NamedTuple):
+    """What is told: decisions on `subjects` and `events`; all lines of the invoices where `line_refs` is None."""
+
+    subjects: tuple[Subject, ...] = ()
+    invoice_ids: tuple[str, ...] = ()
+    line_refs: tuple[LineRef, ...] | None = ()
+    payment_ids: tuple[str, ...] = ()
+    grant_ids: tuple[UUID, ...] = ()
+    application_ids: tuple[UUID, ...] = ()
+    events: tuple[EventRef, ...] = ()
+
+
+class Asking:
+    """Asks the database for one tenant, within a snapshot at `now`."""
+
+    def __init__(self, connection: Connection, tenant_id: str, now: datetime) -> None:
+        self._connection = connection
+        self.tenant_id = tenant_id
+        self.now = now
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """The rows of a statement whose first parameter is the tenant."""
+        return await self._connection.fetch(statement, self.tenant_id, *arguments)
+
+
+async def scope_of(asking: Asking, subject: Subject, limit: int = LIMIT) -> Scope:
+    """What to tell of with a subject; `limit` is how many of an owner's last facts and messages."""
+    match subject.kind:
+        case "booking" | "plan":
+            rows = await asking.fetch(queries.explain_lines_of_subject, subject.kind, subject.id, LIMIT)
+            refs = tuple((row["invoice_id"], row["line_id"]) for row in rows)
+            return Scope((subject,), distinct(invoice for invoice, _ in refs), refs)
+        case "invoice":
+            used = await asking.fetch(queries.explain_applications, [subject.id], [], LIMIT)
+            uses = tuple(Subject("application", str(row["application_id"])) for row in used)
+            return Scope((subject, *uses), (subject.id,), None)
+        case "payment":
+            settled = await asking.fetch(queries.explain_settlements, ["payment"], [subject.id], LIMIT)
+            return Scope((subject,), distinct(row["invoice_id"] for row in settled), None, (subject.id,))
+        case "application":
+            return await _of_application(asking, subject)
+        case "grant":
+            return await _of_grant(asking, subject)
+        case "owner":
+            return await _of_owner(asking, subject, limit)
+        case _:
+            return Scope((subject,))
+
+
+async def scope_of_event(asking: Asking, decision: DecisionMade) -> Scope:
+    """What to tell of with one message: of one on an owner's credit only the grants that it moved or made."""
+    if decision.topic == "set-credit-policy":
+        return await _of_policy(asking, decision)
+    if decision.subject.kind != "owner":
+        return await scope_of(asking, decision.subject)
+    owner_type, _, owner_id = decision.subject.id.partition("/")
+    event = (decision.topic, decision.event_id)
+    moved = [
+        row["grant_id"] for row in await asking.fetch(queries.explain_moved, owner_type, owner_id, *event)
+    ]
+    made = as_uuid(str(decision.facts.get("grant_id"))) if decision.topic == "grant-credit" else None
+    grant_ids = distinct([made, *moved] if made else moved)
+    about = tuple(Subject("grant", str(each)) for each in grant_ids) if made else ()
+    return Scope(about, grant_ids=grant_ids, events=(event,))
+
+
+async def _of_policy(asking: Asking, decision: DecisionMade) -> Scope:
+    """The other messages that set something for the same tenant, owner or invoice."""
+    whom = (decision.facts.get("scope"), decision.facts.get("of"))
+    settings = await asking.fetch(queries.explain_policies_of_scope, *whom)
+    return Scope(events=tuple((row["topic"], row["event_id"]) for row in settings))
+
+
+async def _of_application(asking: Asking, subject: Subject) -> Scope:
+    application_id = as_uuid(subject.id)
+    if application_id is None:
+        return Scope((subject,))
+    used = await asking.fetch(queries.explain_applications, [], [application_id], LIMIT)
+    set_aside = await asking.fetch(queries.explain_reservations, [application_id], [], [], LIMIT)
+    invoices = [*(row["invoice_id"] for row in used), *(row["invoice_id"] for row in set_aside)]
+    grants = [each for row in used for each in row["grant_ids"]] + [row["grant_id"] for row in set_aside]
+    return Scope(
+        (subject,),
+        distinct(each for each in invoices if each is not None),
+        grant_ids=distinct(grants),
+        application_ids=(application_id,),
+        events=distinct((row["topic"], row["event_id"]) for row in (*set_aside, *used)),
+    )
+
+
+async def _of_grant(asking: Asking, subject: Subject) -> Scope:
+    grant_id = as_uuid(subject.id)
+    rows = await asking.fetch(queries.explain_grants_by_id, [grant_id]) if grant_id else []
+    if grant_id is None or not rows:
+        return Scope((subject,))
+    kind, id_, line_id = (rows[0][f"entitlement_{part}"] for part in ("kind", "id", "line_id"))
+    cause = ((rows[0]["topic"], rows[0]["event_id"]),) if rows[0]["topic"] else ()
+    scope = Scope((subject,), grant_ids=(grant_id,), events=cause)
+    match kind:
+        case "payment":
+            return scope._replace(payment_ids=(id_,))
+        case "line":
+            return scope._replace(invoice_ids=(id_,), line_refs=((id_, line_id),))
+        case None:
+            return scope
+        case _:
+            return scope._replace(invoice_ids=(id_,))
+
+
+async def _of_owner(asking: Asking, subject: Subject, limit: int) -> Scope:
+    owner_type, _, owner_id = subject.id.partition("/")
+    facts = await asking.fetch(queries.explain_owner_subjects, owner_type, owner_id, limit)
+    events = await asking.fetch(queries.explain_owner_events, owner_type, owner_id, limit)
+    settings = await asking.fetch(queries.explain_policies_of_scope, "owner", subject.id)
+    still_open = await asking.fetch(queries.explain_open, owner_type, owner_id)
+    return Scope(
+        (subject, *(Subject(row["kind"], row["id"]) for row in facts)),
+        tuple(row["id"] for row in still_open if row["kind"] == "invoice"),
+        grant_ids=distinct(
+            [
+                *(UUID(row["id"]) for row in still_open if row["kind"] == "grant"),
+                *(grant_id for row in events for grant_id in row["grant_ids"]),
+            ]
+        ),
+        events=tuple((row["topic"], row["event_id"]) for row in (*events, *settings)),
+    )
+
+
+def distinct(values: Iterable[Value]) -> tuple[Value, ...]:
+    """The values without repetitions, in their order."""
+    return tuple(dict.fromkeys(values))
+
+
+def columns(rows: Sequence[tuple[str, ...]], width: int) -> list[list[str]]:
+    """Rows as columns, for statements that take arrays."""
+    return [[row[column] for row in rows] for column in range(width)]

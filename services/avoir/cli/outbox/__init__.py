@@ -1,0 +1,1 @@
+"""`avoir outbox`: records that the broker refused."""

@@ -1,0 +1,84 @@
+"""`avoir outbox list | retry`: the events that the broker refused for good, and sending them once it takes them."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from avoir.cli.base.access import DSN, connected, load_settings
+from avoir.cli.base.exits import Exit
+from avoir.cli.base.options import COUNT, AsJson
+from avoir.cli.base.output import add_rows, console, print_json, rfc3339, say, short_time, table
+from avoir.cli.outbox.retry import retry_refused
+from avoir.postgres import queries
+
+outbox = App(name="outbox", help="Events that the broker refused: list them, send them again.")
+
+
+@outbox.command(name="list")
+async def list_(
+    *,
+    limit: Annotated[int, Parameter(validator=COUNT, help="Most to show, the oldest first.")] = 100,
+    json: AsJson = False,
+) -> int:
+    """List the events that the broker refused for good, with its words. Exit code 1 if there are any.
+
+    Example: `avoir outbox list`
+    """
+    async with connected(load_settings(DSN)) as connection:
+        rows = await connection.fetch(queries.read_refused, limit)
+    found = [
+        {
+            "outbox_id": row["outbox_id"],
+            "tenant_id": row["tenant_id"],
+            "topic": row["topic"],
+            "key": None if row["key"] is None else row["key"].decode(errors="backslashreplace"),
+            "bytes": row["bytes"],
+            "recorded_at": rfc3339(row["recorded_at"]),
+            "refused": row["refused"],
+        }
+        for row in rows
+    ]
+    if json:
+        print_json({"refused": found})
+    elif rows:
+        made = table("Id", "Recorded (UTC)", "What", whole=("Id", "Recorded (UTC)"))
+        shown = (
+            (
+                str(each["outbox_id"]),
+                short_time(row["recorded_at"]),
+                f"{each['topic']} of {_shown(each['key'])}, {each['bytes'] or 0} bytes: {each['refused']}",
+            )
+            for each, row in zip(found, rows, strict=True)
+        )
+        console().print(add_rows(made, shown))
+    else:
+        say("The broker has refused no event.")
+    return Exit.FOUND if rows else Exit.OK
+
+
+def _shown(key: str | None) -> str:
+    if key is None:
+        return "no key"
+    return key if key.isprintable() else ascii(key)[1:-1]
+
+
+@outbox.command
+async def retry(*, json: AsJson = False) -> int:
+    """Send the events again that the broker refused, once the reason is gone: a topic's size limit raised, say.
+
+    Events go out as they were, later than others of their account. Balances go out as they stand now, so that an old
+    one does not come after a new one. The service must run for it; what is refused again is listed again.
+
+    Example: `avoir outbox retry`
+    """
+    settings = load_settings(DSN)
+    async with connected(settings, "avoir_service") as connection:
+        retried = await retry_refused(connection, settings.ce_source)
+    if json:
+        print_json(retried._asdict())
+    else:
+        say(
+            f"{retried.records} event(s) as they were and {retried.balances} balance(s) as they stand will be "
+            "published once the service runs."
+        )
+    return Exit.OK

@@ -1,0 +1,1 @@
+"""`avoir policy`: the settings in force."""

@@ -1,0 +1,1 @@
+"""`avoir report`: credit that is owed to customers."""

@@ -1,0 +1,253 @@
+"""`avoir report liability`: the credit that is owed to customers, for a month end."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from avoir.cli.base.access import DSN, connected, load_settings
+from avoir.cli.base.exits import Exit, not_found, refuse
+from avoir.cli.base.options import AsCsv, AsJson, Moment, refuse_two_formats
+from avoir.cli.base.output import (
+    amount,
+    difference_json,
+    hint,
+    notes,
+    print_csv,
+    print_json,
+    rfc3339,
+    say,
+    short_time,
+    show,
+    table,
+)
+from avoir.cli.base.snapshot import NotYetError
+from avoir.cli.base.words import credit_words
+from avoir.cli.report.liability import CurrencyLiability, Figures, TenantLiability, read_liability, totals
+
+PATIENCE_S = 3600.0
+UNDER_WAY = timedelta(minutes=5)
+"""Far longer than a transaction of the service takes: a moment so long ago has everything that belongs to it."""
+
+AGES = {"0_30": "0-30", "31_60": "31-60", "61_90": "61-90", "over_90": "over 90"}
+SPANS = ("30", "60", "90")
+FIGURES = (
+    "available",
+    "reserved",
+    "outstanding",
+    *(f"age_{age}" for age in AGES),
+    *(f"expires_in_{days}" for days in SPANS),
+)
+COLUMNS = ("tenant_id", "as_of", "currency", "source", "reason", "paid_for", "grants", *FIGURES)
+
+report = App(name="report", help="Figures for finance: what is owed to customers in credit.")
+
+
+@report.command
+async def liability(
+    *,
+    tenant: Annotated[
+        str | None, Parameter(name=["--tenant", "-t"], help="Only this tenant; else each of them.")
+    ] = None,
+    as_of: Annotated[
+        Moment | None, Parameter(help="The figures as of this moment: what was recorded by then. Else now.")
+    ] = None,
+    json: AsJson = False,
+    csv: AsCsv = False,
+) -> int:
+    """Show the credit that customers have, per currency and source: its age, and what of it expires soon.
+
+    Outstanding credit is available or reserved. Its age is counted in whole days since it took effect; what expires
+    in 60 days includes what expires in 30. Credit whose time was over by then counts for nothing, swept or not.
+
+    Everything is computed from the ledger's entries, so an earlier moment gives the same figures for ever. The totals
+    are checked against the balances that accounts had then; where they differ, each account is named and the exit code
+    is 1. A date is its first instant in UTC: the end of June is `--as-of 2025-07-01`.
+
+    Example: `avoir report liability --tenant t1 --as-of 2025-07-01`
+    """
+    refuse_two_formats(json, csv)
+    tenants = await _read(tenant, as_of)
+    if json:
+        print_json(liability_json(tenants, as_of))
+    elif csv:
+        print_csv(COLUMNS, (row for each in tenants for row in liability_rows(each)))
+    if tenant is not None and not tenants:
+        not_found(f"No account of anybody in tenant {tenant}.")
+    if not json and not csv:
+        print_tenants(tenants)
+    return _conclude(tenants, as_of)
+
+
+async def _read(tenant: str | None, as_of: datetime | None) -> list[TenantLiability]:
+    to = notes()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    found: list[TenantLiability] = []
+    with Progress(*columns, console=to, transient=True, disable=not to.is_terminal) as progress:
+        task = progress.add_task("reading entries")
+        async with connected(load_settings(DSN), patience_s=PATIENCE_S) as connection:
+            try:
+                async for each in read_liability(connection, tenant, as_of):
+                    found.append(each)
+                    progress.update(task, description=f"reading entries: {len(found)} tenant(s) done")
+            except NotYetError as error:
+                refuse(f"--as-of {error}. Leave it out for how things stand now.")
+    return found
+
+
+def _conclude(tenants: Sequence[TenantLiability], as_of: datetime | None) -> int:
+    if as_of and any(each.read_at - as_of < UNDER_WAY for each in tenants):
+        hint(
+            "Something may still be on its way into the ledger from before that moment: for final figures ask again "
+            f"{int(UNDER_WAY.total_seconds() // 60)} minutes after it."
+        )
+    found = [difference for each in tenants for difference in each.differences]
+    for difference in found:
+        hint(f"{difference}: run `avoir verify`.")
+    return Exit.FOUND if found else Exit.OK
+
+
+def liability_json(tenants: Sequence[TenantLiability], as_of: datetime | None) -> dict[str, Any]:
+    """The documented shape of `avoir report liability --json`."""
+    return {
+        "as_of": rfc3339(tenants[0].as_of if tenants else as_of),
+        "tenants": [_tenant_json(each) for each in tenants],
+        "totals": [_figures_json(currency, figures) for currency, figures in totals(tenants).items()],
+    }
+
+
+def _tenant_json(tenant: TenantLiability) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant.tenant_id,
+        "currencies": [_currency_json(each) for each in tenant.currencies],
+        "adds_up": not tenant.differences,
+        "differences": [difference_json(each) for each in tenant.differences],
+    }
+
+
+def _currency_json(told: CurrencyLiability) -> dict[str, Any]:
+    return {
+        **_figures_json(told.currency, told.total),
+        "paid_for": amount(told.paid_for.outstanding, told.currency),
+        "sources": [
+            {
+                "source": each.source,
+                "reason": each.reason,
+                "paid_for": each.paid_for,
+                **_figures_json(told.currency, each.figures),
+            }
+            for each in told.sources
+        ],
+    }
+
+
+def _figures_json(currency: str, figures: Figures) -> dict[str, Any]:
+    def told(name: str) -> str:
+        return amount(getattr(figures, name), currency)
+
+    return {
+        "currency": currency,
+        "grants": figures.grants,
+        "available": told("available"),
+        "reserved": told("reserved"),
+        "outstanding": told("outstanding"),
+        "age_days": {age: told(f"age_{age}") for age in AGES},
+        "expires_in_days": {days: told(f"expires_in_{days}") for days in SPANS},
+        "expired_unswept": {
+            "available": told("expired_available"),
+            "reserved": told("expired_reserved"),
+        },
+    }
+
+
+def liability_rows(tenant: TenantLiability) -> list[tuple[object, ...]]:
+    """The rows of `avoir report liability --csv`: one a source, and no totals, which would count twice in a sum."""
+    return [
+        (
+            tenant.tenant_id,
+            rfc3339(tenant.as_of),
+            told.currency,
+            each.source,
+            each.reason,
+            "yes" if each.paid_for else "no",
+            each.figures.grants,
+            *(amount(getattr(each.figures, name), told.currency) for name in FIGURES),
+        )
+        for told in tenant.currencies
+        for each in told.sources
+        if each.figures.grants
+    ]
+
+
+def print_tenants(tenants: Sequence[TenantLiability]) -> None:
+    """Every tenant's figures as tables, and the totals over all of them."""
+    if not tenants:
+        say("Nobody has an account yet.")
+    for place, tenant in enumerate(tenants):
+        if place:
+            say("")
+        print_tenant(tenant)
+    if len(tenants) > 1:
+        say("")
+        show(totals_table(tenants))
+
+
+def print_tenant(tenant: TenantLiability) -> None:
+    """One tenant's figures: two tables a currency."""
+    say(f"Credit of the customers of tenant {tenant.tenant_id}, as of {short_time(tenant.as_of)} UTC\n")
+    if not tenant.currencies:
+        say("No credit is outstanding.")
+    for told in tenant.currencies:
+        show(outstanding_table(told))
+        show(ages_table(told))
+        expired = told.total.expired_available + told.total.expired_reserved
+        if expired:
+            say(
+                f"In none of these: {amount(expired, told.currency)} {told.currency} that had expired by then."
+            )
+    agreed = not tenant.differences
+    say(f"The totals {'are' if agreed else 'ARE NOT'} what the accounts held then.")
+
+
+def outstanding_table(told: CurrencyLiability) -> Table:
+    """What is outstanding by source, and what of it expires soon."""
+    names = ("available", "reserved", "outstanding", *(f"expires_in_{days}" for days in SPANS))
+    headings = ("Available", "Reserved", "Outstanding", *(f"in {days} days" for days in SPANS))
+    return _by_source(told, names, headings, f"{told.currency}: outstanding, and what of it expires")
+
+
+def ages_table(told: CurrencyLiability) -> Table:
+    """What is outstanding by source and age."""
+    headings = ("Outstanding", *AGES.values())
+    names = ("outstanding", *(f"age_{age}" for age in AGES))
+    return _by_source(told, names, headings, f"{told.currency}: by age, in days since it took effect")
+
+
+def _by_source(told: CurrencyLiability, names: Sequence[str], headings: Sequence[str], title: str) -> Table:
+    made = table("Source", *headings, right=headings, title=title)
+    cells = _cells(told.currency, names)
+    for each in told.sources:
+        if each.figures.grants:
+            made.add_row(credit_words(each.source, each.reason), *cells(each.figures))
+    made.add_section()
+    made.add_row(f"Total {told.currency}", *cells(told.total), style="bold")
+    if told.paid_for != told.total:
+        made.add_row("of which paid for", *cells(told.paid_for))
+    return made
+
+
+def _cells(currency: str, names: Sequence[str]) -> Callable[[Figures], list[str]]:
+    return lambda figures: [amount(getattr(figures, name), currency) for name in names]
+
+
+def totals_table(tenants: Sequence[TenantLiability]) -> Table:
+    """The totals over all tenants, by currency."""
+    names = ("available", "reserved", "outstanding", *(f"expires_in_{days}" for days in SPANS))
+    headings = ("Available", "Reserved", "Outstanding", *(f"in {days} days" for days in SPANS))
+    made = table("Currency", *headings, right=headings, title=f"All {len(tenants)} tenants")
+    for currency, figures in totals(tenants).items():
+        made.add_row(currency, *_cells(currency, names)(figures))
+    return made

@@ -1,0 +1,108 @@
+"""`avoir send`: publishes messages from a file, for trying out, for tests and for history."""
+
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+from cyclopts import Parameter
+
+from avoir.cli.base.access import BROKERS, kafka_client, kafka_failures, load_settings, names_of
+from avoir.cli.base.exits import Exit, not_found, refuse
+from avoir.cli.base.options import AsJson
+from avoir.cli.base.output import add_rows, console, hint, print_json, table
+from avoir.settings import Settings
+
+if TYPE_CHECKING:
+    from avoir.kafka.topics import TopicNames
+
+MAX_PROBLEMS = 20
+BATCH = 500
+
+
+TopicArgument = Annotated[
+    str,
+    Parameter(
+        help="The topic by its default name; - where every line names its own.", allow_leading_hyphen=True
+    ),
+]
+FileArgument = Annotated[
+    str, Parameter(help="Messages, one JSON a line; - for standard input.", allow_leading_hyphen=True)
+]
+
+
+async def send(
+    topic: TopicArgument,
+    file: FileArgument,
+    *,
+    raw: Annotated[
+        bool,
+        Parameter(negative=(), help="Send the lines as they are, wrong ones too, without checking them."),
+    ] = False,
+    json: AsJson = False,
+) -> int:
+    """Publish messages, one JSON a line, and wait until the broker has them all.
+
+    Every line is checked first; where one is wrong nothing is sent. With - for the topic each line is
+    {"topic": "booking-cancelled", "value": {...}}. The key is the id of what a message is about.
+
+    Example: `avoir send booking-cancelled cancellations.jsonl`
+    """
+    from avoir.cli.base.messages import INCOMING, open_messages
+
+    settings = load_settings(BROKERS)
+    names = names_of(settings)
+    default = None if topic == "-" else names.default(topic)
+    if default is not None and default not in INCOMING:
+        refuse(f"{topic} is no topic that Avoir reads. It reads {', '.join(INCOMING)}.")
+    with open_messages(file) as opened:
+        topics = _check(opened, default, raw=raw)
+        async with kafka_failures(settings):
+            sent = await _publish(opened, default, settings, names, topics, raw=raw)
+    if json:
+        print_json({"sent": sent.total(), "by_topic": dict(sent)})
+    else:
+        made = table("Topic", "Messages sent", right=("Messages sent",))
+        console().print(add_rows(made, ((name, str(count)) for name, count in sent.items())))
+    return Exit.OK
+
+
+def _check(opened: BinaryIO, default: str | None, *, raw: bool) -> set[str]:
+    from avoir.cli.base.messages import Outgoing, lines_of
+
+    topics, problems = set(), 0
+    for each in lines_of(opened, default, raw=raw):
+        if isinstance(each, Outgoing):
+            topics.add(each.topic)
+            continue
+        problems += 1
+        if problems <= MAX_PROBLEMS:
+            hint(f"line {each.line}: {each.problem}")
+    if problems:
+        not_found(f"{problems} line(s) are wrong, so nothing was sent. --raw sends them all the same.")
+    return topics
+
+
+async def _publish(
+    opened: BinaryIO,
+    default: str | None,
+    settings: Settings,
+    names: "TopicNames",
+    topics: set[str],
+    *,
+    raw: bool,
+) -> Counter[str]:
+    from avoir.cli.base.messages import Problem, lines_of
+    from avoir.cli.base.producer import producing
+    from avoir.kafka.topics import missing_topics
+
+    client, sent = kafka_client(settings), Counter[str]()
+    if missing := await missing_topics(client, (names.actual(topic) for topic in topics)):
+        not_found(f"The broker has no topic {', '.join(missing)}: run `avoir topics create`.")
+    async with producing(client) as producer:
+        messages = (each for each in lines_of(opened, default, raw=raw) if not isinstance(each, Problem))
+        while batch := list(islice(messages, BATCH)):
+            for each in batch:
+                await producer.send(names.actual(each.topic), each.key, each.value)
+            await producer.flush()
+            sent.update(each.topic for each in batch)
+    return sent

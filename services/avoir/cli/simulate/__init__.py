@@ -1,0 +1,1 @@
+"""`avoir simulate`: messages or stored histories decided without being written."""

@@ -1,0 +1,97 @@
+"""What happened, beside what would have happened under another policy: account by account."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from avoir.cli.base.history import Group, read_groups
+from avoir.cli.base.history_rows import Told
+from avoir.core.model.commands import Command
+from avoir.core.model.decision import Decision
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import ApplicationRejected, Owner
+from avoir.core.model.policy import Policy
+from avoir.core.simulate import Figures, Simulation
+from avoir.postgres.connect import Connection
+
+Progress = Callable[[int], None]
+"""Told how many messages more were decided."""
+
+REPORT_EVERY = 500
+
+
+class Refused(NamedTuple):
+    """A command that was obeyed and would be refused, or an invoice with a line of credit that would not be there."""
+
+    topic: str
+    event_id: str
+    about: str
+    reason: str
+
+
+class Otherwise(NamedTuple):
+    """How messages of a topic were decided, and how they would be: outcome and reason each."""
+
+    topic: str
+    was: tuple[str, str]
+    would_be: tuple[str, str]
+
+
+class Compared(NamedTuple):
+    """One group of accounts: figures as they are and as they would be; decisions that would come out otherwise."""
+
+    accounts: dict[AccountKey, tuple[Figures, Figures]]
+    otherwise: Counter[Otherwise]
+    refused: list[Refused]
+    messages: int
+    unknown: int
+
+
+async def compare(
+    connection: Connection,
+    tenant_id: str,
+    owner: Owner | None,
+    policy: Policy,
+    keys: Mapping[str, Any],
+    now: datetime,
+    progress: Progress,
+) -> AsyncIterator[Compared]:
+    """Each group of accounts of a tenant, or the one that an owner is in, decided again; within a snapshot of `now`."""
+    async for group in read_groups(connection, tenant_id, owner):
+        yield compare_group(group, policy, keys, now, progress)
+
+
+def compare_group(
+    group: Group, policy: Policy, keys: Mapping[str, Any], now: datetime, progress: Progress
+) -> Compared:
+    """A group's history decided again, with some keys of the policy set for everybody."""
+    simulation = Simulation(policy=policy, keys=keys)
+    otherwise: Counter[Otherwise] = Counter()
+    refused = []
+    for n, told in enumerate(group.history, 1):
+        decision = simulation.decide(told.message, told.recorded_at, told.policy).decision
+        would_be = (decision.outcome, decision.reason)
+        if would_be != (told.outcome, told.reason):
+            otherwise[Otherwise(told.message.topic, (told.outcome, told.reason), would_be)] += 1
+        if reason := _why_refused(told, decision):
+            about = f"{decision.subject_kind} {decision.subject_id}"
+            refused.append(Refused(told.message.topic, told.message.event_id, about, reason))
+        if n % REPORT_EVERY == 0 and n < group.own:
+            progress(REPORT_EVERY)
+    progress(group.own - (group.own - 1) // REPORT_EVERY * REPORT_EVERY if group.own else 0)
+    simulation.pass_time(now)
+    would_be_figures = simulation.figures()
+    both = {
+        key: (group.accounts.get(key, Figures()), would_be_figures.get(key, Figures()))
+        for key in sorted(group.accounts.keys() | would_be_figures.keys())
+    }
+    return Compared(both, otherwise, refused, group.own, group.unknown)
+
+
+def _why_refused(told: Told, decision: Decision) -> str | None:
+    if isinstance(told.message.body, Command | ApplicationRejected):
+        is_refused = decision.outcome == "declined" and told.outcome != "declined"
+        return decision.reason if is_refused else None
+    has_unknown_lines = "lines_of_unknown_credit" in decision.facts and not told.unknown_lines
+    return "unknown_grant" if has_unknown_lines else None

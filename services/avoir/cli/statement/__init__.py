@@ -1,0 +1,1 @@
+"""`avoir statement`: the movements of an account."""

@@ -1,0 +1,1 @@
+"""`avoir status`: whether the service keeps up."""

@@ -1,0 +1,108 @@
+"""How the service stands: positions, outbox, leases, dead letters, epoch and schema."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from avoir.cli.base.snapshot import snapshot
+from avoir.kafka.position import Stored, positions_of
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
+from avoir.record import TopicPartition
+
+
+class LeaseHeld(NamedTuple):
+    """A lease and who has it; `held` is false once it has run out."""
+
+    name: str
+    holder: str
+    held_until: datetime
+    held: bool
+
+
+class DeadLetterCount(NamedTuple):
+    """Dead letters not replayed yet."""
+
+    outcome: str
+    topic: str
+    messages: int
+    newest: datetime
+
+
+class Deferred(NamedTuple):
+    """Messages that wait for rows which somebody keeps locked, since when, and the keys of these rows."""
+
+    messages: int
+    oldest: datetime | None
+    waits_for: tuple[str, ...]
+
+
+class StandingCredit(NamedTuple):
+    """Grants that are to come, how many of them are overdue and when the next comes; accounts that await a refill."""
+
+    pending: int
+    overdue: int
+    next_at: datetime | None
+    refills: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published.
+
+    `moved_at` says when each position last moved. `used` is how many partitions of each topic out are
+    used, by actual names.
+    """
+
+    as_of: datetime
+    schema: int
+    schema_needed: int
+    epoch: int
+    positions: dict[TopicPartition, Stored]
+    moved_at: dict[TopicPartition, datetime]
+    waiting: int
+    oldest: datetime | None
+    refused: int
+    leases: tuple[LeaseHeld, ...]
+    dead_letters: tuple[DeadLetterCount, ...]
+    standing: StandingCredit
+    deferred: Deferred
+    used: dict[str, int]
+
+
+async def read_status(connection: Connection, group_id: str) -> Status:
+    """How the service stands; `group_id` is the consumer group whose positions count."""
+    async with snapshot(connection) as now:
+        rows = await connection.fetch(queries.all_positions, group_id)
+        outbox = await connection.fetchrow(queries.read_outbox)
+        leases = await connection.fetch(queries.read_leases)
+        counts = await connection.fetch(queries.read_dead_letter_counts)
+        standing = await connection.fetchrow(queries.read_standing_credit, now)
+        used = await connection.fetch(queries.read_all_topics_out)
+        assert outbox is not None
+        deferred = await connection.fetchrow(queries.count_deferred, group_id)
+        assert standing is not None
+        assert deferred is not None
+        return Status(
+            now,
+            await schema_version(connection),
+            REQUIRED_VERSION,
+            await connection.fetchval(queries.read_epoch),
+            positions_of(rows),
+            {TopicPartition(row["topic"], row["partition"]): row["moved_at"] for row in rows},
+            outbox["waiting"],
+            outbox["oldest"],
+            outbox["refused"],
+            tuple(LeaseHeld(*row) for row in leases),
+            tuple(DeadLetterCount(*row) for row in counts),
+            StandingCredit(*standing),
+            Deferred(
+                deferred["messages"],
+                deferred["oldest"],
+                tuple("/".join(msgspec.json.decode(row)) for row in deferred["waits_for"] or ()),
+            ),
+            {row["topic"]: row["partitions"] for row in used},
+        )

@@ -1,0 +1,1 @@
+"""`avoir verify`: proof that the ledger is right."""

@@ -1,0 +1,139 @@
+"""Proves the ledger: everything that is stored twice, and everything that follows from the facts, is computed again."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+
+import asyncpg
+
+from avoir.cli.base.differences import Difference, Progress
+from avoir.cli.base.snapshot import snapshot
+from avoir.cli.verify.chain import verify_chains
+from avoir.cli.verify.policies import verify_policies
+from avoir.cli.verify.worth import verify_costs, verify_targets
+from avoir.core.model.money import format_decimal, minor_unit
+from avoir.postgres import queries
+from avoir.postgres.connect import Connection
+
+
+class Sizes(NamedTuple):
+    """How many rows of a tenant are to be read."""
+
+    entries: int
+    lines: int
+
+
+STEPS: tuple[Callable[[Connection, str, Progress], AsyncIterator[Difference]], ...] = (
+    verify_chains,
+    verify_costs,
+    verify_targets,
+    verify_policies,
+)
+
+Place = Callable[[asyncpg.Record], str]
+
+
+def _owner(row: asyncpg.Record) -> str:
+    return f"{row['owner_type']}/{row['owner_id']}"
+
+
+def _invoice(row: asyncpg.Record) -> str:
+    return f"invoice {row['invoice_id']} of {_owner(row)}"
+
+
+def _reservation(row: asyncpg.Record) -> str:
+    return f"application {row['application_id']}, grant {row['grant_id']}"
+
+
+def _due(row: asyncpg.Record) -> str:
+    named = f"{row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip()
+    return f"credit due for {named} of {_owner(row)}"
+
+
+SUMS: tuple[tuple[str, Place], ...] = (
+    ("verify_grants", lambda row: f"grant {row['grant_id']} of {_owner(row)} in {row['currency']}"),
+    ("verify_invoices", _invoice),
+    (
+        "verify_payments",
+        lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']} of {_owner(row)}",
+    ),
+    ("verify_applications", lambda row: f"application {row['application_id']}"),
+    (
+        "verify_uses",
+        lambda row: (
+            f"application {row['application_id']} by {row['applied_by']} on invoice {row['invoice_id']} of "
+            f"{_owner(row)}, grant {row['grant_id']}"
+        ),
+    ),
+    ("verify_reservations", _reservation),
+    ("verify_entitlements", _due),
+)
+
+AT_REST: tuple[tuple[str, Place], ...] = (
+    (
+        "verify_credit_lines",
+        lambda row: f"credit lines of invoice {row['invoice_id']}, grant {row['grant_id']}",
+    ),
+    ("verify_payments_at_rest", lambda row: f"invoice {row['invoice_id']}"),
+    ("verify_invoices_at_rest", lambda row: f"invoice {row['invoice_id']}"),
+)
+"""What is compared in whole minor units, of which there are as many as the currency says."""
+
+
+SAID: tuple[tuple[str, Place], ...] = (
+    ("verify_terms", lambda row: f"grant {row['grant_id']}"),
+    ("verify_due", _due),
+    ("verify_facts", lambda row: f"message {row['event_id']} of {row['topic']}"),
+    ("verify_invoice_times", _invoice),
+    ("verify_reserved", _reservation),
+    ("verify_applied_at", lambda row: f"application {row['application_id']}"),
+)
+"""What is compared as it is: who, when, why, how often."""
+
+
+async def verify(
+    connection: Connection,
+    tenant_id: str | None,
+    progress: Progress,
+    begun: Callable[[str, Sizes], None],
+) -> AsyncIterator[Difference]:
+    """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size.
+
+    A tenant that nothing is stored of is not begun.
+    """
+    async with snapshot(connection):
+        await connection.execute(queries.verify_plans)
+        for (tenant,) in await connection.fetch(queries.verify_tenants):
+            if tenant_id not in (None, tenant):
+                continue
+            sizes = await connection.fetchrow(queries.verify_sizes, tenant)
+            begun(tenant, Sizes(*sizes) if sizes else Sizes(0, 0))
+            for step in STEPS:
+                async for difference in step(connection, tenant, progress):
+                    yield difference
+            for last in (verify_sums, verify_said):
+                async for difference in last(connection, tenant, progress):
+                    yield difference
+
+
+async def verify_sums(
+    connection: Connection, tenant_id: str, progress: Progress
+) -> AsyncIterator[Difference]:
+    """What the database itself finds to differ: grants, invoices, payments, uses, what is due, what is not at rest."""
+    currencies = [each for (each,) in await connection.fetch(queries.verify_currencies, tenant_id)]
+    units = (currencies, [minor_unit(each) for each in currencies])
+    checks = [(name, place, ()) for name, place in SUMS] + [(name, place, units) for name, place in AT_REST]
+    for name, place, more in checks:
+        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id, *more):
+            amounts = (format_decimal(row[part], row["currency"]) for part in ("expected", "found"))
+            yield Difference(tenant_id, place(row), row["part"], *amounts)
+        progress("sums", 1)
+
+
+async def verify_said(
+    connection: Connection, tenant_id: str, progress: Progress
+) -> AsyncIterator[Difference]:
+    """What the database itself finds to be told in two ways: terms of grants, whose facts are, which there are."""
+    for name, place in SAID:
+        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id):
+            yield Difference(tenant_id, place(row), row["part"], row["expected"], row["found"])
+        progress("sums", 1)

@@ -1,0 +1,54 @@
+"""Which grants pay, and in what order."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from avoir.core.model.money import round_down
+from avoir.core.model.rows import Grant
+
+
+class Part(NamedTuple):
+    """So much of one grant."""
+
+    grant: Grant
+    amount: int
+
+
+def is_unexpired(grant: Grant, at: datetime, now: datetime) -> bool:
+    """Whether a grant has not expired, both at a moment and now."""
+    return grant.expires_at is None or (grant.expires_at > at and grant.expires_at > now)
+
+
+def is_usable(grant: Grant, at: datetime, now: datetime) -> bool:
+    """Whether a grant can be used at a moment: effective by then, and unexpired both then and now."""
+    return grant.effective_at <= at and is_unexpired(grant, at, now)
+
+
+def usable(grants: Iterable[Grant], at: datetime, now: datetime) -> Iterator[Grant]:
+    """Those of some grants that have something available and are usable at a moment."""
+    return (grant for grant in grants if grant.available > 0 and is_usable(grant, at, now))
+
+
+def whole(grant: Grant) -> int:
+    """The whole minor units that a grant has available, in micros: all but draws use only these."""
+    return round_down(grant.available, grant.account.currency)
+
+
+def allocate(
+    amount: int, grants: Iterable[Grant], part_of: Callable[[Grant], int] = whole
+) -> tuple[tuple[Part, ...], int]:
+    """Split an amount (micros) over grants in the order given, of each at most what `part_of` says.
+
+    Returns the parts and what is left of the amount; looks at no more grants than it takes.
+    """
+    parts: list[Part] = []
+    if amount > 0:
+        for grant in grants:
+            part = min(amount, part_of(grant))
+            if part > 0:
+                parts.append(Part(grant, part))
+                amount -= part
+                if amount == 0:
+                    break
+    return tuple(parts), amount

@@ -1,0 +1,55 @@
+"""What is due as things stand: what an entitlement is worth now, and what it is due for."""
+
+from msgspec.structs import replace
+
+from avoir.core.model.events import CreditFor
+from avoir.core.model.rows import Entitlement, Payment
+from avoir.core.state.draft import Draft
+
+
+def worth(draft: Draft, entitlement: Entitlement) -> int:
+    """What an entitlement is worth as things stand, in micros: its target once its invoice is settled."""
+    key = entitlement.invoice
+    if key is None:
+        return entitlement.target
+    invoice = draft.state.invoices[key]
+    if invoice.voided or invoice.due > 0:
+        return 0
+    if entitlement.settle_by is not None and invoice.settled_at > entitlement.settle_by:
+        return 0
+    return entitlement.target
+
+
+def credit_for(draft: Draft, entitlement: Entitlement) -> CreditFor:
+    """What an entitlement's credit was given for, in the words of the events."""
+    key = entitlement.key
+    if key.kind == "payment":
+        return CreditFor(payment_id=key.id)
+    line = draft.state.lines.get(key) if key.kind == "line" else None
+    return CreditFor(
+        invoice_id=key.id,
+        line_id=key.line_id or None,
+        booking_id=line.subject_id if line is not None and line.kind == "booking" else None,
+        plan_id=line.subject_id if line is not None and line.kind == "plan" else None,
+    )
+
+
+def retarget_payment(draft: Draft, payment: Payment) -> None:
+    """Make what a payment has left its entitlement's target; one with nothing left and nothing given has none."""
+    entitlement = draft.state.entitlements.get(payment.entitlement)
+    if entitlement is not None:
+        if entitlement.target != payment.left:
+            draft.put(replace(entitlement, target=payment.left))
+    elif payment.left:
+        policy = draft.policy(payment.account, payment.occurred_at).policy
+        draft.put(
+            Entitlement(
+                key=payment.entitlement,
+                account=payment.account,
+                cost=payment.amount,
+                target=payment.left,
+                source="overpayment",
+                due_from=payment.occurred_at,
+                expires_after_days=policy.expires_after_days,
+            )
+        )

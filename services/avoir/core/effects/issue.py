@@ -1,0 +1,145 @@
+"""Issues what has become due, as new grants."""
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
+
+from avoir.core.effects.due import credit_for, worth
+from avoir.core.effects.reservations import reserve_as_line_item
+from avoir.core.model.events import AccountKey, CreditIssued, LineItem
+from avoir.core.model.ledger import Posting
+from avoir.core.model.money import share
+from avoir.core.model.rows import Entitlement, Grant, GrantKey, InvoiceKey, Line
+from avoir.core.state.draft import BY_TIME, Draft
+
+DEFAULT_PRIORITY = 50
+LATEST = datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+"""The last moment that a message can tell: what would expire later expires then."""
+
+
+def issue(draft: Draft, entitlement: Entitlement) -> None:
+    """Issue what an entitlement is worth above what was given, as one new grant."""
+    amount = worth(draft, entitlement) - entitlement.given
+    if amount <= 0:
+        return
+    line = draft.state.lines.get(entitlement.key) if entitlement.key.kind == "line" else None
+    effective_at = effective(draft, entitlement)
+    ordinal = entitlement.grants + 1
+    cause = draft.cause or BY_TIME
+    grant = Grant(
+        key=GrantKey(entitlement.key.tenant_id, draft.new_id(*entitlement.key, ordinal)),
+        account=entitlement.account,
+        amount=amount,
+        pending=amount,
+        available=0,
+        reserved=0,
+        spent=0,
+        lost=0,
+        taken=0,
+        source=entitlement.source,
+        reason=entitlement.source,
+        note=None,
+        priority=DEFAULT_PRIORITY,
+        paid_for=True,
+        effective_at=effective_at,
+        expires_at=expiry(draft, entitlement, line, effective_at),
+        reference=None,
+        entitlement=entitlement.key,
+        ordinal=ordinal,
+        topic=cause.topic,
+        event_id=cause.event_id,
+    )
+    item = (
+        line_item(draft, entitlement, grant, line) if line is not None and line.subject is not None else None
+    )
+    draft.put(grant, replace(entitlement, given=entitlement.given + amount, grants=ordinal))
+    draft.record(
+        entitlement.account,
+        issued(grant, item),
+        [Posting(grant.key.id, "issued", "available", amount)],
+        cause=draft.cause,
+    )
+    if entitlement.as_line_item:
+        reserve_as_line_item(draft, draft.state.grants[grant.key], amount)
+    if entitlement.source == "prepaid":
+        await_refill(draft, entitlement.account)
+
+
+def issued(grant: Grant, line_item: LineItem | None = None) -> CreditIssued:
+    """The event that says that a grant is issued."""
+    return CreditIssued(
+        grant_id=grant.key.id,
+        amount=grant.amount,
+        source=grant.source,
+        reason=grant.reason,
+        note=grant.note,
+        priority=grant.priority,
+        effective_at=grant.effective_at,
+        expires_at=grant.expires_at,
+        line_item=line_item,
+    )
+
+
+def await_refill(draft: Draft, key: AccountKey) -> None:
+    """Prepaid credit came: the next time that there is little, a refill may be asked for again."""
+    account = draft.account(key)
+    if account.refill_asked:
+        draft.put(replace(account, refill_asked=False))
+
+
+def effective(draft: Draft, entitlement: Entitlement) -> datetime:
+    """When an entitlement's credit counts: the later of what it comes from and its invoice's settlement."""
+    key = entitlement.invoice
+    if key is None:
+        return entitlement.due_from
+    return max(entitlement.due_from, draft.state.invoices[key].settled_at)
+
+
+def expiry(
+    draft: Draft, entitlement: Entitlement, line: Line | None, effective_at: datetime
+) -> datetime | None:
+    """When new credit expires: prepaid lines say so, the policy does for bookings, plans and overpayment.
+
+    That of a negative total expires with the first of the credit lines that the invoice used.
+    """
+    if entitlement.source == "prepaid":
+        return line.expires_at if line is not None else None
+    if entitlement.source == "negative_invoice":
+        return _first_expiry_of_credit_lines(draft, entitlement)
+    if entitlement.expires_after_days is None:
+        return None
+    lasts = timedelta(days=entitlement.expires_after_days)
+    return min(effective_at, LATEST - lasts) + lasts
+
+
+def _first_expiry_of_credit_lines(draft: Draft, entitlement: Entitlement) -> datetime | None:
+    key = InvoiceKey(entitlement.key.tenant_id, entitlement.key.id)
+    keys = draft.state.applications_of_invoice.get(key) or ()
+    used = (draft.state.applications[each] for each in keys)
+    grants = (
+        draft.state.grants[GrantKey(key.tenant_id, grant_id)]
+        for application in used
+        if application.applied_by == "line_item" and not application.reinstated
+        for grant_id, _ in application.slices
+    )
+    return min((grant.expires_at for grant in grants if grant.expires_at is not None), default=None)
+
+
+def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) -> LineItem:
+    """How a grant shows on an invoice; tax is split off the cumulative credit in the line's own proportion.
+
+    Neither part of a credit line may be above zero, so of a line whose amount and tax have opposite signs the tax
+    counts from zero to the total.
+    """
+    currency = entitlement.account.currency
+    total = line.amount + line.tax
+    of_line = min(max(line.tax, 0), total)
+    tax_before = share(entitlement.given, of_line, total, currency)
+    tax = share(entitlement.given + grant.amount, of_line, total, currency) - tax_before
+    return LineItem(
+        credit_line_id=grant.key.id,
+        description=f"Credit for {line.kind} {line.subject_id}",
+        amount=-(grant.amount - tax),
+        tax=-tax,
+        credit_for=credit_for(draft, entitlement),
+    )

@@ -1,0 +1,218 @@
+"""Credit set aside for an invoice to come: made, used, lowered, released.
+
+    held --used on the invoice--> applied --the invoice is voided--> available, and held again as a line item
+    held --not needed, released by hand, its invoice voided--> available, and what was moved of a line item held again
+    held --its grant expires, is voided or taken back--> lowered
+
+An event of a reservation always moves the same way: `credit-reserved` from available to reserved, a release back.
+"""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from avoir.core.effects.allocation import Part, is_unexpired, is_usable
+from avoir.core.effects.apply import apply, in_runs, slices
+from avoir.core.model.events import AccountKey, CreditReinstated, CreditReserved
+from avoir.core.model.ledger import Posting
+from avoir.core.model.money import round_down
+from avoir.core.model.rows import (
+    Grant,
+    GrantKey,
+    Invoice,
+    InvoiceKey,
+    Reservation,
+    ReservationKey,
+    ReservedFor,
+)
+from avoir.core.state.draft import BY_TIME, Draft
+
+
+def reserve(
+    draft: Draft,
+    account: AccountKey,
+    parts: Sequence[Part],
+    *,
+    application_id: UUID,
+    invoice_id: str | None,
+    reserved_for: ReservedFor,
+    moved: int = 0,
+) -> None:
+    """Set parts of available grants aside under one application; `moved` is of the one part that a line item gave."""
+    cause = draft.cause or BY_TIME
+    for part in parts:
+        row = Reservation(
+            key=ReservationKey(account.tenant_id, application_id, part.grant.key.id),
+            account=account,
+            invoice_id=invoice_id,
+            reserved_for=reserved_for,
+            seq=draft.account(account).seq + 1,
+            amount=part.amount,
+            topic=cause.topic,
+            event_id=cause.event_id,
+            moved=moved,
+        )
+        draft.put(row)
+        draft.record(
+            account,
+            CreditReserved(application_id, part.grant.key.id, part.amount, invoice_id),
+            [Posting(part.grant.key.id, "available", "reserved", part.amount)],
+            cause=draft.cause,
+        )
+
+
+def reserve_as_line_item(draft: Draft, grant: Grant, amount: int) -> None:
+    """Set a part of a grant aside for its owner's next invoice, on which it is a line."""
+    application_id = draft.new_id(grant.key.tenant_id, "line item", grant.key.id)
+    parts = [Part(grant, amount)]
+    reserve(
+        draft,
+        grant.account,
+        parts,
+        application_id=application_id,
+        invoice_id=None,
+        reserved_for="line_item",
+    )
+
+
+def reserve_again(draft: Draft, key: GrantKey, amount: int) -> None:
+    """Set aside again what was a line item and is available once more, unless it has expired meanwhile."""
+    grant = draft.state.grants[key]
+    if amount > 0 and is_usable(grant, grant.effective_at, draft.moment.now):
+        reserve_as_line_item(draft, grant, amount)
+
+
+def is_line_item(draft: Draft, grant: GrantKey) -> bool:
+    """Whether a grant was set aside for its owner's next invoice when it was given."""
+    keys = draft.state.reservations_of_grant.get(grant) or ()
+    return any(draft.state.reservations[key].reserved_for == "line_item" for key in keys)
+
+
+def held(draft: Draft, keys: Iterable[ReservationKey] | None) -> list[Reservation]:
+    """Those reservations that still hold something, first made first."""
+    rows = (draft.state.reservations[key] for key in keys or ())
+    return sorted((row for row in rows if row.amount > 0), key=lambda row: (row.seq, row.key))
+
+
+def held_of_grant(draft: Draft, grant: GrantKey) -> list[Reservation]:
+    """What holds a grant, in the order in which it is let go: its line item first, then what was reserved last."""
+    rows = held(draft, draft.state.reservations_of_grant.get(grant))
+    return sorted(rows, key=lambda row: (row.reserved_for != "line_item", -row.seq))
+
+
+def whole_of(row: Reservation) -> int:
+    """The whole minor units that a reservation holds, in micros: taking back may leave a fraction beside them."""
+    return round_down(row.amount, row.account.currency)
+
+
+def lower(draft: Draft, row: Reservation, amount: int) -> int:
+    """Let a reservation hold so much less; returns what of that was moved. Where it goes is the caller's to record."""
+    moved = min(row.moved, amount)
+    draft.put(replace(row, amount=row.amount - amount, moved=row.moved - moved))
+    return moved
+
+
+def lower_grant(draft: Draft, grant: GrantKey, amount: int) -> None:
+    """Let the reservations of a grant hold so much less in all."""
+    for row in held_of_grant(draft, grant):
+        part = min(row.amount, amount)
+        if part > 0:
+            lower(draft, row, part)
+            amount -= part
+    if amount:
+        raise ValueError(f"grant {grant.id} is reserved for {amount} micros that no reservation holds")
+
+
+def release(draft: Draft, rows: Sequence[Reservation], reason: str, amount: int | None = None) -> None:
+    """Make what reservations of one application hold available again, or so much of it, in their order.
+
+    What had been moved from a line item is set aside as one again.
+    """
+    parts, moved = [], []
+    left = sum(row.amount for row in rows) if amount is None else amount
+    for row in rows:
+        part = min(row.amount, left)
+        if part > 0:
+            moved.append((row.grant, lower(draft, row, part)))
+            parts.append(Part(draft.state.grants[row.grant], part))
+            left -= part
+    if not parts:
+        return
+    draft.record(
+        rows[0].account,
+        CreditReinstated(
+            application_id=rows[0].key.application_id,
+            undone="reservation",
+            invoice_id=rows[0].invoice_id,
+            amount=sum(part.amount for part in parts),
+            amount_due=_due(draft, rows[0].invoice),
+            slices=slices(parts),
+            reason=reason,
+        ),
+        [Posting(part.grant.key.id, "reserved", "available", part.amount) for part in parts],
+        cause=draft.cause,
+    )
+    for key, part in moved:
+        reserve_again(draft, key, part)
+
+
+def _due(draft: Draft, key: InvoiceKey | None) -> int | None:
+    invoice = draft.state.invoices.get(key) if key is not None else None
+    return None if invoice is None else invoice.due
+
+
+def by_application(rows: Iterable[Reservation]) -> list[list[Reservation]]:
+    """Reservations by the application they belong to, in their order, and no more at a time than an event can tell."""
+    found: dict[UUID, list[Reservation]] = {}
+    for row in rows:
+        found.setdefault(row.key.application_id, []).append(row)
+    return [list(run) for each in found.values() for run in in_runs(each)]
+
+
+def release_for(
+    draft: Draft, key: InvoiceKey, reason: str, *, besides: AccountKey | None = None
+) -> set[AccountKey]:
+    """Release what is reserved for an invoice, all but what one account has; returns the accounts concerned."""
+    applications = by_application(held(draft, draft.state.reservations_of_invoice.get(key)))
+    released = [rows for rows in applications if rows[0].account != besides]
+    for rows in released:
+        release(draft, rows, reason)
+    return {rows[0].account for rows in released}
+
+
+def use_reservations(draft: Draft, key: InvoiceKey) -> None:
+    """Use what is reserved for a finalized invoice on what is due, first reserved first, and release the rest."""
+    for rows in by_application(held(draft, draft.state.reservations_of_invoice.get(key))):
+        invoice = draft.state.invoices[key]
+        _use(draft, invoice, rows)
+        left = held(draft, [row.key for row in rows])
+        release(draft, left, "invoice_voided" if invoice.voided else "not_needed")
+
+
+def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
+    """Use reservations of one application; their grants were effective when it was asked for."""
+    parts, moved, due = [], 0, round_down(invoice.due, invoice.account.currency)
+    for row in rows:
+        grant = draft.state.grants[row.grant]
+        most = whole_of(row) if is_unexpired(grant, invoice.finalized_at, draft.moment.now) else 0
+        part = min(most, due)
+        if part > 0:
+            moved += lower(draft, row, part)
+            parts.append(Part(grant, part))
+            due -= part
+    if parts:
+        apply(
+            draft,
+            invoice,
+            parts,
+            "reservation",
+            at=max(invoice.finalized_at, *(part.grant.effective_at for part in parts)),
+            application_id=free_id(draft, rows[0]),
+            moved=moved,
+        )
+
+
+def free_id(draft: Draft, row: Reservation) -> UUID | None:
+    """The id that a reservation's first use keeps; None where a credit line has used a part of it before."""
+    return row.key.application_id if draft.state.applications.get(row.application) is None else None

@@ -1,0 +1,88 @@
+"""Takes back what was given above the worth, and says what could not be taken back."""
+
+from msgspec.structs import replace
+
+from avoir.core.effects.due import credit_for, worth
+from avoir.core.effects.reservations import lower_grant
+from avoir.core.model.events import CreditShortfall, CreditVoided, ShortfallReason
+from avoir.core.model.ledger import BUCKETS, Posting
+from avoir.core.model.rows import Entitlement
+from avoir.core.state.draft import Draft
+
+
+def take_back(draft: Draft, entitlement: Entitlement) -> None:
+    """Take back what was given above the worth, as far as it remains, and report what could not be as a shortfall."""
+    above = excess(draft, entitlement)
+    if above <= 0 and entitlement.shortfall == 0:
+        return
+    reason = draft.reason
+    if above > 0:
+        take_from_grants(draft, entitlement, above, reason)
+    report_shortfall(draft, draft.state.entitlements[entitlement.key], reason)
+
+
+def excess(draft: Draft, entitlement: Entitlement) -> int:
+    """What was given above the worth; of what a voided invoice's payments have covered, nothing is taken twice."""
+    above = entitlement.given - entitlement.covered - worth(draft, entitlement)
+    return above - lost_of(draft, entitlement) if entitlement.covered else above
+
+
+def lost_of(draft: Draft, entitlement: Entitlement) -> int:
+    """What of an entitlement's credit expired or was voided."""
+    return sum(grant.lost for grant in draft.grants_for(entitlement.key))
+
+
+def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason: str) -> int:
+    """Take up to an amount back from an entitlement's grants, last issued first, available before reserved."""
+    taken = 0
+    for bucket in BUCKETS:
+        for grant in reversed(draft.grants_for(entitlement.key)):
+            part = min(amount - taken, getattr(grant, bucket))
+            if part > 0:
+                if bucket == "reserved":
+                    lower_grant(draft, grant.key, part)
+                draft.record(
+                    entitlement.account,
+                    CreditVoided(grant.key.id, part, reason),
+                    [Posting(grant.key.id, bucket, "taken_back", part)],
+                    cause=draft.cause,
+                )
+                taken += part
+    if taken:
+        draft.put(replace(entitlement, given=entitlement.given - taken))
+    return taken
+
+
+def unreturned(draft: Draft, entitlement: Entitlement) -> int:
+    """What was given above the worth and spent; what expired or was voided is no shortfall."""
+    above = entitlement.given - entitlement.covered - worth(draft, entitlement)
+    return max(0, above - lost_of(draft, entitlement))
+
+
+def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> None:
+    """Record the change of an entitlement's shortfall, if there is one; a smaller one keeps the reason it had."""
+    outstanding = unreturned(draft, entitlement)
+    change = outstanding - entitlement.shortfall
+    if change == 0:
+        return
+    why: ShortfallReason = (
+        shortfall_reason(entitlement, reason)
+        if change > 0 or not entitlement.shortfall_reason
+        else entitlement.shortfall_reason
+    )
+    draft.put(replace(entitlement, shortfall=outstanding, shortfall_reason=why))
+    body = CreditShortfall(change, outstanding, why, credit_for(draft, entitlement))
+    draft.record(entitlement.account, body, cause=draft.cause)
+
+
+def shortfall_reason(entitlement: Entitlement, reason: str) -> ShortfallReason:
+    """The reason of a shortfall from what is short and the reason that credit was taken back for."""
+    if entitlement.key.kind == "credit_line":
+        return "credit_line"
+    match reason:
+        case "invoice_voided":
+            return "invoice_voided"
+        case "payment_reversed":
+            return "payment_reversed"
+        case _:
+            return "changed"

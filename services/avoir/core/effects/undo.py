@@ -1,0 +1,225 @@
+"""Undoing: invoices voided, payments reversed, applications reinstated; each an exact opposite of what was done."""
+
+from itertools import chain
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from avoir.core.effects.allocation import Part
+from avoir.core.effects.apply import in_runs, slices
+from avoir.core.effects.due import retarget_payment
+from avoir.core.effects.reservations import is_line_item, reserve_again
+from avoir.core.effects.take_back import excess, take_from_grants, unreturned
+from avoir.core.model.events import CreditReinstated
+from avoir.core.model.ledger import Posting
+from avoir.core.model.money import round_down, round_up
+from avoir.core.model.rows import (
+    Application,
+    Entitlement,
+    EntitlementKey,
+    Grant,
+    GrantKey,
+    Invoice,
+    InvoiceKey,
+    Line,
+    PaymentKey,
+    Settlement,
+)
+from avoir.core.state.draft import Draft
+
+
+def reinstate(draft: Draft, application: Application, reason: str) -> None:
+    """Give applied credit back to its grants; the invoice is due again as before.
+
+    A credit line had lowered the total: without its use the total is what it would have been, and a credit note less.
+    What it had used of a line item is set aside again for the owner's next invoice.
+    """
+    invoice = draft.state.invoices[application.invoice]
+    if application.applied_by == "line_item":
+        invoice = replace(invoice, restored=invoice.restored + application.amount)
+    else:
+        invoice = replace(invoice, applied=invoice.applied - application.amount)
+    draft.put(replace(application, reinstated=True), invoice)
+    _lower_negative_total(draft, invoice)
+    invoice = remember_settlement(draft, invoice.key)
+    for run in in_runs(_slices(draft, application)):
+        draft.record(
+            application.account,
+            CreditReinstated(
+                application_id=application.key.id,
+                undone="application",
+                invoice_id=invoice.key.invoice_id,
+                amount=sum(part.amount for part in run),
+                amount_due=invoice.due,
+                slices=slices(run),
+                reason=reason,
+            ),
+            [Posting(part.grant.key.id, "applied", "available", part.amount) for part in run],
+            cause=draft.cause,
+        )
+    _reserve_again(draft, application)
+
+
+def _slices(draft: Draft, application: Application) -> list[Part]:
+    tenant_id = application.key.tenant_id
+    return [
+        Part(draft.state.grants[GrantKey(tenant_id, grant_id)], amount)
+        for grant_id, amount in application.slices
+    ]
+
+
+def _lower_negative_total(draft: Draft, invoice: Invoice) -> None:
+    entitlement = draft.state.entitlements.get(negative_total_key(invoice.key))
+    negative = max(0, -invoice.charged)
+    if entitlement is not None and entitlement.target > negative:
+        draft.put(replace(entitlement, target=negative))
+
+
+def _reserve_again(draft: Draft, application: Application) -> None:
+    for grant, amount in _slices(draft, application):
+        reserve_again(draft, grant.key, _of_line_item(draft, application, grant, amount))
+
+
+def _of_line_item(draft: Draft, application: Application, grant: Grant, amount: int) -> int:
+    """How much of an application's slice was a line item: used by a credit line, or moved by hand."""
+    match application.applied_by:
+        case "line_item":
+            return amount if is_line_item(draft, grant.key) else 0
+        case "command" | "reservation":
+            return application.moved
+        case "auto":
+            return 0
+        case never:
+            assert_never(never)
+
+
+def remember_settlement(draft: Draft, key: InvoiceKey) -> Invoice:
+    """Set an invoice's `settled_at` anew from the payments and applications that still stand."""
+    invoice = draft.state.invoices[key]
+    paid = (settlement for settlement in settlements_on(draft, key) if settlement.amount > 0)
+    applied = (draft.state.applications[each] for each in draft.state.applications_of_invoice.get(key) or ())
+    settled_at = max(
+        chain(
+            [invoice.finalized_at],
+            (draft.state.payments[settlement.payment].occurred_at for settlement in paid),
+            (application.applied_at for application in applied if not application.reinstated),
+        )
+    )
+    invoice = replace(invoice, settled_at=settled_at)
+    draft.put(invoice)
+    return invoice
+
+
+def settlements_on(draft: Draft, key: InvoiceKey) -> list[Settlement]:
+    """What payments settled of an invoice: `amount_paid` first, then by the payments' time and id."""
+    known = [draft.state.settlements[each] for each in draft.state.settlements_of_invoice.get(key) or ()]
+
+    def order(settlement: Settlement) -> tuple[object, ...]:
+        payment = settlement.payment
+        return payment.kind, draft.state.payments[payment].occurred_at, payment.id, settlement.n
+
+    return sorted(known, key=order)
+
+
+def entitlements_on(draft: Draft, key: InvoiceKey) -> list[Entitlement]:
+    """The entitlements of an invoice: its lines in order, its negative total, and what its credit lines are short."""
+    lines = sorted(draft.state.lines_of_invoice.get(key) or (), key=lambda line: line.position)
+    keys = [line.key for line in lines]
+    keys.append(negative_total_key(key))
+    keys += [credit_line_key(line) for line in lines if line.kind == "credit"]
+    known = (draft.state.entitlements.get(each) for each in keys)
+    return [each for each in known if each is not None]
+
+
+def negative_total_key(key: InvoiceKey) -> EntitlementKey:
+    """What the credit of an invoice's negative total is due under."""
+    return EntitlementKey(key.tenant_id, "negative_total", key.invoice_id, "")
+
+
+def credit_line_key(line: Line) -> EntitlementKey:
+    """What a credit line that used more than its grant held is short under."""
+    return line.key._replace(kind="credit_line")
+
+
+def void(draft: Draft, key: InvoiceKey) -> None:
+    """Undo an invoice that is marked voided: its applications, its lines' credit, and the payments on it.
+
+    What could not be taken back from its lines is kept from the payments, so that only the rest is overpayment.
+    """
+    for application_key in sorted(draft.state.applications_of_invoice.get(key) or ()):
+        application = draft.state.applications[application_key]
+        if not application.reinstated:
+            reinstate(draft, application, "invoice_voided")
+    for entitlement in entitlements_on(draft, key):
+        above = excess(draft, entitlement)
+        if above > 0:
+            take_from_grants(draft, entitlement, above, "invoice_voided")
+    _release(draft, key)
+
+
+def _release(draft: Draft, key: InvoiceKey) -> None:
+    short = {
+        each.key: unreturned(draft, each) for each in entitlements_on(draft, key) if each.key.kind == "line"
+    }
+    keep = sum(short.values())
+    for settlement in settlements_on(draft, key):
+        kept = min(settlement.amount, keep)
+        keep -= kept
+        if settlement.amount > kept:
+            _undo(draft, settlement, settlement.amount - kept)
+    covered = sum(short.values()) - keep
+    for entitlement_key, amount in short.items():
+        part = min(amount, covered)
+        covered -= part
+        if part:
+            entitlement = draft.state.entitlements[entitlement_key]
+            draft.put(replace(entitlement, covered=entitlement.covered + part))
+
+
+def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
+    payment = draft.state.payments[settlement.payment]
+    invoice = draft.state.invoices[settlement.invoice]
+    payment = replace(payment, settled=payment.settled - amount)
+    draft.put(
+        replace(settlement, amount=settlement.amount - amount),
+        payment,
+        replace(invoice, settled=invoice.settled - amount),
+    )
+    remember_settlement(draft, invoice.key)
+    retarget_payment(draft, payment)
+
+
+def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
+    """Reverse so much more of a payment: its remaining overpayment goes first, then what it settled, last first.
+
+    Whole minor units only, as draws may have left fractions: what is due on an invoice is payable in money again.
+    """
+    payment = draft.state.payments[key]
+    entitlement = draft.state.entitlements.get(payment.entitlement)
+    over = amount - (payment.left - (entitlement.given if entitlement else 0))
+    if entitlement is not None and over > 0:
+        held = sum(grant.remaining for grant in draft.grants_for(entitlement.key))
+        whole = round_down(held, payment.account.currency)
+        over -= take_from_grants(draft, entitlement, min(over, whole), "payment_reversed")
+    for settlement_key in sorted(draft.state.settlements_of_payment.get(key) or (), reverse=True):
+        settlement = draft.state.settlements[settlement_key]
+        undone = min(round_up(max(over, 0), payment.account.currency), settlement.amount)
+        if undone == 0:
+            continue
+        over -= undone
+        _undo(draft, settlement, undone)
+        _uncover(draft, settlement.invoice, undone)
+    payment = draft.state.payments[key]
+    payment = replace(payment, reversed=payment.reversed + amount)
+    draft.put(payment)
+    retarget_payment(draft, payment)
+
+
+def _uncover(draft: Draft, key: InvoiceKey, amount: int) -> None:
+    if not draft.state.invoices[key].voided:
+        return
+    for entitlement in reversed(entitlements_on(draft, key)):
+        part = min(amount, entitlement.covered)
+        amount -= part
+        if part:
+            draft.put(replace(entitlement, covered=entitlement.covered - part))

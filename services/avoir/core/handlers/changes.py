@@ -1,0 +1,316 @@
+"""Changes of bookings and plans: what they make lines worth, and why one gave nothing."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from avoir.core.effects.settle import settle
+from avoir.core.handlers.outcome import Conclusion, conclude
+from avoir.core.model.decision import UNUSED_AND_PAID, Outcome, fitting, listed, would_change
+from avoir.core.model.events import (
+    AccountKey,
+    CreditApplied,
+    CreditDeclined,
+    CreditIssued,
+    CreditShortfall,
+    CreditVoided,
+)
+from avoir.core.model.facts import BookingCancelled, BookingShortened, Owner, PlanCancelled
+from avoir.core.model.message import Message
+from avoir.core.model.money import format_decimal
+from avoir.core.model.policy import InForce, Policy
+from avoir.core.model.rows import Change, Entitlement, InvoiceKey, Line, SubjectKey
+from avoir.core.state.draft import Draft
+from avoir.core.worth.targets import (
+    SOURCES,
+    Billed,
+    Target,
+    change_order,
+    counts,
+    is_same_currency,
+    is_timely,
+    line_order,
+    supersedes,
+    targets,
+)
+
+
+class Why(NamedTuple):
+    """The outcome of a change that issued nothing, and what would change it where the reason alone does not say."""
+
+    outcome: Outcome
+    reason: str
+    would_change_it: str | None = None
+
+
+def change(
+    draft: Draft, message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled
+) -> Conclusion:
+    subject = subject_of_change(message, fact)
+    billed = billed_lines(draft, subject)
+    owner = billed[0].invoice.account.owner if billed else fact.owner
+    policy = _policy_of(draft, subject.tenant_id, owner, message.occurred_at)
+    change = to_change(message, fact, policy.policy)
+    is_repeated = put_change(draft, change)
+    draft.reason = "changed"
+    settle(draft, retarget(draft, change.subject))
+    took_back = any(isinstance(event.body, CreditVoided | CreditShortfall) for event in draft.events)
+    gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
+    billed = billed_lines(draft, subject)
+    facts = change_facts(draft, change, billed)
+    why = (
+        Why("recorded", "changed")
+        if took_back or gave
+        else why_nothing(draft, change, billed, is_repeated=is_repeated)
+    )
+    if why.outcome == "declined":
+        _publish_declined(draft, change, fact.owner, billed, facts, why)
+    told = policy.told(*_keys_that_count(change))
+    return conclude(message, why.outcome, why.reason, facts, told, why.would_change_it)
+
+
+def put_change(draft: Draft, change: Change) -> bool:
+    """Keep a change, and note which changes are superseded now; says whether one with its contents was there before."""
+    known = draft.changes(change.subject)
+    draft.put(replace(change, superseded=any(supersedes(each, change) for each in known)))
+    draft.put(*(replace(each, superseded=True) for each in known if supersedes(change, each)))
+    return any(each.contents == change.contents for each in known)
+
+
+def subject_of_change(
+    message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled
+) -> SubjectKey:
+    """The booking or plan that a change is about."""
+    if isinstance(fact, PlanCancelled):
+        return SubjectKey(message.tenant_id, "plan", fact.plan_id)
+    return SubjectKey(message.tenant_id, "booking", fact.booking_id)
+
+
+def _policy_of(draft: Draft, tenant_id: str, owner: Owner, at: datetime) -> InForce:
+    """The policy for changes of an owner's bookings and plans; refills, which have a currency, are none of it."""
+    return draft.policy(AccountKey(tenant_id, *owner, ""), at)
+
+
+def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> Mapping[str, Any]:
+    """Let changes have the policy of the owner of the first invoice by finalization, now that this one is it.
+
+    Returns the values that the last of these changes has now, as a decision tells them.
+    """
+    told: Mapping[str, Any] = {}
+    changes = draft.changes(subject)
+    invoices = [invoice for invoice, _ in billed_lines(draft, subject)] if changes else []
+    if not changes or invoices[0].key != key:
+        return told
+    others = [invoice for invoice in invoices if invoice.key != key]
+    owner = invoices[0].account.owner
+    for change in sorted(changes, key=change_order):
+        if owner != (others[0].account.owner if others else change.owner):
+            policy = _policy_of(draft, subject.tenant_id, owner, change.occurred_at)
+            draft.put(with_policy(change, policy.policy))
+            told = policy.told(*_keys_that_count(change))
+    return told
+
+
+def _keys_that_count(change: Change) -> list[str]:
+    """The policy keys that a change's credit depends on."""
+    keys = ["unpaid_change", "credit_as", "expires_after_days"]
+    return [*keys, "proration", "time_zone"] if change.unused == "prorate" else keys
+
+
+def with_policy(change: Change, policy: Policy) -> Change:
+    """A change with the policy values that count for it."""
+    is_plan = change.subject.kind == "plan"
+    return replace(
+        change,
+        proration=policy.proration if is_plan else None,
+        time_zone=policy.time_zone if is_plan else None,
+        unpaid_change=policy.unpaid_change,
+        credit_as=policy.credit_as,
+        expires_after_days=policy.expires_after_days,
+    )
+
+
+def to_change(
+    message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled, policy: Policy
+) -> Change:
+    """A change as it is kept, with the policy values in force for it."""
+    shortened = fact if isinstance(fact, BookingShortened) else None
+    ended = fact if isinstance(fact, PlanCancelled) else None
+    return Change(
+        subject=subject_of_change(message, fact),
+        owner=fact.owner,
+        topic=message.topic,
+        event_id=message.event_id,
+        revision=fact.revision,
+        occurred_at=message.occurred_at,
+        changed_by=fact.changed_by,
+        asked=fact.changed_by == "customer" or fact.create_credit is True,
+        fee=fact.fee if isinstance(fact, BookingCancelled) else 0,
+        currency=None if isinstance(fact, PlanCancelled) else fact.currency,
+        billed_period=shortened.billed_period if shortened else None,
+        remaining_period=shortened.remaining_period if shortened else None,
+        billed_price=shortened.billed_price if shortened else None,
+        remaining_price=shortened.remaining_price if shortened else None,
+        effective_at=ended.effective_at if ended else None,
+        unused=ended.unused if ended else None,
+        proration=policy.proration if ended else None,
+        time_zone=policy.time_zone if ended else None,
+        unpaid_change=policy.unpaid_change,
+        credit_as=policy.credit_as,
+        expires_after_days=policy.expires_after_days,
+        contents=message.contents,
+    )
+
+
+def billed_lines(draft: Draft, subject: SubjectKey) -> list[Billed]:
+    """All lines of a booking or plan with their invoices, in order."""
+    lines = draft.state.lines_of_subject.get(subject) or ()
+    return sorted((Billed(draft.state.invoices[line.invoice], line) for line in lines), key=line_order)
+
+
+def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
+    """Set the targets of all lines of a booking or plan from all facts known; returns their accounts."""
+    billed = billed_lines(draft, subject)
+    changes = draft.changes(subject)
+    # Without a change, none of its lines was ever worth anything.
+    target_of = targets(billed, changes) if changes else {}
+    for invoice, line in billed if changes else ():
+        key = line.key
+        target, entitlement = target_of.get(key), draft.state.entitlements.get(key)
+        if target is not None:
+            _aim(draft, invoice.account, line, entitlement, target)
+        elif entitlement is not None and entitlement.target:
+            draft.put(replace(entitlement, target=0))
+    return {invoice.account for invoice, _ in billed}
+
+
+def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | None, target: Target) -> None:
+    change = target.change
+    settle_by = change.occurred_at if change.unpaid_change == "never" else None
+    source = SOURCES[change.topic]
+    if known is None:
+        known = Entitlement(
+            key=line.key,
+            account=account,
+            cost=line.cost,
+            target=0,
+            source=source,
+            due_from=change.occurred_at,
+            settle_by=settle_by,
+        )
+    aimed = replace(
+        known,
+        target=target.amount,
+        source=source,
+        due_from=change.occurred_at,
+        settle_by=settle_by,
+        as_line_item=change.credit_as == "line_item",
+        expires_after_days=change.expires_after_days,
+    )
+    if draft.state.entitlements.get(line.key) != aimed:
+        draft.put(aimed)
+
+
+def _publish_declined(
+    draft: Draft, change: Change, owner: Owner, billed: Sequence[Billed], facts: Mapping[str, Any], why: Why
+) -> None:
+    asked = {
+        f"{change.subject.kind}_id": change.subject.id,
+        "change": change.topic,
+        "changed_by": change.changed_by,
+    }
+    remedy = why.would_change_it or would_change(why.reason, why.outcome) or ""
+    body = CreditDeclined(asked, why.reason, facts, remedy)
+    if billed:
+        draft.record(billed[0].invoice.account, body, cause=draft.cause)
+    else:
+        draft.record_without_account(change.subject.tenant_id, owner, body)
+
+
+def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed], *, is_repeated: bool) -> Why:
+    """Why a change gave nothing: the first reason that leaves no line to give credit for."""
+    if not billed:
+        return Why("declined", "not_billed")
+    lines = [each for each in billed if not each.invoice.voided]
+    if not lines:
+        return Why("declined", "invoice_voided")
+    lines = [each for each in lines if is_timely(change, each.invoice)]
+    if not lines:
+        return Why("declined", "billed_after_change")
+    lines = [each for each in lines if is_same_currency(change, each.invoice)]
+    if not lines:
+        return Why("declined", "currency_mismatch")
+    entitlements = [draft.state.entitlements.get(each.line.key) for each in lines]
+    if is_repeated and any(each.given for each in entitlements if each is not None):
+        return Why("declined", "already_credited")
+    lines = [each for each in lines if _is_decisive(draft, change, each)]
+    if not lines:
+        return Why("declined", "superseded")
+    if not change.asked:
+        return Why("declined", "not_requested")
+    lines = [each for each in lines if each.line.cost > 0]
+    if not lines:
+        return Why("declined", "free")
+    return _why_nothing_of_what_was_asked(draft, change, lines)
+
+
+def _why_nothing_of_what_was_asked(draft: Draft, change: Change, lines: Sequence[Billed]) -> Why:
+    due = [each for each in lines if each.invoice.due > 0]
+    in_time = [each for each in lines if each.invoice.due == 0 and not _is_late(draft, each)]
+    unused_and_paid = UNUSED_AND_PAID if due else would_change("nothing_unused")
+    remedy = None if any(_target(draft, each) for each in lines) else unused_and_paid
+    if len(due) == len(lines) or any(_target(draft, each) for each in due):
+        return Why("declined" if change.unpaid_change == "never" else "waiting", "unpaid", remedy)
+    if not in_time:
+        return Why("declined", "unpaid", remedy)
+    if not any(_target(draft, each) for each in in_time):
+        return Why("declined", "nothing_unused")
+    return Why("declined", "already_credited")
+
+
+def _is_late(draft: Draft, billed: Billed) -> bool:
+    """Whether an invoice was settled too late for the change that counts for its line (policy `never`)."""
+    settle_by = draft.state.entitlements[billed.line.key].settle_by
+    return settle_by is not None and billed.invoice.settled_at > settle_by
+
+
+def _is_decisive(draft: Draft, change: Change, billed: Billed) -> bool:
+    """Whether a line's target comes from this change: the last of all, or the last asked for that leaves a target."""
+    changes = draft.changes(change.subject)
+    counted = sorted((each for each in changes if counts(each, billed.invoice)), key=change_order)
+    decisive = counted[-1:]
+    if _target(draft, billed) > 0:
+        decisive += [each for each in counted if each.asked][-1:]
+    return any(each.contents == change.contents for each in decisive)
+
+
+def _target(draft: Draft, billed: Billed) -> int:
+    entitlement = draft.state.entitlements.get(billed.line.key)
+    return 0 if entitlement is None else entitlement.target
+
+
+def change_facts(draft: Draft, change: Change, billed: Sequence[Billed]) -> Mapping[str, Any]:
+    """The facts that a decision on a change used: its lines with cost, target, what was given, what is due."""
+    facts: dict[str, Any] = {f"{change.subject.kind}_id": change.subject.id}
+    if change.fee and change.currency is not None:
+        facts |= {"fee": format_decimal(change.fee, change.currency), "currency": change.currency}
+    return fitting(facts | listed("lines", [line_facts(draft, each) for each in billed]))
+
+
+def line_facts(draft: Draft, billed: Billed) -> dict[str, Any]:
+    """The facts of one line, amounts as decimal strings."""
+    invoice, line = billed
+    currency = invoice.account.currency
+    entitlement = draft.state.entitlements.get(line.key)
+    return {
+        "invoice_id": invoice.key.invoice_id,
+        "line_id": line.line_id,
+        "currency": currency,
+        "finalized_at": invoice.finalized_at.isoformat(),
+        "cost": format_decimal(line.cost, currency),
+        "target": format_decimal(entitlement.target if entitlement else 0, currency),
+        "given": format_decimal(entitlement.given if entitlement else 0, currency),
+        "due_on_invoice": format_decimal(invoice.due, currency),
+    } | ({"voided": True} if invoice.voided else {})

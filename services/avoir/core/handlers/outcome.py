@@ -1,0 +1,58 @@
+"""How a message ends: what a handler concludes, and how a command is refused."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from avoir.core.model.decision import Outcome, fitting, would_change
+from avoir.core.model.events import AccountKey, CreditDeclined
+from avoir.core.model.message import Message, subject_of
+from avoir.core.state.draft import Draft
+
+
+class Conclusion(NamedTuple):
+    """What a handler concludes where no credit was issued or applied."""
+
+    outcome: Outcome
+    reason: str
+    subject_kind: str
+    subject_id: str
+    facts: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    would_change_it: str | None = None
+    """Where it is not what the reason alone says."""
+
+
+def conclude(
+    message: Message,
+    outcome: Outcome,
+    reason: str,
+    facts: Mapping[str, Any],
+    policy: Mapping[str, Any] | None = None,
+    would_change_it: str | None = None,
+) -> Conclusion:
+    return Conclusion(outcome, reason, *subject_of(message), fitting(facts), policy or {}, would_change_it)
+
+
+def key_taken(message: Message, contents: bytes, key: str) -> Conclusion:
+    same = contents == message.contents
+    outcome: Outcome = "duplicate" if same else "conflict"
+    return conclude(message, outcome, outcome, {"same": key})
+
+
+def refuse(
+    draft: Draft,
+    message: Message,
+    reason: str,
+    facts: Mapping[str, Any],
+    *,
+    asked: Mapping[str, Any],
+    account: AccountKey | None,
+) -> Conclusion:
+    """Refuse a command; `asked` holds what it wanted and `facts` what stands against it, amounts as decimal strings."""
+    remedy = would_change(reason, is_command=True) or ""
+    body = CreditDeclined({"command": message.topic, **asked}, reason, fitting(facts), remedy)
+    if account is not None:
+        draft.record(account, body, cause=draft.cause)
+    else:
+        draft.record_without_account(message.tenant_id, None, body)
+    return conclude(message, "declined", reason, {**asked, **facts})

@@ -1,0 +1,1 @@
+"""Frozen values of the domain; they import nothing but each other."""

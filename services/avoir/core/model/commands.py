@@ -1,0 +1,98 @@
+"""What Avoir is asked to do: one frozen value a command, amounts in micros, times in UTC."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+from avoir.core.model.facts import Owner
+
+GrantReason = Literal["referral", "goodwill", "adjustment", "promotion", "purchase", "other"]
+PolicyScope = Literal["tenant", "owner", "invoice"]
+
+
+class Actor(NamedTuple):
+    """Who gives a command."""
+
+    type: str
+    id: str
+
+
+class GrantCredit(Struct, frozen=True):
+    """Give an owner credit; a `purchase` counts as paid for. `effective_at` is set: by default when it was asked."""
+
+    actor: Actor
+    owner: Owner
+    amount: int
+    currency: str
+    reason: GrantReason
+    note: str | None
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
+    reference: str | None
+
+
+class ApplyCredit(Struct, frozen=True):
+    """Use credit on an invoice, or reserve it for one to come; `amount` None is as much as possible."""
+
+    actor: Actor
+    owner: Owner
+    invoice_id: str
+    currency: str
+    amount: int | None
+    grant_id: str | None
+
+
+class ReinstateCredit(Struct, frozen=True):
+    """Undo one application, or release one reservation."""
+
+    actor: Actor
+    application_id: str
+    reason: str
+
+
+class VoidCredit(Struct, frozen=True):
+    """Take back what remains of a grant, by decision."""
+
+    actor: Actor
+    grant_id: str
+    reason: str
+
+
+class RefundCredit(Struct, frozen=True):
+    """Record that credit was paid out in money."""
+
+    actor: Actor
+    owner: Owner
+    amount: int
+    currency: str
+    grant_id: str | None
+    reference: str
+
+
+class DrawCredit(Struct, frozen=True):
+    """Use credit for a piece of usage, without an invoice; the one command that may go below the minor unit."""
+
+    actor: Actor
+    owner: Owner
+    amount: int
+    currency: str
+    allow_partial: bool
+    reference: str
+
+
+class SetCreditPolicy(Struct, frozen=True):
+    """Set policy keys for one scope; a key with the value None goes back to the next wider one."""
+
+    actor: Actor
+    scope: PolicyScope
+    owner: Owner | None
+    invoice_id: str | None
+    keys: Mapping[str, Any]
+
+
+Command = (
+    GrantCredit | ApplyCredit | ReinstateCredit | VoidCredit | RefundCredit | DrawCredit | SetCreditPolicy
+)

@@ -1,0 +1,228 @@
+"""What Avoir tells others: one frozen value an event, amounts in micros, times in UTC."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+
+from avoir.core.model.facts import Owner
+
+Source = Literal[
+    "booking_cancelled",
+    "booking_shortened",
+    "plan_cancelled",
+    "overpayment",
+    "prepaid",
+    "negative_invoice",
+    "granted",
+]
+AppliedBy = Literal["auto", "command", "line_item", "reservation"]
+ShortfallReason = Literal["invoice_voided", "payment_reversed", "changed", "credit_line"]
+
+
+class AccountKey(NamedTuple):
+    """One owner's credit in one currency, within a tenant."""
+
+    tenant_id: str
+    owner_type: str
+    owner_id: str
+    currency: str
+
+    @property
+    def owner(self) -> Owner:
+        """Who holds the credit."""
+        return Owner(self.owner_type, self.owner_id)
+
+
+class CreditFor(Struct, frozen=True):
+    """The invoice line, or else the payment, that credit was given for."""
+
+    invoice_id: str | None = None
+    line_id: str | None = None
+    booking_id: str | None = None
+    plan_id: str | None = None
+    payment_id: str | None = None
+
+
+class LineItem(Struct, frozen=True):
+    """How a grant shows on an invoice: `amount` and `tax` are zero or below."""
+
+    credit_line_id: UUID
+    description: str
+    amount: int
+    tax: int
+    credit_for: CreditFor
+
+
+class Slice(Struct, frozen=True):
+    """The part of one grant that was used."""
+
+    grant_id: UUID
+    amount: int
+    source: Source
+
+
+class CreditIssued(Struct, frozen=True):
+    grant_id: UUID
+    amount: int
+    source: Source
+    reason: str
+    note: str | None
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
+    line_item: LineItem | None
+
+
+class CreditApplied(Struct, frozen=True):
+    application_id: UUID
+    invoice_id: str
+    amount: int
+    amount_due: int
+    by: AppliedBy
+    slices: tuple[Slice, ...]
+
+
+class CreditReserved(Struct, frozen=True):
+    """Credit of one grant set aside for an invoice to come; `invoice_id` None is the owner's next one."""
+
+    application_id: UUID
+    grant_id: UUID
+    amount: int
+    invoice_id: str | None
+
+
+class CreditReinstated(Struct, frozen=True):
+    """The undo of an application, or the release of a reservation (`undone`)."""
+
+    application_id: UUID
+    undone: Literal["application", "reservation"]
+    invoice_id: str | None
+    amount: int
+    amount_due: int | None
+    slices: tuple[Slice, ...]
+    reason: str
+
+
+class CreditVoided(Struct, frozen=True):
+    grant_id: UUID
+    amount: int
+    reason: str
+
+
+class CreditExpired(Struct, frozen=True):
+    grant_id: UUID
+    amount: int
+
+
+class CreditRefunded(Struct, frozen=True):
+    """Credit that was paid out in money."""
+
+    amount: int
+    slices: tuple[Slice, ...]
+    reference: str
+
+
+class CreditDrawn(Struct, frozen=True):
+    """Credit used for a piece of usage; `asked` is what the command wanted."""
+
+    draw_id: UUID
+    amount: int
+    asked: int
+    slices: tuple[Slice, ...]
+    reference: str
+
+
+class CreditRefillRequested(Struct, frozen=True):
+    """Available credit fell below `threshold`: a refill of `amount` is asked for, once until one came."""
+
+    amount: int
+    threshold: int
+
+
+class CreditNoteIssued(Struct, frozen=True):
+    credit_note: str
+    invoice_id: str
+    amount: int
+
+
+class CreditShortfall(Struct, frozen=True):
+    """What could not be taken back: `amount` is the change (negative: made up for), `outstanding` what is left."""
+
+    amount: int
+    outstanding: int
+    reason: ShortfallReason
+    short_of: CreditFor
+
+
+class CreditDeclined(Struct, frozen=True):
+    """A change that gave nothing, or a command that was refused.
+
+    `asked` and `facts` hold JSON values, amounts as decimal strings.
+    """
+
+    asked: Mapping[str, Any]
+    reason: str
+    facts: Mapping[str, Any]
+    would_change_it: str
+
+
+EventBody = (
+    CreditIssued
+    | CreditApplied
+    | CreditReserved
+    | CreditReinstated
+    | CreditVoided
+    | CreditRefunded
+    | CreditExpired
+    | CreditDrawn
+    | CreditRefillRequested
+    | CreditNoteIssued
+    | CreditShortfall
+    | CreditDeclined
+)
+
+
+class Cause(NamedTuple):
+    """The message that caused an event."""
+
+    topic: str
+    event_id: str
+
+
+class Event(Struct, frozen=True):
+    """An event with its envelope; `available` and `reserved` are the account's balance after it.
+
+    Where no account is concerned `account`, `seq` and the balance are None and `owner` says who asked, if known.
+    Nothing of the account's events of earlier epochs counts from the number `voids_from` on.
+    """
+
+    event_id: UUID
+    tenant_id: str
+    owner: Owner | None
+    account: AccountKey | None
+    occurred_at: datetime
+    recorded_at: datetime
+    caused_by: Cause | None
+    epoch: int
+    seq: int | None
+    available: int | None
+    reserved: int | None
+    body: EventBody
+    voids_from: int | None = None
+
+
+class Balance(Struct, frozen=True):
+    """The latest standing of an account (`credit-balance`): `event_id` and `seq` of the event it stands at."""
+
+    event_id: UUID
+    account: AccountKey
+    available: int
+    reserved: int
+    as_of: datetime
+    epoch: int
+    seq: int
+    head: bytes
+    voids_from: int | None = None

@@ -1,0 +1,456 @@
+"""The rows that Avoir knows things by: frozen values, each with the key that it is unique by."""
+
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from avoir.core.model.events import AccountKey, AppliedBy, Balance, ShortfallReason, Source
+from avoir.core.model.facts import ChangedBy, LineKind, Owner, Period, SubjectKind
+from avoir.core.model.ids import derived_id, named_id
+
+PaymentKind = Literal["payment", "amount_paid"]
+EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
+ReservedFor = Literal["line_item", "command"]
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class InvoiceKey(NamedTuple):
+    tenant_id: str
+    invoice_id: str
+
+
+class SubjectKey(NamedTuple):
+    """A booking or a plan."""
+
+    tenant_id: str
+    kind: SubjectKind
+    id: str
+
+
+class PaymentKey(NamedTuple):
+    """A payment; an invoice's `amount_paid` is one too, of that kind and with the invoice's id."""
+
+    tenant_id: str
+    kind: PaymentKind
+    id: str
+
+
+class EntitlementKey(NamedTuple):
+    """What credit can be due for: an invoice line, what a payment has left, or an invoice's negative total.
+
+    A `credit_line` is the opposite: an invoice line that used more than its grant held, for which nothing is due.
+    """
+
+    tenant_id: str
+    kind: EntitlementKind
+    id: str
+    line_id: str
+
+
+class GrantKey(NamedTuple):
+    tenant_id: str
+    id: UUID
+
+    @classmethod
+    def named(cls, tenant_id: str, grant_id: str | None) -> "GrantKey | None":
+        """The key of a grant that a message names; None for an id that Avoir cannot have made."""
+        found = named_id(grant_id) if grant_id is not None else None
+        return None if found is None else cls(tenant_id, found)
+
+
+class ApplicationKey(NamedTuple):
+    tenant_id: str
+    id: UUID
+
+    @classmethod
+    def named(cls, tenant_id: str, application_id: str) -> "ApplicationKey":
+        """The key of an application that a message names; of an id that Avoir cannot have made, one that none has."""
+        return cls(tenant_id, named_id(application_id) or UUID(int=0))
+
+
+class ReservationKey(NamedTuple):
+    """What one application sets aside of one grant."""
+
+    tenant_id: str
+    application_id: UUID
+    grant_id: UUID
+
+
+class ReferenceKey(NamedTuple):
+    """The producer's own key of a grant."""
+
+    tenant_id: str
+    reference: str
+
+
+class ReversalKey(NamedTuple):
+    tenant_id: str
+    id: str
+
+
+class ChangeKey(NamedTuple):
+    tenant_id: str
+    topic: str
+    event_id: str
+
+
+class InboxKey(NamedTuple):
+    tenant_id: str
+    topic: str
+    event_id: str
+
+
+class Account(Struct, frozen=True):
+    """One owner's credit in one currency, with the number of its last event and the head of its hash chain.
+
+    `refill_asked` stays true from the request of a refill until prepaid credit comes. `epoch` is that of the last
+    event, and `epoch_from` the number that its events under it began with.
+    """
+
+    key: AccountKey
+    available: int
+    reserved: int
+    seq: int
+    head: bytes
+    refill_asked: bool = False
+    epoch: int = 1
+    epoch_from: int = 1
+
+    def following(self, epoch: int) -> "Account":
+        """The account at its next event, under this epoch."""
+        if epoch == self.epoch:
+            return replace(self, seq=self.seq + 1)
+        return replace(self, seq=self.seq + 1, epoch=epoch, epoch_from=self.seq + 1)
+
+    def voids_from(self, epoch: int) -> int | None:
+        """The number from which on nothing of earlier epochs counts under this one; None in the first epoch."""
+        if epoch == 1:
+            return None
+        return self.epoch_from if epoch == self.epoch else self.seq + 1
+
+    def event_id(self, epoch: int) -> UUID:
+        """The id of the account's last event."""
+        return derived_id(*self.key, epoch, self.seq)
+
+    def balance(self, event_id: UUID, epoch: int, as_of: datetime) -> Balance:
+        """How the account stands since that event."""
+        return Balance(
+            event_id=event_id,
+            account=self.key,
+            available=self.available,
+            reserved=self.reserved,
+            as_of=as_of,
+            epoch=epoch,
+            seq=self.seq,
+            head=self.head,
+            voids_from=self.voids_from(epoch),
+        )
+
+
+class Invoice(Struct, frozen=True):
+    """An invoice; `settled` is paid with money, `applied` with credit, `settled_at` the time of the last of these.
+
+    `restored` is what its credit lines took off the total and no longer do, since their use was reinstated.
+    """
+
+    key: InvoiceKey
+    account: AccountKey
+    number: str
+    finalized_at: datetime
+    total: int
+    amount_paid: int
+    automatic: bool
+    barred: bool
+    voided: bool
+    settled: int
+    applied: int
+    settled_at: datetime
+    event_id: str
+    contents: bytes
+    restored: int = 0
+
+    @property
+    def charged(self) -> int:
+        """What is to be paid in all, in micros; below zero where credit is due instead."""
+        return self.total + self.restored
+
+    @property
+    def due(self) -> int:
+        """What is still to be paid, in micros: zero once voided, and of a credit note."""
+        return 0 if self.voided else max(self.charged, 0) - self.settled - self.applied
+
+    @property
+    def takes_credit(self) -> bool:
+        """Whether it takes available credit by itself: something is due, and nobody has said otherwise."""
+        return self.automatic and not self.barred and self.due > 0
+
+    @property
+    def place(self) -> tuple[datetime, InvoiceKey]:
+        """Its place in the order in which invoices are paid: oldest finalization first."""
+        return self.finalized_at, self.key
+
+
+class Line(Struct, frozen=True):
+    """An invoice line; `cost` is its total less its share of the invoice's discounts."""
+
+    invoice: InvoiceKey
+    position: int
+    line_id: str
+    kind: LineKind
+    subject_id: str | None
+    period: Period | None
+    amount: int
+    tax: int
+    cost: int
+    credit_line_id: str | None
+    expires_at: datetime | None
+
+    @property
+    def key(self) -> EntitlementKey:
+        """What credit for this line is due under."""
+        return EntitlementKey(self.invoice.tenant_id, "line", self.invoice.invoice_id, self.line_id)
+
+    @property
+    def credit_grant(self) -> "GrantKey | None":
+        """The grant that a credit line names."""
+        return GrantKey.named(self.invoice.tenant_id, self.credit_line_id) if self.kind == "credit" else None
+
+    @property
+    def subject(self) -> SubjectKey | None:
+        """The booking or plan that the line bills."""
+        if self.kind not in ("booking", "plan") or self.subject_id is None:
+            return None
+        return SubjectKey(self.invoice.tenant_id, self.kind, self.subject_id)
+
+
+class Change(Struct, frozen=True):
+    """A change to a booking or plan, with the policy values of its time; only the fields of its topic are set.
+
+    One that is `superseded` decides nothing any more, whatever comes: another counts wherever it does, and after it.
+    """
+
+    subject: SubjectKey
+    owner: Owner
+    topic: str
+    event_id: str
+    revision: int | None
+    occurred_at: datetime
+    changed_by: ChangedBy
+    asked: bool
+    fee: int
+    currency: str | None
+    billed_period: Period | None
+    remaining_period: Period | None
+    billed_price: int | None
+    remaining_price: int | None
+    effective_at: datetime | None
+    unused: str | None
+    proration: str | None
+    time_zone: str | None
+    unpaid_change: str
+    credit_as: str
+    expires_after_days: int | None
+    contents: bytes
+    superseded: bool = False
+
+    @property
+    def key(self) -> ChangeKey:
+        """What it is unique by."""
+        return ChangeKey(self.subject.tenant_id, self.topic, self.event_id)
+
+
+class Payment(Struct, frozen=True):
+    """A payment: of `amount`, `reversed` went back and `settled` is used on invoices; the rest is overpayment."""
+
+    key: PaymentKey
+    account: AccountKey
+    amount: int
+    occurred_at: datetime
+    invoice_ids: tuple[str, ...]
+    reversed: int
+    settled: int
+    event_id: str
+    contents: bytes
+
+    @property
+    def left(self) -> int:
+        """What is neither reversed nor used on invoices, in micros."""
+        return self.amount - self.reversed - self.settled
+
+    @property
+    def place(self) -> tuple[datetime, PaymentKey]:
+        """Its place in the order in which payments of one kind settle: by time and id."""
+        return self.occurred_at, self.key
+
+    @property
+    def entitlement(self) -> EntitlementKey:
+        """What its overpayment is due under."""
+        return EntitlementKey(self.key.tenant_id, self.key.kind, self.key.id, "")
+
+
+class Reversal(Struct, frozen=True):
+    key: ReversalKey
+    payment_id: str
+    amount: int
+    currency: str
+    reason: str
+    occurred_at: datetime
+    event_id: str
+    contents: bytes
+
+
+class Void(Struct, frozen=True):
+    key: InvoiceKey
+    reason: str
+    occurred_at: datetime
+    event_id: str
+    contents: bytes
+
+
+class Settlement(Struct, frozen=True):
+    """The n-th use of a payment: so much of it on an invoice; an undone part is no longer in `amount`."""
+
+    payment: PaymentKey
+    n: int
+    invoice: InvoiceKey
+    amount: int
+
+    @property
+    def key(self) -> tuple[PaymentKey, int]:
+        """What it is unique by."""
+        return self.payment, self.n
+
+
+class Entitlement(Struct, frozen=True):
+    """What is due (`target`, of at most `cost`), what was given less what was taken back, and what is short.
+
+    `covered` is the part that could not be taken back but was kept from the payments of a voided invoice.
+    `due_from` is the change, payment or finalization that it comes from; where `settle_by` is set the invoice
+    had to be settled by then (policy `unpaid_change: never`). `grants` counts the grants made for it; new ones are
+    reserved at once where `as_line_item` is true, and expire after so many days.
+    """
+
+    key: EntitlementKey
+    account: AccountKey
+    cost: int
+    target: int
+    source: Source
+    due_from: datetime
+    settle_by: datetime | None = None
+    given: int = 0
+    covered: int = 0
+    shortfall: int = 0
+    shortfall_reason: ShortfallReason | None = None
+    grants: int = 0
+    as_line_item: bool = False
+    expires_after_days: int | None = None
+
+    @property
+    def invoice(self) -> InvoiceKey | None:
+        """The invoice that must be settled first, if any."""
+        return (
+            InvoiceKey(self.key.tenant_id, self.key.id)
+            if self.key.kind in ("line", "negative_total", "credit_line")
+            else None
+        )
+
+
+class Grant(Struct, frozen=True):
+    """One credit given, and where its amount is now: available, reserved, spent, lost to time or voids, taken back.
+
+    All of it is `pending`, and on no balance, until a later `effective_at` has come. `contents` is that of the command.
+    """
+
+    key: GrantKey
+    account: AccountKey
+    amount: int
+    available: int
+    reserved: int
+    spent: int
+    lost: int
+    taken: int
+    source: Source
+    reason: str
+    note: str | None
+    priority: int
+    paid_for: bool
+    effective_at: datetime
+    expires_at: datetime | None
+    reference: str | None
+    entitlement: EntitlementKey | None
+    ordinal: int
+    topic: str
+    event_id: str
+    pending: int = 0
+    contents: bytes | None = None
+
+    @property
+    def remaining(self) -> int:
+        """What is neither spent nor lost nor taken back, in micros."""
+        return self.available + self.reserved
+
+    @property
+    def place(self) -> tuple[int, datetime, bool, datetime, int, GrantKey]:
+        """Its place in the order of use: priority (0 first), expiry (none last), given before paid for, start, id.
+
+        The id stands there as a number too: that is compared much faster.
+        """
+        expires_at, number = self.expires_at or NEVER, self.key.id.int
+        return self.priority, expires_at, self.paid_for, self.effective_at, number, self.key
+
+
+class Application(Struct, frozen=True):
+    """Credit used on an invoice: which grants, how much of each.
+
+    `moved` is what `apply-credit` took of a line item for it, at once or for the reservation that it uses: set aside
+    again when it is undone.
+    """
+
+    key: ApplicationKey
+    account: AccountKey
+    invoice: InvoiceKey
+    amount: int
+    applied_by: AppliedBy
+    applied_at: datetime
+    reinstated: bool
+    slices: tuple[tuple[UUID, int], ...]
+    topic: str
+    event_id: str
+    moved: int = 0
+
+
+class Reservation(Struct, frozen=True):
+    """Credit of one grant set aside: `amount` is what is still held; without an invoice it is for the owner's next.
+
+    `seq` is the number of the event that made it: what is reserved first is used first. `moved` is what `apply-credit`
+    took of a line item for it: the first of it to be used, and set aside again as a line item when it is let go.
+    """
+
+    key: ReservationKey
+    account: AccountKey
+    invoice_id: str | None
+    reserved_for: ReservedFor
+    seq: int
+    amount: int
+    topic: str
+    event_id: str
+    moved: int = 0
+
+    @property
+    def grant(self) -> GrantKey:
+        """The grant that it holds a part of."""
+        return GrantKey(self.key.tenant_id, self.key.grant_id)
+
+    @property
+    def application(self) -> ApplicationKey:
+        """The application that it belongs to."""
+        return ApplicationKey(self.key.tenant_id, self.key.application_id)
+
+    @property
+    def invoice(self) -> InvoiceKey | None:
+        """The invoice that it is for, if one is named."""
+        return None if self.invoice_id is None else InvoiceKey(self.key.tenant_id, self.invoice_id)

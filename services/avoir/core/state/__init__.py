@@ -1,0 +1,1 @@
+"""The rows that deciding works on, and the changes of one message."""

@@ -1,0 +1,1 @@
+"""Pure arithmetic: what a line is worth after its changes."""

@@ -1,0 +1,168 @@
+"""What invoice lines cost, and what credit the changes to their booking or plan are worth."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from avoir.core.model.events import Source
+from avoir.core.model.facts import InvoiceLine
+from avoir.core.model.money import share
+from avoir.core.model.rows import Change, EntitlementKey, Invoice, Line
+from avoir.core.worth.proration import (
+    NOTHING,
+    Fraction,
+    length,
+    unused_by_days,
+    unused_by_time,
+    unused_of_shortened,
+)
+
+
+class Billed(NamedTuple):
+    """A line with the invoice it is on."""
+
+    invoice: Invoice
+    line: Line
+
+
+class Target(NamedTuple):
+    """The credit that a line is worth once its invoice is paid, in micros, and the change that it comes from."""
+
+    amount: int
+    change: Change
+
+
+SOURCES: Mapping[str, Source] = {
+    "booking-cancelled": "booking_cancelled",
+    "booking-shortened": "booking_shortened",
+    "plan-cancelled": "plan_cancelled",
+}
+
+
+def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
+    """What each line cost, in micros: its total less its share of the discounts; zero for lines below zero.
+
+    Discounts are all negative lines but those of kind `credit`, at most the sum of the positive lines, shared over
+    the positive lines in order by rounding the cumulative share (design: money, rounding).
+    """
+    totals = [line.amount + line.tax for line in lines]
+    positive = sum(total for total in totals if total > 0)
+    discounts = sum(
+        -total for line, total in zip(lines, totals, strict=True) if total < 0 and line.kind != "credit"
+    )
+    discount = min(discounts, positive)
+    cost, seen, given = [], 0, 0
+    for total in totals:
+        if total <= 0:
+            cost.append(0)
+            continue
+        seen += total
+        cumulative = share(discount, seen, positive, currency) if discount else 0
+        cost.append(total - (cumulative - given))
+        given = cumulative
+    return cost
+
+
+def change_order(change: Change) -> tuple[int, object, str, str]:
+    """The order in which changes count: revision (none below all), occurred_at, event id, topic."""
+    revision = -1 if change.revision is None else change.revision
+    return revision, change.occurred_at, change.event_id, change.topic
+
+
+def line_order(billed: Billed) -> tuple[object, str, int]:
+    """The order of a booking's lines: finalization, invoice id, place on the invoice."""
+    return billed.invoice.finalized_at, billed.invoice.key.invoice_id, billed.line.position
+
+
+def is_timely(change: Change, invoice: Invoice) -> bool:
+    """Whether the invoice was finalized no later than the change occurred."""
+    return invoice.finalized_at <= change.occurred_at
+
+
+def is_same_currency(change: Change, invoice: Invoice) -> bool:
+    """Whether the change's amounts, if it has any, are in the invoice's currency."""
+    return change.currency is None or change.currency == invoice.account.currency
+
+
+def counts(change: Change, invoice: Invoice) -> bool:
+    """Whether a change counts for the lines of an invoice."""
+    return is_timely(change, invoice) and is_same_currency(change, invoice)
+
+
+def supersedes(later: Change, earlier: Change) -> bool:
+    """Whether a change leaves an earlier one nothing to decide, on lines still to come too.
+
+    It counts for every line that the earlier one counts for, and comes after it; and it asks, or the other did not.
+    """
+    return (
+        change_order(later) > change_order(earlier)
+        and later.occurred_at >= earlier.occurred_at
+        and later.currency in (None, earlier.currency)
+        and (later.asked or not earlier.asked)
+    )
+
+
+def unused_share(change: Change, line: Line) -> Fraction:
+    """The share of a line's cost that a shortening or the end of a plan leaves unused."""
+    if change.topic == "plan-cancelled":
+        return _unused_of_plan(change, line)
+    if change.billed_price is not None and change.remaining_price is not None:
+        unused = change.billed_price - change.remaining_price
+        return Fraction(min(max(unused, 0), change.billed_price), change.billed_price)
+    period = line.period or change.billed_period
+    if period is None or change.remaining_period is None or length(period) <= 0:
+        return NOTHING
+    return unused_of_shortened(period, change.remaining_period)
+
+
+def _unused_of_plan(change: Change, line: Line) -> Fraction:
+    if line.period is None or change.effective_at is None:
+        return NOTHING
+    if line.period.start >= change.effective_at:
+        return Fraction(1, 1)
+    if change.unused == "whole_periods":
+        return NOTHING
+    if change.proration == "days":
+        return unused_by_days(line.period, change.effective_at, change.time_zone or "UTC")
+    return unused_by_time(line.period, change.effective_at)
+
+
+def worths(change: Change, billed: Sequence[Billed]) -> dict[EntitlementKey, int]:
+    """What one change alone makes each line worth, in micros; `billed` in order, all lines that are not voided."""
+    fee_left = change.fee
+    worth = {}
+    for invoice, line in billed:
+        if not counts(change, invoice):
+            continue
+        if change.topic == "booking-cancelled":
+            kept = min(fee_left, line.cost)
+            fee_left -= kept
+            worth[line.key] = line.cost - kept
+        else:
+            part, whole = unused_share(change, line)
+            worth[line.key] = share(line.cost, part, whole, invoice.account.currency)
+    return worth
+
+
+def targets(billed: Sequence[Billed], changes: Sequence[Change]) -> dict[EntitlementKey, Target]:
+    """The target of each line of one booking or plan from all its lines and changes known; lines without are left out.
+
+    The target is what the last asked-for change is worth, and no more than what the last change of all is worth.
+    """
+    lines = sorted((each for each in billed if not each.invoice.voided), key=line_order)
+    in_order = sorted(changes, key=change_order)
+    worth_of: dict[tuple[str, str], dict[EntitlementKey, int]] = {}
+
+    def worth(change: Change, key: EntitlementKey) -> int:
+        known = worth_of.get((change.topic, change.event_id))
+        if known is None:
+            known = worth_of[change.topic, change.event_id] = worths(change, lines)
+        return known[key]
+
+    found = {}
+    for invoice, line in lines:
+        counted = [change for change in in_order if counts(change, invoice)]
+        asked = next((change for change in reversed(counted) if change.asked), None)
+        if asked is not None and line.cost > 0:
+            key = line.key
+            found[key] = Target(min(worth(asked, key), worth(counted[-1], key)), asked)
+    return found

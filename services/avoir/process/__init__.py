@@ -1,0 +1,1 @@
+"""The running service: how it is built, watched and stopped."""

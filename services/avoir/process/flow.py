@@ -1,0 +1,142 @@
+"""Judges whether what comes in is handled and what was handled gets out: for /readyz and `avoir status` alike."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from avoir.record import TopicPartition
+from avoir.settings import Settings
+
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """For how long messages or events may wait without anything moving, and a transaction may hold a partition."""
+
+    unready_s: float
+    held_s: float
+
+
+def limits_of(settings: Settings) -> Limits:
+    """For how long nothing may move before the service is said not to keep up."""
+    return Limits(settings.unready_after_s, settings.held_after_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What waits at a moment, on the topics in and in the outbox.
+
+    `still` has the partitions with messages that can be read, and for how many seconds, at least, none was
+    handled; `held` those whose next message lies behind a transaction that has been open for so many seconds, at
+    least. `stopped` says why partitions wait for an operator. Missing topics have their actual names. `publisher` is
+    who has the right to publish, if anybody. `failing` is for how long the loop has met nothing but errors, and the
+    last one. `unknown` says why the topics in could not be measured.
+    """
+
+    messages: int = 0
+    still: Mapping[TopicPartition, float] = field(default_factory=dict)
+    held: Mapping[TopicPartition, float] = field(default_factory=dict)
+    stopped: Mapping[TopicPartition, str] = field(default_factory=dict)
+    missing_in: Sequence[str] = ()
+    missing_out: Sequence[str] = ()
+    events: int = 0
+    oldest_event_s: float = 0.0
+    publisher: str | None = None
+    failing: tuple[float, str] | None = None
+    unknown: str | None = None
+
+
+def faults(flow: Flow, limits: Limits) -> dict[str, str]:
+    """What keeps messages from being handled and events from getting out, by check; empty when nothing does."""
+    found = {
+        "loop": _loop_fault(flow, limits.unready_s),
+        "offsets": "; ".join(flow.stopped.values()),
+        "transactions": _held(flow, limits.held_s),
+        "outbox": _outbox_fault(flow, limits.unready_s),
+    }
+    return {check: fault for check, fault in found.items() if fault}
+
+
+def sentence(flow: Flow, limits: Limits, others: Sequence[str] = ()) -> str:
+    """The same in one sentence, with what else a process knows to be wrong."""
+    found = [*others, *faults(flow, limits).values()]
+    if found:
+        return f"Does not keep up: {'; '.join(found)}."
+    if flow.messages or flow.events:
+        return (
+            f"Keeps up: {_count(flow.messages, 'message')} and {_count(flow.events, 'event')} are under way."
+        )
+    return "Keeps up: nothing waits."
+
+
+def held_for_long(flow: Flow, limits: Limits) -> list[TopicPartition]:
+    """The partitions that an open transaction has held for longer than it may."""
+    return sorted(place for place, seconds in flow.held.items() if seconds >= limits.held_s)
+
+
+def _loop_fault(flow: Flow, limit_s: float) -> str:
+    parts = []
+    if flow.unknown is not None:
+        parts.append(f"what waits on the topics in is not known: {flow.unknown}")
+    if flow.missing_in:
+        parts.append(_missing(flow.missing_in))
+    still = {place: seconds for place, seconds in flow.still.items() if seconds >= limit_s}
+    if still:
+        parts.append(
+            f"{_count(flow.messages, 'message')} {_verb(flow.messages, 'wait')}, and {_places(sorted(still))} "
+            f"{_verb(len(still), 'has', 'have')} not moved for {max(still.values()):,.0f} s or more"
+        )
+    if flow.failing is not None and (still or flow.failing[0] >= limit_s):
+        parts.append(
+            f"the loop has met nothing but errors for {flow.failing[0]:,.0f} s, the last: {flow.failing[1]}"
+        )
+    return "; ".join(parts)
+
+
+def _held(flow: Flow, limit_s: float) -> str:
+    held = {place: seconds for place, seconds in flow.held.items() if seconds >= limit_s}
+    if not held:
+        return ""
+    return (
+        f"{_places(sorted(held))} {_verb(len(held), 'is', 'are')} held by a transaction that has been open "
+        f"for {max(held.values()):,.0f} s or more"
+    )
+
+
+def _outbox_fault(flow: Flow, limit_s: float) -> str:
+    if flow.events and flow.oldest_event_s >= limit_s:
+        if flow.missing_out:
+            why = _missing(flow.missing_out)
+        elif flow.publisher is None:
+            why = "nobody publishes"
+        else:
+            why = f"{flow.publisher} has the right to publish them"
+        return (
+            f"{_count(flow.events, 'event')} {_verb(flow.events, 'wait')}, the oldest for "
+            f"{flow.oldest_event_s:,.0f} s: {why}"
+        )
+    return _missing(flow.missing_out)
+
+
+def _missing(topics: Sequence[str]) -> str:
+    noun = _verb(len(topics), "topic", "topics")
+    return f"{noun} {_names(topics)} {_verb(len(topics), 'is', 'are')} missing" if topics else ""
+
+
+def _places(places: Sequence[TopicPartition]) -> str:
+    return _names([f"{place.topic}/{place.partition}" for place in places])
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _verb(number: int, one: str, many: str | None = None) -> str:
+    if many is None:
+        return f"{one}s" if number == 1 else one
+    return one if number == 1 else many

@@ -1,0 +1,68 @@
+"""Whether the service is ready, check by check."""
+
+import asyncio
+from collections.abc import Mapping
+
+from avoir.kafka.loop import Loop
+from avoir.kafka.relay import LEASE, Relay
+from avoir.postgres import queries
+from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
+from avoir.postgres.reading import ReadingPool
+from avoir.process.presence import Presence
+from avoir.process.watch import Watch
+
+OK = "ok"
+_TIMEOUT_S = 2.0
+_FLOW = ("loop", "offsets", "transactions", "outbox")
+
+
+class Health:
+    """Answers each check with `ok` or with what is wrong."""
+
+    def __init__(self, pool: ReadingPool, loop: Loop, relay: Relay, watch: Watch, presence: Presence) -> None:
+        self._pool = pool
+        self._loop = loop
+        self._relay = relay
+        self._watch = watch
+        self._presence = presence
+
+    def sentence(self, checks: Mapping[str, str]) -> str:
+        """What the checks found, in one sentence, as `avoir status` says it."""
+        others = [f"{name}: {said}" for name, said in checks.items() if said != OK and name not in _FLOW]
+        return self._watch.sentence(others)
+
+    async def checks(self) -> dict[str, str]:
+        """All checks by name, within two seconds."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                database, schema, lease_held = await self._ask_database()
+        except Exception as error:
+            database, schema, lease_held = f"not reachable: {type(error).__name__}: {error}", "unknown", False
+        faults = self._watch.faults()
+        return {
+            "database": database,
+            "schema": schema,
+            "group": self._group(),
+            **{check: faults.get(check, OK) for check in _FLOW},
+            "relay": self._relay_check(lease_held),
+            "breaker": "open: too many messages were parked" if self._loop.breaker.open else OK,
+        }
+
+    async def _ask_database(self) -> tuple[str, str, bool]:
+        pool = await self._pool.get()
+        async with pool.acquire() as connection:
+            version = await schema_version(connection)
+            if version < REQUIRED_VERSION:
+                return OK, f"version {version}, needs {REQUIRED_VERSION}: run `avoir migrate`", False
+            return OK, OK, bool(await connection.fetchval(queries.lease_is_held, LEASE))
+
+    def _group(self) -> str:
+        if self._presence.gone.is_set():
+            return f"left: the database has not answered for {self._presence.silent_s:.0f} s"
+        return OK if self._loop.assignment.joined else "not joined"
+
+    def _relay_check(self, lease_held: bool) -> str:
+        state = self._relay.state
+        if not state.behind and (lease_held or state.doing == "publishing"):
+            return OK
+        return f"{self._relay.state.doing}: {self._relay.state.last_error or 'nobody holds the lease'}"

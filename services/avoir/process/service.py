@@ -1,0 +1,235 @@
+"""The running service: waits for what it needs, runs its parts side by side, and ends them in order."""
+
+import asyncio
+import time
+from collections.abc import Collection, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaConsumer
+from faststream.kafka import KafkaBroker
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+
+from avoir.kafka.client import Client
+from avoir.kafka.loop import Loop
+from avoir.kafka.relay import Relay
+from avoir.kafka.topics import missing_topics
+from avoir.postgres.connect import KeptConnection
+from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
+from avoir.process.health import Health
+from avoir.process.housekeeping import Expiry
+from avoir.process.metrics import Metrics
+from avoir.process.presence import Presence
+from avoir.process.watch import Watch
+from avoir.retry import Backoff, StopServiceError, pause
+from avoir.settings import Settings
+
+_JOIN_TIMEOUT_S = 60.0
+_LEAVE_TIMEOUT_S = 4.0
+_CREDENTIALS_AFTER_S = 60.0
+_BREAK_OFF_S = (0.75, 0.25, 0.25)
+
+log = structlog.get_logger("avoir.service")
+
+
+class Dropping(Protocol):
+    """What has connections to the database that can be broken off."""
+
+    def drop(self) -> None:
+        """Break them off without a word to the server."""
+        ...
+
+
+class Closing(Protocol):
+    """What has connections to close at the end."""
+
+    async def close(self) -> None:
+        """Close them, within a moment."""
+        ...
+
+
+@dataclass(slots=True)
+class Service:
+    """All parts, as `wiring` builds them."""
+
+    settings: Settings
+    client: Client
+    topics: list[str]
+    broker: KafkaBroker
+    subscriber: BatchSubscriber
+    loop: Loop
+    relay: Relay
+    expiry: Expiry
+    watch: Watch
+    presence: Presence
+    health: Health
+    metrics: Metrics
+    connection: KeptConnection
+    dropping: Sequence[Dropping]
+    closing: Sequence[Closing]
+    fault: str = ""
+    _wind_down: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def consumer(self) -> AIOKafkaConsumer | None:
+        """The consumer, while there is one."""
+        return self.subscriber.consumer
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until told to stop, or until a part cannot go on: then `fault` says why."""
+        try:
+            if await self._usable(stopping):
+                await self._run_parts(stopping)
+        finally:
+            for part in self.closing:
+                await part.close()
+
+    async def _run_parts(self, stopping: asyncio.Event) -> None:
+        consuming = self._part(self._consume(stopping), stopping)
+        others = [
+            self._part(self.relay.run(self._wind_down), stopping),
+            self._part(self.expiry.run(stopping), stopping),
+            self._part(self.watch.run(stopping), stopping),
+            self._part(self.presence.run(stopping), stopping),
+        ]
+        try:
+            await stopping.wait()
+            # Waiting leaves the tasks alone when the time is over: a timeout around them would cancel one and wait on.
+            end_at = time.monotonic() + self.settings.shutdown_s
+            await asyncio.wait({consuming}, timeout=self.settings.shutdown_s)
+            # The relay goes last: it may still publish what the last batch has written.
+            self._wind_down.set()
+            _, left = await asyncio.wait({consuming, *others}, timeout=max(0.0, end_at - time.monotonic()))
+            if left:
+                log.error("did not end in time", after_s=self.settings.shutdown_s)
+        finally:
+            await self._break_off({consuming, *others})
+
+    async def _break_off(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        """Cancel what has not ended by now, within a moment.
+
+        The connections go first: who is cancelled in a transaction would wait for the answer to its ROLLBACK. A part
+        that takes that for one more error to wait out is cancelled again.
+        """
+        left = {task for task in tasks if not task.done()}
+        for patience_s in _BREAK_OFF_S:
+            if not left:
+                return
+            for part in self.dropping:
+                part.drop()
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=patience_s)
+
+    def _part(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> asyncio.Task[None]:
+        """Run one part; when it cannot go on, the whole service ends."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except StopServiceError as error:
+                self.fault = str(error)
+                log.critical("the service stops", why=self.fault)
+                stopping.set()
+            except Exception as error:
+                self.fault = f"{type(error).__name__}: {error}"
+                log.critical("a part of the service failed", exc_info=error)
+                stopping.set()
+
+        return asyncio.create_task(guarded())
+
+    async def _usable(self, stopping: asyncio.Event) -> bool:
+        """Wait for the schema, but not for an answer once the service is to stop: nothing is under way yet."""
+        waiting = asyncio.create_task(self._wait_for_schema(stopping))
+        told = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({waiting, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            await self._break_off({waiting})
+        return not waiting.cancelled() and waiting.result()
+
+    async def _wait_for_schema(self, stopping: asyncio.Event) -> bool:
+        backoff, begun = Backoff(), time.monotonic()
+        while not stopping.is_set():
+            try:
+                async with self.connection.use() as connection:
+                    version = await schema_version(connection)
+                if version >= REQUIRED_VERSION:
+                    await self.connection.close()
+                    return True
+                log.warning("the database waits for `avoir migrate`", has=version, needs=REQUIRED_VERSION)
+            except Exception as error:
+                hint = (
+                    {} if time.monotonic() < begun + _CREDENTIALS_AFTER_S else {"hint": _database_hint(error)}
+                )
+                log.warning("database not usable yet", error=f"{type(error).__name__}: {error}", **hint)
+            await pause(backoff.next_s(), stopping)
+        return False
+
+    async def _consume(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set() and not self.loop.breaker.open:
+            # Without the database a member of the group would only keep its partitions from others.
+            await _either(self.presence.back, stopping)
+            try:
+                consumer = await self._join(stopping)
+                if consumer is not None:
+                    await self._take_part(consumer, stopping)
+            finally:
+                await self._leave()
+
+    async def _take_part(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
+        """Run the loop, but no longer than the database is there."""
+        looping = asyncio.create_task(self.loop.run(consumer, stopping))
+        gone = asyncio.create_task(self.presence.gone.wait())
+        try:
+            await asyncio.wait({looping, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if looping.done():
+                looping.result()
+        finally:
+            gone.cancel()
+            await self._break_off({looping})
+
+    async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
+        """Start the consumer once the topics are there: without one of them it would wait for ever."""
+        backoff, begun = Backoff(), time.monotonic()
+        while not stopping.is_set():
+            try:
+                async with asyncio.timeout(_JOIN_TIMEOUT_S):
+                    missing = await missing_topics(self.client, self.topics)
+                    if not missing:
+                        await self.broker.start()
+                        return self.subscriber.consumer
+                log.warning("topics are missing: `avoir topics create` makes them", topics=missing)
+            except Exception as error:
+                await self._leave()
+                patient = time.monotonic() < begun + _CREDENTIALS_AFTER_S
+                hint = {} if patient else {"hint": "a wrong password or CA looks like a broker that is away"}
+                log.warning("broker not usable yet", error=f"{type(error).__name__}: {error}", **hint)
+            await pause(backoff.next_s(), stopping)
+        return None
+
+    async def _leave(self) -> None:
+        self.loop.assignment.on_partitions_revoked(set())
+        with suppress(Exception):
+            async with asyncio.timeout(_LEAVE_TIMEOUT_S):
+                await self.broker.stop()
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Wait for one of several events."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+
+
+def _database_hint(error: Exception) -> str:
+    """What to look at when the database has been out of reach for long."""
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return "check the user and password in AVOIR_POSTGRES_DSN"
+    return "check host, port and TLS in AVOIR_POSTGRES_DSN"

@@ -1,0 +1,57 @@
+"""Writes the map of the service into docs/architecture.md: one line a file, each from the file's own first line.
+
+python -m tools.map writes it, and python -m tools.map --check exits with 1 where it is not up to date.
+"""
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICE = ROOT / "services/avoir"
+DOCUMENT = ROOT / "docs/architecture.md"
+BEGIN, END = "<!-- map: written by `python -m tools.map` -->", "<!-- end of the map -->"
+
+
+def service_map() -> str:
+    """A heading for each room with what it is for, and a line for each of its files, in Markdown."""
+    lines = []
+    for folder in sorted({path.parent for path in SERVICE.rglob("*.py")}):
+        lines += [
+            f"\n### `{folder.relative_to(ROOT.joinpath('services'))}/`\n",
+            f"{_purpose(folder / '__init__.py')}\n",
+        ]
+        files = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
+        lines += [f"- `{path.name}`: {_purpose(path)}" for path in files]
+    return "\n".join(lines).strip()
+
+
+def _purpose(path: Path) -> str:
+    """The first paragraph of a module's docstring; ValueError where there is none."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    if not docstring:
+        raise ValueError(f"{path.relative_to(ROOT)} does not say what it is for: begin it with a docstring")
+    return " ".join(docstring.split("\n\n")[0].split())
+
+
+def with_map(text: str) -> str:
+    """A document with the map between its two marks; ValueError where they are missing."""
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{DOCUMENT.name} lacks the lines {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{service_map()}\n\n{END}{after}"
+
+
+def main() -> None:
+    """Write the map, or check it."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    if with_map(text) == text:
+        return
+    if "--check" in sys.argv[1:]:
+        sys.exit("docs/architecture.md: the map is not up to date; run: python -m tools.map")
+    DOCUMENT.write_text(with_map(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
