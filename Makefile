@@ -11,7 +11,7 @@ STAMP := .venv/.set-up
 LOCKS := requirements/runtime.txt requirements/dev.txt requirements/java.txt
 COMPILE := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package avoir-events
-TYPED := services/avoir schemas/avoir_events deploy tests $(wildcard benchmarks)
+TYPED := services/avoir schemas/avoir_events deploy tests tools $(wildcard benchmarks)
 PYTEST := $(BIN)/python -m pytest
 # Tests of running services mostly wait: two at a time, each with servers of its own.
 PYTEST_2 := $(PYTEST) -n 2 --dist loadfile
