@@ -20,6 +20,11 @@ T = TypeVar("T")
 FIXTURES_THAT_BREAK_SERVERS = {"own_kafka", "own_postgres"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the run be recorded anew that test_recorded_run.py compares."""
+    parser.addoption("--record", action="store_true", help="record the fixed run anew")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that have a server of their own to break."""
     for item in items:

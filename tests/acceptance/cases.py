@@ -98,17 +98,17 @@ def play(service: Service, runs: Sequence[Run]) -> None:
 
 
 def _sending(service: Service, run: Run, step: dict[str, Any]) -> Sending:
-    return sending(step["topic"], filled(service, run.tenant, step["value"]))
+    return sending(step["topic"], filled(service.events.of(run.tenant), run.tenant, step["value"]))
 
 
-def filled(service: Service, tenant: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """A message for a tenant, with the ids that Avoir gave where it says `$grant:e1` or `$application:e1`."""
+def filled(heard: Sequence[Heard], tenant: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """A message for a tenant, with the ids that it heard of where it says `$grant:e1` or `$application:e1`."""
 
     def given(match: re.Match[str]) -> str:
         topics, name = NAMED[match[1]]
         return next(
             str(each.body[name])
-            for each in service.events.of(tenant)
+            for each in heard
             if each.topic in topics and each.body["caused_by"]["event_id"] == match[2]
         )
 
