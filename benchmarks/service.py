@@ -30,7 +30,7 @@ GROUP = "bench"
 
 # The outbox is looked at only once all is handled, and by its index: behind it lie the rows that are deleted already.
 _HANDLED = "SELECT coalesce(sum(next_offset), 0)::bigint FROM avoir.consumer_offsets"
-_IS_OUT = "SELECT NOT EXISTS (SELECT FROM avoir.cli.outbox.retry WHERE refused IS NULL)"
+_IS_OUT = "SELECT NOT EXISTS (SELECT FROM avoir.outbox WHERE refused IS NULL)"
 
 Progress = Callable[[int], None]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from avoir.cli.base.exits import Exit
-from avoir.cli.outbox.command import retry as outbox
+from avoir.cli.outbox import retry as outbox
 from avoir.cli.outbox.retry import retry_refused
 from avoir.postgres import queries
 from tests.integration.command import Command

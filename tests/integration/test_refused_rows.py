@@ -31,7 +31,7 @@ RAISED_LATER = RAISED.replace("BEFORE INSERT", "AFTER INSERT")
 OF_THE_OUTBOX = """
 CREATE FUNCTION avoir.named(value bytea) RETURNS boolean LANGUAGE sql IMMUTABLE
 AS $$ SELECT position('"bad'::bytea IN value) > 0 $$;
-ALTER TABLE avoir.cli.outbox.retry ADD CHECK (topic = 'credit-dead-letter' OR NOT avoir.named(value))
+ALTER TABLE avoir.outbox ADD CHECK (topic = 'credit-dead-letter' OR NOT avoir.named(value))
 """
 OF_KEYS = """
 CREATE TABLE avoir.allowed (payment_id text PRIMARY KEY);
