@@ -15,9 +15,9 @@ async def consuming(client: Client, within_s: float, **options: object) -> Async
     """A consumer of no group that commits nothing, started and in the end stopped, each within a time limit."""
     bound_decoding()
     consumer = AIOKafkaConsumer(**client.options(), enable_auto_commit=False, **options)
-    async with asyncio.timeout(within_s):
-        await consumer.start()
     try:
+        async with asyncio.timeout(within_s):
+            await consumer.start()
         yield consumer
     finally:
         async with asyncio.timeout(within_s):

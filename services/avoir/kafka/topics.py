@@ -89,8 +89,8 @@ async def create_topics(
     Without `replication` they get three replicas, or as many as there are brokers.
     """
     admin = AIOKafkaAdminClient(**client.options())
-    await admin.start()
     try:
+        await admin.start()
         if replication is None:
             replication = min(_USUAL_REPLICAS, len((await admin.describe_cluster())["brokers"]))
         return await _create(admin, names, partitions, replication)
@@ -140,8 +140,8 @@ async def _cleanup_policy(admin: AIOKafkaAdminClient, topic: str) -> str:
 async def missing_topics(client: Client, topics: Iterable[str]) -> list[str]:
     """Which of these (actual names) the broker does not have: a consumer would wait for them for ever."""
     admin = AIOKafkaAdminClient(**client.options())
-    await admin.start()
     try:
+        await admin.start()
         return sorted(set(topics) - set(await admin.list_topics()))
     finally:
         await admin.close()
