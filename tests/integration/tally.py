@@ -50,6 +50,9 @@ class Tally:
             await self._write(connection, new)
         return self._report(records, len(new))
 
+    def forget(self) -> None:
+        pass
+
     def has_deferred(self, positions: Mapping[TopicPartition, int]) -> bool:
         return False
 

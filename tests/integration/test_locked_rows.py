@@ -1,17 +1,24 @@
 """A row that an outsider keeps locked: what concerns it waits, in its order, and everything else goes on."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from unittest.mock import patch
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from avoir.cli.status.query import read_status
 from avoir.core.model.message import Message
-from avoir.postgres.connect import Connection
+from avoir.postgres.connect import Connection, Database, KeptConnection
+from avoir.process.health import OK
 from avoir.process.service import Service
+from avoir.process.wiring import credit_handler
+from avoir.record import Record, TopicPartition
 from avoir.settings import Settings
+from tests.integration.process import avoir
+from tests.integration.records import value
 from tests.integration.running import make_all_topics, publish, serving, until_decided
 from tests.integration.stage import connection_to, settings_for, until
 from tests.unit.core.asking import drawn, granted
@@ -159,6 +166,60 @@ async def test_a_locked_row_of_another_table_is_found_by_trying(settings: Settin
         await until_decided(settings, done + len(messages))
         assert not service.loop.breaker.open
     assert await drawn_in_order(settings, "t1") == ["d0-t1", "d1-t1", "d2-t1"]
+
+
+async def test_a_row_that_stays_locked_makes_it_unready(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avoir.process.watch._EVERY_S", 0.2)
+    settings = settings.model_copy(update={"unready_after_s": 2.0})
+    done = await prepared(settings)
+    async with serving(settings) as service:
+
+        async def loop_says() -> str:
+            return (await service.health.checks())["loop"]
+
+        async def is_unready() -> bool:
+            return "set aside" in await loop_says()
+
+        async def is_ready() -> bool:
+            return await loop_says() == OK
+
+        async with locked(settings, ACCOUNT):
+            await publish(settings, more("t1"))
+            await until(is_unready, 60)
+            says = json.loads(await avoir(settings, "status", "--json"))["says"]
+        for each in (await loop_says(), says) if await is_unready() else (says,):
+            assert (
+                "5 messages are set aside" in each and "somebody keeps account/t1/user/u1/EUR locked" in each
+            )
+        await until_decided(settings, done + 5)
+        await until(is_ready, 30)
+
+
+async def test_what_another_process_set_aside_is_handled_by_the_one_that_has_its_partition_now(
+    settings: Settings,
+) -> None:
+    """The partition is stopped by then, since the topic does not have its position."""
+    await prepared(settings)
+    dsn = SecretStr(settings.postgres_dsn.get_secret_value())
+    another = KeptConnection(Database(dsn, lock_timeout_s=0.5))
+    async with serving(settings) as service:
+        assignment = service.loop.assignment
+        await until(lambda: bool(assignment.positions), 30)
+        positions = dict(assignment.positions or {})
+        place = TopicPartition("draw-credit", 0)
+        set_aside = message("late-t1", "06-02", drawn("1"), "t1")
+        record = Record(*place, positions[place], 0, b"t1", value(set_aside))
+        async with locked(settings, ACCOUNT):
+            while not await deferred(settings):
+                await credit_handler(settings, another).handle([record], positions)
+            assignment.on_partitions_revoked(set())
+            assignment.on_partitions_assigned(set())
+            await until(lambda: place in assignment.stopped, 30)
+        await until(lambda: _waits(settings, 0), 30)
+        assert "late-t1" in await drawn_in_order(settings, "t1")
+    await another.close()
 
 
 async def _waits(settings: Settings, count: int) -> bool:

@@ -25,6 +25,8 @@ PLACES = [TopicPartition("booking-cancelled", n) for n in range(5)]
                 events=1,
                 oldest_event_s=29,
                 failing=(9, "x"),
+                deferred=1,
+                oldest_deferred_s=29,
             ),
             "Keeps up: 9 messages and 1 event are under way.",
         ),
@@ -74,6 +76,16 @@ WAITING = Flow(messages=120, still={PLACES[0]: 93.2}, events=4_874, oldest_event
             "4,874 events wait, the oldest for 93 s: topics a, b are missing",
         ),
         ({"missing_out": ["a"], "events": 0}, "outbox", "topic a is missing"),
+        (
+            {"still": {}, "deferred": 2, "oldest_deferred_s": 31.0, "waits_for": ["account/t1/user/u1/EUR"]},
+            "loop",
+            "2 messages are set aside, the oldest for 31 s: somebody keeps account/t1/user/u1/EUR locked",
+        ),
+        (
+            {"events": 0, "refused": 2},
+            "outbox",
+            "the broker refused 2 events: `avoir outbox list` shows them",
+        ),
     ],
 )
 def test_what_keeps_it_from_keeping_up(change: dict[str, Any], check: str, says: str) -> None:

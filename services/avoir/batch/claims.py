@@ -12,10 +12,17 @@ from avoir.postgres.session import Session
 from avoir.record import Fenced, Positions, TopicPartition
 
 
-async def fence(session: Session, group_id: str, positions: Positions) -> None:
-    """Lock the positions of partitions, which must be these. Raises Fenced."""
+async def fence(session: Session, group_id: str, positions: Positions, *, stopped_too: bool = False) -> None:
+    """Lock the positions of partitions, which must be these. Raises Fenced.
+
+    Where messages that were set aside are handled, their partition may be stopped by now: they lie before that.
+    """
     found = await session.fetch(queries.lock_offsets, group_id, *arrays(positions, 2))
-    stand = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in found}
+    stand = {
+        TopicPartition(row["topic"], row["partition"]): row["next_offset"]
+        for row in found
+        if stopped_too or row["stopped"] is None
+    }
     moved = sum(stand.get(place) != position for place, position in positions.items())
     if moved:
         raise Fenced(f"{moved} of {len(positions)} partitions moved on")

@@ -88,6 +88,10 @@ class Handler:
         """Whether messages of the partitions wait for rows that somebody keeps locked: `handle` looks after them."""
         return self._deferral.may_wait(positions.keys())
 
+    def forget(self) -> None:
+        """Read again what was set aside: another process may have had the partitions meanwhile."""
+        self._deferral.forget()
+
     async def _handle_deferred(self, positions: Positions) -> BatchReport:
         """Handle messages whose rows are not locked any more, before others come to those rows."""
         freed = await self._deferral.freed(self._connection, positions.keys())
@@ -263,7 +267,7 @@ class Handler:
             session = Session(connection)
             await self._plan_anew(session, len(messages))
             at = {place: positions[place] for place in next_offsets(records)}
-            await fence(session, self._rules.group_id, at)
+            await fence(session, self._rules.group_id, at, stopped_too=freed is not None)
             aside = (
                 {} if parked is not None else await self._deferral.set_aside(session, messages, freed or ())
             )

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
+
+import msgspec
 
 from avoir.postgres import queries
 from avoir.postgres.arrays import arrays
@@ -52,3 +54,8 @@ async def holders_of(kept: KeptConnection, row: Row) -> list[dict[str, Any]]:
         with suppress(Exception):
             await asking.close()
     return [{name: value for name, value in each.items() if value is not None} for each in found]
+
+
+def rows_waited_for(stored: Sequence[str] | None) -> tuple[str, ...]:
+    """The rows that messages in `deferred` wait for, as people read them: `account/t1/user/u1/EUR`."""
+    return tuple("/".join(msgspec.json.decode(row)) for row in stored or ())

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from avoir.core.model.rows import Account
+from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import packed
 from avoir.postgres.session import Session
@@ -24,8 +25,9 @@ async def publish_balances(
     connection: Connection, accounts: Iterable[tuple[Account, datetime]], epoch: int, ce_source: str
 ) -> None:
     """Put the balances of accounts, with the times since which they stand, into the outbox under an epoch."""
+    now: datetime = await connection.fetchval(queries.read_clock)  # they wait to be published since now
     rows = []
     for account, as_of in accounts:
         balance = account.balance(account.event_id(epoch), epoch, as_of)
-        rows.append(outbox_row(account.key.tenant_id, balance_record(balance, ce_source), as_of))
+        rows.append(outbox_row(account.key.tenant_id, balance_record(balance, ce_source), now))
     await Session(connection).copy("outbox", OUTBOX_COLUMNS, rows)

@@ -42,6 +42,10 @@ class BatchHandler(Protocol):
         """Whether messages of the partitions were set aside: a batch looks after them, an empty one too."""
         ...
 
+    def forget(self) -> None:
+        """Read again what was set aside: another process may have had the partitions meanwhile."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class BatchDone:
@@ -153,6 +157,7 @@ class Loop:
     async def _seek(self, consumer: AIOKafkaConsumer) -> None:
         self.state.doing = "joining"
         self.reader.forget()
+        self._handler.forget()
         await self.positions.seek(consumer, self.assignment)
         if self.assignment.positions is not None:
             places = self.assignment.positions.items()

@@ -26,11 +26,12 @@ def limits_of(settings: Settings) -> Limits:
 class Flow:
     """What waits at a moment, on the topics in and in the outbox.
 
-    `still` has the partitions with messages that can be read, and for how many seconds, at least, none was
-    handled; `held` those whose next message lies behind a transaction that has been open for so many seconds, at
-    least. `stopped` says why partitions wait for an operator. Missing topics have their actual names. `publisher` is
-    who has the right to publish, if anybody. `failing` is for how long the loop has met nothing but errors, and the
-    last one. `unknown` says why the topics in could not be measured.
+    `still` has the partitions with messages that can be read, and for how many seconds, at least, none was handled;
+    `held` those whose next message lies behind a transaction that has been open for so many seconds, at least.
+    `stopped` says why partitions wait for an operator. `deferred` counts the messages that are set aside because
+    somebody keeps the rows `waits_for` locked. Missing topics have their actual names. `publisher` is who has the right
+    to publish, if anybody; `refused` counts the events that the broker refused for good. `failing` is for how long the
+    loop has met nothing but errors, and the last one. `unknown` says why the topics in could not be measured.
     """
 
     messages: int = 0
@@ -39,8 +40,12 @@ class Flow:
     stopped: Mapping[TopicPartition, str] = field(default_factory=dict)
     missing_in: Sequence[str] = ()
     missing_out: Sequence[str] = ()
+    deferred: int = 0
+    oldest_deferred_s: float = 0.0
+    waits_for: Sequence[str] = ()
     events: int = 0
     oldest_event_s: float = 0.0
+    refused: int = 0
     publisher: str | None = None
     failing: tuple[float, str] | None = None
     unknown: str | None = None
@@ -86,6 +91,11 @@ def _loop_fault(flow: Flow, limit_s: float) -> str:
             f"{_count(flow.messages, 'message')} {_verb(flow.messages, 'wait')}, and {_places(sorted(still))} "
             f"{_verb(len(still), 'has', 'have')} not moved for {max(still.values()):,.0f} s or more"
         )
+    if flow.deferred and flow.oldest_deferred_s >= limit_s:
+        parts.append(
+            f"{_count(flow.deferred, 'message')} {_verb(flow.deferred, 'is', 'are')} set aside, the oldest for "
+            f"{flow.oldest_deferred_s:,.0f} s: somebody keeps {_names(flow.waits_for)} locked"
+        )
     if flow.failing is not None and (still or flow.failing[0] >= limit_s):
         parts.append(
             f"the loop has met nothing but errors for {flow.failing[0]:,.0f} s, the last: {flow.failing[1]}"
@@ -104,6 +114,16 @@ def _held(flow: Flow, limit_s: float) -> str:
 
 
 def _outbox_fault(flow: Flow, limit_s: float) -> str:
+    parts = [_waiting_events(flow, limit_s)]
+    if flow.refused:
+        parts.append(
+            f"the broker refused {_count(flow.refused, 'event')}: `avoir outbox list` shows "
+            f"{_verb(flow.refused, 'it', 'them')}"
+        )
+    return "; ".join(filter(None, parts))
+
+
+def _waiting_events(flow: Flow, limit_s: float) -> str:
     if flow.events and flow.oldest_event_s >= limit_s:
         if flow.missing_out:
             why = _missing(flow.missing_out)

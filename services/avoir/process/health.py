@@ -65,4 +65,4 @@ class Health:
         state = self._relay.state
         if not state.behind and (lease_held or state.doing == "publishing"):
             return OK
-        return f"{self._relay.state.doing}: {self._relay.state.last_error or 'nobody holds the lease'}"
+        return f"{state.doing}: {state.last_error or 'nobody holds the lease'}"

@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer
 
+from avoir.batch.locked import rows_waited_for
 from avoir.kafka.loop import Loop
 from avoir.kafka.position import End
 from avoir.kafka.relay import LEASE
@@ -156,17 +157,23 @@ class Watch:
         self._alarmed = set(held)
 
     async def _outgoing(self, backlog: asyncpg.Record, consumer: AIOKafkaConsumer | None) -> Flow:
-        """What waits to be published, who has the right to, and which topics are missing."""
+        """Read what waits to be published or is set aside, who may publish, and which topics are missing."""
         pool = await self._pool.get()
         leases = await pool.fetch(queries.read_leases, timeout=_TIMEOUT_S)
+        deferred = await pool.fetchrow(queries.count_deferred, self._group_id, timeout=_TIMEOUT_S)
+        assert deferred is not None
         missing: frozenset[str] = frozenset()
         if consumer is not None:
             missing = (await look_up(consumer, [*self._topics_in, *self._topics_out])).missing
         return Flow(
             missing_in=sorted(missing.intersection(self._topics_in)),
             missing_out=sorted(missing.intersection(self._topics_out)),
+            deferred=deferred["messages"],
+            oldest_deferred_s=deferred["oldest_s"] or 0.0,
+            waits_for=rows_waited_for(deferred["waits_for"]),
             events=backlog["outbox"],
             oldest_event_s=backlog["oldest_unpublished_s"] or 0.0,
+            refused=backlog["refused"],
             publisher=next((row["holder"] for row in leases if row["name"] == LEASE and row["held"]), None),
         )
 

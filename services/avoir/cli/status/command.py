@@ -1,5 +1,6 @@
 """`avoir status`: whether the service keeps up, and how it stands."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ async def status(*, json: AsJson = False) -> int:
     async with connected(settings) as connection:
         found = await read_status(connection, settings.kafka_group_id)
         there, output, broken = await _on_broker(settings, found, connection)
-    lags, says = _judged(settings, found, there, broken)
+    lags, says = _judged(settings, found, there, output.behind(), broken)
     if json:
         print_json(status_json(found, lags, output, says))
     else:
@@ -67,7 +68,7 @@ async def _on_broker(
 
 
 def _judged(
-    settings: Settings, found: Status, there: "OnBroker | None", broken: str | None
+    settings: Settings, found: Status, there: "OnBroker | None", behind: Sequence[str], broken: str | None
 ) -> tuple[tuple["TopicLag", ...], str]:
     """The lag of each topic, as far as the broker told, and in one sentence whether the service keeps up."""
     from avoir.cli.base.lag import lag_by_topic
@@ -75,7 +76,7 @@ def _judged(
 
     limits = limits_of(settings)
     unknown = None if broken is None else broken.rstrip(".")
-    says = sentence(flow_of(found, there, limits, unknown), limits)
+    says = sentence(flow_of(found, there, limits, unknown), limits, behind)
     return () if there is None else lag_by_topic(there.has, found.positions), says
 
 

@@ -1,5 +1,6 @@
 """What waits on its way through the service, as far as the database and the broker tell."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from avoir.cli.base.lag import OnBroker, lag_by_topic, next_offset, stops
@@ -12,7 +13,12 @@ from avoir.record import TopicPartition
 def flow_of(found: Status, there: OnBroker | None, limits: Limits, unknown: str | None = None) -> Flow:
     """What waits, by the database and the broker alone; `unknown` says why the broker could not be asked."""
     leases = (each.holder for each in found.leases if each.name == LEASE and each.held)
+    oldest = found.deferred.oldest
     outgoing = Flow(
+        deferred=found.deferred.messages,
+        oldest_deferred_s=0.0 if oldest is None else (found.as_of - oldest).total_seconds(),
+        waits_for=found.deferred.waits_for,
+        refused=found.refused,
         events=found.waiting,
         oldest_event_s=0.0 if found.oldest is None else (found.as_of - found.oldest).total_seconds(),
         publisher=next(leases, None),
@@ -32,16 +38,14 @@ def flow_of(found: Status, there: OnBroker | None, limits: Limits, unknown: str 
             still[place] = limits.unready_s
         if readable <= at and readable < held_to and _stood(found, place, limits.held_s):
             held[place] = limits.held_s
-    return Flow(
-        sum(each.lag for each in lag_by_topic(there.has, found.positions)),
-        still,
-        held,
-        stopped,
-        there.missing_in,
-        there.missing_out,
-        outgoing.events,
-        outgoing.oldest_event_s,
-        outgoing.publisher,
+    return replace(
+        outgoing,
+        messages=sum(each.lag for each in lag_by_topic(there.has, found.positions)),
+        still=still,
+        held=held,
+        stopped=stopped,
+        missing_in=there.missing_in,
+        missing_out=there.missing_out,
     )
 
 

@@ -36,8 +36,15 @@ class Output:
                     else "it gets no event until it has so many"
                 )
                 yield f"{topic} has {partitions} partitions, and {used} are used: {what}."
-        for each in self.ahead:
-            yield f"Nothing is published until `avoir epoch raise`, since readers are ahead of the ledger: {each}."
+        for each in self.behind():
+            yield f"{each[0].upper()}{each[1:]}."
+
+    def behind(self) -> tuple[str, ...]:
+        """Why nothing is published, for each account whose readers are ahead of the ledger."""
+        return tuple(
+            f"nothing is published until `avoir epoch raise`, since readers are ahead of the ledger: {each}"
+            for each in self.ahead
+        )
 
 
 async def read_output(

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
-
+from avoir.batch.locked import rows_waited_for
 from avoir.cli.base.snapshot import snapshot
 from avoir.kafka.position import Stored, positions_of
 from avoir.postgres import queries
@@ -102,7 +101,7 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             Deferred(
                 deferred["messages"],
                 deferred["oldest"],
-                tuple("/".join(msgspec.json.decode(row)) for row in deferred["waits_for"] or ()),
+                rows_waited_for(deferred["waits_for"]),
             ),
             {row["topic"]: row["partitions"] for row in used},
         )

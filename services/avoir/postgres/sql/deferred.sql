@@ -65,5 +65,6 @@ DELETE FROM deferred d USING unnest($2::bigint[]) AS v (n) WHERE d.group_id = $1
 
 -- name: count_deferred
 -- How many messages of a group wait for a locked row, since when, and for which. $1 group.
-SELECT count(*) AS messages, min(deferred_at) AS oldest, array_agg(DISTINCT waits_for) AS waits_for
+SELECT count(*) AS messages, min(deferred_at) AS oldest, array_agg(DISTINCT waits_for) AS waits_for,
+       greatest(0, extract(epoch FROM clock_timestamp() - min(deferred_at)))::float8 AS oldest_s
 FROM deferred WHERE group_id = $1;

@@ -29,12 +29,11 @@ WHERE o.group_id = $1 AND o.topic = v.topic AND o.partition = v.partition AND o.
 RETURNING 1;
 
 -- name: lock_offsets
--- Locks the rows of a batch's partitions in one order, and reads them: an UPDATE ... FROM unnest would lock in none. One that
--- is stopped is not there: nothing of it is handled.
+-- Locks the rows of a batch's partitions in one order, and reads them: an UPDATE ... FROM unnest would lock in none.
 -- $1 group, $2 topics, $3 partitions.
-SELECT o.topic, o.partition, o.next_offset
+SELECT o.topic, o.partition, o.next_offset, o.stopped
 FROM consumer_offsets o
-WHERE o.group_id = $1 AND o.stopped IS NULL
+WHERE o.group_id = $1
   AND (o.topic, o.partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
 ORDER BY o.topic, o.partition
 FOR UPDATE;
