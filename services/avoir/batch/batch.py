@@ -36,7 +36,6 @@ from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.core.undecided import fail, park, printable, problem_of
 from avoir.postgres import queries, rows
-from avoir.postgres.arrays import arrays
 from avoir.postgres.bodies import command_columns
 from avoir.postgres.load import FIRST_PAGE, Loader
 from avoir.postgres.session import Session
@@ -107,8 +106,8 @@ class Batch:
     @classmethod
     async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
         """A batch whose accounts are locked; its time is the database clock, never before theirs."""
-        found = await session.fetch_if(queries.lock_accounts, *arrays(accounts, 4))
-        clock, epoch = (await session.fetch(queries.read_moment))[0]
+        found = await session.fetch_if(*queries.lock_accounts(accounts=accounts))
+        clock, epoch = (await session.fetch(*queries.read_moment()))[0]
         now = max((row["recorded_at"] for row in found), default=clock)
         return cls(
             session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))

@@ -12,7 +12,6 @@ from avoir.batch.claims import accounts_concerned, add_billed
 from avoir.batch.locked import Row, holders_of, locked_of
 from avoir.core.state.references import References
 from avoir.postgres import queries
-from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.headers import packed, unpacked
 from avoir.postgres.session import Session
@@ -92,11 +91,12 @@ class Deferral:
         """The first messages of the partitions that waited for rows."""
         async with kept.use() as connection:
             found = await connection.fetch(
-                queries.oldest_deferred,
-                self._group_id,
-                *arrays(places, 2),
-                [_json(row) for row in freed],
-                AT_A_TIME,
+                *queries.oldest_deferred(
+                    group_id=self._group_id,
+                    partitions=places,
+                    waits_for=[_json(row) for row in freed],
+                    limit=AT_A_TIME,
+                ),
             )
         self._numbers = {_record(row): row["n"] for row in found}
         return list(self._numbers)
@@ -184,11 +184,15 @@ class Deferral:
     async def keep_on(self, session: Session, records: Sequence[Record], aside: Aside) -> None:
         """Of messages that had waited keep those that must wait on, and remove the others."""
         done = [self._numbers[record] for n, record in enumerate(records) if n not in aside]
-        await session.fetch(queries.delete_deferred, self._group_id, done)
+        await session.fetch(*queries.delete_deferred(group_id=self._group_id, numbers=done))
         again = [self._numbers[records[n]] for n in aside]
         waits_for = [_json(locked) for locked, _ in aside.values()]
         concerns = [_json(sorted(concerned)) for _, concerned in aside.values()]
-        await session.fetch(queries.defer_again, self._group_id, again, waits_for, concerns)
+        await session.fetch(
+            *queries.defer_again(
+                group_id=self._group_id, numbers=again, waits_for=waits_for, concerns=concerns
+            )
+        )
 
     def kept(self, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
         """Take in that messages were kept."""
@@ -200,7 +204,7 @@ class Deferral:
 
     async def _read(self, kept: KeptConnection, places: Collection[TopicPartition]) -> None:
         async with kept.use() as connection:
-            found = await connection.fetch(queries.read_deferred, self._group_id, *arrays(places, 2))
+            found = await connection.fetch(*queries.read_deferred(group_id=self._group_id, partitions=places))
         self.behind = {}
         self.messages = self._bytes = 0
         for each in found:

@@ -35,7 +35,7 @@ class Stored(NamedTuple):
     table: str
     columns: tuple[str, ...]
     added: Callable[[Any], Columns]
-    update: str | None = None
+    update: queries.Statement | None = None
     updated: Callable[[Any], Columns] | None = None
     dated: bool = False
 

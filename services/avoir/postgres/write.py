@@ -81,7 +81,9 @@ async def write_state(session: Session, state: State, recorded_at: datetime) -> 
     """Write the changed rows of a batch's state."""
     # New accounts were opened when they were locked.
     accounts = chain(state.added("accounts"), state.updated("accounts"))
-    await session.update(queries.update_accounts, list(map(account_changes, accounts)), recorded_at)
+    await session.update(
+        queries.update_accounts, list(map(account_changes, accounts)), recorded_at=recorded_at
+    )
     for name, stored in STORED.items():
         date = (recorded_at,) if stored.dated else ()
         if stored.update is not None and stored.updated is not None:

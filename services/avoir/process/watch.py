@@ -118,7 +118,7 @@ class Watch:
 
     async def _measure(self) -> None:
         pool = await self._pool.get()
-        backlog = await pool.fetchrow(queries.backlog, timeout=_TIMEOUT_S)
+        backlog = await pool.fetchrow(*queries.backlog(), timeout=_TIMEOUT_S)
         assert backlog is not None
         self._metrics.backlog(dict(backlog))
         self._metrics.stopped_partitions.set(len(self._stops()))
@@ -158,7 +158,7 @@ class Watch:
     async def _outgoing(self, backlog: asyncpg.Record, consumer: AIOKafkaConsumer | None) -> Flow:
         """What waits to be published, who has the right to, and which topics are missing."""
         pool = await self._pool.get()
-        leases = await pool.fetch(queries.read_leases, timeout=_TIMEOUT_S)
+        leases = await pool.fetch(*queries.read_leases(), timeout=_TIMEOUT_S)
         missing: frozenset[str] = frozenset()
         if consumer is not None:
             missing = (await look_up(consumer, [*self._topics_in, *self._topics_out])).missing
@@ -203,7 +203,7 @@ class Watch:
 
     async def _positions(self, ends: Mapping[TopicPartition, End]) -> dict[TopicPartition, int]:
         pool = await self._pool.get()
-        rows = await pool.fetch(queries.all_positions, self._group_id, timeout=_TIMEOUT_S)
+        rows = await pool.fetch(*queries.all_positions(group_id=self._group_id), timeout=_TIMEOUT_S)
         stored = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         return {place: stored[place] for place in ends if place in stored}
 
