@@ -8,6 +8,7 @@ from avoir.core.model.rows import InboxKey, SubjectKey
 from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.postgres import queries, rows
+from avoir.postgres.mapping import Row
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Positions, TopicPartition
 
@@ -98,5 +99,5 @@ async def _lock_subjects(session: Session, subjects: Collection[tuple[str, str, 
     await session.fetch_if(*queries.lock_subjects(subjects=known))
 
 
-def _subject(row: rows.Row) -> SubjectKey:
+def _subject(row: Row) -> SubjectKey:
     return SubjectKey(row["tenant_id"], row["kind"], row["id"])

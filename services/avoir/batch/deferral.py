@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 import msgspec
@@ -24,15 +24,27 @@ MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
 AT_A_TIME = 500
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MOST_ASKED = 3
-_COLUMNS = (
-    *("tenant_id", "group_id", "topic", "partition", "kafka_offset", "waits_for", "concerns"),
-    *("timestamp_ms", "key", "value", "headers"),
-)
 
 Aside: TypeAlias = dict[int, tuple[Row, set[Row]]]
 """Messages that must wait, by number: for which locked row, and the accounts that they concern."""
 
 log = structlog.get_logger("avoir.handle")
+
+
+class DeferredRow(NamedTuple):
+    """A row of `deferred`: a message that waits for a locked row; `waits_for` and `concerns` are rows as JSON."""
+
+    tenant_id: str
+    group_id: str
+    topic: str
+    partition: int
+    kafka_offset: int
+    waits_for: str
+    concerns: str
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: bytes
 
 
 class Deferral:
@@ -167,19 +179,22 @@ class Deferral:
             each = messages[n]
             assert isinstance(each, Incoming)
             record = each.record
-            place = (record.topic, record.partition, record.offset)
-            said = (record.timestamp_ms, record.key, record.value, packed(record.headers))
             found.append(
-                (
-                    each.message.tenant_id,
-                    self._group_id,
-                    *place,
-                    _json(locked),
-                    _json(sorted(concerned)),
-                    *said,
+                DeferredRow(
+                    tenant_id=each.message.tenant_id,
+                    group_id=self._group_id,
+                    topic=record.topic,
+                    partition=record.partition,
+                    kafka_offset=record.offset,
+                    waits_for=_json(locked),
+                    concerns=_json(sorted(concerned)),
+                    timestamp_ms=record.timestamp_ms,
+                    key=record.key,
+                    value=record.value,
+                    headers=packed(record.headers),
                 )
             )
-        await session.copy("deferred", _COLUMNS, found)
+        await session.copy("deferred", DeferredRow._fields, found)
 
     async def keep_on(self, session: Session, records: Sequence[Record], aside: Aside) -> None:
         """Of messages that had waited keep those that must wait on, and remove the others."""

@@ -262,11 +262,7 @@ class Loader:
             if references is self._references
             else set()
         )
-        over = {
-            PaymentKey(of.tenant_id, of.kind, of.id)
-            for of in (grant.entitlement for grant in in_use)
-            if of is not None and (of.kind == "payment" or of.kind == "amount_paid")
-        }
+        over = {key for grant in in_use if (key := grant.payment_key) is not None}
         found = await session.fetch_if(
             *queries.load_payments(
                 accounts=opening, payments=references.payments | over, invoices=invoices, grants=used

@@ -1,7 +1,7 @@
 """One transaction's conversation with the database, and how many statements it took."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -54,17 +54,16 @@ class Session:
             self.statements += 1
             await self._connection.execute(statement, *arguments)
 
-    async def update(self, statement: Statement, rows: Sequence[tuple[Any, ...]], **more: Any) -> None:
-        """Run an UPDATE over rows, if there are any, each as its key and values; LookupError where one is not there."""
+    async def update(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run an UPDATE over rows, if there are any, each as its parameters; LookupError where one is not there."""
         if rows:
             self.statements += 1
-            names = [name for name in statement.parameters if name not in more]
-            columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-            done = await self._connection.execute(*statement(**columns, **more))
+            columns = dict(zip(statement.parameters, map(list, zip(*rows, strict=True)), strict=True))
+            done = await self._connection.execute(*statement(**columns))
             if done != f"UPDATE {len(rows)}":
                 raise LookupError(f"{done} instead of {len(rows)} by {statement.name}")
 
-    async def copy(self, table: str, names: Sequence[str], records: Sequence[tuple[Any, ...]]) -> None:
+    async def copy(self, table: str, names: Iterable[str], records: Sequence[tuple[Any, ...]]) -> None:
         """Copy rows into a table, if there are any."""
         if records:
             self.statements += 1

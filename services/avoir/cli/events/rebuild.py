@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from avoir.kafka.topics import DEAD_LETTER
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
 from avoir.postgres.session import Session
-from avoir.postgres.write import OUTBOX_COLUMNS
+from avoir.postgres.write import OutboxRow, write_outbox
 from avoir.record import Cut, Record
 from avoir.wire.dead_letters import DeadLetter, dead_letter_record
 from avoir.wire.outgoing import EVENT_TOPICS, Outgoing, event_record
@@ -105,7 +105,7 @@ class _Out:
     def __init__(self, connection: Connection, now: datetime) -> None:
         self._session = Session(connection)
         self._now = now
-        self._waiting: list[tuple[Any, ...]] = []
+        self._waiting: list[OutboxRow] = []
         self._bytes = self._written = 0
 
     async def add(self, tenant_id: str, out: Outgoing | DeadLetter) -> None:
@@ -117,7 +117,7 @@ class _Out:
 
     async def flush(self) -> int:
         """Write what is left, and return how many records there were in all."""
-        await self._session.copy("outbox", OUTBOX_COLUMNS, self._waiting)
+        await write_outbox(self._session, self._waiting)
         self._written += len(self._waiting)
         self._waiting, self._bytes = [], 0
         return self._written

@@ -111,8 +111,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: lock_accounts
 -- Locks accounts in one order and reads them.
-SELECT a.tenant_id, a.owner_type, a.owner_id, a.currency, a.available, a.reserved, a.seq, a.head, a.refill_asked,
-    a.epoch, a.epoch_from, a.recorded_at
+SELECT a.*
 FROM unnest(
     :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
 ) AS k (tenant_id, owner_type, owner_id, currency)
@@ -388,91 +387,6 @@ FROM (
     WHERE effective_at <= clock_timestamp() AND pending > 0
     ORDER BY effective_at LIMIT :limit
 ) AS begun;
-
--- name: update_accounts
--- What accounts hold now.
-UPDATE accounts a
-SET available = v.available, reserved = v.reserved, seq = v.seq, head = v.head, refill_asked = v.refill_asked,
-    epoch = v.epoch, epoch_from = v.epoch_from, recorded_at = :recorded_at
-FROM unnest(:tenant_id::text[], :owner_type::text[], :owner_id::text[], :currency::text[], :available::bigint[],
-    :reserved::bigint[], :seq::bigint[], :head::bytea[],
-    :refill_asked::boolean[], :epoch::integer[], :epoch_from::bigint[])
-    AS v (tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked, epoch, epoch_from)
-WHERE a.tenant_id = v.tenant_id AND a.owner_type = v.owner_type AND a.owner_id = v.owner_id AND a.currency = v.currency;
-
--- name: update_invoices
--- What changed of known invoices.
-UPDATE invoices i
-SET barred = v.barred, voided = v.voided, settled = v.settled, applied = v.applied, settled_at = v.settled_at,
-    restored = v.restored
-FROM unnest(:tenant_id::text[], :invoice_id::text[], :barred::boolean[], :voided::boolean[], :settled::bigint[],
-    :applied::bigint[], :settled_at::timestamptz[],
-    :restored::bigint[])
-    AS v (tenant_id, invoice_id, barred, voided, settled, applied, settled_at, restored)
-WHERE i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id;
-
--- name: update_changes
--- The policy values of known changes, and whether they are superseded.
-UPDATE changes c
-SET proration = v.proration, time_zone = v.time_zone, unpaid_change = v.unpaid_change, credit_as = v.credit_as,
-    expires_after_days = v.expires_after_days, superseded = v.superseded
-FROM unnest(:tenant_id::text[], :topic::text[], :event_id::text[], :proration::text[], :time_zone::text[],
-    :unpaid_change::text[], :credit_as::text[], :expires_after_days::integer[],
-    :superseded::boolean[])
-    AS v (tenant_id, topic, event_id, proration, time_zone, unpaid_change, credit_as, expires_after_days, superseded)
-WHERE c.tenant_id = v.tenant_id AND c.topic = v.topic AND c.event_id = v.event_id;
-
--- name: update_payments
--- What changed of known payments.
-UPDATE payments p SET reversed = v.reversed, settled = v.settled
-FROM unnest(:tenant_id::text[], :kind::text[], :payment_id::text[], :reversed::bigint[], :settled::bigint[])
-    AS v (tenant_id, kind, payment_id, reversed, settled)
-WHERE p.tenant_id = v.tenant_id AND p.kind = v.kind AND p.payment_id = v.payment_id;
-
--- name: update_settlements
--- What is left of undone settlements.
-UPDATE settlements s SET amount = v.amount
-FROM unnest(:tenant_id::text[], :kind::text[], :payment_id::text[], :n::integer[], :amount::bigint[])
-    AS v (tenant_id, kind, payment_id, n, amount)
-WHERE s.tenant_id = v.tenant_id AND s.kind = v.kind AND s.payment_id = v.payment_id AND s.n = v.n;
-
--- name: update_entitlements
--- What known entitlements are due and have.
-UPDATE entitlements e
-SET target = v.target, given = v.given, covered = v.covered, shortfall = v.shortfall,
-    shortfall_reason = v.shortfall_reason, grants = v.grants, source = v.source, due_from = v.due_from,
-    settle_by = v.settle_by, as_line_item = v.as_line_item, expires_after_days = v.expires_after_days
-FROM unnest(:tenant_id::text[], :kind::text[], :id::text[], :line_id::text[], :target::bigint[], :given::bigint[],
-    :covered::bigint[], :shortfall::bigint[],
-    :shortfall_reason::text[], :grants::integer[], :source::text[], :due_from::timestamptz[],
-        :settle_by::timestamptz[], :as_line_item::boolean[], :expires_after_days::integer[])
-    AS v (tenant_id, kind, id, line_id, target, given, covered, shortfall, shortfall_reason, grants, source, due_from,
-        settle_by, as_line_item, expires_after_days)
-WHERE e.tenant_id = v.tenant_id AND e.kind = v.kind AND e.id = v.id AND e.line_id = v.line_id;
-
--- name: update_grants
--- Where the amounts of known grants are now.
-UPDATE grants g
-SET available = v.available, reserved = v.reserved, spent = v.spent, lost = v.lost, taken = v.taken,
-    pending = v.pending
-FROM unnest(:tenant_id::text[], :grant_id::uuid[], :available::bigint[], :reserved::bigint[], :spent::bigint[],
-    :lost::bigint[], :taken::bigint[],
-    :pending::bigint[])
-    AS v (tenant_id, grant_id, available, reserved, spent, lost, taken, pending)
-WHERE g.tenant_id = v.tenant_id AND g.grant_id = v.grant_id;
-
--- name: update_reservations
--- What known reservations still hold.
-UPDATE reservations r SET amount = v.amount, moved = v.moved
-FROM unnest(:tenant_id::text[], :application_id::uuid[], :grant_id::uuid[], :amount::bigint[], :moved::bigint[])
-    AS v (tenant_id, application_id, grant_id, amount, moved)
-WHERE r.tenant_id = v.tenant_id AND r.application_id = v.application_id AND r.grant_id = v.grant_id;
-
--- name: update_applications
--- Applications that were reinstated.
-UPDATE applications a SET reinstated = v.reinstated
-FROM unnest(:tenant_id::text[], :application_id::uuid[], :reinstated::boolean[]) AS v (tenant_id, application_id, reinstated)
-WHERE a.tenant_id = v.tenant_id AND a.application_id = v.application_id;
 
 -- name: count_dead_letters
 -- Counts dead letters of topics in a minute, over all processes; returns each topic's numbers with these. Topics come

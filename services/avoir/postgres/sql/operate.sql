@@ -32,9 +32,7 @@ LOCK TABLE accounts IN EXCLUSIVE MODE;
 
 -- name: stream_accounts
 -- Every account that an event was published of, as it stands.
-SELECT tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked, epoch, epoch_from,
-    recorded_at
-FROM accounts WHERE seq > 0;
+SELECT * FROM accounts WHERE seq > 0;
 
 -- name: read_known_accounts
 -- Which of some accounts an event was published of.
