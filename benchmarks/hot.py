@@ -187,8 +187,10 @@ async def rig(admin_dsn: str) -> AsyncIterator[Rig]:
     try:
         await migrate(dsn_of(admin_dsn, name))
         async with connection.use() as opened:
-            count = len(TOPICS)
-            await opened.execute(queries.add_positions, "hot", list(TOPICS), [0] * count, [0] * count)
+            places = [TopicPartition(topic, 0) for topic in TOPICS]
+            await opened.execute(
+                *queries.add_positions(group_id="hot", partitions=places, next_offsets=[0] * len(places))
+            )
         yield Rig(Handler(connection, Rules("hot")), await PostgresMeter.on(watching))
     finally:
         await connection.close()

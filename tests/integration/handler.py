@@ -22,11 +22,13 @@ async def delivering(
 ) -> AsyncIterator[tuple[Deliverer, KeptConnection]]:
     """What delivers to a handler of its own, from a partition of its own in every topic; and its connection."""
     connection = KeptConnection(Database(SecretStr(dsn)))
-    count = len(TOPICS)
-    async with connection.use() as conn:
-        zeros = [0] * count
-        await conn.execute(queries.add_positions, GROUP, list(TOPICS), [partition] * count, zeros)
     offsets = {TopicPartition(topic, partition): 0 for topic in TOPICS}
+    async with connection.use() as conn:
+        await conn.execute(
+            *queries.add_positions(
+                group_id=GROUP, partitions=list(offsets), next_offsets=list(offsets.values())
+            )
+        )
     try:
         yield Deliverer(Handler(connection, rules or Rules(GROUP)), offsets, partition), connection
     finally:

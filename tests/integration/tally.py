@@ -34,15 +34,15 @@ class Tally:
             raise self.fault
         following = {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
         places = sorted(following)
-        columns = [place.topic for place in places], [place.partition for place in places]
         async with self._kept.use() as connection, connection.transaction():
-            await connection.execute(queries.lock_offsets, self._group_id, *columns)
+            await connection.execute(*queries.lock_offsets(group_id=self._group_id, partitions=places))
             moved = await connection.fetch(
-                queries.advance_offsets,
-                self._group_id,
-                *columns,
-                [following[place] for place in places],
-                [positions[place] for place in places],
+                *queries.advance_offsets(
+                    group_id=self._group_id,
+                    partitions=places,
+                    next_offsets=[following[place] for place in places],
+                    expected=[positions[place] for place in places],
+                ),
             )
             if len(moved) != len(places):
                 raise Fenced(f"{len(places) - len(moved)} of {len(places)} partitions moved on")

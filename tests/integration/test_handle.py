@@ -19,10 +19,10 @@ from avoir.core.model.policy import Policy
 from avoir.core.state.draft import Draft, Moment
 from avoir.core.state.references import References
 from avoir.core.state.state import State
-from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
 from avoir.postgres.load import Loader
+from avoir.postgres.rows import PAYMENTS
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
 from tests.integration.handler import GROUP, delivering
@@ -417,9 +417,10 @@ async def test_a_known_row_that_is_not_there_is_an_error_and_not_lost(database: 
         async with kept.use() as connection:
             session = Session(connection)
             known, unknown = ("t1", "payment", "p1", 0, 0), ("t1", "payment", "p2", 0, 0)
-            await session.update(queries.update_payments, [known])
+            assert PAYMENTS.update is not None
+            await session.update(PAYMENTS.update, [known])
             with pytest.raises(LookupError, match="UPDATE 1 instead of 2"):
-                await session.update(queries.update_payments, [known, unknown])
+                await session.update(PAYMENTS.update, [known, unknown])
 
 
 @pytest.mark.parametrize("first", ["payment", "reversal"])

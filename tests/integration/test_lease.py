@@ -34,7 +34,7 @@ async def set_clock_back(dsn: str, by: timedelta) -> None:
 
 async def is_held(connection: Connection) -> bool:
     (lease,) = (await read_status(connection, "g")).leases
-    assert await connection.fetchval(queries.lease_is_held, "relay") == lease.held
+    assert await connection.fetchval(*queries.lease_is_held(name="relay")) == lease.held
     return bool(lease.held)
 
 

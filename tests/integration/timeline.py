@@ -35,7 +35,9 @@ class Timeline:
         place = TopicPartition(topic, 0)
         if place not in self._offsets:
             async with self._kept.use() as connection:
-                await connection.execute(queries.add_positions, GROUP, [topic], [0], [0])
+                await connection.execute(
+                    *queries.add_positions(group_id=GROUP, partitions=[place], next_offsets=[0])
+                )
         offset = self._offsets.get(place, 0)
         report = await self._handler.handle([Record(topic, 0, offset, 0, None, value)], {place: offset})
         self._offsets[place] = offset + 1

@@ -19,7 +19,7 @@ from avoir.core.model.commands import (
 )
 from avoir.core.model.facts import Owner
 from avoir.core.model.message import Message
-from avoir.postgres.bodies import COMMANDS, command, command_columns
+from avoir.postgres.bodies import COMMANDS, command, command_row
 from avoir_events import COMMANDS as ON_THE_WIRE
 
 AT = datetime(2025, 6, 1, 12, 0, 0, 125, tzinfo=UTC)
@@ -38,7 +38,7 @@ BODIES: dict[str, Command] = {
 
 
 def kept(topic: str, body: Command) -> dict[str, Any]:
-    *key, text = command_columns(Message("t1", topic, "e1", AT, b"", body), body)
+    *key, text = command_row(Message("t1", topic, "e1", AT, b"", body), body)
     assert key == ["t1", topic, "e1", AT]
     document: dict[str, Any] = json.loads(text)
     return document

@@ -36,11 +36,10 @@ from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.core.undecided import fail, park, printable, problem_of
 from avoir.postgres import queries, rows
-from avoir.postgres.arrays import arrays
-from avoir.postgres.bodies import command_columns
+from avoir.postgres.bodies import command_row
 from avoir.postgres.load import FIRST_PAGE, Loader
 from avoir.postgres.session import Session
-from avoir.postgres.write import Written, headers_columns, write_rest, write_state
+from avoir.postgres.write import DeadLetterRow, DecisionRow, Written, headers_columns, write_rest, write_state
 from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record, too_many_parked
 from avoir.wire.dead_letters import DeadLetter, dead_letter_record
 from avoir.wire.incoming import Incoming, Unreadable, ahead
@@ -107,8 +106,8 @@ class Batch:
     @classmethod
     async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
         """A batch whose accounts are locked; its time is the database clock, never before theirs."""
-        found = await session.fetch_if(queries.lock_accounts, *arrays(accounts, 4))
-        clock, epoch = (await session.fetch(queries.read_moment))[0]
+        found = await session.fetch_if(*queries.lock_accounts(accounts=accounts))
+        clock, epoch = (await session.fetch(*queries.read_moment()))[0]
         now = max((row["recorded_at"] for row in found), default=clock)
         return cls(
             session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
@@ -200,7 +199,7 @@ class Batch:
             self._dead_letter(each.record, decided.decision, "conflict")
             return
         if isinstance(each.message.body, Command) and decided.decision.outcome != "duplicate":
-            self.written.commands.append(command_columns(each.message, each.message.body))
+            self.written.commands.append(command_row(each.message, each.message.body))
         self._take_over(each.record, decided)
 
     def _take_over(self, record: Record, decided: Decided) -> None:
@@ -222,22 +221,23 @@ class Batch:
         self.written.outbox.append(outbox_row(tenant_id, record, self._moment.now))
 
     def _keep(self, record: Record, decision: Decision) -> None:
-        place = (record.topic, record.partition, record.offset)
         self.written.decisions.append(
-            (
-                decision.tenant_id,
-                *place,
-                decision.event_id,
-                decision.occurred_at,
-                self._moment.now,
-                decision.outcome,
-                decision.reason,
-                _JSON.encode(decision.facts).decode(),
-                _JSON.encode(decision.policy).decode(),
-                decision.would_change_it,
-                decision.subject_kind,
-                decision.subject_id,
-                self._kept,
+            DecisionRow(
+                tenant_id=decision.tenant_id,
+                topic=record.topic,
+                partition=record.partition,
+                kafka_offset=record.offset,
+                event_id=decision.event_id,
+                occurred_at=decision.occurred_at,
+                recorded_at=self._moment.now,
+                outcome=decision.outcome,
+                reason=decision.reason,
+                facts=_JSON.encode(decision.facts).decode(),
+                policy=_JSON.encode(decision.policy).decode(),
+                would_change_it=decision.would_change_it,
+                subject_kind=decision.subject_kind,
+                subject_id=decision.subject_id,
+                position=self._kept,
             )
         )
         self._kept += 1
@@ -265,23 +265,32 @@ class Batch:
 
     def _put_aside(self, record: Record, decision: Decision, reason: str) -> None:
         cut = record.cut
-        place = (record.topic, record.partition, record.offset)
         now = self._moment.now
+        place = (record.topic, record.partition, record.offset)
         dead_letter_id = derived_id("dead-letter", *place, now.isoformat())
+        header_names, header_values = headers_columns(record.headers)
         self.written.dead_letters.append(
-            (
-                decision.tenant_id,
-                dead_letter_id,
-                decision.outcome,
-                reason,
-                decision.event_id,
-                *place,
-                datetime.fromtimestamp(min(max(record.timestamp_ms, 0), LATEST_MS) / 1000, UTC),
-                record.key,
-                record.value,
-                *headers_columns(record.headers),
-                now,
-                *((cut.first_offset, cut.messages, cut.length, cut.sha256) if cut else (None, 1, None, None)),
+            DeadLetterRow(
+                tenant_id=decision.tenant_id,
+                dead_letter_id=dead_letter_id,
+                outcome=decision.outcome,
+                reason=reason,
+                event_id=decision.event_id,
+                topic=record.topic,
+                partition=record.partition,
+                kafka_offset=record.offset,
+                kafka_timestamp=datetime.fromtimestamp(
+                    min(max(record.timestamp_ms, 0), LATEST_MS) / 1000, UTC
+                ),
+                key=record.key,
+                value=record.value,
+                header_names=header_names,
+                header_values=header_values,
+                recorded_at=now,
+                first_offset=cut.first_offset if cut else None,
+                messages=cut.messages if cut else 1,
+                value_length=cut.length if cut else None,
+                sha256=cut.sha256 if cut else None,
             )
         )
         letter = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
@@ -304,7 +313,11 @@ class Batch:
                 for each in too_many
                 if not each.decision.event_id
             }
-            self.written.decisions = [row for row in self.written.decisions if row[1:4] not in nameless]
+            self.written.decisions = [
+                row
+                for row in self.written.decisions
+                if (row.topic, row.partition, row.kafka_offset) not in nameless
+            ]
             for flood in await summarise(self._session, [each.record for each in too_many], self._moment.now):
                 reason = f"{flood.messages} messages, offsets {flood.first_offset} to {flood.last_offset}"
                 self._notable.append(Notable(flood.topic, "", "", "summarised", reason))

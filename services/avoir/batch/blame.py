@@ -8,14 +8,14 @@ from typing import Any, Protocol
 import asyncpg
 
 from avoir.core.state.state import State
-from avoir.postgres.stored import STORED
+from avoir.postgres.rows import STATE_TABLES
 from avoir.postgres.write import Written
 
 _LISTS = ("entries", "decisions", "commands", "dead_letters", "outbox")
 _LINE = re.compile(r"^COPY (\w+), line (\d+)", re.MULTILINE)
 _KEY = re.compile(r"Key \(([^)]*)\)=\((.*)\) (?:is not present|already exists)", re.DOTALL)
 _FAILING = "Failing row contains ("
-_NAMES = {"accounts": "accounts"} | {stored.table: name for name, stored in STORED.items()}
+_NAMES = {"accounts": "accounts"} | {table.name: name for name, table in STATE_TABLES.items()}
 
 
 class Putting(Protocol):
@@ -57,7 +57,7 @@ def _row(part: Putting, table: str, line: int, detail: str) -> Any:
         )
         return next(islice(rows, line - 1, None), None)
     key = _KEY.search(detail)
-    if key is not None and name in STORED:
+    if key is not None and name in STATE_TABLES:
         return _added(part.state, name, key[1].split(", "), key[2])
     for row in part.state.updated(name):
         # The columns of a table's key are its first ones.
@@ -67,13 +67,12 @@ def _row(part: Putting, table: str, line: int, detail: str) -> Any:
 
 
 def _added(state: State, name: str, columns: Sequence[str], values: str) -> Any:
-    stored = STORED[name]
-    if not set(columns) <= set(stored.columns):
+    table = STATE_TABLES[name]
+    if not set(columns) <= table.columns.keys():
         return None
-    places = [stored.columns.index(column) for column in columns]
     for row in state.added(name):
-        said = stored.added(row)
-        if _text([said[place] for place in places]) == values:
+        said = dict(zip(table.columns, table.added(row, None), strict=True))
+        if _text([said[column] for column in columns]) == values:
             return row
     return None
 

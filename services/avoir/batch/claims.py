@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 
+from avoir.batch.locked import SubjectRow
 from avoir.core.model.events import AccountKey
 from avoir.core.model.rows import InboxKey, SubjectKey
 from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.postgres import queries, rows
-from avoir.postgres.arrays import arrays
+from avoir.postgres.mapping import Row
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Positions, TopicPartition
 
@@ -17,7 +18,7 @@ async def fence(session: Session, group_id: str, positions: Positions, *, stoppe
 
     Where messages that were set aside are handled, their partition may be stopped by now: they lie before that.
     """
-    found = await session.fetch(queries.lock_offsets, group_id, *arrays(positions, 2))
+    found = await session.fetch(*queries.lock_offsets(group_id=group_id, partitions=positions))
     stand = {
         TopicPartition(row["topic"], row["partition"]): row["next_offset"]
         for row in found
@@ -32,7 +33,9 @@ async def advance(session: Session, group_id: str, positions: Positions, followi
     """Move locked positions on to the following ones."""
     places = sorted(following)
     to, at = [following[place] for place in places], [positions[place] for place in places]
-    await session.fetch(queries.advance_offsets, group_id, *arrays(following, 2), to, at)
+    await session.fetch(
+        *queries.advance_offsets(group_id=group_id, partitions=following, next_offsets=to, expected=at)
+    )
 
 
 async def claim(session: Session, references: References) -> dict[InboxKey, bytes]:
@@ -40,10 +43,11 @@ async def claim(session: Session, references: References) -> dict[InboxKey, byte
     keys = sorted(references.inbox)
     if not keys:
         return {}
-    asked = arrays(keys, 3)
-    claimed = await session.fetch(queries.claim_inbox, *asked, [references.inbox[key] for key in keys])
+    claimed = await session.fetch(
+        *queries.claim_inbox(keys=keys, contents=[references.inbox[key] for key in keys])
+    )
     known = set(keys) - {InboxKey(*row) for row in claimed}
-    held = await session.fetch_if(queries.read_inbox, *arrays(known, 3))
+    held = await session.fetch_if(*queries.read_inbox(keys=known))
     return {InboxKey(row["tenant_id"], row["topic"], row["event_id"]): row["contents"] for row in held}
 
 
@@ -54,8 +58,8 @@ async def settle_claims(
     claimed = {key: contents for key, contents in references.inbox.items() if key not in seen}
     unused = [key for key in claimed if state.inbox.get(key) is None]
     other = sorted(key for key, contents in claimed.items() if state.inbox.get(key) not in (None, contents))
-    await session.execute_if(queries.release_inbox, *arrays(unused, 3))
-    await session.execute_if(queries.reclaim_inbox, *arrays(other, 3), [state.inbox[key] for key in other])
+    await session.execute_if(*queries.release_inbox(keys=sorted(unused)))
+    await session.execute_if(*queries.reclaim_inbox(keys=other, contents=[state.inbox[key] for key in other]))
 
 
 async def lock(session: Session, references: References) -> list[AccountKey]:
@@ -64,13 +68,13 @@ async def lock(session: Session, references: References) -> list[AccountKey]:
     await add_billed(session, references)
     await _lock_subjects(session, references.subjects)
     concerned = await accounts_concerned(session, references)
-    await session.execute_if(queries.add_accounts, *arrays(references.accounts, 4))
+    await session.execute_if(*queries.add_accounts(accounts=references.accounts))
     return sorted(references.accounts | concerned)
 
 
 async def add_billed(session: Session, references: References) -> None:
     """Note the bookings and plans that voided invoices bill."""
-    found = await session.fetch_if(queries.read_subjects_of_invoices, *arrays(references.voided, 2))
+    found = await session.fetch_if(*queries.read_subjects_of_invoices(invoices=references.voided))
     references.subjects |= {_subject(row) for row in found}
 
 
@@ -79,26 +83,28 @@ async def accounts_concerned(session: Session, references: References) -> set[Ac
 
     Bookings and plans do so where they are changed, now or before: else nothing follows for their other lines.
     """
-    billed = arrays(references.subjects - references.changing, 3)
-    changed = await session.fetch_if(queries.read_changed, *billed)
+    billed = references.subjects - references.changing
+    changed = await session.fetch_if(*queries.read_changed(subjects=billed))
     references.changing |= {_subject(row) for row in changed}
     found = await session.fetch_if(
-        queries.read_accounts_concerned,
-        *arrays(references.changing, 3),
-        *arrays(references.voided, 2),
-        *arrays(((key.tenant_id, key.id) for key in references.reversed), 2),
-        *arrays(references.applications, 2),
-        *arrays({*references.finalized, *references.voided}, 2),
-        *arrays(references.grants, 2),
+        *queries.read_accounts_concerned(
+            subjects=references.changing,
+            invoices=references.voided,
+            payments=references.reversed,
+            applications=references.applications,
+            reserved_for={*references.finalized, *references.voided},
+            grants=references.grants,
+        ),
     )
     return {rows.account_key(row) for row in found}
 
 
-async def _lock_subjects(session: Session, keys: Collection[tuple[str, str, str]]) -> None:
-    added = await session.fetch_if(queries.add_subjects, *arrays(keys, 3))
-    known = set(keys).difference(map(tuple, added))
-    await session.fetch_if(queries.lock_subjects, *arrays(known, 3))
+async def _lock_subjects(session: Session, subjects: Collection[tuple[str, str, str]]) -> None:
+    keys = {SubjectRow(*subject) for subject in subjects}
+    added = await session.fetch_if(*queries.add_subjects(subjects=keys))
+    known = keys.difference(map(tuple, added))
+    await session.fetch_if(*queries.lock_subjects(subjects=known))
 
 
-def _subject(row: rows.Row) -> SubjectKey:
+def _subject(row: Row) -> SubjectKey:
     return SubjectKey(row["tenant_id"], row["kind"], row["id"])

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 import msgspec
@@ -12,7 +12,6 @@ from avoir.batch.claims import accounts_concerned, add_billed
 from avoir.batch.locked import Row, holders_of, locked_of
 from avoir.core.state.references import References
 from avoir.postgres import queries
-from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.headers import packed, unpacked
 from avoir.postgres.session import Session
@@ -25,15 +24,27 @@ MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
 AT_A_TIME = 500
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MOST_ASKED = 3
-_COLUMNS = (
-    *("tenant_id", "group_id", "topic", "partition", "kafka_offset", "waits_for", "concerns"),
-    *("timestamp_ms", "key", "value", "headers"),
-)
 
 Aside: TypeAlias = dict[int, tuple[Row, set[Row]]]
 """Messages that must wait, by number: for which locked row, and the accounts that they concern."""
 
 log = structlog.get_logger("avoir.handle")
+
+
+class DeferredRow(NamedTuple):
+    """A row of `deferred`: a message that waits for a locked row; `waits_for` and `concerns` are rows as JSON."""
+
+    tenant_id: str
+    group_id: str
+    topic: str
+    partition: int
+    kafka_offset: int
+    waits_for: str
+    concerns: str
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: bytes
 
 
 class Deferral:
@@ -92,11 +103,12 @@ class Deferral:
         """The first messages of the partitions that waited for rows."""
         async with kept.use() as connection:
             found = await connection.fetch(
-                queries.oldest_deferred,
-                self._group_id,
-                *arrays(places, 2),
-                [_json(row) for row in freed],
-                AT_A_TIME,
+                *queries.oldest_deferred(
+                    group_id=self._group_id,
+                    partitions=places,
+                    waits_for=[_json(row) for row in freed],
+                    limit=AT_A_TIME,
+                ),
             )
         self._numbers = {_record(row): row["n"] for row in found}
         return list(self._numbers)
@@ -167,28 +179,35 @@ class Deferral:
             each = messages[n]
             assert isinstance(each, Incoming)
             record = each.record
-            place = (record.topic, record.partition, record.offset)
-            said = (record.timestamp_ms, record.key, record.value, packed(record.headers))
             found.append(
-                (
-                    each.message.tenant_id,
-                    self._group_id,
-                    *place,
-                    _json(locked),
-                    _json(sorted(concerned)),
-                    *said,
+                DeferredRow(
+                    tenant_id=each.message.tenant_id,
+                    group_id=self._group_id,
+                    topic=record.topic,
+                    partition=record.partition,
+                    kafka_offset=record.offset,
+                    waits_for=_json(locked),
+                    concerns=_json(sorted(concerned)),
+                    timestamp_ms=record.timestamp_ms,
+                    key=record.key,
+                    value=record.value,
+                    headers=packed(record.headers),
                 )
             )
-        await session.copy("deferred", _COLUMNS, found)
+        await session.copy("deferred", DeferredRow._fields, found)
 
     async def keep_on(self, session: Session, records: Sequence[Record], aside: Aside) -> None:
         """Of messages that had waited keep those that must wait on, and remove the others."""
         done = [self._numbers[record] for n, record in enumerate(records) if n not in aside]
-        await session.fetch(queries.delete_deferred, self._group_id, done)
+        await session.fetch(*queries.delete_deferred(group_id=self._group_id, numbers=done))
         again = [self._numbers[records[n]] for n in aside]
         waits_for = [_json(locked) for locked, _ in aside.values()]
         concerns = [_json(sorted(concerned)) for _, concerned in aside.values()]
-        await session.fetch(queries.defer_again, self._group_id, again, waits_for, concerns)
+        await session.fetch(
+            *queries.defer_again(
+                group_id=self._group_id, numbers=again, waits_for=waits_for, concerns=concerns
+            )
+        )
 
     def kept(self, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
         """Take in that messages were kept."""
@@ -200,7 +219,7 @@ class Deferral:
 
     async def _read(self, kept: KeptConnection, places: Collection[TopicPartition]) -> None:
         async with kept.use() as connection:
-            found = await connection.fetch(queries.read_deferred, self._group_id, *arrays(places, 2))
+            found = await connection.fetch(*queries.read_deferred(group_id=self._group_id, partitions=places))
         self.behind = {}
         self.messages = self._bytes = 0
         for each in found:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -56,9 +56,16 @@ async def bounded(
     for letter in letters:
         asked_bytes[letter.record.topic] += _size(letter.record)
     topics = sorted(asked)
-    columns = [topics, [asked[topic] for topic in topics], [asked_bytes[topic] for topic in topics]]
     room, room_bytes = {}, {}
-    for row in await session.fetch(queries.count_dead_letters, *columns, _minute(now)):
+    counted = await session.fetch(
+        *queries.count_dead_letters(
+            topics=topics,
+            letters=[asked[topic] for topic in topics],
+            bytes=[asked_bytes[topic] for topic in topics],
+            minute=_minute(now),
+        )
+    )
+    for row in counted:
         topic = row["topic"]
         room[topic] = MOST_LETTERS - row["letters"] + asked[topic]
         room_bytes[topic] = MOST_LETTER_BYTES - row["bytes"] + asked_bytes[topic]
@@ -78,8 +85,7 @@ async def bounded(
 async def summarise(session: Session, records: Iterable[Record], now: datetime) -> Sequence[Flood]:
     """Take messages into the rows of their partitions and minute; returns what was taken in."""
     found = floods(records, _minute(now))
-    columns = [list(column) for column in zip(*map(astuple, found), strict=True)]
-    await session.fetch(queries.summarise_dead_letters, *columns, REASON, now)
+    await session.fetch(*queries.summarise_dead_letters(floods=found, reason=REASON, now=now))
     return found
 
 

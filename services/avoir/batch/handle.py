@@ -19,7 +19,6 @@ from avoir.core.model.events import AccountKey
 from avoir.core.state.references import References
 from avoir.core.undecided import brief
 from avoir.postgres import queries, rows
-from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.session import Session
 from avoir.record import (
@@ -200,16 +199,16 @@ class Handler:
         The connection stays, so that what fails on it next does not fail for want of one.
         """
         async with self._connection.use() as connection, connection.transaction():
-            outbox_id = await connection.fetchval(queries.probe, PROBE)
-            await connection.execute(queries.delete_published, [""], [outbox_id])
+            outbox_id = await connection.fetchval(*queries.probe(value=PROBE))
+            await connection.execute(*queries.delete_published(tenant_ids=[""], outbox_ids=[outbox_id]))
 
     async def expire(self, limit: int) -> BatchReport:
         """Expire overdue credit of a bounded number of accounts; of no messages where there is nothing to do."""
         async with self._connection.use() as connection:
-            overdue = await connection.fetch(queries.read_accounts_to_expire, limit)
-            accounts = arrays({rows.account_key(row) for row in overdue}, 4)
+            overdue = await connection.fetch(*queries.read_accounts_to_expire(limit=limit))
+            accounts = {rows.account_key(row) for row in overdue}
             # What somebody has locked is left to the next time.
-            found = await connection.fetch(queries.free_accounts, *accounts) if overdue else []
+            found = await connection.fetch(*queries.free_accounts(accounts=accounts)) if overdue else []
         return await self._expire(sorted({rows.account_key(row) for row in found}))
 
     async def _expire(self, accounts: Sequence[AccountKey]) -> BatchReport:
@@ -325,7 +324,7 @@ class Handler:
     async def _plan_anew(self, session: Session, messages: int) -> None:
         """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
         if self._handled >= self._plan_anew_at:
-            await session.fetch(queries.forget_plans)
+            await session.fetch(*queries.forget_plans())
             self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
         self._handled += messages
 

@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from avoir.core.model.events import AccountKey
 from avoir.postgres import queries
-from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.session import Session
 
@@ -20,32 +20,45 @@ Row: TypeAlias = tuple[str, ...]
 """A row by its key: of `subjects`, or of `accounts`; the first word says which."""
 
 
+class SubjectRow(NamedTuple):
+    """The key of a row of `subjects`: anything that messages name and that is locked for them."""
+
+    tenant_id: str
+    kind: str
+    id: str
+
+
 async def locked_of(session: Session, rows: Collection[Row]) -> set[Row]:
     """Which of some rows somebody has locked; to be asked outside of a transaction, which would keep the others."""
-    subjects, accounts = ({row[1:] for row in rows if row[0] == kind} for kind in ("subject", "account"))
-    free = await session.fetch_if(queries.free_subjects, *arrays(subjects, 3))
-    left = subjects.difference(map(tuple, free))
-    found = {("subject", *row) for row in await session.fetch_if(queries.known_subjects, *arrays(left, 3))}
-    free = await session.fetch_if(queries.free_accounts, *arrays(accounts, 4))
-    left = accounts.difference(map(tuple, free))
+    subjects = {SubjectRow(*row[1:]) for row in rows if row[0] == "subject"}
+    accounts = {AccountKey(*row[1:]) for row in rows if row[0] == "account"}
+    free = await session.fetch_if(*queries.free_subjects(subjects=subjects))
+    left_subjects = subjects.difference(map(tuple, free))
+    found = {
+        ("subject", *row) for row in await session.fetch_if(*queries.known_subjects(subjects=left_subjects))
+    }
+    free = await session.fetch_if(*queries.free_accounts(accounts=accounts))
+    left_accounts = accounts.difference(map(tuple, free))
     return found | {
-        ("account", *row) for row in await session.fetch_if(queries.known_accounts, *arrays(left, 4))
+        ("account", *row) for row in await session.fetch_if(*queries.known_accounts(accounts=left_accounts))
     }
 
 
 async def holders_of(kept: KeptConnection, row: Row) -> list[dict[str, Any]]:
     """Who has a row locked: a session waits for it, and another asks who it waits for."""
-    keys = arrays([row[1:]], len(row) - 1)
-    statement = queries.lock_subjects if row[0] == "subject" else queries.lock_accounts
+    if row[0] == "subject":
+        lock = queries.lock_subjects(subjects=[SubjectRow(*row[1:])])
+    else:
+        lock = queries.lock_accounts(accounts=[AccountKey(*row[1:])])
     waiting, asking = kept.another(), kept.another()
     until = time.monotonic() + _HOLDER_WITHIN_S
     found: list[Any] = []
     try:
         async with waiting.use() as blocked, asking.use() as connection:
-            wait = asyncio.create_task(blocked.fetch(statement, *keys))
+            wait = asyncio.create_task(blocked.fetch(*lock))
             try:
                 while not (found or wait.done() or time.monotonic() > until):
-                    found = await connection.fetch(queries.read_holders, blocked.get_server_pid())
+                    found = await connection.fetch(*queries.read_holders(pid=blocked.get_server_pid()))
                     await asyncio.sleep(_POLL_S)
             finally:
                 waiting.drop()

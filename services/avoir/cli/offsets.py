@@ -39,7 +39,7 @@ async def _on_broker() -> dict[TopicPartition, "Has"]:
 async def _positions() -> dict[TopicPartition, Stored]:
     settings = load_settings(DSN)
     async with connected(settings) as connection:
-        return positions_of(await connection.fetch(queries.all_positions, settings.kafka_group_id))
+        return positions_of(await connection.fetch(*queries.all_positions(group_id=settings.kafka_group_id)))
 
 
 @offsets.command(name="list")
@@ -101,16 +101,22 @@ async def set_(
     if has is None:
         not_found(f"The broker has no partition {place.topic}/{partition}.")
     wanted = _wanted(offset, place, has.span)
-    group, one = settings.kafka_group_id, ([place.topic], [partition])
+    group = settings.kafka_group_id
     async with connected(settings, "avoir_service") as connection, connection.transaction():
-        await connection.fetch(queries.lock_offsets, group, *one)
+        await connection.fetch(*queries.lock_offsets(group_id=group, partitions=[place]))
         before = await connection.fetchval(
-            queries.set_position, group, place.topic, partition, wanted, has.topic_id
+            *queries.set_position(
+                group_id=group, topic=place.topic, partition=partition, offset=wanted, topic_id=has.topic_id
+            )
         )
         if before is None:
             not_found(f"Group {group} has no position in {place.topic}/{partition} yet.")
         why = f"moved from {before} to {wanted}: {reason}"
-        await connection.execute(queries.record_passed_by, uuid4(), why, place.topic, partition, before)
+        await connection.execute(
+            *queries.record_passed_by(
+                dead_letter_id=uuid4(), reason=why, topic=place.topic, partition=partition, offset=before
+            )
+        )
     if json:
         print_json({"topic": place.topic, "partition": partition, "before": before, "next_offset": wanted})
     else:

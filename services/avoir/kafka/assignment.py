@@ -13,7 +13,6 @@ from avoir.kafka.position import End, Span, Stored, misplaced, positions_of
 from avoir.kafka.topic_ids import look_up
 from avoir.kafka.topics import TopicNames
 from avoir.postgres import queries
-from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.record import Fenced, TopicPartition
 
@@ -112,13 +111,14 @@ class Positions:
         """
         places = sorted(moved)
         async with self._kept.use() as connection, connection.transaction():
-            await connection.execute(queries.lock_offsets, self._group_id, *arrays(places, 2))
+            await connection.execute(*queries.lock_offsets(group_id=self._group_id, partitions=places))
             done = await connection.fetch(
-                queries.advance_offsets,
-                self._group_id,
-                *arrays(places, 2),
-                [moved[place] for place in places],
-                [seen[place] for place in places],
+                *queries.advance_offsets(
+                    group_id=self._group_id,
+                    partitions=places,
+                    next_offsets=[moved[place] for place in places],
+                    expected=[seen[place] for place in places],
+                ),
             )
             if len(done) != len(places):
                 raise Fenced(f"{len(places) - len(done)} of {len(places)} partitions moved on")
@@ -190,16 +190,22 @@ class Positions:
         group = self._group_id
         async with self._kept.use() as connection, connection.transaction():
             begins = [spans[place].begin for place in new]
-            await connection.execute(queries.add_positions, group, *arrays(new, 2), begins)
-            await connection.execute(queries.lock_offsets, group, *arrays(sorted({*unknown, *stops}), 2))
             await connection.execute(
-                queries.keep_topic_ids, group, *arrays(unknown, 2), [ids[place] for place in unknown]
+                *queries.add_positions(group_id=group, partitions=new, next_offsets=begins)
+            )
+            await connection.execute(
+                *queries.lock_offsets(group_id=group, partitions=sorted({*unknown, *stops}))
+            )
+            await connection.execute(
+                *queries.keep_topic_ids(
+                    group_id=group, partitions=unknown, topic_ids=[ids[place] for place in unknown]
+                )
             )
             places = sorted(stops)
             expected = [stored[place].next_offset for place in places]
             reasons = [stops[place] for place in places]
             done = await connection.fetch(
-                queries.stop_positions, group, *arrays(places, 2), expected, reasons
+                *queries.stop_positions(group_id=group, partitions=places, expected=expected, reasons=reasons)
             )
             return await self._fetch(connection, sorted(spans)) if len(done) == len(places) else None
 
@@ -207,5 +213,5 @@ class Positions:
         self, connection: Connection, places: Sequence[TopicPartition]
     ) -> dict[TopicPartition, Stored]:
         return positions_of(
-            await connection.fetch(queries.read_positions, self._group_id, *arrays(places, 2))
+            await connection.fetch(*queries.read_positions(group_id=self._group_id, partitions=places))
         )

@@ -78,10 +78,11 @@ async def unknown_to_the_ledger(connection: Connection, heads: Sequence[Head]) -
 
     One of an epoch before the ledger's says nothing: a new epoch was begun since.
     """
-    columns = [list(column) for column in zip(*(head.account for head in heads), strict=True)]
-    if not columns:
+    if not heads:
         return []
-    rows = await connection.fetch(queries.read_heads, *columns, [head.seq for head in heads])
+    rows = await connection.fetch(
+        *queries.read_heads(accounts=[head.account for head in heads], seqs=[head.seq for head in heads])
+    )
     return [_words(head, row) for head, row in zip(heads, rows, strict=True) if _is_unknown(head, row)]
 
 

@@ -170,13 +170,13 @@ class Relay:
         if time.monotonic() > self._look_at:
             await self._look(publisher)
         async with self._kept.use() as connection:
-            waits = await connection.fetchval(queries.outbox_waits)
+            waits = await connection.fetchval(*queries.outbox_waits())
             if not waits and time.monotonic() < self._renewed_at + self._lease.seconds / 3:
                 return 0
             await self._keep()
             if not waits:
                 return 0
-            rows = await connection.fetch(queries.outbox_rows, self._rows, _ROUND_BYTES)
+            rows = await connection.fetch(*queries.outbox_rows(limit=self._rows, most_bytes=_ROUND_BYTES))
         await self._while_held(publisher.publish(rows, self.topics_out, self._doubts.alone))
         await self._delete(rows)
         self.state.published += len(rows)
@@ -209,9 +209,10 @@ class Relay:
     async def _delete(self, rows: Sequence[asyncpg.Record]) -> None:
         async with self._kept.use() as connection:
             await connection.execute(
-                queries.delete_published,
-                [row["tenant_id"] for row in rows],
-                [row["outbox_id"] for row in rows],
+                *queries.delete_published(
+                    tenant_ids=[row["tenant_id"] for row in rows],
+                    outbox_ids=[row["outbox_id"] for row in rows],
+                ),
             )
 
     async def _rest(self, seconds: float) -> None:
@@ -249,7 +250,7 @@ class Relay:
         self._doubts.tries[outbox_id] += 1
         if refused.certain or self._doubts.tries[outbox_id] >= _UNCERTAIN_TRIES:
             async with self._kept.use() as connection:
-                await connection.execute(queries.refuse_row, outbox_id, str(refused))
+                await connection.execute(*queries.refuse_row(outbox_id=outbox_id, reason=str(refused)))
             self.state.refused += 1
             del self._doubts.tries[outbox_id]
             log.error(

@@ -1,7 +1,8 @@
 """Between the commands of the core and the JSON in which they are kept: amounts are decimal strings there."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,23 +33,26 @@ COMMANDS: Mapping[str, type[Command]] = {
 }
 """What a command of each topic is."""
 
-COMMAND_COLUMNS = ("tenant_id", "topic", "event_id", "occurred_at", "body")
+
+class CommandRow(NamedTuple):
+    """A row of `commands`; `body` is JSON."""
+
+    tenant_id: str
+    topic: str
+    event_id: str
+    occurred_at: datetime
+    body: str
 
 
-def command_columns(message: Message, command: Command) -> tuple[Any, ...]:
-    """A command as `commands` holds it, in COMMAND_COLUMNS' order."""
+def command_row(message: Message, command: Command) -> CommandRow:
+    """A command as it is kept."""
     body = {name: _plain(getattr(command, name)) for name in command.__struct_fields__}
     if isinstance(command, SetCreditPolicy):
         body["keys"] = _with_amounts(command.keys, str(command.keys.get("currency")), format_decimal)
     elif body.get("amount") is not None:
         body["amount"] = format_decimal(body["amount"], body["currency"])
-    return (
-        message.tenant_id,
-        message.topic,
-        message.event_id,
-        message.occurred_at,
-        msgspec.json.encode(body).decode(),
-    )
+    text = msgspec.json.encode(body).decode()
+    return CommandRow(message.tenant_id, message.topic, message.event_id, message.occurred_at, text)
 
 
 def command(topic: str, kept: str) -> Command:

@@ -20,17 +20,19 @@ class Lease:
 
     async def add(self, connection: Connection) -> None:
         """Make sure that the row exists, held by nobody."""
-        await connection.execute(queries.add_lease, self.name)
+        await connection.execute(*queries.add_lease(name=self.name))
 
     async def hold(self, connection: Connection) -> bool:
         """Take or renew it; false while somebody else holds it."""
         return (
             await connection.fetchval(
-                queries.hold_lease, self.name, self.holder, timedelta(seconds=self.seconds)
+                *queries.hold_lease(
+                    name=self.name, holder=self.holder, duration=timedelta(seconds=self.seconds)
+                )
             )
             is not None
         )
 
     async def release(self, connection: Connection) -> None:
         """Let go of it at once, if it is held."""
-        await connection.execute(queries.release_lease, self.name, self.holder)
+        await connection.execute(*queries.release_lease(name=self.name, holder=self.holder))

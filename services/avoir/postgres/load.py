@@ -6,7 +6,7 @@ loads on where deciding comes to the end of them.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -19,16 +19,34 @@ from avoir.core.state.queue import BEGINNING, NotLoadedError, Place, Queue
 from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.postgres import queries, rows
-from avoir.postgres.arrays import Arrays, arrays
 from avoir.postgres.session import Session
 
 FIRST_PAGE = 32
 _GROWTH = 4
 _LARGEST_PAGE = 10_000
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
-_FIRST_ID = UUID(int=0)
 
 T = TypeVar("T")
+
+
+class _InvoicePlace(NamedTuple):
+    """A place in the order in which an account's invoices are paid, as `load_open_invoices` takes it."""
+
+    finalized_at: datetime
+    invoice_id: str
+
+
+class _GrantPlace(NamedTuple):
+    """A place in the order in which an account's grants are used, as `load_grants_in_use` takes it."""
+
+    priority: int
+    expires_at: datetime | None
+    paid_for: bool
+    effective_at: datetime
+    id: UUID
+
+
+_FIRST_GRANT = _GrantPlace(-1, None, False, _BEFORE_ALL, UUID(int=0))
 
 
 class Loader:
@@ -57,20 +75,18 @@ class Loader:
     async def load(self, now: datetime) -> State:
         """What is due by a moment or comes first in the accounts, and what the messages name."""
         session, references, state, accounts = self._session, self._references, self._state, self._locked
-        concerned, changing = arrays(accounts, 4), arrays(references.changing, 3)
         by_id = await session.fetch_if(
-            queries.load_applications, *arrays(references.applications, 2), *arrays((), 2)
+            *queries.load_applications(applications=references.applications, invoices=())
         )
         applications = [each for each in map(rows.application, by_id) if each.account in accounts]
         state.add(applications)
-        settled = await session.fetch_if(
-            queries.read_invoices_settled_by,
-            *arrays(((key.tenant_id, key.id) for key in references.reversed), 2),
-        )
+        settled = await session.fetch_if(*queries.read_invoices_settled_by(payments=references.reversed))
         touched = {InvoiceKey(row["tenant_id"], row["invoice_id"]) for row in settled} | references.voided
         touched |= {each.invoice for each in applications}
         found = await session.fetch_if(
-            queries.load_invoices, *concerned, *changing, *arrays(references.invoices | touched, 2)
+            *queries.load_invoices(
+                accounts=accounts, subjects=references.changing, invoices=references.invoices | touched
+            )
         )
         invoices = [rows.invoice(row) for row in found]
         state.add(invoices)
@@ -79,7 +95,7 @@ class Loader:
         self._undoing = await self._accounts_undoing(known)
         opened = await self._open_invoices(sorted(accounts), BEGINNING, self._page)
         touched |= {each.key for each in (*invoices, *opened) if each.account in self._undoing}
-        due = await session.fetch(queries.load_due_grants, *concerned, now) if accounts else []
+        due = await session.fetch(*queries.load_due_grants(accounts=accounts, now=now)) if accounts else []
         state.add(map(rows.grant, due))
         grants = await self._grants_in_use(sorted(accounts), BEGINNING, self._page)
         await self._load_rest(references, touched, [*invoices, *opened], grants)
@@ -116,9 +132,8 @@ class Loader:
     async def _accounts_undoing(self, known: dict[Any, AccountKey]) -> set[AccountKey]:
         references = self._references
         if references.reversed:
-            keys, nothing = arrays(references.reversed, 3), arrays((), 2)
             found = await self._session.fetch(
-                queries.load_payments, *arrays((), 4), *keys, *nothing, *nothing
+                *queries.load_payments(accounts=(), payments=references.reversed, invoices=(), grants=())
             )
             for row in found:
                 known[rows.payment(row).key] = rows.account_key(row)
@@ -131,9 +146,11 @@ class Loader:
         if not accounts:
             return []
         finalized_at, key = (*after, _BEFORE_ALL, None)[:2] if len(after) != 1 else (after[0], None)
-        place = [finalized_at] * len(accounts), ["" if key is None else key.invoice_id] * len(accounts)
+        begin = _InvoicePlace(finalized_at, "" if key is None else key.invoice_id)
         found = await self._session.fetch(
-            queries.load_open_invoices, *arrays(accounts, 4), *place, size, only_taking
+            *queries.load_open_invoices(
+                accounts=accounts, after=[begin] * len(accounts), limit=size, only_taking=only_taking
+            )
         )
         invoices = [rows.invoice(row) for row in found]
         self._add(invoices)
@@ -148,17 +165,13 @@ class Loader:
         """Load grants with something available after a place in the order of use, at most `size` of each account."""
         if not accounts:
             return []
-        priority, expires_at, paid_for, effective_at, _, key = after or (
-            -1,
-            None,
-            False,
-            _BEFORE_ALL,
-            0,
-            None,
+        begin = _FIRST_GRANT
+        if after:
+            priority, expires_at, paid_for, effective_at, _, key = after
+            begin = _GrantPlace(priority, expires_at, paid_for, effective_at, key.id)
+        found = await self._session.fetch(
+            *queries.load_grants_in_use(accounts=accounts, after=[begin] * len(accounts), limit=size)
         )
-        place = (priority, expires_at, paid_for, effective_at, _FIRST_ID if key is None else key.id)
-        places = [[each] * len(accounts) for each in place]
-        found = await self._session.fetch(queries.load_grants_in_use, *arrays(accounts, 4), *places, size)
         grants = [rows.grant(row) for row in found]
         self._add(grants)
         lasts = _lasts(((each.account, each.place) for each in grants), accounts, size)
@@ -188,27 +201,35 @@ class Loader:
         """Load what belongs to what is named, to invoices of which something may be undone, and to open rows."""
         session = self._session
         accounts = self._locked if references is self._references else set()
-        changing, invoices = arrays(references.changing, 3), arrays(touched, 2)
         if touched:
-            found = await session.fetch(queries.load_applications, *arrays((), 2), *invoices)
+            found = await session.fetch(*queries.load_applications(applications=(), invoices=touched))
             self._add(map(rows.application, found))
         reserved = await self._load_reservations(references, set())
         used = {*references.grants, *(each.grant for each in reserved), *self._sliced(touched)}
-        payments = await self._load_payments(references, invoices, used, in_use)
-        keys = arrays(payments, 3)
-        waiting = arrays({each.key for each in loaded if each.due > 0}, 2)
+        payments = await self._load_payments(references, touched, used, in_use)
         found = await session.fetch_if(
-            queries.load_entitlements, *arrays(accounts, 4), *waiting, *changing, *invoices, *keys
+            *queries.load_entitlements(
+                accounts=accounts,
+                waited_for={each.key for each in loaded if each.due > 0},
+                subjects=references.changing,
+                invoices=touched,
+                payments=payments,
+            )
         )
         entitlements = [rows.entitlement(row) for row in found]
         self._add(entitlements)
         lines = {each.key for each in entitlements if each.key.kind in ("line", "credit_line")}
-        by_id = arrays(((key.tenant_id, key.id, key.line_id) for key in lines), 3)
-        found = await session.fetch_if(queries.load_lines, *changing, *invoices, *by_id)
+        found = await session.fetch_if(
+            *queries.load_lines(subjects=references.changing, invoices=touched, lines=lines)
+        )
         self._add(sorted(map(rows.line, found), key=lambda line: (line.invoice, line.position)))
-        due_for = arrays((each.key for each in entitlements), 4)
-        by_reference = arrays(references.grant_references, 2)
-        found = await session.fetch_if(queries.load_grants, *due_for, *arrays(used, 2), *by_reference)
+        found = await session.fetch_if(
+            *queries.load_grants(
+                entitlements={each.key for each in entitlements},
+                grants=used,
+                references=references.grant_references,
+            )
+        )
         grants = [each for each in map(rows.grant, found) if self._is_known(each, references)]
         self._add(grants)
         held = {each.key for each in (*grants, *in_use) if each.reserved > 0}
@@ -228,7 +249,11 @@ class Loader:
         return {GrantKey(each.key.tenant_id, grant_id) for each in used for grant_id, _ in each.slices}
 
     async def _load_payments(
-        self, references: References, invoices: Arrays, used: Collection[GrantKey], in_use: Collection[Grant]
+        self,
+        references: References,
+        invoices: Collection[InvoiceKey],
+        used: Collection[GrantKey],
+        in_use: Collection[Grant],
     ) -> set[PaymentKey]:
         """Load payments with their settlements: those named, and where an invoice opens those with something left."""
         session = self._session
@@ -237,22 +262,16 @@ class Loader:
             if references is self._references
             else set()
         )
-        over = {
-            PaymentKey(of.tenant_id, of.kind, of.id)
-            for of in (grant.entitlement for grant in in_use)
-            if of is not None and (of.kind == "payment" or of.kind == "amount_paid")
-        }
+        over = {key for grant in in_use if (key := grant.payment_key) is not None}
         found = await session.fetch_if(
-            queries.load_payments,
-            *arrays(opening, 4),
-            *arrays(references.payments | over, 3),
-            *invoices,
-            *arrays(used, 2),
+            *queries.load_payments(
+                accounts=opening, payments=references.payments | over, invoices=invoices, grants=used
+            ),
         )
         payments = [rows.payment(row) for row in found]
         self._add(payments)
         keys = {each.key for each in payments}
-        settlements = await session.fetch_if(queries.load_settlements, *arrays(keys, 3))
+        settlements = await session.fetch_if(*queries.load_settlements(payments=keys))
         self._add(map(rows.settlement, settlements))
         return keys
 
@@ -261,39 +280,46 @@ class Loader:
     ) -> list[Reservation]:
         """Load what is held of grants, for invoices and under application ids, with their first uses."""
         found = await self._session.fetch_if(
-            queries.load_reservations,
-            *arrays(grants, 2),
-            *arrays(references.applications, 2),
-            *arrays({*references.finalized, *references.voided}, 2),
+            *queries.load_reservations(
+                grants=grants,
+                applications=references.applications,
+                invoices={*references.finalized, *references.voided},
+            ),
         )
         reservations = [each for each in map(rows.reservation, found) if each.account in self._locked]
         self._add(reservations)
         # A reservation's first use has its id: whether that was before decides the id of the next.
-        used_before = arrays({each.application for each in reservations if each.amount > 0}, 2)
-        found = await self._session.fetch_if(queries.load_applications, *used_before, *arrays((), 2))
+        used_before = {each.application for each in reservations if each.amount > 0}
+        found = await self._session.fetch_if(
+            *queries.load_applications(applications=used_before, invoices=())
+        )
         self._add(map(rows.application, found))
         return reservations
 
     async def _load_facts(self) -> None:
         session, references, state = self._session, self._references, self._state
-        state.add(
-            map(rows.change, await session.fetch_if(queries.load_changes, *arrays(references.changing, 3)))
+        changes = await session.fetch_if(*queries.load_changes(subjects=references.changing))
+        state.add(map(rows.change, changes))
+        reversals = await session.fetch_if(
+            *queries.load_reversals(payments=references.payments, reversals=references.reversals)
         )
-        payments = arrays(((key.tenant_id, key.id) for key in references.payments), 2)
-        reversals = arrays(references.reversals, 2)
-        state.add(map(rows.reversal, await session.fetch_if(queries.load_reversals, *payments, *reversals)))
-        invoices = arrays({*references.finalized, *references.voided, *references.chosen}, 2)
-        state.add(map(rows.void, await session.fetch_if(queries.load_voids, *invoices)))
+        state.add(map(rows.reversal, reversals))
+        invoices = {*references.finalized, *references.voided, *references.chosen}
+        voids = await session.fetch_if(*queries.load_voids(invoices=invoices))
+        state.add(map(rows.void, voids))
         tenants = {ScopeKey(each.tenant_id, "tenant", "") for each in self._locked}
         owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in self._locked}
-        scopes = arrays(references.scopes | tenants | owners, 3)
-        state.add(map(rows.policy, await session.fetch_if(queries.load_policies, *scopes)))
+        policies = await session.fetch_if(*queries.load_policies(scopes=references.scopes | tenants | owners))
+        state.add(map(rows.policy, policies))
 
     async def _count_lines_elsewhere(self) -> None:
         """Count the lines of what is billed and was never changed: they are not loaded, and there may be too many."""
-        billed = arrays(self._references.subjects - self._references.changing, 3)
-        if billed[0]:
-            for row in await self._session.fetch(queries.read_lines_elsewhere, *billed, MOST_LINES):
+        billed = self._references.subjects - self._references.changing
+        if billed:
+            found = await self._session.fetch(
+                *queries.read_lines_elsewhere(subjects=billed, limit=MOST_LINES)
+            )
+            for row in found:
                 key = SubjectKey(row["tenant_id"], row["kind"], row["id"])
                 here = len(self._state.lines_of_subject.get(key) or ())
                 if row["lines"] > here:

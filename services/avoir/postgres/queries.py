@@ -1,28 +1,85 @@
-"""The statements of `sql/*.sql` by name: `queries.lock_offsets` is the text under `-- name: lock_offsets`."""
+"""The statements of `sql/*.sql` by name, called with their parameters: `queries.lock_accounts(accounts=keys)`."""
 
 import re
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 _BLOCK = re.compile(r"^-- name: (\w+)\n((?:--.*\n)*)", re.MULTILINE)
+# What is no parameter comes first: comments, texts and casts are passed by.
+_PARAMETER = re.compile(r"--.*|'[^']*'|\"[^\"]*\"|::|:([a-z]\w*(?:\.[a-z]\w*)?)")
 
 
-def _load() -> tuple[dict[str, str], dict[str, str]]:
-    statements: dict[str, str] = {}
-    descriptions: dict[str, str] = {}
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement with its parameters, in the order of their numbers in `text`.
+
+    `:limit` is a value; `:account.currency` is a field of a named tuple, or of many the array of that field.
+    """
+
+    name: str
+    description: str
+    text: str
+    parameters: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, description: str, sql: str) -> "Statement":
+        """A statement from its SQL, where parameters have names."""
+        numbers: dict[str, int] = {}
+
+        def numbered(found: re.Match[str]) -> str:
+            parameter = found[1]
+            return f"${numbers.setdefault(parameter, len(numbers) + 1)}" if parameter else found[0]
+
+        return cls(name, description, _PARAMETER.sub(numbered, sql), tuple(numbers))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that it is called with."""
+        return frozenset(parameter.partition(".")[0] for parameter in self.parameters)
+
+    def __call__(self, /, **values: Any) -> tuple[Any, ...]:
+        """The text and the arguments, as asyncpg takes them; keys of a set are sorted. TypeError for other names."""
+        if values.keys() != self.names:
+            raise TypeError(f"{self.name} takes {sorted(self.names)}, not {sorted(values)}")
+        keys: dict[str, Any] = {}
+        arguments = []
+        for parameter in self.parameters:
+            name, _, field = parameter.partition(".")
+            if field:
+                if name not in keys:
+                    keys[name] = _ordered(values[name])
+                arguments.append(_column(keys[name], field))
+            else:
+                arguments.append(values[name])
+        return (self.text, *arguments)
+
+
+def _ordered(keys: Any) -> Any:
+    return sorted(keys) if isinstance(keys, Set | Mapping) else keys
+
+
+def _column(keys: Any, field: str) -> Any:
+    return getattr(keys, field) if hasattr(keys, "_fields") else [getattr(key, field) for key in keys]
+
+
+def _load() -> dict[str, Statement]:
+    statements: dict[str, Statement] = {}
     for file in sorted(files("avoir.postgres").joinpath("sql").iterdir(), key=lambda f: f.name):
         _, *parts = _BLOCK.split(file.read_text(encoding="utf-8")) if file.name.endswith(".sql") else [""]
-        for name, comment, statement in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        for name, comment, sql in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             if name in statements:
                 raise ValueError(f"two statements are named {name}, one of them in {file.name}")
-            statements[name] = statement.strip().rstrip(";")
-            descriptions[name] = " ".join(line.removeprefix("--").strip() for line in comment.splitlines())
-    return statements, descriptions
+            description = " ".join(line.removeprefix("--").strip() for line in comment.splitlines())
+            statements[name] = Statement.of(name, description, sql.strip().rstrip(";"))
+    return statements
 
 
-STATEMENTS, DESCRIPTIONS = _load()
+STATEMENTS = _load()
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Statement:
     """The statement of that name."""
     try:
         return STATEMENTS[name]

@@ -1,13 +1,11 @@
-"""From rows of the tables to rows of the core."""
+"""The tables of core rows: one declaration each, of which reading, COPY and UPDATE are made."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from asyncpg import Record
-
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Owner, Period
+from avoir.core.model.ledger import Entry
 from avoir.core.model.policy import PolicyVersion, ScopeKey
 from avoir.core.model.rows import (
     Account,
@@ -31,227 +29,236 @@ from avoir.core.model.rows import (
     SubjectKey,
     Void,
 )
+from avoir.postgres.mapping import RECORDED_AT, Column, Field, Row, Table, fields, nested
 
-Row = Mapping[str, Any] | Record
+_ACCOUNT = "tenant_id text, owner_type text, owner_id text, currency text"
+_INVOICE = "tenant_id text, invoice_id text"
+
+ACCOUNTS = Table(
+    "accounts",
+    Account,
+    nested("key", AccountKey, _ACCOUNT),
+    fields(
+        "available bigint, reserved bigint, seq bigint, head bytea, refill_asked boolean, epoch integer, "
+        "epoch_from bigint",
+        changing=True,
+    ),
+    key="tenant_id owner_type owner_id currency",
+    recorded_at=RECORDED_AT._replace(changes=True),
+)
+"""Accounts are opened when they are locked: all that is ever written of them is an update."""
+
+INVOICES = Table(
+    "invoices",
+    Invoice,
+    nested("key", InvoiceKey, _INVOICE),
+    nested("account", AccountKey, _ACCOUNT),
+    fields("number text, finalized_at timestamptz, total bigint, amount_paid bigint, automatic boolean"),
+    fields("barred boolean, voided boolean, settled bigint, applied bigint", changing=True),
+    fields("settled_at timestamptz, restored bigint", changing=True),
+    fields("event_id text, contents bytea"),
+    key="tenant_id invoice_id",
+)
+
+LINES = Table(
+    "invoice_lines",
+    Line,
+    nested("invoice", InvoiceKey, _INVOICE),
+    fields("position integer, line_id text, kind text, subject_id text"),
+    nested("period", Period, "period_start timestamptz, period_end timestamptz", null="period_start"),
+    fields("amount bigint, tax bigint, cost bigint, credit_line_id text, expires_at timestamptz"),
+    key="tenant_id invoice_id position",
+)
+
+CHANGES = Table(
+    "changes",
+    Change,
+    nested("subject", SubjectKey, "tenant_id text, subject_kind text, subject_id text"),
+    nested("owner", Owner, "owner_type text, owner_id text"),
+    fields(
+        "topic text, event_id text, revision bigint, occurred_at timestamptz, changed_by text, asked boolean"
+    ),
+    fields("fee bigint, currency text"),
+    nested("billed_period", Period, "billed_start timestamptz, billed_end timestamptz", null="billed_start"),
+    nested(
+        "remaining_period",
+        Period,
+        "remaining_start timestamptz, remaining_end timestamptz",
+        null="remaining_start",
+    ),
+    fields("billed_price bigint, remaining_price bigint, effective_at timestamptz, unused text"),
+    fields("proration text, time_zone text, unpaid_change text, credit_as text", changing=True),
+    fields("expires_after_days integer, superseded boolean", changing=True),
+    fields("contents bytea"),
+    key="tenant_id topic event_id",
+)
+
+PAYMENTS = Table(
+    "payments",
+    Payment,
+    nested("key", PaymentKey, "tenant_id text, kind text, payment_id text"),
+    nested("account", AccountKey, _ACCOUNT),
+    fields("amount bigint, occurred_at timestamptz"),
+    (
+        Field(
+            "invoice_ids",
+            (Column("invoice_ids", "text[]", "row.invoice_ids"),),
+            "tuple(row['invoice_ids'])",
+        ),
+    ),
+    fields("reversed bigint, settled bigint", changing=True),
+    fields("event_id text, contents bytea"),
+    key="tenant_id kind payment_id",
+)
+
+REVERSALS = Table(
+    "reversals",
+    Reversal,
+    nested("key", ReversalKey, "tenant_id text, reversal_id text"),
+    fields("payment_id text, amount bigint, currency text, reason text, occurred_at timestamptz"),
+    fields("event_id text, contents bytea"),
+    key="tenant_id reversal_id",
+)
+
+VOIDS = Table(
+    "voids",
+    Void,
+    nested("key", InvoiceKey, _INVOICE),
+    fields("reason text, occurred_at timestamptz, event_id text, contents bytea"),
+    key="tenant_id invoice_id",
+)
+
+SETTLEMENTS = Table(
+    "settlements",
+    Settlement,
+    nested("payment", PaymentKey, "tenant_id text, kind text, payment_id text"),
+    fields("n integer"),
+    nested("invoice", InvoiceKey, _INVOICE),
+    fields("amount bigint", changing=True),
+    key="tenant_id kind payment_id n",
+)
+
+ENTITLEMENTS = Table(
+    "entitlements",
+    Entitlement,
+    nested("key", EntitlementKey, "tenant_id text, kind text, id text, line_id text"),
+    nested("account", AccountKey, _ACCOUNT),
+    fields("cost bigint"),
+    fields(
+        "target bigint, given bigint, covered bigint, shortfall bigint, shortfall_reason text", changing=True
+    ),
+    fields("grants integer, source text, due_from timestamptz, settle_by timestamptz", changing=True),
+    fields("as_line_item boolean, expires_after_days integer", changing=True),
+    key="tenant_id kind id line_id",
+)
+
+GRANTS = Table(
+    "grants",
+    Grant,
+    nested("key", GrantKey, "tenant_id text, grant_id uuid"),
+    nested("account", AccountKey, _ACCOUNT),
+    fields("amount bigint"),
+    fields(
+        "available bigint, reserved bigint, spent bigint, lost bigint, taken bigint, pending bigint",
+        changing=True,
+    ),
+    fields("source text, reason text, note text, priority integer, paid_for boolean"),
+    fields("effective_at timestamptz, expires_at timestamptz, reference text"),
+    nested(
+        "entitlement",
+        EntitlementKey,
+        "tenant_id text, entitlement_kind text, entitlement_id text, entitlement_line_id text",
+        null="entitlement_kind",
+    ),
+    fields("ordinal integer, topic text, event_id text, contents bytea"),
+    key="tenant_id grant_id",
+    recorded_at=RECORDED_AT,
+)
+
+RESERVATIONS = Table(
+    "reservations",
+    Reservation,
+    nested("key", ReservationKey, "tenant_id text, application_id uuid, grant_id uuid"),
+    nested("account", AccountKey, _ACCOUNT),
+    fields("invoice_id text, reserved_for text, seq bigint"),
+    fields("amount bigint", changing=True),
+    fields("topic text, event_id text"),
+    fields("moved bigint", changing=True),
+    key="tenant_id application_id grant_id",
+)
+
+APPLICATIONS = Table(
+    "applications",
+    Application,
+    nested("key", ApplicationKey, "tenant_id text, application_id uuid"),
+    nested("account", AccountKey, _ACCOUNT),
+    nested("invoice", InvoiceKey, _INVOICE),
+    fields("amount bigint, applied_by text, applied_at timestamptz"),
+    fields("reinstated boolean", changing=True),
+    (
+        Field(
+            "slices",
+            (
+                Column("grant_ids", "uuid[]", "[grant_id for grant_id, _ in row.slices]"),
+                Column("amounts", "bigint[]", "[amount for _, amount in row.slices]"),
+            ),
+            "tuple(zip(row['grant_ids'], row['amounts'], strict=True))",
+        ),
+    ),
+    fields("topic text, event_id text, moved bigint"),
+    key="tenant_id application_id",
+)
+
+POLICIES = Table(
+    "policies",
+    PolicyVersion,
+    nested("key", ScopeKey, "tenant_id text, scope text, scope_id text"),
+    fields("event_id text, occurred_at timestamptz"),
+    (Field("keys", (Column("keys", "jsonb", "json.dumps(row.keys)"),), "json.loads(row['keys'])"),),
+    key="tenant_id event_id",
+)
+
+ENTRIES = Table(
+    "entries",
+    Entry,
+    nested("account", AccountKey, _ACCOUNT),
+    fields("seq bigint, n integer, ledger_account text, counter_account text, grant_id uuid, amount bigint"),
+    fields("balance bigint, event text, reason text, invoice_id text, application_id uuid, topic text"),
+    fields("event_id text, occurred_at timestamptz, recorded_at timestamptz, hash bytea"),
+    key="tenant_id owner_type owner_id currency seq n",
+)
+
+STATE_TABLES: Mapping[str, Table[Any]] = {
+    "invoices": INVOICES,
+    "lines": LINES,
+    "changes": CHANGES,
+    "reversals": REVERSALS,
+    "voids": VOIDS,
+    "policies": POLICIES,
+    "payments": PAYMENTS,
+    "settlements": SETTLEMENTS,
+    "entitlements": ENTITLEMENTS,
+    "grants": GRANTS,
+    "reservations": RESERVATIONS,
+    "applications": APPLICATIONS,
+}
+"""The tables that the rows of a state are copied to, by their names there, in an order that foreign keys allow."""
+
+account = ACCOUNTS.read
+invoice = INVOICES.read
+line = LINES.read
+change = CHANGES.read
+payment = PAYMENTS.read
+reversal = REVERSALS.read
+void = VOIDS.read
+settlement = SETTLEMENTS.read
+entitlement = ENTITLEMENTS.read
+grant = GRANTS.read
+application = APPLICATIONS.read
+reservation = RESERVATIONS.read
+policy = POLICIES.read
 
 
 def account_key(row: Row) -> AccountKey:
-    """The account that a row belongs to."""
+    """The account that a row of any table belongs to."""
     return AccountKey(row["tenant_id"], row["owner_type"], row["owner_id"], row["currency"])
-
-
-def _period(start: Any, end: Any) -> Period | None:
-    return None if start is None else Period(start, end)
-
-
-def account(row: Row) -> Account:
-    """A row of `accounts`."""
-    return Account(
-        account_key(row),
-        row["available"],
-        row["reserved"],
-        row["seq"],
-        row["head"],
-        row["refill_asked"],
-        row["epoch"],
-        row["epoch_from"],
-    )
-
-
-def invoice(row: Row) -> Invoice:
-    """A row of `invoices`."""
-    return Invoice(
-        key=InvoiceKey(row["tenant_id"], row["invoice_id"]),
-        account=account_key(row),
-        number=row["number"],
-        finalized_at=row["finalized_at"],
-        total=row["total"],
-        amount_paid=row["amount_paid"],
-        automatic=row["automatic"],
-        barred=row["barred"],
-        voided=row["voided"],
-        settled=row["settled"],
-        applied=row["applied"],
-        settled_at=row["settled_at"],
-        event_id=row["event_id"],
-        contents=row["contents"],
-        restored=row["restored"],
-    )
-
-
-def line(row: Row) -> Line:
-    """A row of `invoice_lines`."""
-    return Line(
-        invoice=InvoiceKey(row["tenant_id"], row["invoice_id"]),
-        position=row["position"],
-        line_id=row["line_id"],
-        kind=row["kind"],
-        subject_id=row["subject_id"],
-        period=_period(row["period_start"], row["period_end"]),
-        amount=row["amount"],
-        tax=row["tax"],
-        cost=row["cost"],
-        credit_line_id=row["credit_line_id"],
-        expires_at=row["expires_at"],
-    )
-
-
-def change(row: Row) -> Change:
-    """A row of `changes`."""
-    return Change(
-        subject=SubjectKey(row["tenant_id"], row["subject_kind"], row["subject_id"]),
-        owner=Owner(row["owner_type"], row["owner_id"]),
-        topic=row["topic"],
-        event_id=row["event_id"],
-        revision=row["revision"],
-        occurred_at=row["occurred_at"],
-        changed_by=row["changed_by"],
-        asked=row["asked"],
-        fee=row["fee"],
-        currency=row["currency"],
-        billed_period=_period(row["billed_start"], row["billed_end"]),
-        remaining_period=_period(row["remaining_start"], row["remaining_end"]),
-        billed_price=row["billed_price"],
-        remaining_price=row["remaining_price"],
-        effective_at=row["effective_at"],
-        unused=row["unused"],
-        proration=row["proration"],
-        time_zone=row["time_zone"],
-        unpaid_change=row["unpaid_change"],
-        credit_as=row["credit_as"],
-        expires_after_days=row["expires_after_days"],
-        contents=row["contents"],
-        superseded=row["superseded"],
-    )
-
-
-def payment(row: Row) -> Payment:
-    """A row of `payments`."""
-    return Payment(
-        key=PaymentKey(row["tenant_id"], row["kind"], row["payment_id"]),
-        account=account_key(row),
-        amount=row["amount"],
-        occurred_at=row["occurred_at"],
-        invoice_ids=tuple(row["invoice_ids"]),
-        reversed=row["reversed"],
-        settled=row["settled"],
-        event_id=row["event_id"],
-        contents=row["contents"],
-    )
-
-
-def reversal(row: Row) -> Reversal:
-    """A row of `reversals`."""
-    return Reversal(
-        key=ReversalKey(row["tenant_id"], row["reversal_id"]),
-        payment_id=row["payment_id"],
-        amount=row["amount"],
-        currency=row["currency"],
-        reason=row["reason"],
-        occurred_at=row["occurred_at"],
-        event_id=row["event_id"],
-        contents=row["contents"],
-    )
-
-
-def void(row: Row) -> Void:
-    """A row of `voids`."""
-    key = InvoiceKey(row["tenant_id"], row["invoice_id"])
-    return Void(key, row["reason"], row["occurred_at"], row["event_id"], row["contents"])
-
-
-def settlement(row: Row) -> Settlement:
-    """A row of `settlements`."""
-    return Settlement(
-        payment=PaymentKey(row["tenant_id"], row["kind"], row["payment_id"]),
-        n=row["n"],
-        invoice=InvoiceKey(row["tenant_id"], row["invoice_id"]),
-        amount=row["amount"],
-    )
-
-
-def entitlement(row: Row) -> Entitlement:
-    """A row of `entitlements`."""
-    return Entitlement(
-        key=EntitlementKey(row["tenant_id"], row["kind"], row["id"], row["line_id"]),
-        account=account_key(row),
-        cost=row["cost"],
-        target=row["target"],
-        given=row["given"],
-        covered=row["covered"],
-        shortfall=row["shortfall"],
-        shortfall_reason=row["shortfall_reason"],
-        grants=row["grants"],
-        source=row["source"],
-        due_from=row["due_from"],
-        settle_by=row["settle_by"],
-        as_line_item=row["as_line_item"],
-        expires_after_days=row["expires_after_days"],
-    )
-
-
-def grant(row: Row) -> Grant:
-    """A row of `grants`."""
-    key = (row["entitlement_kind"], row["entitlement_id"], row["entitlement_line_id"])
-    return Grant(
-        key=GrantKey(row["tenant_id"], row["grant_id"]),
-        account=account_key(row),
-        amount=row["amount"],
-        available=row["available"],
-        reserved=row["reserved"],
-        spent=row["spent"],
-        lost=row["lost"],
-        taken=row["taken"],
-        source=row["source"],
-        reason=row["reason"],
-        note=row["note"],
-        priority=row["priority"],
-        paid_for=row["paid_for"],
-        effective_at=row["effective_at"],
-        expires_at=row["expires_at"],
-        reference=row["reference"],
-        entitlement=None if key[0] is None else EntitlementKey(row["tenant_id"], *key),
-        ordinal=row["ordinal"],
-        topic=row["topic"],
-        event_id=row["event_id"],
-        pending=row["pending"],
-        contents=row["contents"],
-    )
-
-
-def application(row: Row) -> Application:
-    """A row of `applications`."""
-    return Application(
-        key=ApplicationKey(row["tenant_id"], row["application_id"]),
-        account=account_key(row),
-        invoice=InvoiceKey(row["tenant_id"], row["invoice_id"]),
-        amount=row["amount"],
-        applied_by=row["applied_by"],
-        applied_at=row["applied_at"],
-        reinstated=row["reinstated"],
-        slices=tuple(zip(row["grant_ids"], row["amounts"], strict=True)),
-        topic=row["topic"],
-        event_id=row["event_id"],
-        moved=row["moved"],
-    )
-
-
-def reservation(row: Row) -> Reservation:
-    """A row of `reservations`."""
-    return Reservation(
-        key=ReservationKey(row["tenant_id"], row["application_id"], row["grant_id"]),
-        account=account_key(row),
-        invoice_id=row["invoice_id"],
-        reserved_for=row["reserved_for"],
-        seq=row["seq"],
-        amount=row["amount"],
-        topic=row["topic"],
-        event_id=row["event_id"],
-        moved=row["moved"],
-    )
-
-
-def policy(row: Row) -> PolicyVersion:
-    """A row of `policies`."""
-    key = ScopeKey(row["tenant_id"], row["scope"], row["scope_id"])
-    return PolicyVersion(key, row["event_id"], row["occurred_at"], json.loads(row["keys"]))

@@ -18,17 +18,17 @@ async def dump(connection: Connection) -> str:
     async with connection.transaction(readonly=True):
         # An empty path makes the catalog name every table with its schema.
         await connection.execute("SET LOCAL search_path = ''")
-        for table in await connection.fetch(queries.schema_tables):
+        for table in await connection.fetch(*queries.schema_tables()):
             parts.append(await _table(connection, table))
-        for function in await connection.fetch(queries.schema_functions):
+        for function in await connection.fetch(*queries.schema_functions()):
             callers = f"-- May be called by: {function['callers'] or 'its owner'}\n"
             parts.append(callers + function["line"].rstrip() + ";\n")
     return "\n".join(parts)
 
 
 async def _table(connection: Connection, table: asyncpg.Record) -> str:
-    async def lines(query: str) -> list[str]:
-        return [row["line"] for row in await connection.fetch(query, table["oid"])]
+    async def lines(query: queries.Statement) -> list[str]:
+        return [row["line"] for row in await connection.fetch(*query(table=table["oid"]))]
 
     if table["parent"]:
         text = f"CREATE TABLE avoir.{table['name']} PARTITION OF avoir.{table['parent']} {table['bound']};\n"

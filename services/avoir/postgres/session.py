@@ -1,13 +1,15 @@
 """One transaction's conversation with the database, and how many statements it took."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
 from asyncpg.transaction import Transaction
 
+from avoir.postgres import queries
 from avoir.postgres.connect import Connection
+from avoir.postgres.queries import Statement
 
 _AWAKE_S = 2.0
 
@@ -34,7 +36,7 @@ class Session:
         # Where the connection is lost meanwhile nobody waits for it any more, nor for what it raises.
         working.add_done_callback(lambda done: done.cancelled() or done.exception())
         while not (await asyncio.wait({working}, timeout=_AWAKE_S))[0]:
-            await self._connection.execute("SELECT")
+            await self._connection.execute(*queries.keep_awake())
         return working.result()
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -52,16 +54,16 @@ class Session:
             self.statements += 1
             await self._connection.execute(statement, *arguments)
 
-    async def update(self, statement: str, rows: Sequence[tuple[Any, ...]], *more: Any) -> None:
-        """Run an UPDATE over rows, if there are any, each as its key and values; LookupError where one is not there."""
+    async def update(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run an UPDATE over rows, if there are any, each as its parameters; LookupError where one is not there."""
         if rows:
             self.statements += 1
-            arrays = [list(column) for column in zip(*rows, strict=True)]
-            done = await self._connection.execute(statement, *arrays, *more)
+            columns = dict(zip(statement.parameters, map(list, zip(*rows, strict=True)), strict=True))
+            done = await self._connection.execute(*statement(**columns))
             if done != f"UPDATE {len(rows)}":
-                raise LookupError(f"{done} instead of {len(rows)} by: {statement.splitlines()[0]}")
+                raise LookupError(f"{done} instead of {len(rows)} by {statement.name}")
 
-    async def copy(self, table: str, names: Sequence[str], records: Sequence[tuple[Any, ...]]) -> None:
+    async def copy(self, table: str, names: Iterable[str], records: Sequence[tuple[Any, ...]]) -> None:
         """Copy rows into a table, if there are any."""
         if records:
             self.statements += 1

@@ -1,71 +1,82 @@
 """Writes what a batch changed, a statement or a COPY per table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from avoir.core.model.ledger import Entry
 from avoir.core.state.state import State
-from avoir.postgres import queries
-from avoir.postgres.bodies import COMMAND_COLUMNS
+from avoir.postgres.bodies import CommandRow
+from avoir.postgres.mapping import Table
+from avoir.postgres.rows import ACCOUNTS, ENTRIES, STATE_TABLES
 from avoir.postgres.session import Session
-from avoir.postgres.stored import STORED, account_changes
 
-ENTRY_COLUMNS = (
-    *(
-        "tenant_id",
-        "owner_type",
-        "owner_id",
-        "currency",
-        "seq",
-        "n",
-        "ledger_account",
-        "counter_account",
-        "grant_id",
-    ),
-    *(
-        "amount",
-        "balance",
-        "event",
-        "reason",
-        "invoice_id",
-        "application_id",
-        "topic",
-        "event_id",
-        "occurred_at",
-    ),
-    *("recorded_at", "hash"),
-)
-DECISION_COLUMNS = (
-    *(
-        "tenant_id",
-        "topic",
-        "partition",
-        "kafka_offset",
-        "event_id",
-        "occurred_at",
-        "recorded_at",
-    ),
-    *("outcome", "reason", "facts", "policy", "would_change_it", "subject_kind", "subject_id", "position"),
-)
-OUTBOX_COLUMNS = ("tenant_id", "topic", "key", "value", "headers", "recorded_at")
-DEAD_LETTER_COLUMNS = (
-    *("tenant_id", "dead_letter_id", "outcome", "reason", "event_id", "topic", "partition", "kafka_offset"),
-    *("kafka_timestamp", "key", "value", "header_names", "header_values", "recorded_at"),
-    *("first_offset", "messages", "value_length", "sha256"),
-)
+
+class DecisionRow(NamedTuple):
+    """A row of `decisions`: what a message came to, `position` in the order of its batch; `facts` and `policy` JSON."""
+
+    tenant_id: str
+    topic: str
+    partition: int
+    kafka_offset: int
+    event_id: str
+    occurred_at: datetime | None
+    recorded_at: datetime
+    outcome: str
+    reason: str
+    facts: str
+    policy: str
+    would_change_it: str | None
+    subject_kind: str
+    subject_id: str
+    position: int
+
+
+class OutboxRow(NamedTuple):
+    """A row of `outbox`: a record to publish."""
+
+    tenant_id: str
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: bytes
+    recorded_at: datetime
+
+
+class DeadLetterRow(NamedTuple):
+    """A row of `dead_letters`: a message that was not handled; the last two are set where its value was cut."""
+
+    tenant_id: str
+    dead_letter_id: UUID
+    outcome: str
+    reason: str
+    event_id: str
+    topic: str
+    partition: int
+    kafka_offset: int
+    kafka_timestamp: datetime
+    key: bytes | None
+    value: bytes | None
+    header_names: list[bytes]
+    header_values: list[bytes | None]
+    recorded_at: datetime
+    first_offset: int | None
+    messages: int
+    value_length: int | None
+    sha256: bytes | None
 
 
 @dataclass(slots=True)
 class Written:
-    """What a batch writes besides the rows of its state, as columns of the tables they go to."""
+    """What a batch writes besides the rows of its state."""
 
-    decisions: list[tuple[Any, ...]] = field(default_factory=list)
-    commands: list[tuple[Any, ...]] = field(default_factory=list)
-    outbox: list[tuple[Any, ...]] = field(default_factory=list)
-    dead_letters: list[tuple[Any, ...]] = field(default_factory=list)
+    decisions: list[DecisionRow] = field(default_factory=list)
+    commands: list[CommandRow] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    dead_letters: list[DeadLetterRow] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
     def extend(self, more: "Written") -> None:
@@ -81,30 +92,33 @@ async def write_state(session: Session, state: State, recorded_at: datetime) -> 
     """Write the changed rows of a batch's state."""
     # New accounts were opened when they were locked.
     accounts = chain(state.added("accounts"), state.updated("accounts"))
-    await session.update(queries.update_accounts, list(map(account_changes, accounts)), recorded_at)
-    for name, stored in STORED.items():
-        date = (recorded_at,) if stored.dated else ()
-        if stored.update is not None and stored.updated is not None:
-            await session.update(stored.update, [stored.updated(row) for row in state.updated(name)])
-        added = [stored.added(row) + date for row in state.added(name)]
-        await session.copy(stored.table, stored.columns, added)
+    await _update(session, ACCOUNTS, accounts, recorded_at)
+    for name, table in STATE_TABLES.items():
+        await _update(session, table, state.updated(name), recorded_at)
+        await _copy(session, table, state.added(name), recorded_at)
 
 
 async def write_rest(session: Session, written: Written) -> None:
     """Write a batch's ledger entries, decisions, commands, dead letters and outbox."""
-    await session.copy("entries", ENTRY_COLUMNS, [entry_columns(entry) for entry in written.entries])
-    await session.copy("decisions", DECISION_COLUMNS, written.decisions)
-    await session.copy("commands", COMMAND_COLUMNS, written.commands)
-    await session.copy("dead_letters", DEAD_LETTER_COLUMNS, written.dead_letters)
-    await session.copy("outbox", OUTBOX_COLUMNS, written.outbox)
+    await _copy(session, ENTRIES, written.entries, None)
+    await session.copy("decisions", DecisionRow._fields, written.decisions)
+    await session.copy("commands", CommandRow._fields, written.commands)
+    await session.copy("dead_letters", DeadLetterRow._fields, written.dead_letters)
+    await write_outbox(session, written.outbox)
 
 
-def entry_columns(entry: Entry) -> tuple[Any, ...]:
-    """An entry as `entries` holds it, in ENTRY_COLUMNS' order."""
-    numbered = (entry.seq, entry.n, entry.ledger_account, entry.counter_account, entry.grant_id)
-    moved = (entry.amount, entry.balance, entry.event, entry.reason, entry.invoice_id, entry.application_id)
-    when = (entry.topic, entry.event_id, entry.occurred_at, entry.recorded_at)
-    return tuple(chain(entry.account, numbered, moved, when, (entry.hash,)))
+async def write_outbox(session: Session, rows: Sequence[OutboxRow]) -> None:
+    """Write records to publish."""
+    await session.copy("outbox", OutboxRow._fields, rows)
+
+
+async def _update(session: Session, table: Table[Any], rows: Iterable[Any], at: datetime) -> None:
+    if table.update is not None:
+        await session.update(table.update, [table.changed(row, at) for row in rows])
+
+
+async def _copy(session: Session, table: Table[Any], rows: Iterable[Any], at: datetime | None) -> None:
+    await session.copy(table.name, table.columns, [table.added(row, at) for row in rows])
 
 
 def headers_columns(headers: Iterable[tuple[str, bytes | None]]) -> tuple[list[bytes], list[bytes | None]]:

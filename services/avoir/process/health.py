@@ -54,7 +54,7 @@ class Health:
             version = await schema_version(connection)
             if version < REQUIRED_VERSION:
                 return OK, f"version {version}, needs {REQUIRED_VERSION}: run `avoir migrate`", False
-            return OK, OK, bool(await connection.fetchval(queries.lease_is_held, LEASE))
+            return OK, OK, bool(await connection.fetchval(*queries.lease_is_held(name=LEASE)))
 
     def _group(self) -> str:
         if self._presence.gone.is_set():

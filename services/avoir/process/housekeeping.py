@@ -86,7 +86,7 @@ class Expiry:
             if not await self._lease.hold(connection):
                 return False
             if time.monotonic() > self._partitions_at + _PARTITIONS_EVERY_S:
-                await connection.execute(queries.ensure_partitions)
+                await connection.execute(*queries.ensure_partitions())
                 self._partitions_at = time.monotonic()
         report = await self._expirer.expire(self._rows)
         if report.messages or report.alarms:

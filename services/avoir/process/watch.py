@@ -119,7 +119,7 @@ class Watch:
 
     async def _measure(self) -> None:
         pool = await self._pool.get()
-        backlog = await pool.fetchrow(queries.backlog, timeout=_TIMEOUT_S)
+        backlog = await pool.fetchrow(*queries.backlog(), timeout=_TIMEOUT_S)
         assert backlog is not None
         self._metrics.backlog(dict(backlog))
         self._metrics.stopped_partitions.set(len(self._stops()))
@@ -159,8 +159,8 @@ class Watch:
     async def _outgoing(self, backlog: asyncpg.Record, consumer: AIOKafkaConsumer | None) -> Flow:
         """Read what waits to be published or is set aside, who may publish, and which topics are missing."""
         pool = await self._pool.get()
-        leases = await pool.fetch(queries.read_leases, timeout=_TIMEOUT_S)
-        deferred = await pool.fetchrow(queries.count_deferred, self._group_id, timeout=_TIMEOUT_S)
+        leases = await pool.fetch(*queries.read_leases(), timeout=_TIMEOUT_S)
+        deferred = await pool.fetchrow(*queries.count_deferred(group_id=self._group_id), timeout=_TIMEOUT_S)
         assert deferred is not None
         missing: frozenset[str] = frozenset()
         if consumer is not None:
@@ -210,7 +210,7 @@ class Watch:
 
     async def _positions(self, ends: Mapping[TopicPartition, End]) -> dict[TopicPartition, int]:
         pool = await self._pool.get()
-        rows = await pool.fetch(queries.all_positions, self._group_id, timeout=_TIMEOUT_S)
+        rows = await pool.fetch(*queries.all_positions(group_id=self._group_id), timeout=_TIMEOUT_S)
         stored = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         return {place: stored[place] for place in ends if place in stored}
 

@@ -13,8 +13,6 @@ from avoir.core.model.facts import Owner
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 
-KEYS = ("owner_type", "owner_id", "currency")
-
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
@@ -73,11 +71,19 @@ async def read_balances(connection: Connection, tenant_id: str, owner: Owner | N
     """The accounts of one owner, or the first `limit` of the tenant."""
     owner_type, owner_id = owner or (None, None)
     async with snapshot(connection) as now:
-        epoch = await connection.fetchval(queries.read_epoch)
-        rows = await connection.fetch(queries.read_balances, tenant_id, owner_type, owner_id, now, limit + 1)
-        keys = [[row[name] for row in rows[:limit]] for name in KEYS]
-        coming = await connection.fetch(queries.read_pending, tenant_id, *keys)
-        set_aside = await connection.fetch(queries.read_set_aside, tenant_id, *keys, now)
+        epoch = await connection.fetchval(*queries.read_epoch())
+        rows = await connection.fetch(
+            *queries.read_balances(
+                tenant_id=tenant_id, owner_type=owner_type, owner_id=owner_id, now=now, limit=limit + 1
+            )
+        )
+        keys = [
+            AccountKey(tenant_id, row["owner_type"], row["owner_id"], row["currency"]) for row in rows[:limit]
+        ]
+        coming = await connection.fetch(*queries.read_pending(tenant_id=tenant_id, accounts=keys))
+        set_aside = await connection.fetch(
+            *queries.read_set_aside(tenant_id=tenant_id, accounts=keys, now=now)
+        )
     accounts = tuple(_account(tenant_id, row, coming, set_aside) for row in rows[:limit])
     return Balances(tenant_id, now, epoch, accounts, more=len(rows) > limit)
 

@@ -16,7 +16,6 @@ from avoir.kafka.heads import all_heads
 from avoir.kafka.relay import LEASE
 from avoir.kafka.topics import TopicNames
 from avoir.postgres import queries, rows
-from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.postgres.headers import packed, unpacked
 from avoir.postgres.lease import Lease
@@ -60,8 +59,17 @@ async def read_seen(
 async def _unknown(connection: Connection, accounts: set[AccountKey]) -> set[AccountKey]:
     if not accounts:
         return set()
-    known = await connection.fetch(queries.read_known_accounts, *arrays(accounts, 4))
+    known = await connection.fetch(*queries.read_known_accounts(accounts=accounts))
     return accounts - {rows.account_key(row) for row in known}
+
+
+class _Restated(NamedTuple):
+    """A row of the outbox under another epoch."""
+
+    tenant_id: str
+    outbox_id: int
+    value: bytes
+    headers: bytes
 
 
 class Quiet:
@@ -151,8 +159,8 @@ async def raise_epoch(
 async def begin_epoch(connection: Connection, reason: str, seen: Seen) -> int:
     """Begin an epoch above all that readers know, and move to it what waits in the outbox; within a transaction."""
     # No batch may read the old epoch and commit after the balances are read.
-    await connection.execute(queries.lock_all_accounts)
-    epoch: int = await connection.fetchval(queries.raise_epoch, reason, seen.epoch)
+    await connection.execute(*queries.lock_all_accounts())
+    epoch: int = await connection.fetchval(*queries.raise_epoch(reason=reason, above=seen.epoch))
     await _restate_waiting(connection, epoch)
     return epoch
 
@@ -162,9 +170,9 @@ async def _restate_waiting(connection: Connection, epoch: int) -> None:
 
     So nothing of earlier epochs counts from the first of them on. What the broker refused before that stays as it is.
     """
-    await connection.execute(queries.drop_topics, [BALANCE])
+    await connection.execute(*queries.drop_topics(topics=[BALANCE]))
     begun: dict[AccountKey, int] = {}
-    stream = await connection.cursor(queries.stream_outbox, sorted(EVENT_TOPICS))
+    stream = await connection.cursor(*queries.stream_outbox(topics=sorted(EVENT_TOPICS)))
     while found := await stream.fetch(_ROWS):
         changed = []
         for row in found:
@@ -177,12 +185,12 @@ async def _restate_waiting(connection: Connection, epoch: int) -> None:
             voids_from = begun.setdefault(account, seq)
             event_id = Account(account, 0, 0, seq, GENESIS).event_id(epoch)
             value, headers = restated(row["value"], unpacked(row["headers"]), event_id, epoch, voids_from)
-            changed.append((row["tenant_id"], row["outbox_id"], value, packed(headers)))
+            changed.append(_Restated(row["tenant_id"], row["outbox_id"], value, packed(headers)))
         if changed:
-            await connection.execute(queries.restate_outbox, *map(list, zip(*changed, strict=True)))
+            await connection.execute(*queries.restate_outbox(rows=changed))
     for some in _portions(sorted(begun)):
         await connection.execute(
-            queries.set_epochs, *arrays(some, 4), [begun[account] for account in some], epoch
+            *queries.set_epochs(accounts=some, seqs=[begun[account] for account in some], epoch=epoch)
         )
 
 
@@ -195,12 +203,12 @@ async def publish_standing(
 ) -> int:
     """Publish every balance under an epoch, and nothing at all for accounts that are lost; returns how many."""
     published = 0
-    stream = await connection.cursor(queries.stream_accounts)
+    stream = await connection.cursor(*queries.stream_accounts())
     while found := await stream.fetch(ACCOUNTS_AT_A_TIME):
         standing = [(rows.account(row), row["recorded_at"]) for row in found]
         await publish_balances(connection, standing, epoch, ce_source)
         published += len(found)
-    now = await connection.fetchval(queries.read_clock)
+    now = await connection.fetchval(*queries.read_clock())
     for some in _portions(sorted(lost)):
         # One that came up again meanwhile was published as it stands.
         gone = sorted(await _unknown(connection, set(some)))

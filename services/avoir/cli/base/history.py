@@ -25,11 +25,11 @@ from avoir.postgres.connect import Connection
 PREFETCH = 1_000
 DECIDED_BY_COMMAND = [*COMMANDS, "credit-application-rejected"]
 
-SIMPLE: tuple[tuple[str, Callable[[asyncpg.Record], Told]], ...] = (
-    ("history_voids", told_void),
-    ("history_changes", told_change),
-    ("history_payments", told_payment),
-    ("history_reversals", told_reversal),
+SIMPLE: tuple[tuple[queries.Statement, Callable[[asyncpg.Record], Told]], ...] = (
+    (queries.history_voids, told_void),
+    (queries.history_changes, told_change),
+    (queries.history_payments, told_payment),
+    (queries.history_reversals, told_reversal),
 )
 """The streams in which each row is one message by itself."""
 
@@ -49,9 +49,8 @@ class Group(NamedTuple):
 class _Stream:
     """The rows of a statement, taken group by group in their order: that of code points, as the collation C has it."""
 
-    def __init__(self, connection: Connection, name: str, *arguments: Any) -> None:
-        rows = connection.cursor(queries.STATEMENTS[name], *arguments, prefetch=PREFETCH)
-        self._groups = grouped(aiter(rows), lambda row: row["in_group"])
+    def __init__(self, rows: AsyncIterator[asyncpg.Record]) -> None:
+        self._groups = grouped(rows, lambda row: row["in_group"])
         self._next: tuple[str, list[asyncpg.Record]] | None = None
         self._begun = False
 
@@ -69,16 +68,23 @@ class _Stream:
 
 async def read_groups(connection: Connection, tenant_id: str, owner: Owner | None) -> AsyncIterator[Group]:
     """Every group of a tenant, or the one that an owner is in; within a snapshot."""
-    names = group_names(row["owners"] for row in await connection.fetch(queries.history_ties, tenant_id))
-    only = None if owner is None else _members(names, f"{owner.type}/{owner.id}")
-    asked = (tenant_id, list(names), list(names.values()), only)
-    widest = await _tenant_policies(connection, tenant_id)
-    simple = [(_Stream(connection, name, *asked), to_told) for name, to_told in SIMPLE]
-    invoices, lines, flows = (
-        _Stream(connection, f"history_{name}", *asked) for name in ("invoices", "lines", "flows")
+    names = group_names(
+        row["owners"] for row in await connection.fetch(*queries.history_ties(tenant_id=tenant_id))
     )
-    commands = _Stream(connection, "history_commands", *asked, DECIDED_BY_COMMAND)
-    accounts = aiter(connection.cursor(queries.history_accounts, *asked, prefetch=PREFETCH))
+    only = None if owner is None else _members(names, f"{owner.type}/{owner.id}")
+    widest = await _tenant_policies(connection, tenant_id)
+
+    def rows_of(statement: queries.Statement, **more: Any) -> AsyncIterator[asyncpg.Record]:
+        owners, groups = list(names), list(names.values())
+        asked = statement(tenant_id=tenant_id, owners=owners, groups=groups, only=only, **more)
+        return aiter(connection.cursor(*asked, prefetch=PREFETCH))
+
+    simple = [(_Stream(rows_of(statement)), to_told) for statement, to_told in SIMPLE]
+    invoices = _Stream(rows_of(queries.history_invoices))
+    lines = _Stream(rows_of(queries.history_lines))
+    flows = _Stream(rows_of(queries.history_flows))
+    commands = _Stream(rows_of(queries.history_commands, topics=DECIDED_BY_COMMAND))
+    accounts = rows_of(queries.history_accounts)
     async for group, found in grouped(accounts, lambda row: row["in_group"]):
         history = [*widest, *_invoices(await invoices.of(group), await lines.of(group))]
         for stream, to_told in simple:
@@ -108,7 +114,7 @@ def _members(names: dict[str, str], owner: str) -> list[str]:
 
 
 async def _tenant_policies(connection: Connection, tenant_id: str) -> list[Told]:
-    found = await connection.fetch(queries.history_tenant_policies, tenant_id)
+    found = await connection.fetch(*queries.history_tenant_policies(tenant_id=tenant_id))
     return [told for told in map(told_command, found) if told is not None]
 
 

@@ -19,7 +19,7 @@ class NotYetError(ValueError):
 async def snapshot(connection: Connection, as_of: datetime | None = None) -> AsyncIterator[datetime]:
     """A read-only transaction that sees one moment; gives the database clock at it. NotYetError if `as_of` is later."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        now: datetime = await connection.fetchval(queries.read_clock)
+        now: datetime = await connection.fetchval(*queries.read_clock())
         if as_of is not None and as_of > now:
             raise NotYetError(
                 f"{as_of.isoformat()} is still to come: the database clock says {now.isoformat()}"

@@ -26,6 +26,7 @@ from avoir.cli.dead_letters.query import (
 )
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
+from avoir.record import TopicPartition
 from avoir.settings import Settings
 
 letters = App(
@@ -205,15 +206,25 @@ async def replay(
         async with kafka_failures(settings), producing(client) as producer:
             for each in found:
                 async with connection.transaction():
-                    key = (each.letter.tenant_id, each.letter.dead_letter_id)
-                    before = await connection.fetchval(queries.lock_dead_letter, *key)
+                    letter = each.letter
+                    before = await connection.fetchval(
+                        *queries.lock_dead_letter(
+                            tenant_id=letter.tenant_id, dead_letter_id=letter.dead_letter_id
+                        )
+                    )
                     if before is not None and not again:
-                        hint(f"{key[1]} was replayed already on {short_time(before)}: left alone.")
+                        hint(
+                            f"{letter.dead_letter_id} was replayed already on {short_time(before)}: left alone."
+                        )
                         continue
-                    await connection.execute(queries.mark_replayed, *key)
-                    await producer.send(names.actual(each.letter.topic), each.key, each.value, each.headers)
+                    await connection.execute(
+                        *queries.mark_replayed(
+                            tenant_id=letter.tenant_id, dead_letter_id=letter.dead_letter_id
+                        )
+                    )
+                    await producer.send(names.actual(letter.topic), each.key, each.value, each.headers)
                     await producer.flush()
-                    replayed.append(str(key[1]))
+                    replayed.append(str(letter.dead_letter_id))
     if json:
         print_json({"replayed": replayed})
     else:
@@ -244,12 +255,20 @@ async def skip(
     name, letter_id = names_of(settings).default(topic), uuid4()
     async with connected(settings, "avoir_service") as connection, connection.transaction():
         if (
-            await connection.fetchval(queries.pass_by, settings.kafka_group_id, name, partition, offset)
+            await connection.fetchval(
+                *queries.pass_by(
+                    group_id=settings.kafka_group_id, topic=name, partition=partition, offset=offset
+                )
+            )
             is None
         ):
             not_found(await _where_it_stands(connection, settings.kafka_group_id, name, partition))
         await _refuse_readable(settings, name, partition, offset)
-        await connection.execute(queries.record_passed_by, letter_id, reason, name, partition, offset)
+        await connection.execute(
+            *queries.record_passed_by(
+                dead_letter_id=letter_id, reason=reason, topic=name, partition=partition, offset=offset
+            )
+        )
     if json:
         print_json(
             {
@@ -280,7 +299,9 @@ async def _refuse_readable(settings: Settings, topic: str, partition: int, offse
 
 
 async def _where_it_stands(connection: Connection, group_id: str, topic: str, partition: int) -> str:
-    rows = await connection.fetch(queries.read_positions, group_id, [topic], [partition])
+    rows = await connection.fetch(
+        *queries.read_positions(group_id=group_id, partitions=[TopicPartition(topic, partition)])
+    )
     if not rows:
         return f"Group {group_id} has no position in {topic}/{partition}."
     place = f"{topic}/{partition}@{rows[0]['next_offset']}"

@@ -65,19 +65,20 @@ class Wanted:
 async def read_dead_letters(connection: Connection, wanted: Wanted) -> tuple[DeadLetter, ...]:
     """The dead letters wanted, newest first."""
     rows = await connection.fetch(
-        queries.read_dead_letters,
-        wanted.tenant_id,
-        wanted.outcome,
-        wanted.topic,
-        wanted.replayed,
-        wanted.limit,
+        *queries.read_dead_letters(
+            tenant_id=wanted.tenant_id,
+            outcome=wanted.outcome,
+            topic=wanted.topic,
+            replayed=wanted.replayed,
+            limit=wanted.limit,
+        ),
     )
     return tuple(_letter(row) for row in rows)
 
 
 async def read_dead_letter(connection: Connection, dead_letter_id: UUID) -> DeadLetterBytes | None:
     """One dead letter with its bytes."""
-    row = await connection.fetchrow(queries.read_dead_letter, dead_letter_id)
+    row = await connection.fetchrow(*queries.read_dead_letter(dead_letter_id=dead_letter_id))
     if row is None:
         return None
     names = [name.decode() for name in row["header_names"]]

@@ -51,7 +51,7 @@ async def rebuild(
         try:
             with bars("messages") as progress:
                 task = progress.add_task(
-                    "messages", total=await connection.fetchval(queries.history_messages)
+                    "messages", total=await connection.fetchval(*queries.history_messages())
                 )
                 done = await publish_again(
                     connection, reason, seen, wanted, lambda more: progress.advance(task, more), pause.check

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 from msgspec.structs import replace
@@ -20,10 +20,9 @@ from avoir.core.model.rows import Account
 from avoir.core.replay import Replay
 from avoir.kafka.topics import DEAD_LETTER
 from avoir.postgres import queries, rows
-from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import Connection
 from avoir.postgres.session import Session
-from avoir.postgres.write import OUTBOX_COLUMNS
+from avoir.postgres.write import OutboxRow, write_outbox
 from avoir.record import Cut, Record
 from avoir.wire.dead_letters import DeadLetter, dead_letter_record
 from avoir.wire.outgoing import EVENT_TOPICS, Outgoing, event_record
@@ -80,15 +79,15 @@ async def rebuild(
     The relay must be quiet; `check` is called before the end, to raise if it is not. Raises NotTheSameError.
     """
     async with connection.transaction():
-        await connection.fetch(queries.plan_freely)
+        await connection.fetch(*queries.plan_freely())
         epoch = await begin_epoch(connection, reason, seen)
-        await connection.execute(queries.drop_topics, wanted.topics)
+        await connection.execute(*queries.drop_topics(topics=wanted.topics))
         if wanted.topic is None:
-            await connection.execute(queries.set_all_epochs, epoch)
-        now = await connection.fetchval(queries.read_clock)
+            await connection.execute(*queries.set_all_epochs(epoch=epoch))
+        now = await connection.fetchval(*queries.read_clock())
         out = _Out(connection, now)
         if EVENT_TOPICS & set(wanted.topics):
-            for row in await connection.fetch(queries.history_tenants):
+            for row in await connection.fetch(*queries.history_tenants()):
                 await _publish_tenant(connection, row["tenant_id"], epoch, wanted, out, progress)
         events = await out.flush()
         if wanted.has(DEAD_LETTER):
@@ -106,7 +105,7 @@ class _Out:
     def __init__(self, connection: Connection, now: datetime) -> None:
         self._session = Session(connection)
         self._now = now
-        self._waiting: list[tuple[Any, ...]] = []
+        self._waiting: list[OutboxRow] = []
         self._bytes = self._written = 0
 
     async def add(self, tenant_id: str, out: Outgoing | DeadLetter) -> None:
@@ -118,7 +117,7 @@ class _Out:
 
     async def flush(self) -> int:
         """Write what is left, and return how many records there were in all."""
-        await self._session.copy("outbox", OUTBOX_COLUMNS, self._waiting)
+        await write_outbox(self._session, self._waiting)
         self._written += len(self._waiting)
         self._waiting, self._bytes = [], 0
         return self._written
@@ -148,7 +147,7 @@ async def _publish(event: Event, accounts: Mapping[AccountKey, Account], wanted:
 
 
 async def _accounts(connection: Connection, group: Group) -> dict[AccountKey, Account]:
-    found = await connection.fetch(queries.lock_accounts, *arrays(group.accounts, 4))
+    found = await connection.fetch(*queries.lock_accounts(accounts=group.accounts))
     return {account.key: account for account in map(rows.account, found)}
 
 
@@ -160,7 +159,7 @@ async def _events_of(
         raise NotTheSameError(
             f"{group.unknown} command(s) on {_names(accounts)} were decided before their contents were kept"
         )
-    found = await connection.fetch(queries.history_moments, *arrays(accounts, 4))
+    found = await connection.fetch(*queries.history_moments(accounts=accounts))
     reasons = {
         (row["recorded_at"], row["event_id"]): row["reason"] for row in found if row["event_id"] is not None
     }
@@ -208,10 +207,10 @@ async def _decided_again(
 
 async def _apart(connection: Connection, tenant_id: str) -> AsyncIterator[list[Told]]:
     """What concerned no account: changes to what was never billed, by what they change; commands on unknown things."""
-    changes = aiter(connection.cursor(queries.history_apart_changes, tenant_id, prefetch=_ROWS))
+    changes = aiter(connection.cursor(*queries.history_apart_changes(tenant_id=tenant_id), prefetch=_ROWS))
     async for _, found in grouped(changes, lambda row: (row["subject_kind"], row["subject_id"])):
         yield list(map(told_change, found))
-    async for row in connection.cursor(queries.history_apart_commands, tenant_id, prefetch=_ROWS):
+    async for row in connection.cursor(*queries.history_apart_commands(tenant_id=tenant_id), prefetch=_ROWS):
         told = told_command(row)
         if told is None:
             raise NotTheSameError(
@@ -221,7 +220,7 @@ async def _apart(connection: Connection, tenant_id: str) -> AsyncIterator[list[T
 
 
 async def _dead_letters(connection: Connection, max_bytes: int) -> AsyncIterator[tuple[str, DeadLetter]]:
-    async for row in connection.cursor(queries.history_dead_letters, prefetch=_LETTERS):
+    async for row in connection.cursor(*queries.history_dead_letters(), prefetch=_LETTERS):
         yield (
             row["tenant_id"],
             dead_letter_record(_record(row), row["reason"], row["dead_letter_id"], max_bytes),

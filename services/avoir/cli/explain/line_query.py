@@ -85,7 +85,7 @@ async def read_line_worth(
     """How the worth of a line came about; None where there is no such line."""
     async with snapshot(connection) as now:
         asking = Asking(connection, tenant_id, now)
-        found = await asking.fetch(queries.explain_invoice_lines, invoice_id)
+        found = await asking.fetch(queries.explain_invoice_lines, invoice_id=invoice_id)
         row = next((each for each in found if each["line_id"] == line_id), None)
         if row is None:
             return None
@@ -93,13 +93,13 @@ async def read_line_worth(
         billed: list[Billed] = []
         changes: list[Change] = []
         if line.subject is not None:
-            subject = (line.subject.kind, line.subject.id)
             billed = [
                 Billed(rows.invoice(each), rows.line(each))
-                for each in await asking.fetch(queries.explain_billed, *subject)
+                for each in await asking.fetch(queries.explain_billed, subject=line.subject)
             ]
             changes = [
-                rows.change(each) for each in await asking.fetch(queries.explain_changes, *subject, None)
+                rows.change(each)
+                for each in await asking.fetch(queries.explain_changes, subject=line.subject, limit=None)
             ]
         return _line_worth(asking, row, found, billed, changes)
 

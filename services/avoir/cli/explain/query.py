@@ -63,12 +63,20 @@ class _Reader(Asking):
     """Reads one tenant's stories within a snapshot."""
 
     async def decisions_of_event(self, event_id: str) -> tuple[DecisionMade, ...]:
-        return tuple(told_decision(row) for row in await self.fetch(queries.explain_event, event_id, LIMIT))
+        return tuple(
+            told_decision(row)
+            for row in await self.fetch(queries.explain_event, event_id=event_id, limit=LIMIT)
+        )
 
     async def decisions(self, scope: Scope, limit: int) -> tuple[DecisionMade, ...]:
         """The last decisions on the subjects and messages of a scope, oldest first."""
-        found = await self.fetch(queries.explain_subjects, *columns(scope.subjects, 2), limit)
-        events = await self.fetch(queries.explain_events, *columns(scope.events, 2)) if scope.events else []
+        found = await self.fetch(queries.explain_subjects, subjects=scope.subjects, limit=limit)
+        topics, event_ids = columns(scope.events, 2)
+        events = (
+            await self.fetch(queries.explain_events, topics=topics, event_ids=event_ids)
+            if scope.events
+            else []
+        )
         told = (told_decision(row) for row in (*reversed(found), *events))
         once = {(each.topic, each.partition, each.offset, each.recorded_at): each for each in told}
         return tuple(sorted(once.values(), key=lambda each: each.recorded_at)[-limit:])
@@ -100,39 +108,52 @@ class _Reader(Asking):
         )
 
     async def _invoices(self, scope: Scope) -> tuple[InvoiceStory, ...]:
-        found = await self.fetch(queries.explain_invoices, scope.invoice_ids) if scope.invoice_ids else []
+        found = (
+            await self.fetch(queries.explain_invoices, invoice_ids=scope.invoice_ids)
+            if scope.invoice_ids
+            else []
+        )
         return tuple(told_invoice(row) for row in found)
 
     async def _lines(self, scope: Scope) -> tuple[LineStory, ...]:
         if scope.line_refs == () or not scope.invoice_ids:
             return ()
         if scope.line_refs is None:
-            found = await self.fetch(queries.explain_lines, scope.invoice_ids, None, LIMIT)
+            found = await self.fetch(
+                queries.explain_lines, invoice_ids=scope.invoice_ids, line_ids=None, limit=LIMIT
+            )
         else:
-            found = await self.fetch(queries.explain_lines, *columns(scope.line_refs, 2), LIMIT)
+            invoice_ids, line_ids = columns(scope.line_refs, 2)
+            found = await self.fetch(
+                queries.explain_lines, invoice_ids=invoice_ids, line_ids=line_ids, limit=LIMIT
+            )
         return tuple(told_line(row) for row in found)
 
     async def _changes(self, about: Subject | None) -> tuple[ChangeStory, ...]:
         if about is None or about.kind not in ("booking", "plan"):
             return ()
-        found = await self.fetch(queries.explain_changes, *about, LIMIT)
+        found = await self.fetch(queries.explain_changes, subject=about, limit=LIMIT)
         return tuple(ChangeStory.of(rows.change(row)) for row in found)
 
     async def _grants(self, scope: Scope) -> tuple[GrantStory, ...]:
         if scope.grant_ids:
-            found = await self.fetch(queries.explain_grants_by_id, scope.grant_ids)
+            found = await self.fetch(queries.explain_grants_by_id, grant_ids=scope.grant_ids)
         else:
-            entitled = columns(await self._entitled(scope), 3)
-            found = await self.fetch(queries.explain_grants, *entitled, LIMIT)
+            kinds, ids, line_ids = columns(await self._entitled(scope), 3)
+            found = await self.fetch(
+                queries.explain_grants, kinds=kinds, ids=ids, line_ids=line_ids, limit=LIMIT
+            )
         where = await self._whereabouts([row["grant_id"] for row in found])
         return tuple(told_grant(row, self.now, where) for row in found)
 
     async def _whereabouts(self, grant_ids: Sequence[UUID]) -> Whereabouts:
-        steps = await self.fetch(queries.explain_movements, grant_ids, LIMIT)
-        held = await self.fetch(queries.explain_reservations, [], grant_ids, [], LIMIT)
+        steps = await self.fetch(queries.explain_movements, grant_ids=grant_ids, limit=LIMIT)
+        held = await self.fetch(
+            queries.explain_reservations, application_ids=[], grant_ids=grant_ids, invoice_ids=[], limit=LIMIT
+        )
         return Whereabouts(
             [told_step(row) for row in steps],
-            await self.fetch(queries.explain_uses, grant_ids),
+            await self.fetch(queries.explain_uses, grant_ids=grant_ids),
             _set_aside(held),
         )
 
@@ -149,27 +170,47 @@ class _Reader(Asking):
     async def _payments(self, scope: Scope, about: Subject | None) -> tuple[PaymentStory, ...]:
         if about is None or about.kind in ("application", "owner"):
             return ()
-        found = await self.fetch(queries.explain_payments, scope.payment_ids, scope.invoice_ids, LIMIT)
-        keys = columns([(row["kind"], row["payment_id"]) for row in found], 2)
-        used = await self.fetch(queries.explain_settlements, *keys, LIMIT)
+        found = await self.fetch(
+            queries.explain_payments,
+            payment_ids=scope.payment_ids,
+            invoice_ids=scope.invoice_ids,
+            limit=LIMIT,
+        )
+        used = await self.fetch(
+            queries.explain_settlements,
+            kinds=[row["kind"] for row in found],
+            payment_ids=[row["payment_id"] for row in found],
+            limit=LIMIT,
+        )
         return tuple(told_payment(row, used) for row in found)
 
     async def _applications(self, scope: Scope, about: Subject | None) -> tuple[ApplicationStory, ...]:
         if about is None or about.kind not in ("invoice", "application"):
             return ()
         invoice_ids = scope.invoice_ids if about.kind == "invoice" else ()
-        found = await self.fetch(queries.explain_applications, invoice_ids, scope.application_ids, LIMIT)
+        found = await self.fetch(
+            queries.explain_applications,
+            invoice_ids=invoice_ids,
+            application_ids=scope.application_ids,
+            limit=LIMIT,
+        )
         return tuple(told_application(row) for row in found)
 
     async def _reservations(self, scope: Scope) -> tuple[ReservationStory, ...]:
         invoices = [each.id for each in scope.subjects[:1] if each.kind == "invoice"]
-        found = await self.fetch(queries.explain_reservations, scope.application_ids, [], invoices, LIMIT)
+        found = await self.fetch(
+            queries.explain_reservations,
+            application_ids=scope.application_ids,
+            grant_ids=[],
+            invoice_ids=invoices,
+            limit=LIMIT,
+        )
         return _set_aside(found)
 
     async def _policies(self, decisions: Sequence[DecisionMade]) -> tuple[PolicyStory, ...]:
         named = {each for decision in decisions for each in decision.policy.get("set_by", {}).values()}
         named |= {each.event_id for each in decisions if each.topic == "set-credit-policy"}
-        found = await self.fetch(queries.explain_policies, sorted(named)) if named else []
+        found = await self.fetch(queries.explain_policies, event_ids=sorted(named)) if named else []
         return tuple(told_policy(row) for row in found)
 
 

@@ -39,24 +39,28 @@ class Asking:
         self.tenant_id = tenant_id
         self.now = now
 
-    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
-        """The rows of a statement whose first parameter is the tenant."""
-        return await self._connection.fetch(statement, self.tenant_id, *arguments)
+    async def fetch(self, statement: queries.Statement, **values: object) -> list[asyncpg.Record]:
+        """The rows of a statement for the tenant."""
+        return await self._connection.fetch(*statement(tenant_id=self.tenant_id, **values))
 
 
 async def scope_of(asking: Asking, subject: Subject, limit: int = LIMIT) -> Scope:
     """What to tell of with a subject; `limit` is how many of an owner's last facts and messages."""
     match subject.kind:
         case "booking" | "plan":
-            rows = await asking.fetch(queries.explain_lines_of_subject, subject.kind, subject.id, LIMIT)
+            rows = await asking.fetch(queries.explain_lines_of_subject, subject=subject, limit=LIMIT)
             refs = tuple((row["invoice_id"], row["line_id"]) for row in rows)
             return Scope((subject,), distinct(invoice for invoice, _ in refs), refs)
         case "invoice":
-            used = await asking.fetch(queries.explain_applications, [subject.id], [], LIMIT)
+            used = await asking.fetch(
+                queries.explain_applications, invoice_ids=[subject.id], application_ids=[], limit=LIMIT
+            )
             uses = tuple(Subject("application", str(row["application_id"])) for row in used)
             return Scope((subject, *uses), (subject.id,), None)
         case "payment":
-            settled = await asking.fetch(queries.explain_settlements, ["payment"], [subject.id], LIMIT)
+            settled = await asking.fetch(
+                queries.explain_settlements, kinds=["payment"], payment_ids=[subject.id], limit=LIMIT
+            )
             return Scope((subject,), distinct(row["invoice_id"] for row in settled), None, (subject.id,))
         case "application":
             return await _of_application(asking, subject)
@@ -76,9 +80,14 @@ async def scope_of_event(asking: Asking, decision: DecisionMade) -> Scope:
         return await scope_of(asking, decision.subject)
     owner_type, _, owner_id = decision.subject.id.partition("/")
     event = (decision.topic, decision.event_id)
-    moved = [
-        row["grant_id"] for row in await asking.fetch(queries.explain_moved, owner_type, owner_id, *event)
-    ]
+    found = await asking.fetch(
+        queries.explain_moved,
+        owner_type=owner_type,
+        owner_id=owner_id,
+        topic=decision.topic,
+        event_id=decision.event_id,
+    )
+    moved = [row["grant_id"] for row in found]
     made = as_uuid(str(decision.facts.get("grant_id"))) if decision.topic == "grant-credit" else None
     grant_ids = distinct([made, *moved] if made else moved)
     about = tuple(Subject("grant", str(each)) for each in grant_ids) if made else ()
@@ -87,8 +96,8 @@ async def scope_of_event(asking: Asking, decision: DecisionMade) -> Scope:
 
 async def _of_policy(asking: Asking, decision: DecisionMade) -> Scope:
     """The other messages that set something for the same tenant, owner or invoice."""
-    whom = (decision.facts.get("scope"), decision.facts.get("of"))
-    settings = await asking.fetch(queries.explain_policies_of_scope, *whom)
+    scope, scope_id = decision.facts.get("scope"), decision.facts.get("of")
+    settings = await asking.fetch(queries.explain_policies_of_scope, scope=scope, scope_id=scope_id)
     return Scope(events=tuple((row["topic"], row["event_id"]) for row in settings))
 
 
@@ -96,8 +105,16 @@ async def _of_application(asking: Asking, subject: Subject) -> Scope:
     application_id = as_uuid(subject.id)
     if application_id is None:
         return Scope((subject,))
-    used = await asking.fetch(queries.explain_applications, [], [application_id], LIMIT)
-    set_aside = await asking.fetch(queries.explain_reservations, [application_id], [], [], LIMIT)
+    used = await asking.fetch(
+        queries.explain_applications, invoice_ids=[], application_ids=[application_id], limit=LIMIT
+    )
+    set_aside = await asking.fetch(
+        queries.explain_reservations,
+        application_ids=[application_id],
+        grant_ids=[],
+        invoice_ids=[],
+        limit=LIMIT,
+    )
     invoices = [*(row["invoice_id"] for row in used), *(row["invoice_id"] for row in set_aside)]
     grants = [each for row in used for each in row["grant_ids"]] + [row["grant_id"] for row in set_aside]
     return Scope(
@@ -111,7 +128,7 @@ async def _of_application(asking: Asking, subject: Subject) -> Scope:
 
 async def _of_grant(asking: Asking, subject: Subject) -> Scope:
     grant_id = as_uuid(subject.id)
-    rows = await asking.fetch(queries.explain_grants_by_id, [grant_id]) if grant_id else []
+    rows = await asking.fetch(queries.explain_grants_by_id, grant_ids=[grant_id]) if grant_id else []
     if grant_id is None or not rows:
         return Scope((subject,))
     kind, id_, line_id = (rows[0][f"entitlement_{part}"] for part in ("kind", "id", "line_id"))
@@ -130,10 +147,14 @@ async def _of_grant(asking: Asking, subject: Subject) -> Scope:
 
 async def _of_owner(asking: Asking, subject: Subject, limit: int) -> Scope:
     owner_type, _, owner_id = subject.id.partition("/")
-    facts = await asking.fetch(queries.explain_owner_subjects, owner_type, owner_id, limit)
-    events = await asking.fetch(queries.explain_owner_events, owner_type, owner_id, limit)
-    settings = await asking.fetch(queries.explain_policies_of_scope, "owner", subject.id)
-    still_open = await asking.fetch(queries.explain_open, owner_type, owner_id)
+    facts = await asking.fetch(
+        queries.explain_owner_subjects, owner_type=owner_type, owner_id=owner_id, limit=limit
+    )
+    events = await asking.fetch(
+        queries.explain_owner_events, owner_type=owner_type, owner_id=owner_id, limit=limit
+    )
+    settings = await asking.fetch(queries.explain_policies_of_scope, scope="owner", scope_id=subject.id)
+    still_open = await asking.fetch(queries.explain_open, owner_type=owner_type, owner_id=owner_id)
     return Scope(
         (subject, *(Subject(row["kind"], row["id"]) for row in facts)),
         tuple(row["id"] for row in still_open if row["kind"] == "invoice"),

@@ -25,7 +25,7 @@ async def list_(
     Example: `avoir outbox list`
     """
     async with connected(load_settings(DSN)) as connection:
-        rows = await connection.fetch(queries.read_refused, limit)
+        rows = await connection.fetch(*queries.read_refused(limit=limit))
     found = [
         {
             "outbox_id": row["outbox_id"],

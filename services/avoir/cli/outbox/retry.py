@@ -5,7 +5,6 @@ from typing import NamedTuple
 from avoir.batch.outbox import ACCOUNTS_AT_A_TIME, publish_balances
 from avoir.core.model.events import AccountKey
 from avoir.postgres import queries, rows
-from avoir.postgres.arrays import arrays
 from avoir.postgres.connect import Connection
 from avoir.wire.outgoing import BALANCE, account_of_key
 
@@ -26,15 +25,17 @@ async def retry_refused(connection: Connection, ce_source: str) -> Retried:
     written: set[AccountKey] = set()
     async with connection.transaction():
         # No batch may write a balance, and have it published, before those written here.
-        await connection.execute(queries.lock_all_accounts)
-        epoch: int = await connection.fetchval(queries.read_epoch)
-        while refused := await connection.fetch(queries.drop_refused, BALANCE, ACCOUNTS_AT_A_TIME):
+        await connection.execute(*queries.lock_all_accounts())
+        epoch: int = await connection.fetchval(*queries.read_epoch())
+        while refused := await connection.fetch(
+            *queries.drop_refused(topic=BALANCE, limit=ACCOUNTS_AT_A_TIME)
+        ):
             accounts = {account_of_key(row["key"]) for row in refused} - written
             if accounts:
-                found = await connection.fetch(queries.lock_accounts, *arrays(accounts, 4))
+                found = await connection.fetch(*queries.lock_accounts(accounts=accounts))
                 standing = [(rows.account(row), row["recorded_at"]) for row in found]
                 await publish_balances(connection, standing, epoch, ce_source)
             written |= accounts
         # A balance that the relay sets aside only now stays so: it may be older than what was written here.
-        records: int = await connection.fetchval(queries.retry_refused, BALANCE)
+        records: int = await connection.fetchval(*queries.retry_refused(except_topic=BALANCE))
     return Retried(records, len(written))

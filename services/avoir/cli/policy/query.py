@@ -57,12 +57,13 @@ async def read_policy(
     """The policy in force at a moment (None: now); an invoice that is known is its owner's too."""
     async with snapshot(connection) as now:
         if whom.owner is None and whom.invoice_id is not None:
-            known = await connection.fetch(queries.explain_invoices, whom.tenant_id, [whom.invoice_id])
+            known = await connection.fetch(
+                *queries.explain_invoices(tenant_id=whom.tenant_id, invoice_ids=[whom.invoice_id])
+            )
             owners = [Owner(row["owner_type"], row["owner_id"]) for row in known]
             whom = whom._replace(owner=owners[0] if owners else None)
         scopes = scopes_of(*whom)
-        columns = [[scope[column] for scope in scopes] for column in range(3)]
-        found = [_set(row) for row in await connection.fetch(queries.read_policies, *columns)]
+        found = [_set(row) for row in await connection.fetch(*queries.read_policies(scopes=scopes))]
     versions = [[each.version for each in found if each.version.key == scope] for scope in scopes]
     return PolicyInForce(whom, at or now, values_in_force(widest, versions, at or now), tuple(found))
 

@@ -109,7 +109,7 @@ async def read_liability(
 ) -> AsyncIterator[TenantLiability]:
     """The liability of one tenant, or of each that has an account. NotYetError if `as_of` is still to come."""
     async with snapshot(connection, as_of) as now:
-        for (tenant,) in await connection.fetch(queries.read_tenants):
+        for (tenant,) in await connection.fetch(*queries.read_tenants()):
             if tenant_id in (None, tenant):
                 yield await _read_tenant(connection, tenant, as_of, now)
 
@@ -119,12 +119,16 @@ async def _read_tenant(
 ) -> TenantLiability:
     moment, recorded_by = as_of or now, as_of or END
     currencies: defaultdict[str, list[SourceLiability]] = defaultdict(list)
-    for row in await connection.fetch(queries.report_liability, tenant_id, recorded_by, moment):
+    for row in await connection.fetch(
+        *queries.report_liability(tenant_id=tenant_id, recorded_by=recorded_by, moment=moment)
+    ):
         currencies[row["currency"]].append(_source(row))
     told = tuple(CurrencyLiability(currency, tuple(sources)) for currency, sources in currencies.items())
-    balances = await connection.fetch(queries.report_balances, tenant_id, recorded_by)
+    balances = await connection.fetch(*queries.report_balances(tenant_id=tenant_id, recorded_by=recorded_by))
     found = [*_against_balances(tenant_id, told, balances)]
-    async for row in connection.cursor(queries.report_differences, tenant_id, recorded_by):
+    async for row in connection.cursor(
+        *queries.report_differences(tenant_id=tenant_id, recorded_by=recorded_by)
+    ):
         if len(found) == MAX_DIFFERENCES:
             break
         amounts = (format_decimal(row[part], row["currency"]) for part in ("expected", "found"))

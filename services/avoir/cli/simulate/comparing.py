@@ -92,7 +92,7 @@ async def compare(
         async with connected(settings, patience_s=PATIENCE_S) as connection, snapshot(connection) as now:
             told = Comparison(tenant_id, now, given.said)
             if owner is None:
-                told.recorded = await connection.fetchval(queries.history_size, tenant_id)
+                told.recorded = await connection.fetchval(*queries.history_size(tenant_id=tenant_id))
                 progress.update(task, total=told.recorded)
             groups = decide_again(
                 connection,

@@ -94,7 +94,9 @@ async def read_statement(
 ) -> Statement:
     """The statement of an owner's account in one currency, or of all of them. NotYetError for a later `as_of`."""
     async with snapshot(connection, span.as_of) as now:
-        rows = await connection.fetch(queries.read_owner_accounts, tenant_id, *owner, currency)
+        rows = await connection.fetch(
+            *queries.read_owner_accounts(tenant_id=tenant_id, owner=owner, currency=currency)
+        )
         statements = []
         for row in rows:
             account = AccountKey(tenant_id, *owner, row["currency"])
@@ -108,14 +110,20 @@ async def _read_account(
     start, end, as_of = span.start or BEGINNING, span.end or END, span.as_of or END
     # One for knowing that there are more, one for the other half of a posting.
     limit = None if span.limit is None else span.limit + 2
-    rows = await connection.fetch(queries.read_movements, *account, start, end, as_of, limit)
+    rows = await connection.fetch(
+        *queries.read_movements(account=account, start=start, end=end, as_of=as_of, limit=limit)
+    )
     shown, earlier = last_entries(rows, span.limit)
     first = _Place(shown[0]["seq"], shown[0]["n"], END, as_of) if shown else _Place(*LAST_ENTRY, start, as_of)
     opened_at = shown[0]["recorded_at"] if earlier else start
-    before = await connection.fetch(queries.read_grants_left, *account, *first)
-    after = await connection.fetch(queries.read_grants_left, *account, *_Place(*LAST_ENTRY, end, as_of))
+    before = await connection.fetch(*queries.read_grants_left(account=account, place=first))
+    last = _Place(*LAST_ENTRY, end, as_of)
+    after = await connection.fetch(*queries.read_grants_left(account=account, place=last))
     stored = [
-        await connection.fetchval(queries.read_balance_before, *account, *first, name) or 0
+        await connection.fetchval(
+            *queries.read_balance_before(account=account, place=first, ledger_account=name)
+        )
+        or 0
         for name in Held._fields
     ]
     closed_at = min(as_of, end, now)

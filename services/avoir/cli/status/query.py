@@ -75,21 +75,21 @@ class Status:
 async def read_status(connection: Connection, group_id: str) -> Status:
     """How the service stands; `group_id` is the consumer group whose positions count."""
     async with snapshot(connection) as now:
-        rows = await connection.fetch(queries.all_positions, group_id)
-        outbox = await connection.fetchrow(queries.read_outbox)
-        leases = await connection.fetch(queries.read_leases)
-        counts = await connection.fetch(queries.read_dead_letter_counts)
-        standing = await connection.fetchrow(queries.read_standing_credit, now)
-        used = await connection.fetch(queries.read_all_topics_out)
+        rows = await connection.fetch(*queries.all_positions(group_id=group_id))
+        outbox = await connection.fetchrow(*queries.read_outbox())
+        leases = await connection.fetch(*queries.read_leases())
+        counts = await connection.fetch(*queries.read_dead_letter_counts())
+        standing = await connection.fetchrow(*queries.read_standing_credit(now=now))
+        used = await connection.fetch(*queries.read_all_topics_out())
         assert outbox is not None
-        deferred = await connection.fetchrow(queries.count_deferred, group_id)
+        deferred = await connection.fetchrow(*queries.count_deferred(group_id=group_id))
         assert standing is not None
         assert deferred is not None
         return Status(
             now,
             await schema_version(connection),
             REQUIRED_VERSION,
-            await connection.fetchval(queries.read_epoch),
+            await connection.fetchval(*queries.read_epoch()),
             positions_of(rows),
             {TopicPartition(row["topic"], row["partition"]): row["moved_at"] for row in rows},
             outbox["waiting"],

@@ -93,7 +93,9 @@ class _Entries:
 
     def __init__(self, connection: Connection, tenant_id: str, progress: Progress) -> None:
         self._tenant_id = tenant_id
-        self._stream = aiter(connection.cursor(queries.verify_entries, tenant_id, prefetch=PREFETCH))
+        self._stream = aiter(
+            connection.cursor(*queries.verify_entries(tenant_id=tenant_id), prefetch=PREFETCH)
+        )
         self._progress = progress
         self._read = 0
         self.row: asyncpg.Record | None = None
@@ -121,7 +123,7 @@ async def verify_chains(
     """Differences in the entries of every account of a tenant, and of every account that only entries know."""
     entries = _Entries(connection, tenant_id, progress)
     await entries.advance()
-    async for account in connection.cursor(queries.verify_accounts, tenant_id, prefetch=PREFETCH):
+    async for account in connection.cursor(*queries.verify_accounts(tenant_id=tenant_id), prefetch=PREFETCH):
         async for difference in _without_account(entries):
             yield difference
         async for difference in _of_account(entries, account, entries.key_of(account)):

@@ -18,7 +18,7 @@ async def verify_policies(
     connection: Connection, tenant_id: str, _progress: Progress
 ) -> AsyncIterator[Difference]:
     """Policies that were set by no message, or otherwise; those that are missing; all by their decisions."""
-    async for row in connection.cursor(queries.verify_policies, tenant_id):
+    async for row in connection.cursor(*queries.verify_policies(tenant_id=tenant_id)):
         decided, kept = _decided(row), _kept(row)
         if decided != kept:
             yield Difference(tenant_id, f"policy of message {row['event_id']}", "keys", decided, kept)

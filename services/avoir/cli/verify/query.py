@@ -49,43 +49,43 @@ def _due(row: asyncpg.Record) -> str:
     return f"credit due for {named} of {_owner(row)}"
 
 
-SUMS: tuple[tuple[str, Place], ...] = (
-    ("verify_grants", lambda row: f"grant {row['grant_id']} of {_owner(row)} in {row['currency']}"),
-    ("verify_invoices", _invoice),
+SUMS: tuple[tuple[queries.Statement, Place], ...] = (
+    (queries.verify_grants, lambda row: f"grant {row['grant_id']} of {_owner(row)} in {row['currency']}"),
+    (queries.verify_invoices, _invoice),
     (
-        "verify_payments",
+        queries.verify_payments,
         lambda row: f"{row['kind'].replace('_', ' ')} {row['payment_id']} of {_owner(row)}",
     ),
-    ("verify_applications", lambda row: f"application {row['application_id']}"),
+    (queries.verify_applications, lambda row: f"application {row['application_id']}"),
     (
-        "verify_uses",
+        queries.verify_uses,
         lambda row: (
             f"application {row['application_id']} by {row['applied_by']} on invoice {row['invoice_id']} of "
             f"{_owner(row)}, grant {row['grant_id']}"
         ),
     ),
-    ("verify_reservations", _reservation),
-    ("verify_entitlements", _due),
+    (queries.verify_reservations, _reservation),
+    (queries.verify_entitlements, _due),
 )
 
-AT_REST: tuple[tuple[str, Place], ...] = (
+AT_REST: tuple[tuple[queries.Statement, Place], ...] = (
     (
-        "verify_credit_lines",
+        queries.verify_credit_lines,
         lambda row: f"credit lines of invoice {row['invoice_id']}, grant {row['grant_id']}",
     ),
-    ("verify_payments_at_rest", lambda row: f"invoice {row['invoice_id']}"),
-    ("verify_invoices_at_rest", lambda row: f"invoice {row['invoice_id']}"),
+    (queries.verify_payments_at_rest, lambda row: f"invoice {row['invoice_id']}"),
+    (queries.verify_invoices_at_rest, lambda row: f"invoice {row['invoice_id']}"),
 )
 """What is compared in whole minor units, of which there are as many as the currency says."""
 
 
-SAID: tuple[tuple[str, Place], ...] = (
-    ("verify_terms", lambda row: f"grant {row['grant_id']}"),
-    ("verify_due", _due),
-    ("verify_facts", lambda row: f"message {row['event_id']} of {row['topic']}"),
-    ("verify_invoice_times", _invoice),
-    ("verify_reserved", _reservation),
-    ("verify_applied_at", lambda row: f"application {row['application_id']}"),
+SAID: tuple[tuple[queries.Statement, Place], ...] = (
+    (queries.verify_terms, lambda row: f"grant {row['grant_id']}"),
+    (queries.verify_due, _due),
+    (queries.verify_facts, lambda row: f"message {row['event_id']} of {row['topic']}"),
+    (queries.verify_invoice_times, _invoice),
+    (queries.verify_reserved, _reservation),
+    (queries.verify_applied_at, lambda row: f"application {row['application_id']}"),
 )
 """What is compared as it is: who, when, why, how often."""
 
@@ -101,11 +101,11 @@ async def verify(
     A tenant that nothing is stored of is not begun.
     """
     async with snapshot(connection):
-        await connection.execute(queries.verify_plans)
-        for (tenant,) in await connection.fetch(queries.verify_tenants):
+        await connection.execute(*queries.verify_plans())
+        for (tenant,) in await connection.fetch(*queries.verify_tenants()):
             if tenant_id not in (None, tenant):
                 continue
-            sizes = await connection.fetchrow(queries.verify_sizes, tenant)
+            sizes = await connection.fetchrow(*queries.verify_sizes(tenant_id=tenant))
             begun(tenant, Sizes(*sizes) if sizes else Sizes(0, 0))
             for step in STEPS:
                 async for difference in step(connection, tenant, progress):
@@ -119,11 +119,12 @@ async def verify_sums(
     connection: Connection, tenant_id: str, progress: Progress
 ) -> AsyncIterator[Difference]:
     """What the database itself finds to differ: grants, invoices, payments, uses, what is due, what is not at rest."""
-    currencies = [each for (each,) in await connection.fetch(queries.verify_currencies, tenant_id)]
-    units = (currencies, [minor_unit(each) for each in currencies])
-    checks = [(name, place, ()) for name, place in SUMS] + [(name, place, units) for name, place in AT_REST]
-    for name, place, more in checks:
-        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id, *more):
+    currencies = [each for (each,) in await connection.fetch(*queries.verify_currencies(tenant_id=tenant_id))]
+    units = {"currencies": currencies, "units": [minor_unit(each) for each in currencies]}
+    checks = [(statement(tenant_id=tenant_id), place) for statement, place in SUMS]
+    checks += [(statement(tenant_id=tenant_id, **units), place) for statement, place in AT_REST]
+    for bound, place in checks:
+        async for row in connection.cursor(*bound):
             amounts = (format_decimal(row[part], row["currency"]) for part in ("expected", "found"))
             yield Difference(tenant_id, place(row), row["part"], *amounts)
         progress("sums", 1)
@@ -133,7 +134,7 @@ async def verify_said(
     connection: Connection, tenant_id: str, progress: Progress
 ) -> AsyncIterator[Difference]:
     """What the database itself finds to be told in two ways: terms of grants, whose facts are, which there are."""
-    for name, place in SAID:
-        async for row in connection.cursor(queries.STATEMENTS[name], tenant_id):
+    for statement, place in SAID:
+        async for row in connection.cursor(*statement(tenant_id=tenant_id)):
             yield Difference(tenant_id, place(row), row["part"], row["expected"], row["found"])
         progress("sums", 1)

@@ -20,7 +20,7 @@ async def verify_costs(
     connection: Connection, tenant_id: str, progress: Progress
 ) -> AsyncIterator[Difference]:
     """Lines whose cost is not their total less their share of the invoice's discounts."""
-    stream = connection.cursor(queries.verify_costs, tenant_id, prefetch=PREFETCH)
+    stream = connection.cursor(*queries.verify_costs(tenant_id=tenant_id), prefetch=PREFETCH)
     async for invoice_id, lines in grouped(aiter(stream), lambda row: str(row["invoice_id"])):
         currency = lines[0]["currency"]
         for row, cost in zip(lines, costs([_line(row) for row in lines], currency), strict=True):
@@ -39,11 +39,11 @@ async def verify_targets(
 ) -> AsyncIterator[Difference]:
     """Lines of bookings and plans whose target is not what all facts known make it."""
     billed = grouped(
-        aiter(connection.cursor(queries.verify_billed, tenant_id, prefetch=PREFETCH)),
+        aiter(connection.cursor(*queries.verify_billed(tenant_id=tenant_id), prefetch=PREFETCH)),
         lambda row: (str(row["kind"]), str(row["subject_id"])),
     )
     changes = grouped(
-        aiter(connection.cursor(queries.verify_changes, tenant_id, prefetch=PREFETCH)),
+        aiter(connection.cursor(*queries.verify_changes(tenant_id=tenant_id), prefetch=PREFETCH)),
         lambda row: (str(row["subject_kind"]), str(row["subject_id"])),
     )
     change = await anext(changes, None)

@@ -97,10 +97,7 @@ def touched_grants(draft: Draft, touched: Touched) -> list[Grant]:
 def payments_concerned(draft: Draft, account: AccountKey, touched: Touched) -> list[Payment]:
     """The payments that may have something to settle: touched ones, and those for a touched invoice that is open."""
     keys = set(touched.payments)
-    for grant in touched_grants(draft, touched):
-        due_for = grant.entitlement
-        if due_for is not None and (due_for.kind == "payment" or due_for.kind == "amount_paid"):
-            keys.add(PaymentKey(due_for.tenant_id, due_for.kind, due_for.id))
+    keys |= {key for grant in touched_grants(draft, touched) if (key := grant.payment_key) is not None}
     open_ones = [invoice for key in touched.invoices if (invoice := draft.state.invoices[key]).due > 0]
     due = sum(invoice.due for invoice in open_ones)
     for invoice in open_ones:

@@ -389,6 +389,14 @@ class Grant(Struct, frozen=True):
     contents: bytes | None = None
 
     @property
+    def payment_key(self) -> PaymentKey | None:
+        """The payment whose overpayment it is, if it is one."""
+        due_for = self.entitlement
+        if due_for is None or not (due_for.kind == "payment" or due_for.kind == "amount_paid"):
+            return None
+        return PaymentKey(due_for.tenant_id, due_for.kind, due_for.id)
+
+    @property
     def remaining(self) -> int:
         """What is neither spent nor lost nor taken back, in micros."""
         return self.available + self.reserved

@@ -198,7 +198,6 @@ TABLES: Mapping[type, str] = {
     Grant: "grants",
     Application: "applications",
     Reservation: "reservations",
-    Change: "changes",
 }
 """The tables of which more may be loaded while a batch is decided."""
 

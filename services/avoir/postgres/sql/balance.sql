@@ -1,31 +1,32 @@
 -- What else there is to say of a balance: credit to come, and what is set aside for which invoice.
 
 -- name: read_pending
--- Credit to come of some accounts, by when. $1 tenant, $2 owner types, $3 owner ids, $4 currencies.
+-- Credit to come of some accounts, by when.
 SELECT g.owner_type, g.owner_id, g.currency, g.effective_at, sum(g.pending)::bigint AS amount
-FROM unnest($2::text[], $3::text[], $4::text[]) AS asked (owner_type, owner_id, currency)
+FROM unnest(:accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[])
+    AS asked (owner_type, owner_id, currency)
 JOIN grants g USING (owner_type, owner_id, currency)
-WHERE g.tenant_id = $1 AND g.available + g.reserved + g.pending > 0 AND g.pending > 0
+WHERE g.tenant_id = :tenant_id AND g.available + g.reserved + g.pending > 0 AND g.pending > 0
 GROUP BY g.owner_type, g.owner_id, g.currency, g.effective_at
 ORDER BY g.effective_at;
 
 -- name: read_set_aside
 -- Credit set aside in some accounts, by invoice (null: the owner's next), without what has expired.
--- $1 tenant, $2 owner types, $3 owner ids, $4 currencies, $5 the moment.
 SELECT g.owner_type, g.owner_id, g.currency, r.invoice_id, sum(r.amount)::bigint AS amount
-FROM unnest($2::text[], $3::text[], $4::text[]) AS asked (owner_type, owner_id, currency)
+FROM unnest(:accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[])
+    AS asked (owner_type, owner_id, currency)
 JOIN grants g USING (owner_type, owner_id, currency)
 JOIN reservations r ON r.tenant_id = g.tenant_id AND r.grant_id = g.grant_id AND r.amount > 0
-WHERE g.tenant_id = $1 AND g.available + g.reserved + g.pending > 0 AND g.reserved > 0
-  AND (g.expires_at IS NULL OR g.expires_at > $5)
+WHERE g.tenant_id = :tenant_id AND g.available + g.reserved + g.pending > 0 AND g.reserved > 0
+  AND (g.expires_at IS NULL OR g.expires_at > :now)
 GROUP BY g.owner_type, g.owner_id, g.currency, r.invoice_id
 ORDER BY r.invoice_id NULLS FIRST;
 
 -- name: read_standing_credit
--- What the service waits for, over all tenants: grants to come, those of them whose time is over ($1 the moment), and
--- accounts for which a refill was asked.
+-- What the service waits for, over all tenants: grants to come, those of them whose time is over, and accounts for
+-- which a refill was asked.
 SELECT count(*) AS pending,
-       count(*) FILTER (WHERE effective_at <= $1) AS overdue,
+       count(*) FILTER (WHERE effective_at <= :now) AS overdue,
        min(effective_at) AS next_at,
        (SELECT count(*) FROM accounts WHERE refill_asked) AS refills
 FROM grants

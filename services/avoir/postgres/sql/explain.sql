@@ -1,34 +1,33 @@
 -- What explains a decision: the decision as it was made, and what the facts and the credit are now.
 
 -- name: explain_event
--- The decisions on an event id, oldest first. $1 tenant, $2 event id, $3 limit.
+-- The decisions on an event id, oldest first.
 SELECT topic, event_id, partition, kafka_offset, occurred_at, recorded_at, outcome, reason, facts, policy,
        would_change_it, subject_kind, subject_id
 FROM decisions
-WHERE tenant_id = $1 AND event_id = $2
+WHERE tenant_id = :tenant_id AND event_id = :event_id
 ORDER BY recorded_at, position
-LIMIT $3;
+LIMIT :limit;
 
 -- name: explain_subjects
--- The last decisions about any of several subjects, newest first. $1 tenant, $2 kinds, $3 ids, $4 limit.
+-- The last decisions about any of several subjects, newest first.
 SELECT d.topic, d.event_id, d.partition, d.kafka_offset, d.occurred_at, d.recorded_at, d.outcome, d.reason, d.facts,
        d.policy, d.would_change_it, d.subject_kind, d.subject_id
-FROM unnest($2::text[], $3::text[]) AS asked (kind, id)
-JOIN decisions d ON d.tenant_id = $1 AND d.subject_kind = asked.kind AND d.subject_id = asked.id
+FROM unnest(:subjects.kind::text[], :subjects.id::text[]) AS asked (kind, id)
+JOIN decisions d ON d.tenant_id = :tenant_id AND d.subject_kind = asked.kind AND d.subject_id = asked.id
 ORDER BY d.recorded_at DESC, d.position DESC
-LIMIT $4;
+LIMIT :limit;
 
 -- name: explain_lines_of_subject
--- The lines that billed a booking or a plan. $1 tenant, $2 kind, $3 booking or plan, $4 limit.
+-- The lines that billed a booking or a plan.
 SELECT l.invoice_id, l.line_id
 FROM invoice_lines l
-WHERE l.tenant_id = $1 AND l.kind = $2 AND l.subject_id = $3
+WHERE l.tenant_id = :tenant_id AND l.kind = :subject.kind AND l.subject_id = :subject.id
 ORDER BY l.invoice_id, l.position
-LIMIT $4;
+LIMIT :limit;
 
 -- name: explain_lines
--- Lines of invoices with what was due and given for them; all lines of the invoices where $3 is null.
--- $1 tenant, $2 invoices, $3 lines (one of each invoice named, or null), $4 limit.
+-- Lines of invoices with what was due and given for them; all lines of the invoices where `line_ids` is null.
 SELECT l.invoice_id, l.line_id, l.kind, l.subject_id, l.period_start, l.period_end, l.amount, l.tax, l.cost, i.currency,
        e.target, e.given, e.shortfall, e.covered, e.source
 FROM invoice_lines l
@@ -36,43 +35,44 @@ JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e
     ON e.tenant_id = l.tenant_id AND e.kind = CASE l.kind WHEN 'credit' THEN 'credit_line' ELSE 'line' END
     AND e.id = l.invoice_id AND e.line_id = l.line_id
-WHERE l.tenant_id = $1
-  AND (($3::text[] IS NULL AND l.invoice_id = ANY ($2::text[]))
-       OR (l.invoice_id, l.line_id) IN (SELECT * FROM unnest($2::text[], $3::text[])))
+WHERE l.tenant_id = :tenant_id
+  AND ((:line_ids::text[] IS NULL AND l.invoice_id = ANY (:invoice_ids::text[]))
+       OR (l.invoice_id, l.line_id) IN (SELECT * FROM unnest(:invoice_ids::text[], :line_ids::text[])))
 ORDER BY i.finalized_at, l.invoice_id, l.position
-LIMIT $4;
+LIMIT :limit;
 
 -- name: explain_invoices
--- Invoices as they stand, and since when one is void. $1 tenant, $2 invoices.
+-- Invoices as they stand, and since when one is void.
 SELECT i.invoice_id, i.number, i.owner_type, i.owner_id, i.currency, i.finalized_at, i.total, i.amount_paid, i.automatic,
-       i.barred, i.voided, i.settled, i.applied, i.restored, i.settled_at, v.occurred_at AS voided_at, v.reason AS void_reason
+       i.barred, i.voided, i.settled, i.applied, i.restored, i.settled_at, v.occurred_at AS voided_at,
+           v.reason AS void_reason
 FROM invoices i
 LEFT JOIN voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
-WHERE i.tenant_id = $1 AND i.invoice_id = ANY ($2::text[])
+WHERE i.tenant_id = :tenant_id AND i.invoice_id = ANY (:invoice_ids::text[])
 ORDER BY i.finalized_at, i.invoice_id;
 
 -- name: explain_changes
--- Changes to a booking or a plan, in the order in which they count. $1 tenant, $2 kind, $3 booking or plan, $4 limit.
+-- Changes to a booking or a plan, in the order in which they count.
 SELECT tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at, changed_by, asked,
        fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at,
        unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents, superseded
 FROM changes
-WHERE tenant_id = $1 AND subject_kind = $2 AND subject_id = $3
+WHERE tenant_id = :tenant_id AND subject_kind = :subject.kind AND subject_id = :subject.id
 ORDER BY revision NULLS FIRST, occurred_at, event_id COLLATE "C", topic COLLATE "C"
-LIMIT $4;
+LIMIT :limit;
 
 -- name: explain_billed
--- The lines that billed a booking or a plan, each with its invoice. $1 tenant, $2 kind, $3 booking or plan.
+-- The lines that billed a booking or a plan, each with its invoice.
 SELECT l.tenant_id, l.invoice_id, l.position, l.line_id, l.kind, l.subject_id, l.period_start, l.period_end, l.amount,
        l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
        i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
        i.restored
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
-WHERE l.tenant_id = $1 AND l.kind = $2 AND l.subject_id = $3;
+WHERE l.tenant_id = :tenant_id AND l.kind = :subject.kind AND l.subject_id = :subject.id;
 
 -- name: explain_invoice_lines
--- All lines of an invoice, each with its invoice and what was due and given for it. $1 tenant, $2 invoice.
+-- All lines of an invoice, each with its invoice and what was due and given for it.
 SELECT l.tenant_id, l.invoice_id, l.position, l.line_id, l.kind, l.subject_id, l.period_start, l.period_end, l.amount,
        l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
        i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
@@ -82,119 +82,122 @@ JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e
     ON e.tenant_id = l.tenant_id AND e.kind = CASE l.kind WHEN 'credit' THEN 'credit_line' ELSE 'line' END
     AND e.id = l.invoice_id AND e.line_id = l.line_id
-WHERE l.tenant_id = $1 AND l.invoice_id = $2
+WHERE l.tenant_id = :tenant_id AND l.invoice_id = :invoice_id
 ORDER BY l.position;
 
 -- name: explain_grants
--- Grants by the things that they were given for. $1 tenant, $2 kinds, $3 ids, $4 lines, $5 limit.
+-- Grants by the things that they were given for.
 SELECT g.grant_id, g.owner_type, g.owner_id, g.currency, g.amount, g.available, g.reserved, g.spent, g.lost, g.taken,
        g.pending, g.reference, g.source, g.reason, g.note, g.effective_at, g.expires_at, g.topic, g.event_id, g.recorded_at,
        g.entitlement_kind, g.entitlement_id, g.entitlement_line_id
-FROM unnest($2::text[], $3::text[], $4::text[]) AS asked (kind, id, line_id)
-JOIN grants g ON g.tenant_id = $1 AND g.entitlement_kind = asked.kind AND g.entitlement_id = asked.id
+FROM unnest(:kinds::text[], :ids::text[], :line_ids::text[]) AS asked (kind, id, line_id)
+JOIN grants g ON g.tenant_id = :tenant_id AND g.entitlement_kind = asked.kind AND g.entitlement_id = asked.id
     AND g.entitlement_line_id = asked.line_id
 ORDER BY g.recorded_at, g.ordinal, g.grant_id
-LIMIT $5;
+LIMIT :limit;
 
 -- name: explain_grants_by_id
--- Grants by their ids. $1 tenant, $2 grants.
+-- Grants by their ids.
 SELECT g.grant_id, g.owner_type, g.owner_id, g.currency, g.amount, g.available, g.reserved, g.spent, g.lost, g.taken,
        g.pending, g.reference, g.source, g.reason, g.note, g.effective_at, g.expires_at, g.topic, g.event_id, g.recorded_at,
        g.entitlement_kind, g.entitlement_id, g.entitlement_line_id
 FROM grants g
-WHERE g.tenant_id = $1 AND g.grant_id = ANY ($2::uuid[])
+WHERE g.tenant_id = :tenant_id AND g.grant_id = ANY (:grant_ids::uuid[])
 ORDER BY g.recorded_at, g.ordinal, g.grant_id;
 
 -- name: explain_movements
--- The last entries of grants, newest first. $1 tenant, $2 grants, $3 limit.
+-- The last entries of grants, newest first.
 SELECT e.grant_id, e.ledger_account, e.counter_account, e.amount, e.event, e.reason, e.invoice_id, e.application_id,
        e.topic, e.event_id, e.occurred_at, e.recorded_at
 FROM entries e
-WHERE e.tenant_id = $1 AND e.grant_id = ANY ($2::uuid[])
+WHERE e.tenant_id = :tenant_id AND e.grant_id = ANY (:grant_ids::uuid[])
 ORDER BY e.recorded_at DESC, e.seq DESC, e.n DESC
-LIMIT $3;
+LIMIT :limit;
 
 -- name: explain_uses
--- Where grants went, whatever the number of entries. $1 tenant, $2 grants.
+-- Where grants went, whatever the number of entries.
 SELECT e.grant_id, e.counter_account, e.invoice_id, -sum(e.amount)::bigint AS amount
 FROM entries e
-WHERE e.tenant_id = $1 AND e.grant_id = ANY ($2::uuid[])
+WHERE e.tenant_id = :tenant_id AND e.grant_id = ANY (:grant_ids::uuid[])
   AND e.counter_account IN ('applied', 'drawn', 'refunded', 'expired', 'voided', 'taken_back')
 GROUP BY e.grant_id, e.counter_account, e.invoice_id
 HAVING sum(e.amount) <> 0
 ORDER BY min(e.recorded_at), e.counter_account, e.invoice_id;
 
 -- name: explain_moved
--- The grants that a message moved in an owner's accounts. $1 tenant, $2 owner type, $3 owner id, $4 topic, $5 event id.
+-- The grants that a message moved in an owner's accounts.
 SELECT DISTINCT e.grant_id
 FROM entries e
-WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.topic = $4 AND e.event_id = $5;
+WHERE e.tenant_id = :tenant_id AND e.owner_type = :owner_type AND e.owner_id = :owner_id AND e.topic = :topic
+    AND e.event_id = :event_id;
 
 -- name: explain_reservations
--- What is or was set aside, by application, grant or invoice. $1 tenant, $2 applications, $3 grants, $4 invoices, $5 limit.
+-- What is or was set aside, by application, grant or invoice.
 SELECT r.application_id, r.grant_id, r.invoice_id, r.reserved_for, r.currency, r.amount, r.topic, r.event_id
 FROM reservations r
-WHERE r.tenant_id = $1
-  AND (r.application_id = ANY ($2::uuid[]) OR r.grant_id = ANY ($3::uuid[])
-       OR (r.invoice_id = ANY ($4::text[]) AND r.amount > 0))
+WHERE r.tenant_id = :tenant_id
+  AND (r.application_id = ANY (:application_ids::uuid[]) OR r.grant_id = ANY (:grant_ids::uuid[])
+       OR (r.invoice_id = ANY (:invoice_ids::text[]) AND r.amount > 0))
 ORDER BY r.seq, r.application_id, r.grant_id
-LIMIT $5;
+LIMIT :limit;
 
 -- name: explain_payments
--- Payments, by their ids or by the invoices that they settled. $1 tenant, $2 payments, $3 invoices, $4 limit.
+-- Payments, by their ids or by the invoices that they settled.
 SELECT p.kind, p.payment_id, p.owner_type, p.owner_id, p.currency, p.amount, p.occurred_at, p.reversed, p.settled
 FROM payments p
-WHERE p.tenant_id = $1
-  AND ((p.kind = 'payment' AND p.payment_id = ANY ($2::text[]))
+WHERE p.tenant_id = :tenant_id
+  AND ((p.kind = 'payment' AND p.payment_id = ANY (:payment_ids::text[]))
        OR (p.kind, p.payment_id) IN (
-           SELECT s.kind, s.payment_id FROM settlements s WHERE s.tenant_id = $1 AND s.invoice_id = ANY ($3::text[])))
+           SELECT s.kind, s.payment_id FROM settlements s WHERE s.tenant_id = :tenant_id
+               AND s.invoice_id = ANY (:invoice_ids::text[])))
 ORDER BY p.occurred_at, p.kind, p.payment_id
-LIMIT $4;
+LIMIT :limit;
 
 -- name: explain_settlements
--- Which payments settled which invoices, as it stands: 0 where that was undone. $1 tenant, $2 payment kinds, $3 payments, $4 limit.
+-- Which payments settled which invoices, as it stands: 0 where that was undone.
 SELECT s.kind, s.payment_id, s.invoice_id, sum(s.amount)::bigint AS amount
-FROM unnest($2::text[], $3::text[]) AS asked (kind, id)
-JOIN settlements s ON s.tenant_id = $1 AND s.kind = asked.kind AND s.payment_id = asked.id
+FROM unnest(:kinds::text[], :payment_ids::text[]) AS asked (kind, id)
+JOIN settlements s ON s.tenant_id = :tenant_id AND s.kind = asked.kind AND s.payment_id = asked.id
 GROUP BY s.kind, s.payment_id, s.invoice_id
 ORDER BY min(s.n)
-LIMIT $4;
+LIMIT :limit;
 
 -- name: explain_applications
--- Credit used on invoices, by invoice or by application. $1 tenant, $2 invoices, $3 applications, $4 limit.
+-- Credit used on invoices, by invoice or by application.
 SELECT application_id, invoice_id, currency, amount, applied_by, applied_at, reinstated, grant_ids, amounts, topic, event_id
 FROM applications
-WHERE tenant_id = $1 AND (invoice_id = ANY ($2::text[]) OR application_id = ANY ($3::uuid[]))
+WHERE tenant_id = :tenant_id AND (invoice_id = ANY (:invoice_ids::text[]) OR application_id = ANY (:application_ids::uuid[]))
 ORDER BY applied_at, application_id
-LIMIT $4;
+LIMIT :limit;
 
 -- name: explain_policies
--- The messages that set policy keys, by their event ids. $1 tenant, $2 event ids.
+-- The messages that set policy keys, by their event ids.
 SELECT event_id, scope, scope_id, occurred_at, keys
 FROM policies
-WHERE tenant_id = $1 AND event_id = ANY ($2::text[])
+WHERE tenant_id = :tenant_id AND event_id = ANY (:event_ids::text[])
 ORDER BY occurred_at, event_id;
 
 -- name: explain_policies_of_scope
--- The messages that set policy keys for one tenant, owner or invoice. $1 tenant, $2 scope, $3 owner or invoice.
+-- The messages that set policy keys for one tenant, owner or invoice.
 SELECT 'set-credit-policy' AS topic, event_id
 FROM policies
-WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3;
+WHERE tenant_id = :tenant_id AND scope = :scope AND scope_id = :scope_id;
 
 -- name: explain_owner_subjects
--- What an owner's last facts are about: invoices, payments, bookings and plans. $1 tenant, $2 owner type, $3 owner id, $4 limit.
+-- What an owner's last facts are about: invoices, payments, bookings and plans.
 (SELECT 'invoice' AS kind, invoice_id AS id, finalized_at AS at FROM invoices
- WHERE tenant_id = $1 AND owner_type = $2 AND owner_id = $3 ORDER BY finalized_at DESC LIMIT $4)
+ WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id ORDER BY finalized_at DESC LIMIT :limit)
 UNION ALL
 (SELECT 'payment', payment_id, occurred_at FROM payments
- WHERE tenant_id = $1 AND owner_type = $2 AND owner_id = $3 AND kind = 'payment' ORDER BY occurred_at DESC LIMIT $4)
+ WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id
+     AND kind = 'payment' ORDER BY occurred_at DESC LIMIT :limit)
 UNION ALL
 (SELECT subject_kind, subject_id, max(occurred_at) FROM changes
- WHERE tenant_id = $1 AND owner_type = $2 AND owner_id = $3
- GROUP BY subject_kind, subject_id ORDER BY max(occurred_at) DESC LIMIT $4);
+ WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id
+ GROUP BY subject_kind, subject_id ORDER BY max(occurred_at) DESC LIMIT :limit);
 
 -- name: explain_owner_events
--- The messages that last moved an owner's credit, with the grants. $1 tenant, $2 owner type, $3 owner id, $4 limit.
+-- The messages that last moved an owner's credit, with the grants.
 SELECT topic, event_id, array_agg(DISTINCT grant_id) AS grant_ids
 FROM (
     SELECT e.topic, e.event_id, e.grant_id, e.recorded_at
@@ -204,27 +207,27 @@ FROM (
         WHERE tenant_id = a.tenant_id AND owner_type = a.owner_type AND owner_id = a.owner_id AND currency = a.currency
           AND topic <> ''
         ORDER BY seq DESC, n DESC
-        LIMIT $4
+        LIMIT :limit
     ) e
-    WHERE a.tenant_id = $1 AND a.owner_type = $2 AND a.owner_id = $3
+    WHERE a.tenant_id = :tenant_id AND a.owner_type = :owner_type AND a.owner_id = :owner_id
 ) last
 GROUP BY topic, event_id
 ORDER BY max(recorded_at) DESC
-LIMIT $4;
+LIMIT :limit;
 
 -- name: explain_events
--- The decisions on messages. $1 tenant, $2 topics, $3 event ids.
+-- The decisions on messages.
 SELECT d.topic, d.event_id, d.partition, d.kafka_offset, d.occurred_at, d.recorded_at, d.outcome, d.reason, d.facts,
        d.policy, d.would_change_it, d.subject_kind, d.subject_id
-FROM unnest($2::text[], $3::text[]) AS asked (topic, event_id)
-JOIN decisions d ON d.tenant_id = $1 AND d.event_id = asked.event_id AND d.topic = asked.topic
+FROM unnest(:topics::text[], :event_ids::text[]) AS asked (topic, event_id)
+JOIN decisions d ON d.tenant_id = :tenant_id AND d.event_id = asked.event_id AND d.topic = asked.topic
 ORDER BY d.recorded_at, d.position;
 
 -- name: explain_open
--- What of an owner is open: grants with something left and invoices with something due. $1 tenant, $2 owner type, $3 owner id.
+-- What of an owner is open: grants with something left and invoices with something due.
 SELECT 'grant' AS kind, grant_id::text AS id FROM grants
-WHERE tenant_id = $1 AND owner_type = $2 AND owner_id = $3 AND available + reserved + pending > 0
+WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id AND available + reserved + pending > 0
 UNION ALL
 SELECT 'invoice', invoice_id FROM invoices
-WHERE tenant_id = $1 AND owner_type = $2 AND owner_id = $3
+WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id
   AND NOT voided AND total + restored > settled + applied AND total + restored > 0;

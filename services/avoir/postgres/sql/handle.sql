@@ -6,9 +6,9 @@ DISCARD PLANS;
 
 -- name: claim_inbox
 -- Claims event ids, in one order; a claim that another message holds comes back with that message's contents.
--- $1 tenants, $2 topics, $3 event ids, $4 contents.
 WITH asked AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS v (tenant_id, topic, event_id, contents)
+    SELECT * FROM unnest(:keys.tenant_id::text[], :keys.topic::text[], :keys.event_id::text[], :contents::bytea[])
+        AS v (tenant_id, topic, event_id, contents)
 ), claimed AS (
     INSERT INTO inbox (tenant_id, topic, event_id, contents)
     SELECT * FROM asked ORDER BY tenant_id, topic, event_id
@@ -18,103 +18,103 @@ WITH asked AS (
 SELECT tenant_id, topic, event_id FROM claimed;
 
 -- name: read_inbox
--- The contents of event ids that were claimed before. $1 tenants, $2 topics, $3 event ids.
+-- The contents of event ids that were claimed before.
 SELECT i.tenant_id, i.topic, i.event_id, i.contents
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, topic, event_id)
+FROM unnest(:keys.tenant_id::text[], :keys.topic::text[], :keys.event_id::text[]) AS k (tenant_id, topic, event_id)
 JOIN inbox i USING (tenant_id, topic, event_id);
 
 -- name: reclaim_inbox
 -- Sets the contents of claims whose first message was not the one that was handled in the end.
--- $1 tenants, $2 topics, $3 event ids, $4 contents.
 UPDATE inbox i SET contents = v.contents
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS v (tenant_id, topic, event_id, contents)
+FROM unnest(:keys.tenant_id::text[], :keys.topic::text[], :keys.event_id::text[], :contents::bytea[])
+    AS v (tenant_id, topic, event_id, contents)
 WHERE i.tenant_id = v.tenant_id AND i.topic = v.topic AND i.event_id = v.event_id;
 
 -- name: release_inbox
 -- Gives back claims of messages that were dead-lettered, so that their event ids can be used again.
--- $1 tenants, $2 topics, $3 event ids.
 DELETE FROM inbox i
-USING unnest($1::text[], $2::text[], $3::text[]) AS v (tenant_id, topic, event_id)
+USING unnest(:keys.tenant_id::text[], :keys.topic::text[], :keys.event_id::text[]) AS v (tenant_id, topic, event_id)
 WHERE i.tenant_id = v.tenant_id AND i.topic = v.topic AND i.event_id = v.event_id;
 
 -- name: add_subjects
 -- Placeholders for things that messages name, in one order; returns those that are new, which nobody else can lock.
--- $1 tenants, $2 kinds, $3 ids.
 INSERT INTO subjects (tenant_id, kind, id)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS v (tenant_id, kind, id)
+SELECT * FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS v (tenant_id, kind, id)
 ORDER BY tenant_id, kind, id
 ON CONFLICT DO NOTHING
 RETURNING tenant_id, kind, id;
 
 -- name: lock_subjects
--- Locks the things that messages name, in one order. $1 tenants, $2 kinds, $3 ids.
+-- Locks the things that messages name, in one order.
 SELECT 1
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, id)
+FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, id)
 JOIN subjects s USING (tenant_id, kind, id)
 ORDER BY tenant_id, kind, id
 FOR UPDATE OF s;
 
 -- name: read_subjects_of_invoices
--- The bookings and plans that invoices bill. $1 tenants, $2 invoice ids.
+-- The bookings and plans that invoices bill.
 SELECT DISTINCT l.tenant_id, l.kind, l.subject_id AS id
-FROM unnest($1::text[], $2::text[]) AS k (tenant_id, invoice_id)
+FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
 JOIN invoice_lines l USING (tenant_id, invoice_id)
 WHERE l.subject_id IS NOT NULL;
 
 -- name: read_changed
--- Which of some bookings and plans were ever changed. $1 tenants, $2 kinds, $3 ids.
+-- Which of some bookings and plans were ever changed.
 SELECT k.tenant_id, k.kind, k.id
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, id)
+FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, id)
 WHERE EXISTS (
     SELECT FROM changes c WHERE c.tenant_id = k.tenant_id AND c.subject_kind = k.kind AND c.subject_id = k.id
 );
 
 -- name: read_accounts_concerned
 -- The accounts that bookings and plans, invoices, payments, applications, reservations and grants lead to.
--- $1-$3 tenants, kinds, ids of bookings and plans; $4-$5 invoices; $6-$7 payments; $8-$9 applications and reservations;
--- $10-$11 invoices that credit may be reserved for; $12-$13 grants.
+-- `reserved_for` are invoices that credit may be set aside for.
 SELECT i.tenant_id, i.owner_type, i.owner_id, i.currency
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, subject_id)
+FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, subject_id)
 JOIN invoice_lines l ON l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 UNION
 SELECT i.tenant_id, i.owner_type, i.owner_id, i.currency
-FROM unnest($4::text[], $5::text[]) AS k (tenant_id, invoice_id)
+FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
 JOIN invoices i USING (tenant_id, invoice_id)
 UNION
 SELECT p.tenant_id, p.owner_type, p.owner_id, p.currency
-FROM unnest($6::text[], $7::text[]) AS k (tenant_id, payment_id)
+FROM unnest(:payments.tenant_id::text[], :payments.id::text[]) AS k (tenant_id, payment_id)
 JOIN payments p ON p.tenant_id = k.tenant_id AND p.kind = 'payment' AND p.payment_id = k.payment_id
 UNION
 SELECT a.tenant_id, a.owner_type, a.owner_id, a.currency
-FROM unnest($8::text[], $9::uuid[]) AS k (tenant_id, application_id)
+FROM unnest(:applications.tenant_id::text[], :applications.id::uuid[]) AS k (tenant_id, application_id)
 JOIN applications a USING (tenant_id, application_id)
 UNION
 SELECT r.tenant_id, r.owner_type, r.owner_id, r.currency
-FROM unnest($8::text[], $9::uuid[]) AS k (tenant_id, application_id)
+FROM unnest(:applications.tenant_id::text[], :applications.id::uuid[]) AS k (tenant_id, application_id)
 JOIN reservations r USING (tenant_id, application_id)
 UNION
 SELECT r.tenant_id, r.owner_type, r.owner_id, r.currency
-FROM unnest($10::text[], $11::text[]) AS k (tenant_id, invoice_id)
+FROM unnest(:reserved_for.tenant_id::text[], :reserved_for.invoice_id::text[]) AS k (tenant_id, invoice_id)
 JOIN reservations r USING (tenant_id, invoice_id)
 WHERE r.amount > 0
 UNION
 SELECT g.tenant_id, g.owner_type, g.owner_id, g.currency
-FROM unnest($12::text[], $13::uuid[]) AS k (tenant_id, grant_id)
+FROM unnest(:grants.tenant_id::text[], :grants.id::uuid[]) AS k (tenant_id, grant_id)
 JOIN grants g USING (tenant_id, grant_id);
 
 -- name: add_accounts
--- Opens accounts that are new, in one order. $1 tenants, $2 owner types, $3 owner ids, $4 currencies.
+-- Opens accounts that are new, in one order.
 INSERT INTO accounts (tenant_id, owner_type, owner_id, currency)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS v (tenant_id, owner_type, owner_id, currency)
+SELECT * FROM unnest(
+    :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
+) AS v (tenant_id, owner_type, owner_id, currency)
 ORDER BY tenant_id, owner_type, owner_id, currency
 ON CONFLICT DO NOTHING;
 
 -- name: lock_accounts
--- Locks accounts in one order and reads them. $1 tenants, $2 owner types, $3 owner ids, $4 currencies.
-SELECT a.tenant_id, a.owner_type, a.owner_id, a.currency, a.available, a.reserved, a.seq, a.head, a.refill_asked,
-    a.epoch, a.epoch_from, a.recorded_at
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+-- Locks accounts in one order and reads them.
+SELECT a.*
+FROM unnest(
+    :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
+) AS k (tenant_id, owner_type, owner_id, currency)
 JOIN accounts a USING (tenant_id, owner_type, owner_id, currency)
 ORDER BY tenant_id, owner_type, owner_id, currency
 FOR UPDATE OF a;
@@ -124,24 +124,25 @@ FOR UPDATE OF a;
 SELECT clock_timestamp() AS now, max(epoch) AS epoch FROM epochs;
 
 -- name: load_applications
--- Applications by id, and all of some invoices. $1-$2 tenants, ids; $3-$4 tenants, invoice ids.
-SELECT a.* FROM unnest($1::text[], $2::uuid[]) AS k (tenant_id, application_id)
+-- Applications by id, and all of some invoices.
+SELECT a.* FROM unnest(:applications.tenant_id::text[], :applications.id::uuid[]) AS k (tenant_id, application_id)
 JOIN applications a USING (tenant_id, application_id)
 UNION
-SELECT a.* FROM unnest($3::text[], $4::text[]) AS k (tenant_id, invoice_id)
+SELECT a.* FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
 JOIN applications a USING (tenant_id, invoice_id);
 
 -- name: read_invoices_settled_by
--- The invoices that payments settled. $1 tenants, $2 payment ids.
+-- The invoices that payments settled.
 SELECT DISTINCT s.tenant_id, s.invoice_id
-FROM unnest($1::text[], $2::text[]) AS k (tenant_id, payment_id)
+FROM unnest(:payments.tenant_id::text[], :payments.id::text[]) AS k (tenant_id, payment_id)
 JOIN settlements s ON s.tenant_id = k.tenant_id AND s.kind = 'payment' AND s.payment_id = k.payment_id;
 
 -- name: load_open_invoices
--- Of some accounts the first invoices with something due after a place, oldest finalization first.
--- $1-$4 accounts; $5-$6 places: finalized at, ids; $7 how many of each account; $8 whether only those that take credit.
+-- Of some accounts the first invoices with something due after a place, oldest finalization first. `limit` is that of
+-- each account; `only_taking` leaves out what takes no credit.
 SELECT i.*
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
+FROM unnest(:accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
+    :accounts.currency::text[], :after.finalized_at::timestamptz[], :after.invoice_id::text[])
     AS k (tenant_id, owner_type, owner_id, currency, finalized_at, invoice_id)
 CROSS JOIN LATERAL (
     SELECT *
@@ -151,24 +152,25 @@ CROSS JOIN LATERAL (
            AND t.currency = k.currency AND (t.automatic AND NOT t.barred)::integer = 1
            AND NOT t.voided AND t.total + t.restored > t.settled + t.applied AND t.total + t.restored > 0
            AND (t.finalized_at, t.invoice_id COLLATE "C") > (k.finalized_at, k.invoice_id)
-         ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT $7)
+         ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT :limit)
         UNION ALL
         (SELECT t.* FROM invoices t
-         WHERE NOT $8 AND t.tenant_id = k.tenant_id AND t.owner_type = k.owner_type AND t.owner_id = k.owner_id
+         WHERE NOT :only_taking AND t.tenant_id = k.tenant_id AND t.owner_type = k.owner_type AND t.owner_id = k.owner_id
            AND t.currency = k.currency AND (t.automatic AND NOT t.barred)::integer = 0
            AND NOT t.voided AND t.total + t.restored > t.settled + t.applied AND t.total + t.restored > 0
            AND (t.finalized_at, t.invoice_id COLLATE "C") > (k.finalized_at, k.invoice_id)
-         ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT $7)
+         ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT :limit)
     ) AS both_kinds
-    ORDER BY finalized_at, invoice_id COLLATE "C" LIMIT $7
+    ORDER BY finalized_at, invoice_id COLLATE "C" LIMIT :limit
 ) AS i;
 
 -- name: load_grants_in_use
--- Of some accounts the first grants with something available after a place in the order of use.
--- $1-$4 accounts; $5-$9 places: priorities, expiries, whether paid for, effective at, ids; $10 how many of each account.
+-- Of some accounts the first grants with something available after a place in the order of use. `limit` is that of each
+-- account.
 SELECT g.*
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::timestamptz[], $7::boolean[],
-    $8::timestamptz[], $9::uuid[])
+FROM unnest(:accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
+    :accounts.currency::text[], :after.priority::integer[], :after.expires_at::timestamptz[], :after.paid_for::boolean[],
+    :after.effective_at::timestamptz[], :after.id::uuid[])
     AS k (tenant_id, owner_type, owner_id, currency, priority, expires_at, paid_for, effective_at, grant_id)
 CROSS JOIN LATERAL (
     SELECT o.* FROM grants o
@@ -177,50 +179,56 @@ CROSS JOIN LATERAL (
       AND (o.priority, coalesce(o.expires_at, 'infinity'::timestamptz), o.paid_for, o.effective_at, o.grant_id)
         > (k.priority, coalesce(k.expires_at, 'infinity'::timestamptz), k.paid_for, k.effective_at, k.grant_id)
     ORDER BY o.priority, coalesce(o.expires_at, 'infinity'::timestamptz), o.paid_for, o.effective_at, o.grant_id
-    LIMIT $10
+    LIMIT :limit
 ) AS g;
 
 -- name: load_due_grants
--- The grants of some accounts whose end or beginning has come. $1-$4 accounts; $5 the moment.
--- OFFSET 0 keeps each account a search of its own: planned while few are due, a join would read all that are.
+-- The grants of some accounts whose end or beginning has come. OFFSET 0 keeps each account a search of its own: planned
+-- while few are due, a join would read all that are.
 SELECT g.*
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+FROM unnest(
+    :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
+) AS k (tenant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
     (SELECT o.* FROM grants o
      WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
-       AND o.currency = k.currency AND o.expires_at IS NOT NULL AND o.expires_at <= $5 AND o.available + o.reserved > 0
+       AND o.currency = k.currency AND o.expires_at IS NOT NULL AND o.expires_at <= :now AND o.available + o.reserved > 0
      OFFSET 0)
     UNION ALL
     (SELECT o.* FROM grants o
      WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
-       AND o.currency = k.currency AND o.effective_at <= $5 AND o.pending > 0
+       AND o.currency = k.currency AND o.effective_at <= :now AND o.pending > 0
      OFFSET 0)
 ) AS g;
 
 -- name: load_invoices
 -- Invoices of some accounts whose credit is short; the invoices that bill some bookings and plans; and invoices by id.
--- $1-$4 accounts; $5-$7 tenants, kinds, ids of bookings and plans; $8-$9 tenants, invoice ids.
 WITH found AS (
     SELECT e.tenant_id, e.id AS invoice_id
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+    FROM unnest(
+        :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
+        :accounts.currency::text[]
+    ) AS k (tenant_id, owner_type, owner_id, currency)
     JOIN entitlements e USING (tenant_id, owner_type, owner_id, currency)
     WHERE e.shortfall > 0 AND e.kind IN ('line', 'negative_total', 'credit_line')
     UNION
     SELECT l.tenant_id, l.invoice_id
-    FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, subject_id)
+    FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, subject_id)
     JOIN invoice_lines l ON l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id
     UNION
-    SELECT * FROM unnest($8::text[], $9::text[]) AS k (tenant_id, invoice_id)
+    SELECT * FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
 )
 SELECT i.* FROM found JOIN invoices i USING (tenant_id, invoice_id);
 
 -- name: load_payments
 -- Payments by key, those that settled some invoices, those of some accounts with overpayment left, and those whose
 -- overpayment may come back, by its grants.
--- $1-$4 accounts; $5-$7 tenants, kinds, payment ids; $8-$9 tenants, invoice ids; $10-$11 tenants, grant ids.
 WITH found AS (
     SELECT g.tenant_id, g.entitlement_kind AS kind, g.entitlement_id AS payment_id
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+    FROM unnest(
+        :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
+        :accounts.currency::text[]
+    ) AS k (tenant_id, owner_type, owner_id, currency)
     CROSS JOIN LATERAL (
         SELECT o.* FROM grants o
         WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
@@ -228,38 +236,41 @@ WITH found AS (
         OFFSET 0
     ) AS g
     UNION
-    SELECT * FROM unnest($5::text[], $6::text[], $7::text[]) AS k (tenant_id, kind, payment_id)
+    SELECT * FROM unnest(:payments.tenant_id::text[], :payments.kind::text[], :payments.id::text[])
+        AS k (tenant_id, kind, payment_id)
     UNION
     SELECT s.tenant_id, s.kind, s.payment_id
-    FROM unnest($8::text[], $9::text[]) AS k (tenant_id, invoice_id)
+    FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
     JOIN settlements s USING (tenant_id, invoice_id)
     UNION
     SELECT g.tenant_id, g.entitlement_kind, g.entitlement_id
-    FROM unnest($10::text[], $11::uuid[]) AS k (tenant_id, grant_id)
+    FROM unnest(:grants.tenant_id::text[], :grants.id::uuid[]) AS k (tenant_id, grant_id)
     JOIN grants g USING (tenant_id, grant_id)
     WHERE g.entitlement_kind IN ('payment', 'amount_paid')
 )
 SELECT p.* FROM found JOIN payments p USING (tenant_id, kind, payment_id);
 
 -- name: load_settlements
--- All settlements of payments, in the order of their record. $1-$3 tenants, kinds, payment ids.
-SELECT s.* FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, payment_id)
+-- All settlements of payments, in the order of their record.
+SELECT s.* FROM unnest(:payments.tenant_id::text[], :payments.kind::text[], :payments.id::text[])
+    AS k (tenant_id, kind, payment_id)
 JOIN settlements s USING (tenant_id, kind, payment_id)
 ORDER BY s.tenant_id, s.kind, s.payment_id, s.n;
 
 -- name: load_entitlements
--- Entitlements of some accounts that are short; those that wait for some invoices; those of the lines of some bookings and
--- plans; all of some invoices; and by key.
--- $1-$4 accounts; $5-$6 invoices that are waited for; $7-$9 bookings and plans; $10-$11 invoices; $12-$14 tenants, kinds,
--- ids of payments.
+-- Entitlements of some accounts that are short; those that wait for some invoices; those of the lines of some bookings
+-- and plans; all of some invoices; and by key. `waited_for` are the invoices that are waited for.
 WITH found AS (
     SELECT e.tenant_id, e.kind, e.id, e.line_id
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (tenant_id, owner_type, owner_id, currency)
+    FROM unnest(
+        :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
+        :accounts.currency::text[]
+    ) AS k (tenant_id, owner_type, owner_id, currency)
     JOIN entitlements e USING (tenant_id, owner_type, owner_id, currency)
     WHERE e.shortfall > 0
     UNION
     SELECT e.tenant_id, e.kind, e.id, e.line_id
-    FROM unnest($5::text[], $6::text[]) AS k (tenant_id, id)
+    FROM unnest(:waited_for.tenant_id::text[], :waited_for.invoice_id::text[]) AS k (tenant_id, id)
     CROSS JOIN LATERAL (
         SELECT w.* FROM entitlements w
         WHERE w.tenant_id = k.tenant_id AND w.kind = 'line' AND w.id = k.id AND w.target <> w.given
@@ -267,198 +278,122 @@ WITH found AS (
     ) AS e
     UNION
     SELECT l.tenant_id, 'line', l.invoice_id, l.line_id
-    FROM unnest($7::text[], $8::text[], $9::text[]) AS k (tenant_id, kind, subject_id)
+    FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, subject_id)
     JOIN invoice_lines l ON l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id
     UNION
     SELECT e.tenant_id, e.kind, e.id, e.line_id
-    FROM unnest($10::text[], $11::text[]) AS k (tenant_id, id)
+    FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, id)
     JOIN entitlements e ON e.tenant_id = k.tenant_id AND e.kind IN ('line', 'negative_total', 'credit_line') AND e.id = k.id
     UNION
-    SELECT k.tenant_id, k.kind, k.id, '' FROM unnest($12::text[], $13::text[], $14::text[]) AS k (tenant_id, kind, id)
+    SELECT k.tenant_id, k.kind, k.id, '' FROM unnest(
+        :payments.tenant_id::text[], :payments.kind::text[], :payments.id::text[]
+    ) AS k (tenant_id, kind, id)
 )
 SELECT e.* FROM found JOIN entitlements e USING (tenant_id, kind, id, line_id);
 
 -- name: load_lines
 -- The lines of some bookings and plans, all lines of some invoices, and lines by their ids.
--- $1-$3 bookings and plans; $4-$5 invoices; $6-$8 tenants, invoice ids, line ids.
-SELECT l.* FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, subject_id)
+SELECT l.* FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[])
+    AS k (tenant_id, kind, subject_id)
 JOIN invoice_lines l ON l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id
 UNION
-SELECT l.* FROM unnest($4::text[], $5::text[]) AS k (tenant_id, invoice_id)
+SELECT l.* FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
 JOIN invoice_lines l USING (tenant_id, invoice_id)
 UNION
-SELECT l.* FROM unnest($6::text[], $7::text[], $8::text[]) AS k (tenant_id, invoice_id, line_id)
+SELECT l.* FROM unnest(:lines.tenant_id::text[], :lines.id::text[], :lines.line_id::text[])
+    AS k (tenant_id, invoice_id, line_id)
 JOIN invoice_lines l USING (tenant_id, invoice_id, line_id);
 
 -- name: load_grants
 -- All grants of some entitlements, and grants by id and by reference.
--- $1-$4 tenants, kinds, ids, line ids of entitlements; $5-$6 tenants, grant ids; $7-$8 tenants, references.
 WITH found AS (
     SELECT g.tenant_id, g.grant_id
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+    FROM unnest(:entitlements.tenant_id::text[], :entitlements.kind::text[], :entitlements.id::text[],
+        :entitlements.line_id::text[])
         AS k (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id)
     JOIN grants g USING (tenant_id, entitlement_kind, entitlement_id, entitlement_line_id)
     UNION
-    SELECT * FROM unnest($5::text[], $6::uuid[]) AS k (tenant_id, grant_id)
+    SELECT * FROM unnest(:grants.tenant_id::text[], :grants.id::uuid[]) AS k (tenant_id, grant_id)
     UNION
     SELECT g.tenant_id, g.grant_id
-    FROM unnest($7::text[], $8::text[]) AS k (tenant_id, reference)
+    FROM unnest(:references.tenant_id::text[], :references.reference::text[]) AS k (tenant_id, reference)
     JOIN grants g USING (tenant_id, reference)
 )
 SELECT g.* FROM found JOIN grants g USING (tenant_id, grant_id);
 
 -- name: load_reservations
--- What is held of some grants, and what of them was ever a line item; what was reserved under some application ids, used
--- or not; and what is held for some invoices.
--- $1-$2 tenants, grant ids; $3-$4 tenants, application ids; $5-$6 tenants, invoice ids.
-SELECT r.* FROM unnest($1::text[], $2::uuid[]) AS k (tenant_id, grant_id)
+-- What is held of some grants, and what of them was ever a line item; what was reserved under some application ids,
+-- used or not; and what is held for some invoices.
+SELECT r.* FROM unnest(:grants.tenant_id::text[], :grants.id::uuid[]) AS k (tenant_id, grant_id)
 JOIN reservations r USING (tenant_id, grant_id)
 WHERE r.amount > 0 OR r.reserved_for = 'line_item'
 UNION
-SELECT r.* FROM unnest($3::text[], $4::uuid[]) AS k (tenant_id, application_id)
+SELECT r.* FROM unnest(:applications.tenant_id::text[], :applications.id::uuid[]) AS k (tenant_id, application_id)
 JOIN reservations r USING (tenant_id, application_id)
 UNION
-SELECT r.* FROM unnest($5::text[], $6::text[]) AS k (tenant_id, invoice_id)
+SELECT r.* FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
 JOIN reservations r USING (tenant_id, invoice_id)
 WHERE r.amount > 0;
 
 -- name: load_policies
--- All versions of the policies of some scopes. $1 tenants, $2 scopes, $3 their ids.
-SELECT p.* FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, scope, scope_id)
+-- All versions of the policies of some scopes.
+SELECT p.* FROM unnest(:scopes.tenant_id::text[], :scopes.scope::text[], :scopes.id::text[])
+    AS k (tenant_id, scope, scope_id)
 JOIN policies p USING (tenant_id, scope, scope_id);
 
 -- name: load_changes
--- The changes of some bookings and plans that are not superseded. $1-$3 tenants, kinds, ids.
-SELECT c.* FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, subject_kind, subject_id)
+-- The changes of some bookings and plans that are not superseded.
+SELECT c.* FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[])
+    AS k (tenant_id, subject_kind, subject_id)
 JOIN changes c USING (tenant_id, subject_kind, subject_id)
 WHERE NOT c.superseded;
 
 -- name: read_lines_elsewhere
--- How many lines some bookings and plans have, at most a number. $1-$3 tenants, kinds, ids; $4 the number.
+-- How many lines some bookings and plans have, at most a number.
 SELECT k.tenant_id, k.kind, k.subject_id AS id, (
     SELECT count(*) FROM (
         SELECT FROM invoice_lines l
-        WHERE l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id LIMIT $4
+        WHERE l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id LIMIT :limit
     ) AS counted
 ) AS lines
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant_id, kind, subject_id);
+FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, subject_id);
 
 -- name: load_reversals
--- All reversals of some payments, and reversals by id. $1-$2 tenants, payment ids; $3-$4 tenants, reversal ids.
-SELECT r.* FROM unnest($1::text[], $2::text[]) AS k (tenant_id, payment_id)
+-- All reversals of some payments, and reversals by id.
+SELECT r.* FROM unnest(:payments.tenant_id::text[], :payments.id::text[]) AS k (tenant_id, payment_id)
 JOIN reversals r USING (tenant_id, payment_id)
 UNION
-SELECT r.* FROM unnest($3::text[], $4::text[]) AS k (tenant_id, reversal_id)
+SELECT r.* FROM unnest(:reversals.tenant_id::text[], :reversals.id::text[]) AS k (tenant_id, reversal_id)
 JOIN reversals r USING (tenant_id, reversal_id);
 
 -- name: load_voids
--- Voids of invoices, known or still to come. $1-$2 tenants, invoice ids.
-SELECT v.* FROM unnest($1::text[], $2::text[]) AS k (tenant_id, invoice_id)
+-- Voids of invoices, known or still to come.
+SELECT v.* FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
 JOIN voids v USING (tenant_id, invoice_id);
 
 -- name: read_accounts_to_expire
--- Accounts with grants whose end or beginning has come, the longest overdue first. $1 how many grants to look at of each.
+-- Accounts with grants whose end or beginning has come, the longest overdue first. `limit` is how many grants to look
+-- at of each.
 SELECT tenant_id, owner_type, owner_id, currency
 FROM (
     SELECT tenant_id, owner_type, owner_id, currency FROM grants
     WHERE expires_at <= clock_timestamp() AND available + reserved > 0
-    ORDER BY expires_at LIMIT $1
+    ORDER BY expires_at LIMIT :limit
 ) AS over
 UNION
 SELECT tenant_id, owner_type, owner_id, currency
 FROM (
     SELECT tenant_id, owner_type, owner_id, currency FROM grants
     WHERE effective_at <= clock_timestamp() AND pending > 0
-    ORDER BY effective_at LIMIT $1
+    ORDER BY effective_at LIMIT :limit
 ) AS begun;
 
--- name: update_accounts
--- What accounts hold now. $1-$4 keys, $5 available, $6 reserved, $7 seq, $8 heads, $9 refills asked for, $10 epochs,
--- $11 the seq that these began with, $12 recorded at.
-UPDATE accounts a
-SET available = v.available, reserved = v.reserved, seq = v.seq, head = v.head, refill_asked = v.refill_asked,
-    epoch = v.epoch, epoch_from = v.epoch_from, recorded_at = $12
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[],
-    $9::boolean[], $10::integer[], $11::bigint[])
-    AS v (tenant_id, owner_type, owner_id, currency, available, reserved, seq, head, refill_asked, epoch, epoch_from)
-WHERE a.tenant_id = v.tenant_id AND a.owner_type = v.owner_type AND a.owner_id = v.owner_id AND a.currency = v.currency;
-
--- name: update_invoices
--- What changed of known invoices. $1-$2 keys, $3 barred, $4 voided, $5 settled, $6 applied, $7 settled at, $8 restored.
-UPDATE invoices i
-SET barred = v.barred, voided = v.voided, settled = v.settled, applied = v.applied, settled_at = v.settled_at,
-    restored = v.restored
-FROM unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[], $5::bigint[], $6::bigint[], $7::timestamptz[],
-    $8::bigint[])
-    AS v (tenant_id, invoice_id, barred, voided, settled, applied, settled_at, restored)
-WHERE i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id;
-
--- name: update_changes
--- The policy values of known changes, and whether they are superseded. $1-$3 keys, $4 proration, $5 time zones, $6 unpaid
--- change, $7 credit as, $8 days until expiry, $9 superseded.
-UPDATE changes c
-SET proration = v.proration, time_zone = v.time_zone, unpaid_change = v.unpaid_change, credit_as = v.credit_as,
-    expires_after_days = v.expires_after_days, superseded = v.superseded
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[],
-    $9::boolean[])
-    AS v (tenant_id, topic, event_id, proration, time_zone, unpaid_change, credit_as, expires_after_days, superseded)
-WHERE c.tenant_id = v.tenant_id AND c.topic = v.topic AND c.event_id = v.event_id;
-
--- name: update_payments
--- What changed of known payments. $1-$3 keys, $4 reversed, $5 settled.
-UPDATE payments p SET reversed = v.reversed, settled = v.settled
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
-    AS v (tenant_id, kind, payment_id, reversed, settled)
-WHERE p.tenant_id = v.tenant_id AND p.kind = v.kind AND p.payment_id = v.payment_id;
-
--- name: update_settlements
--- What is left of undone settlements. $1-$4 keys, $5 amounts.
-UPDATE settlements s SET amount = v.amount
-FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[])
-    AS v (tenant_id, kind, payment_id, n, amount)
-WHERE s.tenant_id = v.tenant_id AND s.kind = v.kind AND s.payment_id = v.payment_id AND s.n = v.n;
-
--- name: update_entitlements
--- What known entitlements are due and have. $1-$4 keys, $5-$15 the other columns from `target` on.
-UPDATE entitlements e
-SET target = v.target, given = v.given, covered = v.covered, shortfall = v.shortfall,
-    shortfall_reason = v.shortfall_reason, grants = v.grants, source = v.source, due_from = v.due_from,
-    settle_by = v.settle_by, as_line_item = v.as_line_item, expires_after_days = v.expires_after_days
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-    $9::text[], $10::integer[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::boolean[], $15::integer[])
-    AS v (tenant_id, kind, id, line_id, target, given, covered, shortfall, shortfall_reason, grants, source, due_from,
-        settle_by, as_line_item, expires_after_days)
-WHERE e.tenant_id = v.tenant_id AND e.kind = v.kind AND e.id = v.id AND e.line_id = v.line_id;
-
--- name: update_grants
--- Where the amounts of known grants are now. $1-$2 keys, $3 available, $4 reserved, $5 spent, $6 lost, $7 taken,
--- $8 pending.
-UPDATE grants g
-SET available = v.available, reserved = v.reserved, spent = v.spent, lost = v.lost, taken = v.taken,
-    pending = v.pending
-FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-    $8::bigint[])
-    AS v (tenant_id, grant_id, available, reserved, spent, lost, taken, pending)
-WHERE g.tenant_id = v.tenant_id AND g.grant_id = v.grant_id;
-
--- name: update_reservations
--- What known reservations still hold. $1-$3 keys, $4 amounts, $5 what of them was moved from line items.
-UPDATE reservations r SET amount = v.amount, moved = v.moved
-FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[])
-    AS v (tenant_id, application_id, grant_id, amount, moved)
-WHERE r.tenant_id = v.tenant_id AND r.application_id = v.application_id AND r.grant_id = v.grant_id;
-
--- name: update_applications
--- Applications that were reinstated. $1-$2 keys, $3 whether they are.
-UPDATE applications a SET reinstated = v.reinstated
-FROM unnest($1::text[], $2::uuid[], $3::boolean[]) AS v (tenant_id, application_id, reinstated)
-WHERE a.tenant_id = v.tenant_id AND a.application_id = v.application_id;
-
 -- name: count_dead_letters
--- Counts dead letters of topics in a minute, over all processes; returns each topic's numbers with these.
--- $1 topics, in order, $2 how many of each, $3 their bytes, $4 the minute.
+-- Counts dead letters of topics in a minute, over all processes; returns each topic's numbers with these. Topics come
+-- in order.
 INSERT INTO dead_letter_rates AS r (topic, minute, letters, bytes)
-SELECT v.topic, $4, v.letters, v.bytes FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS v(topic, letters, bytes)
+SELECT v.topic, :minute, v.letters, v.bytes FROM unnest(:topics::text[], :letters::bigint[], :bytes::bigint[])
+    AS v(topic, letters, bytes)
 ON CONFLICT (topic) DO UPDATE
 SET minute = greatest(r.minute, excluded.minute),
     letters = CASE WHEN r.minute < excluded.minute THEN 0 ELSE r.letters END + excluded.letters,
@@ -466,12 +401,14 @@ SET minute = greatest(r.minute, excluded.minute),
 RETURNING topic, letters, bytes;
 
 -- name: summarise_dead_letters
--- Takes messages into the one row of their topic, partition and minute; its hash is that of the hashes so far, one a batch.
--- $1 dead letters, $2 topics, $3 partitions, $4 first offsets, $5 last offsets, $6 messages, $7 hashes, $8 reason, $9 now.
+-- Takes messages into the one row of their topic, partition and minute; its hash is that of the hashes so far, one a
+-- batch.
 INSERT INTO dead_letters AS d (tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, first_offset,
     kafka_offset, messages, sha256, header_names, header_values, recorded_at)
-SELECT '', v.id, 'summarised', $8, '', v.topic, v.partition, v.first_offset, v.last_offset, v.messages, v.sha256, '{}', '{}', $9
-FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[])
+SELECT '', v.id, 'summarised', :reason, '', v.topic, v.partition, v.first_offset, v.last_offset, v.messages, v.sha256,
+    '{}', '{}', :now
+FROM unnest(:floods.dead_letter_id::uuid[], :floods.topic::text[], :floods.partition::int[],
+    :floods.first_offset::bigint[], :floods.last_offset::bigint[], :floods.messages::bigint[], :floods.sha256::bytea[])
     AS v(id, topic, partition, first_offset, last_offset, messages, sha256)
 ON CONFLICT (tenant_id, dead_letter_id) DO UPDATE
 SET first_offset = least(d.first_offset, excluded.first_offset),

@@ -1,54 +1,54 @@
 -- name: read_positions
--- The row of each of the partitions that has one. $1 group, $2 topics, $3 partitions.
+-- The row of each of the partitions that has one.
 SELECT o.topic, o.partition, o.next_offset, o.topic_id, o.stopped
-FROM unnest($2::text[], $3::integer[]) AS asked (topic, partition)
-JOIN consumer_offsets o ON o.group_id = $1 AND o.topic = asked.topic AND o.partition = asked.partition;
+FROM unnest(:partitions.topic::text[], :partitions.partition::integer[]) AS asked (topic, partition)
+JOIN consumer_offsets o ON o.group_id = :group_id AND o.topic = asked.topic AND o.partition = asked.partition;
 
 -- name: add_positions
 -- Rows for partitions that never had one; what another process added first stays.
--- $1 group, $2 topics, $3 partitions, $4 offsets.
 INSERT INTO consumer_offsets (group_id, topic, partition, next_offset)
-SELECT $1, v.topic, v.partition, v.next_offset
-FROM unnest($2::text[], $3::integer[], $4::bigint[]) AS v (topic, partition, next_offset)
+SELECT :group_id, v.topic, v.partition, v.next_offset
+FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :next_offsets::bigint[])
+    AS v (topic, partition, next_offset)
 ORDER BY v.topic, v.partition
 ON CONFLICT DO NOTHING;
 
 -- name: keep_topic_ids
--- Notes of which topic positions are, where that is not known yet. $1 group, $2 topics, $3 partitions, $4 ids.
+-- Notes of which topic positions are, where that is not known yet.
 UPDATE consumer_offsets o SET topic_id = v.topic_id
-FROM unnest($2::text[], $3::integer[], $4::uuid[]) AS v (topic, partition, topic_id)
-WHERE o.group_id = $1 AND o.topic = v.topic AND o.partition = v.partition AND o.topic_id IS NULL;
+FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :topic_ids::uuid[])
+    AS v (topic, partition, topic_id)
+WHERE o.group_id = :group_id AND o.topic = v.topic AND o.partition = v.partition AND o.topic_id IS NULL;
 
 -- name: stop_positions
 -- Stops partitions until an operator sets an offset; one that was moved or stopped meanwhile is left out.
--- $1 group, $2 topics, $3 partitions, $4 expected offsets, $5 why.
 UPDATE consumer_offsets o SET stopped = v.why
-FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::text[]) AS v (topic, partition, expected, why)
-WHERE o.group_id = $1 AND o.topic = v.topic AND o.partition = v.partition AND o.next_offset = v.expected
+FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :expected::bigint[], :reasons::text[])
+    AS v (topic, partition, expected, why)
+WHERE o.group_id = :group_id AND o.topic = v.topic AND o.partition = v.partition AND o.next_offset = v.expected
   AND o.stopped IS NULL
 RETURNING 1;
 
 -- name: lock_offsets
 -- Locks the rows of a batch's partitions in one order, and reads them: an UPDATE ... FROM unnest would lock in none.
--- $1 group, $2 topics, $3 partitions.
 SELECT o.topic, o.partition, o.next_offset, o.stopped
 FROM consumer_offsets o
-WHERE o.group_id = $1
-  AND (o.topic, o.partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
+WHERE o.group_id = :group_id
+  AND (o.topic, o.partition) IN (SELECT * FROM unnest(:partitions.topic::text[], :partitions.partition::integer[]))
 ORDER BY o.topic, o.partition
 FOR UPDATE;
 
 -- name: advance_offsets
 -- Moves the batch's partitions on from the positions held in memory, which the rows were locked at.
--- $1 group, $2 topics, $3 partitions, $4 next offsets, $5 expected offsets.
 UPDATE consumer_offsets o
 SET next_offset = v.next_offset, moved_at = clock_timestamp()
-FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) AS v (topic, partition, next_offset, expected)
-WHERE o.group_id = $1 AND o.topic = v.topic AND o.partition = v.partition AND o.next_offset = v.expected
+FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :next_offsets::bigint[], :expected::bigint[])
+    AS v (topic, partition, next_offset, expected)
+WHERE o.group_id = :group_id AND o.topic = v.topic AND o.partition = v.partition AND o.next_offset = v.expected
   AND o.stopped IS NULL
 RETURNING 1;
 
 -- name: all_positions
--- Every stored position of a group. $1 group.
+-- Every stored position of a group.
 SELECT topic, partition, next_offset, topic_id, stopped, moved_at
-FROM consumer_offsets WHERE group_id = $1 ORDER BY topic, partition;
+FROM consumer_offsets WHERE group_id = :group_id ORDER BY topic, partition;

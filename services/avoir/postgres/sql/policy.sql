@@ -1,9 +1,9 @@
 -- Which policies are in force, and since when.
 
 -- name: read_policies
--- Every message that set policy keys for some scopes, oldest first, with who sent it. $1 tenants, $2 scopes, $3 their ids.
+-- Every message that set policy keys for some scopes, oldest first, with who sent it.
 SELECT p.tenant_id, p.event_id, p.scope, p.scope_id, p.occurred_at, p.keys, d.recorded_at, d.facts ->> 'by' AS sent_by
-FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, scope_id)
+FROM unnest(:scopes.tenant_id::text[], :scopes.scope::text[], :scopes.id::text[]) AS asked (tenant_id, scope, scope_id)
 JOIN policies p USING (tenant_id, scope, scope_id)
 LEFT JOIN LATERAL (
     SELECT recorded_at, facts

@@ -5,8 +5,8 @@
 SELECT now();
 
 -- name: read_balances
--- Accounts with what can really be used: an expired grant counts for nothing, whether it was swept or not.
--- $1 tenant, $2 owner type and $3 owner id (null: every owner), $4 the moment, $5 limit.
+-- Accounts with what can really be used: an expired grant counts for nothing, whether it was swept or not. Null: every
+-- owner.
 SELECT a.owner_type, a.owner_id, a.currency, a.seq, a.head, a.refill_asked,
        nullif(a.recorded_at, '-infinity') AS recorded_at,
        a.available - coalesce(expired.available, 0)::bigint AS available,
@@ -19,22 +19,22 @@ LEFT JOIN LATERAL (
     SELECT sum(g.available) AS available, sum(g.reserved) AS reserved
     FROM grants g
     WHERE g.tenant_id = a.tenant_id AND g.owner_type = a.owner_type AND g.owner_id = a.owner_id
-      AND g.currency = a.currency AND g.available + g.reserved + g.pending > 0 AND g.expires_at <= $4
+      AND g.currency = a.currency AND g.available + g.reserved + g.pending > 0 AND g.expires_at <= :now
 ) expired ON true
 LEFT JOIN LATERAL (
     SELECT g.expires_at, sum(g.available + g.reserved) AS amount
     FROM grants g
     WHERE g.tenant_id = a.tenant_id AND g.owner_type = a.owner_type AND g.owner_id = a.owner_id
-      AND g.currency = a.currency AND g.available + g.reserved + g.pending > 0 AND g.expires_at > $4
+      AND g.currency = a.currency AND g.available + g.reserved + g.pending > 0 AND g.expires_at > :now
     GROUP BY g.expires_at
     HAVING sum(g.available + g.reserved) > 0
     ORDER BY g.expires_at
     LIMIT 1
 ) next ON true
-WHERE a.tenant_id = $1
-  AND ($2::text IS NULL OR (a.owner_type = $2 AND a.owner_id = $3))
+WHERE a.tenant_id = :tenant_id
+  AND (:owner_type::text IS NULL OR (a.owner_type = :owner_type AND a.owner_id = :owner_id))
 ORDER BY a.owner_type, a.owner_id, a.currency
-LIMIT $5;
+LIMIT :limit;
 
 -- name: read_tenants
 -- Every tenant that has an account, by one index look-up each.
@@ -48,8 +48,7 @@ WITH RECURSIVE tenants AS (
 SELECT tenant_id FROM tenants WHERE tenant_id IS NOT NULL;
 
 -- name: read_owner_accounts
--- An owner's accounts as they stand, beside what all their entries come to.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency (null: all).
+-- An owner's accounts as they stand, beside what all their entries come to. No currency: all.
 SELECT a.currency, a.available, a.reserved, summed.available AS summed_available, summed.reserved AS summed_reserved
 FROM accounts a
 CROSS JOIN LATERAL (
@@ -59,12 +58,13 @@ CROSS JOIN LATERAL (
     WHERE e.tenant_id = a.tenant_id AND e.owner_type = a.owner_type AND e.owner_id = a.owner_id
       AND e.currency = a.currency
 ) summed
-WHERE a.tenant_id = $1 AND a.owner_type = $2 AND a.owner_id = $3 AND ($4::text IS NULL OR a.currency = $4)
+WHERE a.tenant_id = :tenant_id AND a.owner_type = :owner.type AND a.owner_id = :owner.id
+    AND (:currency::text IS NULL OR a.currency = :currency)
 ORDER BY a.currency;
 
 -- name: read_movements
--- The last entries of an account within a span of recording, newest first, with what documents know them by.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 from, $6 before, $7 recorded no later than, $8 limit (null: all).
+-- The last entries of an account within a span of recording, newest first, with what documents know them by. `start`
+-- counts, `end` does not, nor what was recorded after `as_of`; no limit: all.
 SELECT e.seq, e.n, e.ledger_account, e.counter_account, e.grant_id, e.amount, e.balance, e.event, e.reason,
        e.invoice_id, e.application_id, e.topic, e.event_id, e.occurred_at, e.recorded_at,
        g.source, g.reference, g.entitlement_kind, g.entitlement_id, l.kind AS line_kind, l.subject_id, i.number
@@ -76,39 +76,38 @@ LEFT JOIN invoice_lines l
 LEFT JOIN invoices i
     ON i.tenant_id = e.tenant_id
     AND i.invoice_id = coalesce(e.invoice_id, CASE WHEN g.entitlement_kind <> 'payment' THEN g.entitlement_id END)
-WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4
-  AND e.recorded_at >= $5 AND e.recorded_at < $6 AND e.recorded_at <= $7
+WHERE e.tenant_id = :account.tenant_id AND e.owner_type = :account.owner_type AND e.owner_id = :account.owner_id
+  AND e.currency = :account.currency AND e.recorded_at >= :start AND e.recorded_at < :end AND e.recorded_at <= :as_of
 ORDER BY e.seq DESC, e.n DESC
-LIMIT $8;
+LIMIT :limit;
 
 -- name: read_balance_before
--- The balance of one ledger account before an entry, or before a moment where no entry is at hand.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 seq and $6 n of the entry, $7 recorded before,
--- $8 recorded no later than, $9 ledger account.
+-- The balance of one ledger account before an entry, or before a moment where no entry is at hand. Only what was
+-- recorded before `before`, and no later than `as_of`.
 SELECT e.balance
 FROM entries e
-WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4 AND e.ledger_account = $9
-  AND (e.seq, e.n) < ($5, $6)
-  AND e.recorded_at < $7 AND e.recorded_at <= $8
+WHERE e.tenant_id = :account.tenant_id AND e.owner_type = :account.owner_type AND e.owner_id = :account.owner_id
+  AND e.currency = :account.currency AND e.ledger_account = :ledger_account
+  AND (e.seq, e.n) < (:place.seq, :place.n)
+  AND e.recorded_at < :place.before AND e.recorded_at <= :place.as_of
 ORDER BY e.seq DESC, e.n DESC
 LIMIT 1;
 
 -- name: read_grants_left
 -- What an account's entries, up to the same place, left in each of its grants; first the one that expires first.
--- $1 tenant, $2 owner type, $3 owner id, $4 currency, $5 seq and $6 n of an entry, $7 recorded before,
--- $8 recorded no later than.
 SELECT g.grant_id, g.source, g.reason, g.effective_at, g.expires_at, held.available, held.reserved
 FROM (
     SELECT e.grant_id,
            coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'available'), 0)::bigint AS available,
            coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved'), 0)::bigint AS reserved
     FROM entries e
-    WHERE e.tenant_id = $1 AND e.owner_type = $2 AND e.owner_id = $3 AND e.currency = $4
-      AND (e.seq, e.n) < ($5, $6)
-      AND e.recorded_at < $7 AND e.recorded_at <= $8
+    WHERE e.tenant_id = :account.tenant_id AND e.owner_type = :account.owner_type
+        AND e.owner_id = :account.owner_id AND e.currency = :account.currency
+      AND (e.seq, e.n) < (:place.seq, :place.n)
+      AND e.recorded_at < :place.before AND e.recorded_at <= :place.as_of
     GROUP BY e.grant_id
 ) held
-JOIN grants g ON g.tenant_id = $1 AND g.grant_id = held.grant_id
+JOIN grants g ON g.tenant_id = :account.tenant_id AND g.grant_id = held.grant_id
 WHERE held.available <> 0 OR held.reserved <> 0
 ORDER BY g.expires_at, g.effective_at, g.grant_id;
 
@@ -129,12 +128,12 @@ SELECT count(*) FILTER (WHERE refused IS NULL) AS waiting,
 FROM outbox;
 
 -- name: read_refused
--- The rows of the outbox that the broker refused, without their contents, oldest first. Over all tenants. $1 limit.
+-- The rows of the outbox that the broker refused, without their contents, oldest first. Over all tenants.
 SELECT tenant_id, outbox_id, topic, key, octet_length(value) AS bytes, recorded_at, refused
 FROM outbox
 WHERE refused IS NOT NULL
 ORDER BY outbox_id
-LIMIT $1;
+LIMIT :limit;
 
 -- name: read_dead_letter_counts
 -- Dead letters that nobody has replayed, by outcome and topic. Over all tenants.
@@ -145,21 +144,19 @@ GROUP BY outcome, topic
 ORDER BY outcome, topic;
 
 -- name: read_dead_letters
--- Dead letters without their bytes, newest first.
--- $1 tenant (null: all, and the empty one of unreadable messages), $2 outcome (null: all), $3 topic (null: all),
--- $4 whether replayed ones too, $5 limit.
+-- Dead letters without their bytes, newest first. Null: all, those of the empty tenant of unreadable messages too;
+-- `replayed`: replayed ones too.
 SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, recorded_at, replayed_at,
        first_offset, messages, value_length, sha256
 FROM dead_letters
-WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR outcome = $2)
-  AND ($3::text IS NULL OR topic = $3) AND ($4 OR replayed_at IS NULL)
+WHERE (:tenant_id::text IS NULL OR tenant_id = :tenant_id) AND (:outcome::text IS NULL OR outcome = :outcome)
+  AND (:topic::text IS NULL OR topic = :topic) AND (:replayed OR replayed_at IS NULL)
 ORDER BY recorded_at DESC, dead_letter_id
-LIMIT $5;
+LIMIT :limit;
 
 -- name: read_dead_letter
 -- One dead letter with everything that came. The id alone is enough: nobody knows the tenant of unreadable bytes.
--- $1 dead letter.
 SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, kafka_timestamp,
        key, value, header_names, header_values, recorded_at, replayed_at, first_offset, messages, value_length, sha256
 FROM dead_letters
-WHERE dead_letter_id = $1;
+WHERE dead_letter_id = :dead_letter_id;

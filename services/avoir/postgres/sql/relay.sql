@@ -3,13 +3,13 @@
 SELECT EXISTS (SELECT FROM outbox WHERE refused IS NULL);
 
 -- name: outbox_rows
--- The oldest rows to publish, in order, at least one. $1 most rows, $2 about how many bytes of values.
+-- The oldest rows to publish, in order, at least one. `most_bytes` is about how many bytes of values.
 WITH oldest AS (
     SELECT tenant_id, outbox_id, topic, key, value, headers
     FROM outbox
     WHERE refused IS NULL
     ORDER BY outbox_id
-    LIMIT $1
+    LIMIT :limit
 ), measured AS (
     SELECT *, sum(coalesce(octet_length(value), 0)) OVER (ORDER BY outbox_id) - coalesce(octet_length(value), 0)
         AS bytes_before
@@ -17,28 +17,28 @@ WITH oldest AS (
 )
 SELECT tenant_id, outbox_id, topic, key, value, headers
 FROM measured
-WHERE bytes_before < $2
+WHERE bytes_before < :most_bytes
 ORDER BY outbox_id;
 
 -- name: delete_published
--- Removes what the broker has acknowledged. $1 tenants, $2 outbox ids.
+-- Removes what the broker has acknowledged.
 DELETE FROM outbox o
-USING unnest($1::text[], $2::bigint[]) AS v (tenant_id, outbox_id)
+USING unnest(:tenant_ids::text[], :outbox_ids::bigint[]) AS v (tenant_id, outbox_id)
 WHERE o.tenant_id = v.tenant_id AND o.outbox_id = v.outbox_id;
 
 -- name: refuse_row
--- Sets a row aside that the broker refuses for good. $1 outbox id, $2 why.
-UPDATE outbox SET refused = $2 WHERE outbox_id = $1 AND refused IS NULL;
+-- Sets a row aside that the broker refuses for good.
+UPDATE outbox SET refused = :reason WHERE outbox_id = :outbox_id AND refused IS NULL;
 
 -- name: keep_topics_out
--- Keeps how many partitions topics out have that are seen for the first time. $1 topics, by actual names, $2 partitions.
+-- Keeps how many partitions topics out have that are seen for the first time. Topics have their actual names.
 INSERT INTO topics_out (topic, partitions)
-SELECT * FROM unnest($1::text[], $2::integer[]) AS v (topic, partitions)
+SELECT * FROM unnest(:topics::text[], :partitions::integer[]) AS v (topic, partitions)
 ON CONFLICT DO NOTHING;
 
 -- name: read_topics_out
--- How many partitions of topics out are used. $1 topics, by actual names.
-SELECT topic, partitions FROM topics_out WHERE topic = ANY ($1::text[]) ORDER BY topic;
+-- How many partitions of topics out are used. Topics have their actual names.
+SELECT topic, partitions FROM topics_out WHERE topic = ANY (:topics::text[]) ORDER BY topic;
 
 -- name: read_all_topics_out
 -- How many partitions of each topic out are used.
@@ -46,9 +46,10 @@ SELECT topic, partitions FROM topics_out ORDER BY topic;
 
 -- name: read_heads
 -- The epoch of the ledger and, for accounts at a seq each, their last seq and the hash of their last entry up to there:
--- both null where the ledger has none. $1-$4 accounts, $5 seqs.
+-- both null where the ledger has none.
 SELECT (SELECT max(epoch) FROM epochs) AS epoch, a.seq, e.hash
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) WITH ORDINALITY
+FROM unnest(:accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
+    :accounts.currency::text[], :seqs::bigint[]) WITH ORDINALITY
     AS k (tenant_id, owner_type, owner_id, currency, seq, n)
 LEFT JOIN accounts a USING (tenant_id, owner_type, owner_id, currency)
 LEFT JOIN LATERAL (

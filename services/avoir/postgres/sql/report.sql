@@ -2,7 +2,7 @@
 
 -- name: report_liability
 -- What was left in a tenant's grants by currency and source: by age, by when it expires, and what had expired by then.
--- $1 tenant, $2 recorded no later than, $3 the moment from which age and expiry are counted.
+-- Age and expiry are counted from `moment`.
 SELECT g.currency, g.source, g.reason, g.paid_for,
        count(*) FILTER (WHERE NOT expired)::numeric AS grants,
        coalesce(sum(held.available) FILTER (WHERE NOT expired), 0) AS available,
@@ -23,13 +23,13 @@ FROM (
            coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'available'), 0) AS available,
            coalesce(sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved'), 0) AS reserved
     FROM entries e
-    WHERE e.tenant_id = $1 AND e.recorded_at <= $2
+    WHERE e.tenant_id = :tenant_id AND e.recorded_at <= :recorded_by
     GROUP BY e.grant_id
 ) held
-JOIN grants g ON g.tenant_id = $1 AND g.grant_id = held.grant_id
+JOIN grants g ON g.tenant_id = :tenant_id AND g.grant_id = held.grant_id
 CROSS JOIN LATERAL (
-    SELECT held.available + held.reserved AS outstanding, $3::timestamptz - g.effective_at AS age,
-           g.expires_at - $3::timestamptz AS left_for, coalesce(g.expires_at <= $3::timestamptz, false) AS expired
+    SELECT held.available + held.reserved AS outstanding, :moment::timestamptz - g.effective_at AS age,
+           g.expires_at - :moment::timestamptz AS left_for, coalesce(g.expires_at <= :moment::timestamptz, false) AS expired
 ) AS at_the_moment
 WHERE held.available <> 0 OR held.reserved <> 0
 GROUP BY g.currency, g.source, g.reason, g.paid_for
@@ -37,14 +37,13 @@ ORDER BY g.currency, g.source, g.reason, g.paid_for;
 
 -- name: report_balances
 -- What the balances that accounts had at a moment come to, by currency: those that their last entries by then hold.
--- $1 tenant, $2 recorded no later than.
 SELECT currency, sum(available) AS available, sum(reserved) AS reserved
 FROM (
     SELECT e.currency,
            coalesce((max(ARRAY[e.seq, e.n, e.balance]) FILTER (WHERE e.ledger_account = 'available'))[3], 0) AS available,
            coalesce((max(ARRAY[e.seq, e.n, e.balance]) FILTER (WHERE e.ledger_account = 'reserved'))[3], 0) AS reserved
     FROM entries e
-    WHERE e.tenant_id = $1 AND e.recorded_at <= $2
+    WHERE e.tenant_id = :tenant_id AND e.recorded_at <= :recorded_by
     GROUP BY e.owner_type, e.owner_id, e.currency
 ) account
 GROUP BY currency
@@ -52,21 +51,23 @@ ORDER BY currency;
 
 -- name: report_differences
 -- Accounts whose entries by a moment do not come to the balance in the last of them, or whose entries of all time do
--- not come to what the account holds. $1 tenant, $2 recorded no later than.
+-- not come to what the account holds.
 SELECT a.owner_type, a.owner_id, a.currency, compared.part, compared.expected::bigint AS expected, compared.found
 FROM accounts a
 LEFT JOIN (
     SELECT e.owner_type, e.owner_id, e.currency,
            sum(e.amount) FILTER (WHERE e.ledger_account = 'available') AS available,
            sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved') AS reserved,
-           sum(e.amount) FILTER (WHERE e.ledger_account = 'available' AND e.recorded_at <= $2) AS available_then,
-           sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved' AND e.recorded_at <= $2) AS reserved_then,
-           (max(ARRAY[e.seq, e.n, e.balance]) FILTER (WHERE e.ledger_account = 'available' AND e.recorded_at <= $2))[3]
+           sum(e.amount) FILTER (WHERE e.ledger_account = 'available' AND e.recorded_at <= :recorded_by) AS available_then,
+           sum(e.amount) FILTER (WHERE e.ledger_account = 'reserved' AND e.recorded_at <= :recorded_by) AS reserved_then,
+           (max(ARRAY[e.seq, e.n, e.balance]) FILTER (WHERE e.ledger_account = 'available'
+               AND e.recorded_at <= :recorded_by))[3]
                AS last_available,
-           (max(ARRAY[e.seq, e.n, e.balance]) FILTER (WHERE e.ledger_account = 'reserved' AND e.recorded_at <= $2))[3]
+           (max(ARRAY[e.seq, e.n, e.balance]) FILTER (WHERE e.ledger_account = 'reserved'
+               AND e.recorded_at <= :recorded_by))[3]
                AS last_reserved
     FROM entries e
-    WHERE e.tenant_id = $1
+    WHERE e.tenant_id = :tenant_id
     GROUP BY e.owner_type, e.owner_id, e.currency
 ) said USING (owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
@@ -75,5 +76,5 @@ CROSS JOIN LATERAL (
            ('available', coalesce(said.available, 0), a.available),
            ('reserved', coalesce(said.reserved, 0), a.reserved)
 ) AS compared (part, expected, found)
-WHERE a.tenant_id = $1 AND compared.expected <> compared.found
+WHERE a.tenant_id = :tenant_id AND compared.expected <> compared.found
 ORDER BY a.owner_type, a.owner_id, a.currency, compared.part;

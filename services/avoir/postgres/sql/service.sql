@@ -1,25 +1,25 @@
 -- name: add_lease
--- The row of a lease, held by nobody. $1 name.
-INSERT INTO leases (name, holder, held_until) VALUES ($1, '', '-infinity') ON CONFLICT DO NOTHING;
+-- The row of a lease, held by nobody.
+INSERT INTO leases (name, holder, held_until) VALUES (:name, '', '-infinity') ON CONFLICT DO NOTHING;
 
 -- name: hold_lease
 -- Takes a lease that is free, run out, or further ahead than it can be, since the clock was set back; or renews one's
--- own. No row while somebody else holds it. $1 name, $2 holder, $3 for how long.
+-- own. No row while somebody else holds it.
 UPDATE leases
-SET holder = $2, held_until = clock_timestamp() + $3::interval, held_for = $3
-WHERE name = $1
-  AND (holder = $2 OR held_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + held_for)
+SET holder = :holder, held_until = clock_timestamp() + :duration::interval, held_for = :duration
+WHERE name = :name
+  AND (holder = :holder OR held_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + held_for)
 RETURNING 1;
 
 -- name: release_lease
--- Lets go of a lease. $1 name, $2 holder.
-UPDATE leases SET held_until = '-infinity' WHERE name = $1 AND holder = $2;
+-- Lets go of a lease.
+UPDATE leases SET held_until = '-infinity' WHERE name = :name AND holder = :holder;
 
 -- name: lease_is_held
--- Whether anybody holds a lease. $1 name.
+-- Whether anybody holds a lease.
 SELECT EXISTS (
     SELECT FROM leases
-    WHERE name = $1 AND held_until BETWEEN clock_timestamp() AND clock_timestamp() + held_for
+    WHERE name = :name AND held_until BETWEEN clock_timestamp() AND clock_timestamp() + held_for
 );
 
 -- name: ensure_partitions
@@ -39,11 +39,15 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NULL LIMIT 100
        (SELECT count(*) FROM deferred) AS deferred;
 
 -- name: probe
--- A row that is taken back in the same transaction: whether the database takes any. $1 some bytes.
+-- A row that is taken back in the same transaction: whether the database takes any.
 INSERT INTO outbox (tenant_id, topic, value, headers, recorded_at)
-VALUES ('', 'probe', $1, '\x90', clock_timestamp())
+VALUES ('', 'probe', :value, '\x90', clock_timestamp())
 RETURNING outbox_id;
 
 -- name: answers
 -- Nothing but an answer.
 SELECT true;
+
+-- name: keep_awake
+-- Nothing: the server hears that the transaction goes on.
+SELECT;

@@ -32,19 +32,19 @@ WITH RECURSIVE tenants (tenant_id) AS (
 SELECT tenant_id FROM tenants WHERE tenant_id <> '';
 
 -- name: verify_sizes
--- How many rows there are to read, for the progress bar. $1 tenant.
-SELECT (SELECT count(*) FROM entries WHERE tenant_id = $1) AS entries,
-       (SELECT count(*) FROM invoice_lines WHERE tenant_id = $1) AS lines;
+-- How many rows there are to read, for the progress bar.
+SELECT (SELECT count(*) FROM entries WHERE tenant_id = :tenant_id) AS entries,
+       (SELECT count(*) FROM invoice_lines WHERE tenant_id = :tenant_id) AS lines;
 
 -- name: verify_accounts
--- Every account, in the order of verify_entries. $1 tenant.
+-- Every account, in the order of verify_entries.
 SELECT owner_type, owner_id, currency, available, reserved, seq, head, recorded_at
 FROM accounts
-WHERE tenant_id = $1
+WHERE tenant_id = :tenant_id
 ORDER BY tenant_id, owner_type, owner_id, currency;
 
 -- name: verify_entries
--- Every entry, account by account in the order of the chain, and whether its account is there. $1 tenant.
+-- Every entry, account by account in the order of the chain, and whether its account is there.
 SELECT e.tenant_id, e.owner_type, e.owner_id, e.currency, e.seq, e.n, e.ledger_account, e.counter_account, e.grant_id,
        e.amount, e.balance, e.event, e.reason, e.invoice_id, e.application_id, e.topic, e.event_id, e.occurred_at,
        e.recorded_at, e.hash,
@@ -52,15 +52,15 @@ SELECT e.tenant_id, e.owner_type, e.owner_id, e.currency, e.seq, e.n, e.ledger_a
                WHERE a.tenant_id = e.tenant_id AND a.owner_type = e.owner_type AND a.owner_id = e.owner_id
                  AND a.currency = e.currency) AS has_account
 FROM entries e
-WHERE e.tenant_id = $1
+WHERE e.tenant_id = :tenant_id
 ORDER BY e.tenant_id, e.owner_type, e.owner_id, e.currency, e.seq, e.n;
 
 -- name: verify_grants
--- Grants whose parts are not what their entries and reservations say, under the same owner and currency; each of the three
--- can be missing. $1 tenant.
+-- Grants whose parts are not what their entries and reservations say, under the same owner and currency; each of the
+-- three can be missing.
 SELECT grant_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
-FROM (SELECT * FROM grants WHERE tenant_id = $1) g
+FROM (SELECT * FROM grants WHERE tenant_id = :tenant_id) g
 FULL JOIN (
     SELECT e.grant_id, e.owner_type, e.owner_id, e.currency,
            sum(amount) FILTER (WHERE counter_account = 'issued') AS issued,
@@ -70,13 +70,13 @@ FULL JOIN (
            -sum(amount) FILTER (WHERE counter_account IN ('expired', 'voided')) AS lost,
            -sum(amount) FILTER (WHERE counter_account = 'taken_back') AS taken
     FROM entries e
-    WHERE e.tenant_id = $1
+    WHERE e.tenant_id = :tenant_id
     GROUP BY e.grant_id, e.owner_type, e.owner_id, e.currency
 ) said USING (grant_id, owner_type, owner_id, currency)
 FULL JOIN (
     SELECT r.grant_id, r.owner_type, r.owner_id, r.currency, sum(amount) AS amount
     FROM reservations r
-    WHERE r.tenant_id = $1
+    WHERE r.tenant_id = :tenant_id
     GROUP BY r.grant_id, r.owner_type, r.owner_id, r.currency
 ) held USING (grant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
@@ -99,24 +99,25 @@ WHERE compared.expected <> compared.found;
 
 -- name: verify_facts
 -- Facts and grants by command beside the decisions that took them in, each without the other, two of one, or of another
--- time. $1 tenant.
+-- time.
 SELECT topic, event_id, compared.part, compared.expected, compared.found
 FROM (
     SELECT topic, event_id, name, count(*) AS number, max(occurred_at) AS occurred_at
     FROM (
         SELECT 'invoice-finalized' AS topic, event_id, 'invoices' AS name, finalized_at AS occurred_at
         FROM invoices
-        WHERE tenant_id = $1
+        WHERE tenant_id = :tenant_id
         UNION ALL
-        SELECT 'invoice-voided', event_id, 'voids', occurred_at FROM voids WHERE tenant_id = $1
+        SELECT 'invoice-voided', event_id, 'voids', occurred_at FROM voids WHERE tenant_id = :tenant_id
         UNION ALL
-        SELECT 'payment-recorded', event_id, 'payments', occurred_at FROM payments WHERE tenant_id = $1 AND kind = 'payment'
+        SELECT 'payment-recorded', event_id, 'payments', occurred_at FROM payments WHERE tenant_id = :tenant_id
+            AND kind = 'payment'
         UNION ALL
-        SELECT 'payment-reversed', event_id, 'reversals', occurred_at FROM reversals WHERE tenant_id = $1
+        SELECT 'payment-reversed', event_id, 'reversals', occurred_at FROM reversals WHERE tenant_id = :tenant_id
         UNION ALL
-        SELECT topic, event_id, 'changes', occurred_at FROM changes WHERE tenant_id = $1
+        SELECT topic, event_id, 'changes', occurred_at FROM changes WHERE tenant_id = :tenant_id
         UNION ALL
-        SELECT topic, event_id, 'grants', NULL FROM grants WHERE tenant_id = $1 AND source = 'granted'
+        SELECT topic, event_id, 'grants', NULL FROM grants WHERE tenant_id = :tenant_id AND source = 'granted'
     ) fact
     GROUP BY topic, event_id, name
 ) kept
@@ -126,7 +127,7 @@ FULL JOIN (
                WHEN 'payment-recorded' THEN 'payments' WHEN 'payment-reversed' THEN 'reversals'
                WHEN 'grant-credit' THEN 'grants' ELSE 'changes' END AS name
     FROM decisions
-    WHERE tenant_id = $1 AND outcome IN ('issued', 'applied', 'recorded', 'waiting', 'declined')
+    WHERE tenant_id = :tenant_id AND outcome IN ('issued', 'applied', 'recorded', 'waiting', 'declined')
       AND topic IN ('invoice-finalized', 'invoice-voided', 'payment-recorded', 'payment-reversed', 'booking-cancelled',
                     'booking-shortened', 'plan-cancelled', 'grant-credit')
     GROUP BY topic, event_id
@@ -138,16 +139,16 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_invoices
--- Invoices whose sums are not those of their payments, applications and lines, under the same owner and currency; each of
--- them can be missing. $1 tenant.
+-- Invoices whose sums are not those of their payments, applications and lines, under the same owner and currency; each
+-- of them can be missing.
 SELECT invoice_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
-FROM (SELECT * FROM invoices WHERE tenant_id = $1) i
+FROM (SELECT * FROM invoices WHERE tenant_id = :tenant_id) i
 FULL JOIN (
     SELECT s.invoice_id, p.owner_type, p.owner_id, p.currency, sum(s.amount) AS amount
     FROM settlements s
     JOIN payments p ON p.tenant_id = s.tenant_id AND p.kind = s.kind AND p.payment_id = s.payment_id
-    WHERE s.tenant_id = $1
+    WHERE s.tenant_id = :tenant_id
     GROUP BY s.invoice_id, p.owner_type, p.owner_id, p.currency
 ) paid USING (invoice_id, owner_type, owner_id, currency)
 FULL JOIN (
@@ -155,19 +156,19 @@ FULL JOIN (
            sum(amount) FILTER (WHERE NOT reinstated AND applied_by <> 'line_item') AS amount,
            sum(amount) FILTER (WHERE reinstated AND applied_by = 'line_item') AS restored
     FROM applications
-    WHERE tenant_id = $1
+    WHERE tenant_id = :tenant_id
     GROUP BY invoice_id, owner_type, owner_id, currency
 ) used USING (invoice_id, owner_type, owner_id, currency)
 FULL JOIN (
     SELECT payment_id AS invoice_id, owner_type, owner_id, currency, amount
     FROM payments
-    WHERE tenant_id = $1 AND kind = 'amount_paid'
+    WHERE tenant_id = :tenant_id AND kind = 'amount_paid'
 ) with_it USING (invoice_id, owner_type, owner_id, currency)
 LEFT JOIN (
-    SELECT invoice_id AS id, sum(amount + tax) AS amount FROM invoice_lines WHERE tenant_id = $1 GROUP BY invoice_id
+    SELECT invoice_id AS id, sum(amount + tax) AS amount FROM invoice_lines WHERE tenant_id = :tenant_id GROUP BY invoice_id
 ) billed ON billed.id = i.invoice_id
 LEFT JOIN (
-    SELECT id, sum(covered) AS amount FROM entitlements WHERE tenant_id = $1 AND kind = 'line' GROUP BY id
+    SELECT id, sum(covered) AS amount FROM entitlements WHERE tenant_id = :tenant_id AND kind = 'line' GROUP BY id
 ) covered ON covered.id = i.invoice_id
 CROSS JOIN LATERAL (
     VALUES ('settled', paid.amount, i.settled),
@@ -184,8 +185,8 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_invoice_times
--- Invoices that are void without their void or the other way round, or were not finalized or settled when their payments
--- and applications say. A void may come before its invoice. $1 tenant.
+-- Invoices that are void without their void or the other way round, or were not finalized or settled when their
+-- payments and applications say. A void may come before its invoice.
 SELECT i.invoice_id, i.owner_type, i.owner_id, compared.part, compared.expected, compared.found
 FROM invoices i
 LEFT JOIN voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
@@ -195,36 +196,37 @@ LEFT JOIN (
     SELECT s.invoice_id, max(p.occurred_at) AS at
     FROM settlements s
     JOIN payments p ON p.tenant_id = s.tenant_id AND p.kind = s.kind AND p.payment_id = s.payment_id
-    WHERE s.tenant_id = $1 AND s.amount > 0
+    WHERE s.tenant_id = :tenant_id AND s.amount > 0
     GROUP BY s.invoice_id
 ) paid ON paid.invoice_id = i.invoice_id
 LEFT JOIN (
-    SELECT invoice_id, max(applied_at) AS at FROM applications WHERE tenant_id = $1 AND NOT reinstated GROUP BY invoice_id
+    SELECT invoice_id, max(applied_at) AS at FROM applications WHERE tenant_id = :tenant_id
+        AND NOT reinstated GROUP BY invoice_id
 ) used ON used.invoice_id = i.invoice_id
 CROSS JOIN LATERAL (
     VALUES ('voided', (v.invoice_id IS NOT NULL)::text, i.voided::text),
            ('finalized at', coalesce(with_it.occurred_at, i.finalized_at)::text, i.finalized_at::text),
            ('settled at', greatest(i.finalized_at, paid.at, used.at)::text, i.settled_at::text)
 ) AS compared (part, expected, found)
-WHERE i.tenant_id = $1 AND compared.expected <> compared.found;
+WHERE i.tenant_id = :tenant_id AND compared.expected <> compared.found;
 
 -- name: verify_payments
--- Payments whose sums are not those of their settlements and reversals, under the same owner and currency; each of them can
--- be missing, but a reversal may wait for its payment. $1 tenant.
+-- Payments whose sums are not those of their settlements and reversals, under the same owner and currency; each of them
+-- can be missing, but a reversal may wait for its payment.
 SELECT kind, payment_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
-FROM (SELECT * FROM payments WHERE tenant_id = $1) p
+FROM (SELECT * FROM payments WHERE tenant_id = :tenant_id) p
 FULL JOIN (
     SELECT s.kind, s.payment_id, i.owner_type, i.owner_id, i.currency, sum(s.amount) AS amount
     FROM settlements s
     JOIN invoices i ON i.tenant_id = s.tenant_id AND i.invoice_id = s.invoice_id
-    WHERE s.tenant_id = $1
+    WHERE s.tenant_id = :tenant_id
     GROUP BY s.kind, s.payment_id, i.owner_type, i.owner_id, i.currency
 ) used USING (kind, payment_id, owner_type, owner_id, currency)
 LEFT JOIN (
     SELECT payment_id AS id, currency AS paid_in, sum(amount) AS amount
     FROM reversals
-    WHERE tenant_id = $1
+    WHERE tenant_id = :tenant_id
     GROUP BY payment_id, currency
 ) back ON p.kind = 'payment' AND back.id = p.payment_id AND back.paid_in = p.currency
 CROSS JOIN LATERAL (
@@ -234,36 +236,37 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_applied_at
--- Applications that count from another time than their invoice, command or grants give them. $1 tenant.
+-- Applications that count from another time than their invoice, command or grants give them.
 SELECT a.application_id, 'applied at' AS part, due.at::text AS expected, a.applied_at::text AS found
 FROM applications a
 JOIN invoices i ON i.tenant_id = a.tenant_id AND i.invoice_id = a.invoice_id
 JOIN (
     SELECT application_id, min(occurred_at) AS occurred_at
     FROM entries
-    WHERE tenant_id = $1 AND event = 'applied'
+    WHERE tenant_id = :tenant_id AND event = 'applied'
     GROUP BY application_id
 ) e ON e.application_id = a.application_id
 CROSS JOIN LATERAL (
     SELECT CASE a.applied_by
                WHEN 'command' THEN greatest(i.finalized_at, e.occurred_at)
                WHEN 'reservation' THEN greatest(i.finalized_at, (
-                   SELECT max(g.effective_at) FROM grants g WHERE g.tenant_id = a.tenant_id AND g.grant_id = ANY (a.grant_ids)
+                   SELECT max(g.effective_at) FROM grants g WHERE g.tenant_id = a.tenant_id
+                       AND g.grant_id = ANY (a.grant_ids)
                ))
                ELSE i.finalized_at END AS at
 ) AS due
-WHERE a.tenant_id = $1 AND a.applied_at <> due.at;
+WHERE a.tenant_id = :tenant_id AND a.applied_at <> due.at;
 
 -- name: verify_applications
--- Applications that are not the sum of their parts. $1 tenant.
+-- Applications that are not the sum of their parts.
 SELECT a.application_id, a.currency, 'amount' AS part, parts.amount AS expected, a.amount AS found
 FROM applications a
 CROSS JOIN LATERAL (SELECT coalesce(sum(part), 0)::bigint AS amount FROM unnest(a.amounts) AS part) AS parts
-WHERE a.tenant_id = $1 AND parts.amount <> a.amount;
+WHERE a.tenant_id = :tenant_id AND parts.amount <> a.amount;
 
 -- name: verify_uses
--- Parts of applications that are not in the entries as they are, or the other way round: how much of which grant, on which
--- invoice, whose, by what, caused by what; all of it, and what of it was undone. $1 tenant.
+-- Parts of applications that are not in the entries as they are, or the other way round: how much of which grant, on
+-- which invoice, whose, by what, caused by what; all of it, and what of it was undone.
 SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, applied_by, compared.part,
        compared.expected::bigint AS expected, compared.found::bigint AS found
 FROM (
@@ -271,7 +274,7 @@ FROM (
            a.event_id, sum(slice.amount) AS amount, sum(slice.amount) FILTER (WHERE a.reinstated) AS undone
     FROM applications a
     CROSS JOIN LATERAL unnest(a.grant_ids, a.amounts) AS slice (grant_id, amount)
-    WHERE a.tenant_id = $1
+    WHERE a.tenant_id = :tenant_id
     GROUP BY a.tenant_id, a.application_id, slice.grant_id
 ) used
 FULL JOIN (
@@ -282,7 +285,7 @@ FULL JOIN (
            -sum(amount) FILTER (WHERE event = 'applied') AS amount,
            sum(amount) FILTER (WHERE event = 'reinstated') AS undone
     FROM entries
-    WHERE tenant_id = $1 AND counter_account = 'applied'
+    WHERE tenant_id = :tenant_id AND counter_account = 'applied'
     GROUP BY application_id, grant_id, owner_type, owner_id, currency, invoice_id
 ) said USING (application_id, grant_id, owner_type, owner_id, currency, invoice_id, applied_by, topic, event_id)
 CROSS JOIN LATERAL (
@@ -292,31 +295,31 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_reservations
--- Credit that is still set aside for an invoice that needs none any more: it is finalized, or void. $1 tenant.
+-- Credit that is still set aside for an invoice that needs none any more: it is finalized, or void.
 SELECT r.application_id, r.grant_id, r.currency, 'set aside for invoice ' || r.invoice_id AS part, 0::bigint AS expected,
        r.amount AS found
 FROM reservations r
-WHERE r.tenant_id = $1 AND r.amount > 0
+WHERE r.tenant_id = :tenant_id AND r.amount > 0
   AND (EXISTS (SELECT FROM invoices i WHERE i.tenant_id = r.tenant_id AND i.invoice_id = r.invoice_id)
        OR EXISTS (SELECT FROM voids v WHERE v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id));
 
 -- name: verify_reserved
--- Reservations that are not what the entries that made them say: each without the other, for another invoice, by something
--- else, with more or less of a line item than the same message released. What is still held of each is known by grant only.
--- $1 tenant.
+-- Reservations that are not what the entries that made them say: each without the other, for another invoice, by
+-- something else, with more or less of a line item than the same message released. What is still held of each is known
+-- by grant only.
 SELECT application_id, grant_id, owner_type, owner_id, compared.part, coalesce(compared.expected, 'none') AS expected,
        coalesce(compared.found, 'none') AS found
-FROM (SELECT *, 'there' AS standing FROM reservations WHERE tenant_id = $1) r
+FROM (SELECT *, 'there' AS standing FROM reservations WHERE tenant_id = :tenant_id) r
 FULL JOIN (
     SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, seq, topic, event_id, amount AS made,
            'there' AS standing
     FROM entries
-    WHERE tenant_id = $1 AND event = 'reserved' AND ledger_account = 'reserved'
+    WHERE tenant_id = :tenant_id AND event = 'reserved' AND ledger_account = 'reserved'
 ) e USING (application_id, grant_id, owner_type, owner_id, currency)
 LEFT JOIN (
     SELECT grant_id, topic, event_id, sum(amount) AS amount
     FROM entries
-    WHERE tenant_id = $1 AND event = 'reinstated' AND reason = 'moved' AND ledger_account = 'available'
+    WHERE tenant_id = :tenant_id AND event = 'reinstated' AND reason = 'moved' AND ledger_account = 'available'
     GROUP BY grant_id, topic, event_id
 ) moving (moved_grant, by_topic, by_event, amount) ON e.invoice_id IS NOT NULL
     AND (moved_grant, by_topic, by_event) = (e.grant_id, e.topic, e.event_id)
@@ -335,31 +338,30 @@ WHERE compared.expected IS DISTINCT FROM compared.found
 -- name: verify_credit_lines
 -- Credit lines of standing invoices, by invoice and grant: what they take off the total is what was used and what is
 -- short; and nothing is short beside credit left of the grant. Lines that never named a grant are left out.
--- $1 tenant, $2 currencies, $3 their minor units.
 WITH billed AS (
     SELECT l.invoice_id, l.credit_line_id::uuid AS grant_id, -sum(l.amount + l.tax) AS amount,
            coalesce(sum(e.given), 0) AS short
     FROM invoice_lines l
     LEFT JOIN entitlements e
         ON e.tenant_id = l.tenant_id AND e.kind = 'credit_line' AND e.id = l.invoice_id AND e.line_id = l.line_id
-    WHERE l.tenant_id = $1 AND l.kind = 'credit' AND l.amount + l.tax < 0
+    WHERE l.tenant_id = :tenant_id AND l.kind = 'credit' AND l.amount + l.tax < 0
       AND CASE WHEN l.credit_line_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN true END
     GROUP BY l.invoice_id, l.credit_line_id::uuid
 ), used AS (
     SELECT a.invoice_id, slice.grant_id, sum(slice.amount) AS amount
     FROM applications a
     CROSS JOIN LATERAL unnest(a.grant_ids, a.amounts) AS slice (grant_id, amount)
-    WHERE a.tenant_id = $1 AND a.applied_by = 'line_item'
+    WHERE a.tenant_id = :tenant_id AND a.applied_by = 'line_item'
     GROUP BY a.invoice_id, slice.grant_id
 )
 SELECT i.invoice_id, g.grant_id, i.currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
 FROM billed b
-JOIN invoices i ON i.tenant_id = $1 AND i.invoice_id = b.invoice_id
-JOIN grants g ON g.tenant_id = $1 AND g.grant_id = b.grant_id
+JOIN invoices i ON i.tenant_id = :tenant_id AND i.invoice_id = b.invoice_id
+JOIN grants g ON g.tenant_id = :tenant_id AND g.grant_id = b.grant_id
     AND (g.owner_type, g.owner_id, g.currency) = (i.owner_type, i.owner_id, i.currency)
 LEFT JOIN used u ON u.invoice_id = b.invoice_id AND u.grant_id = b.grant_id
-JOIN unnest($2::text[], $3::bigint[]) AS units (currency, unit) ON units.currency = i.currency
+JOIN unnest(:currencies::text[], :units::bigint[]) AS units (currency, unit) ON units.currency = i.currency
 CROSS JOIN LATERAL (
     VALUES ('used and short', b.amount, coalesce(u.amount, 0) + b.short),
            ('short beside credit left', 0,
@@ -369,16 +371,17 @@ CROSS JOIN LATERAL (
 WHERE NOT i.voided AND (u.amount IS NOT NULL OR b.short > 0) AND compared.expected <> compared.found;
 
 -- name: verify_entitlements
--- What is due against what was given, from everything that credit can be due for: payments, lines of bookings and plans,
--- prepaid and credit lines, negative totals; whether it has a row or not, and a row whether it has any of these. Given is
--- issued less taken back, and at rest it is neither below what it is worth nor, as long as something of it remains, above;
--- what is above and does not remain, nor is covered or lost, is short. A line or a negative total is worth its target once
--- its invoice is settled (in time, where the policy said so); what a payment has left is its target. $1 tenant.
+-- What is due against what was given, from everything that credit can be due for: payments, lines of bookings and
+-- plans, prepaid and credit lines, negative totals; whether it has a row or not, and a row whether it has any of these.
+-- Given is issued less taken back, and at rest it is neither below what it is worth nor, as long as something of it
+-- remains, above; what is above and does not remain, nor is covered or lost, is short. A line or a negative total is
+-- worth its target once its invoice is settled (in time, where the policy said so); what a payment has left is its
+-- target.
 WITH basis AS (
     SELECT kind, payment_id AS id, '' AS line_id, owner_type, owner_id, currency, amount AS cost,
            amount - reversed - settled AS aim, false AS is_open, NULL::timestamptz AS settled_at
     FROM payments
-    WHERE tenant_id = $1
+    WHERE tenant_id = :tenant_id
     UNION ALL
     SELECT billed.kind, i.invoice_id, billed.line_id, i.owner_type, i.owner_id, i.currency, billed.cost,
            CASE WHEN i.voided THEN 0 ELSE billed.aim END,
@@ -387,23 +390,23 @@ WITH basis AS (
         -- The target of a booking's or plan's line follows from the changes, which verify_changes tells.
         SELECT 'line' AS kind, invoice_id, line_id, cost, CASE kind WHEN 'prepaid' THEN cost END AS aim
         FROM invoice_lines
-        WHERE tenant_id = $1 AND kind IN ('booking', 'plan', 'prepaid')
+        WHERE tenant_id = :tenant_id AND kind IN ('booking', 'plan', 'prepaid')
         UNION ALL
         SELECT 'credit_line', invoice_id, line_id, -(amount + tax), 0
         FROM invoice_lines
-        WHERE tenant_id = $1 AND kind = 'credit'
+        WHERE tenant_id = :tenant_id AND kind = 'credit'
         UNION ALL
         SELECT 'negative_total', invoice_id, '', -total, greatest(0, -total - restored)
         FROM invoices
-        WHERE tenant_id = $1 AND total < 0
+        WHERE tenant_id = :tenant_id AND total < 0
     ) billed
-    JOIN invoices i ON i.tenant_id = $1 AND i.invoice_id = billed.invoice_id
+    JOIN invoices i ON i.tenant_id = :tenant_id AND i.invoice_id = billed.invoice_id
 ), due AS (
     SELECT kind, id, line_id, owner_type, owner_id, currency, e.id IS NOT NULL AS has_row, e.given, e.covered, e.shortfall,
            e.cost, e.target, coalesce(b.cost, 0) AS expected_cost,
            CASE WHEN b.id IS NULL THEN 0 ELSE coalesce(b.aim, e.target, 0) END AS expected_target,
            CASE WHEN b.is_open OR b.settled_at > e.settle_by THEN 0 ELSE coalesce(e.target, 0) END AS worth
-    FROM (SELECT * FROM entitlements WHERE tenant_id = $1) e
+    FROM (SELECT * FROM entitlements WHERE tenant_id = :tenant_id) e
     FULL JOIN basis b USING (kind, id, line_id, owner_type, owner_id, currency)
 )
 SELECT d.kind, d.id, d.line_id, d.owner_type, d.owner_id, d.currency, compared.part, compared.expected::bigint AS expected,
@@ -413,7 +416,7 @@ LEFT JOIN (
     SELECT entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id,
            sum(amount - taken) AS given, sum(available + reserved) AS remaining, sum(lost) AS lost
     FROM grants
-    WHERE tenant_id = $1 AND entitlement_kind IS NOT NULL
+    WHERE tenant_id = :tenant_id AND entitlement_kind IS NOT NULL
     GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
 ) g USING (kind, id, line_id)
 CROSS JOIN LATERAL (
@@ -427,7 +430,8 @@ CROSS JOIN LATERAL (
            -- What a credit line is short was given by no grant.
            ('given', CASE WHEN d.kind = 'credit_line' THEN d.shortfall ELSE coalesce(g.given, 0) END, d.given),
            ('given at rest', greatest(d.given, d.worth), d.given),
-           ('shortfall', CASE WHEN d.kind = 'credit_line' THEN d.given ELSE greatest(0, kept.above - kept.lost) END, d.shortfall),
+           ('shortfall', CASE WHEN d.kind = 'credit_line' THEN d.given ELSE greatest(0, kept.above - kept.lost) END,
+               d.shortfall),
            ('covered', CASE WHEN d.kind = 'line' THEN d.covered ELSE 0 END, d.covered),
            -- What expired or was voided is not kept from payments a second time.
            ('remaining of what is no longer due', 0,
@@ -437,7 +441,6 @@ WHERE compared.expected <> compared.found AND (d.has_row OR compared.part = 'tar
 
 -- name: verify_due
 -- What credit is due for and since when, where payments and invoices say it, and how many grants there were for it.
--- $1 tenant.
 SELECT e.kind, e.id, e.line_id, e.owner_type, e.owner_id, compared.part, compared.expected, compared.found
 FROM entitlements e
 LEFT JOIN payments p ON p.tenant_id = e.tenant_id AND p.kind = e.kind AND p.payment_id = e.id
@@ -448,7 +451,7 @@ LEFT JOIN invoice_lines l
 LEFT JOIN (
     SELECT entitlement_kind AS kind, entitlement_id AS id, entitlement_line_id AS line_id, count(*) AS grants
     FROM grants
-    WHERE tenant_id = $1 AND entitlement_kind IS NOT NULL
+    WHERE tenant_id = :tenant_id AND entitlement_kind IS NOT NULL
     GROUP BY entitlement_kind, entitlement_id, entitlement_line_id
 ) g ON g.kind = e.kind AND g.id = e.id AND g.line_id = e.line_id
 CROSS JOIN LATERAL (
@@ -464,18 +467,18 @@ CROSS JOIN LATERAL (
                 ELSE coalesce(p.occurred_at, i.finalized_at, e.due_from) END::text,
             e.due_from::text)
 ) AS compared (part, expected, found)
-WHERE e.tenant_id = $1 AND compared.expected <> compared.found;
+WHERE e.tenant_id = :tenant_id AND compared.expected <> compared.found;
 
 -- name: verify_costs
--- Every line with its invoice's currency, invoice by invoice. $1 tenant.
+-- Every line with its invoice's currency, invoice by invoice.
 SELECT l.invoice_id, i.currency, l.line_id, l.kind, l.subject_id, l.amount, l.tax, l.cost
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
-WHERE l.tenant_id = $1
+WHERE l.tenant_id = :tenant_id
 ORDER BY l.tenant_id, l.invoice_id, l.position;
 
 -- name: verify_billed
--- Every line of a booking or plan with its invoice and its target as stored, subject by subject. $1 tenant.
+-- Every line of a booking or plan with its invoice and its target as stored, subject by subject.
 SELECT l.tenant_id, l.kind, l.subject_id, l.invoice_id, l.position, l.line_id, l.period_start, l.period_end, l.amount,
        l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
        i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
@@ -485,59 +488,58 @@ FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e
     ON e.tenant_id = l.tenant_id AND e.kind = 'line' AND e.id = l.invoice_id AND e.line_id = l.line_id
-WHERE l.tenant_id = $1 AND l.kind IN ('booking', 'plan') AND l.subject_id IS NOT NULL
+WHERE l.tenant_id = :tenant_id AND l.kind IN ('booking', 'plan') AND l.subject_id IS NOT NULL
 ORDER BY l.kind COLLATE "C", l.subject_id COLLATE "C";
 
 -- name: verify_changes
--- Every change, subject by subject in the order of verify_billed. $1 tenant.
+-- Every change, subject by subject in the order of verify_billed.
 SELECT tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at, changed_by, asked,
        fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at,
        unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents, superseded
 FROM changes
-WHERE tenant_id = $1
+WHERE tenant_id = :tenant_id
 ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";
 
 -- name: verify_policies
--- Every message that set policy keys beside its decision, either of which can be missing. $1 tenant.
+-- Every message that set policy keys beside its decision, either of which can be missing.
 SELECT event_id, p.scope, p.scope_id, p.keys, d.facts
-FROM (SELECT event_id, scope, scope_id, keys FROM policies WHERE tenant_id = $1) p
+FROM (SELECT event_id, scope, scope_id, keys FROM policies WHERE tenant_id = :tenant_id) p
 FULL JOIN (
     SELECT event_id, facts
     FROM decisions
-    WHERE tenant_id = $1 AND subject_kind = 'policy' AND topic = 'set-credit-policy' AND outcome = 'recorded'
+    WHERE tenant_id = :tenant_id AND subject_kind = 'policy' AND topic = 'set-credit-policy' AND outcome = 'recorded'
 ) d USING (event_id)
 ORDER BY event_id;
 
 -- name: verify_currencies
--- The currencies of a tenant's invoices. $1 tenant.
-SELECT DISTINCT currency FROM invoices WHERE tenant_id = $1;
+-- The currencies of a tenant's invoices.
+SELECT DISTINCT currency FROM invoices WHERE tenant_id = :tenant_id;
 
 -- name: verify_payments_at_rest
 -- Invoices that are still due beside a payment with overpayment left that is for them, in whole minor units.
--- $1 tenant, $2 currencies, $3 their minor units.
 SELECT i.invoice_id, i.currency, 'due beside the rest of payment ' || p.payment_id AS part, 0::bigint AS expected,
        least(i.total + i.restored - i.settled - i.applied, rest.available - rest.available % units.unit)::bigint AS found
 FROM invoices i
 JOIN payments p USING (tenant_id, owner_type, owner_id, currency)
-JOIN unnest($2::text[], $3::bigint[]) AS units (currency, unit) USING (currency)
+JOIN unnest(:currencies::text[], :units::bigint[]) AS units (currency, unit) USING (currency)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(g.available), 0) AS available
     FROM grants g
     WHERE g.tenant_id = p.tenant_id AND g.entitlement_kind = p.kind AND g.entitlement_id = p.payment_id
       AND g.entitlement_line_id = '' AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())
 ) AS rest
-WHERE i.tenant_id = $1 AND NOT i.voided AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied
+WHERE i.tenant_id = :tenant_id AND NOT i.voided AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied
   AND (i.invoice_id = ANY (p.invoice_ids)
        OR (cardinality(p.invoice_ids) = 0 AND i.finalized_at <= p.occurred_at))
   AND rest.available >= units.unit;
 
 -- name: verify_invoices_at_rest
 -- Automatic invoices that are still due beside credit that was early enough for them: of each grant what is in whole
--- minor units, since a fraction stays in its grant. $1 tenant, $2 currencies, $3 their minor units.
+-- minor units, since a fraction stays in its grant.
 SELECT i.invoice_id, i.currency, 'due beside usable credit' AS part, 0::bigint AS expected,
        least(i.total + i.restored - i.settled - i.applied, usable.available)::bigint AS found
 FROM invoices i
-JOIN unnest($2::text[], $3::bigint[]) AS units (currency, unit) USING (currency)
+JOIN unnest(:currencies::text[], :units::bigint[]) AS units (currency, unit) USING (currency)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(g.available - g.available % units.unit), 0) AS available
     FROM grants g
@@ -545,12 +547,12 @@ CROSS JOIN LATERAL (
       AND g.currency = i.currency AND g.available + g.reserved + g.pending > 0 AND g.effective_at <= i.finalized_at
       AND (g.expires_at IS NULL OR g.expires_at > greatest(i.finalized_at, clock_timestamp()))
 ) AS usable
-WHERE i.tenant_id = $1 AND NOT i.voided AND i.automatic AND NOT i.barred
+WHERE i.tenant_id = :tenant_id AND NOT i.voided AND i.automatic AND NOT i.barred
   AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied AND usable.available > 0;
 
 -- name: verify_terms
--- Grants whose terms are not those of the command or the line that they come from. When other credit expires is taken as
--- it is: that hangs on the policy of the change it was issued for, and a later change may have another. $1 tenant.
+-- Grants whose terms are not those of the command or the line that they come from. When other credit expires is taken
+-- as it is: that hangs on the policy of the change it was issued for, and a later change may have another.
 SELECT g.grant_id, compared.part, coalesce(compared.expected, 'none') AS expected,
        coalesce(compared.found, 'none') AS found
 FROM grants g
@@ -585,4 +587,4 @@ CROSS JOIN LATERAL (
                 WHEN 'prepaid' THEN l.expires_at ELSE g.expires_at END::text,
             g.expires_at::text)
 ) AS compared (part, expected, found)
-WHERE g.tenant_id = $1 AND compared.expected IS DISTINCT FROM compared.found;
+WHERE g.tenant_id = :tenant_id AND compared.expected IS DISTINCT FROM compared.found;
