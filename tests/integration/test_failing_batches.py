@@ -109,6 +109,25 @@ async def test_a_message_that_takes_too_much_memory_is_parked_alone(settings: Se
             await check_only_the_bad_one_is_parked(settings, messages)
 
 
+async def test_a_message_that_is_decided_for_too_long_is_parked_alone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pay(draft: Draft, each: Message, fact: PaymentRecorded) -> Conclusion:
+        while fact.payment_id == "bad":
+            pass
+        return paid(draft, each, fact)
+
+    paid, messages = payments.pay, history()
+    monkeypatch.setattr("avoir.postgres.beside.MOST_CPU_S", 2.0)
+    await publish(settings, messages)
+    with patch("avoir.core.handlers.payments.pay", pay):
+        async with serving(settings) as service:
+            await check_only_the_bad_one_is_parked(settings, messages)
+            assert not service.fault
+    async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
+        assert "processor time" in await connection.fetchval("SELECT reason FROM dead_letters")
+
+
 OUTAGES = {
     "a full disk": OF_ALL.format("RAISE EXCEPTION 'no space left' USING ERRCODE = '53100';"),
     "no memory for anybody": OF_ALL.format("RAISE EXCEPTION 'out of memory' USING ERRCODE = '53200';"),

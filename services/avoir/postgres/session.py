@@ -1,6 +1,5 @@
 """One transaction's conversation with the database, and how many statements it took."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -8,10 +7,9 @@ import asyncpg
 from asyncpg.transaction import Transaction
 
 from avoir.postgres import queries
+from avoir.postgres.beside import beside
 from avoir.postgres.connect import Connection
 from avoir.postgres.queries import Statement
-
-_AWAKE_S = 2.0
 
 T = TypeVar("T")
 
@@ -31,13 +29,8 @@ class Session:
         return self._connection.transaction()
 
     async def beside(self, work: Callable[[], T]) -> T:
-        """What some work gives that is done in a thread, while the database is told that the transaction goes on."""
-        working = asyncio.ensure_future(asyncio.to_thread(work))
-        # Where the connection is lost meanwhile nobody waits for it any more, nor for what it raises.
-        working.add_done_callback(lambda done: done.cancelled() or done.exception())
-        while not (await asyncio.wait({working}, timeout=_AWAKE_S))[0]:
-            await self._connection.execute(*queries.keep_awake())
-        return working.result()
+        """Run work in a thread, while the database is told that the transaction goes on."""
+        return await beside(work, lambda: self._connection.execute(*queries.keep_awake()))
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a statement."""
