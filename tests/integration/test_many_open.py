@@ -1,11 +1,13 @@
 """What a message costs follows what it changes, not what is open in its account or what became of its booking."""
 
 import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from avoir.batch import portion
 from avoir.batch.batch import Rules
 from avoir.core.model.commands import Command
 from avoir.core.model.events import AccountKey
@@ -17,6 +19,7 @@ from avoir.postgres.load import FIRST_PAGE, Loader
 from avoir.postgres.session import Session
 from tests.integration.handler import GROUP, delivering
 from tests.integration.records import Deliverer
+from tests.integration.stage import connection_to
 from tests.unit.core.asking import drawn, granted
 from tests.unit.core.world import cancelled, invoice, line, message, payment, shortened
 
@@ -149,3 +152,77 @@ async def test_a_batch_that_takes_too_long_to_decide_is_handled_in_parts(databas
         assert report.messages == 8
         async with kept.use() as connection:
             assert await connection.fetchval("SELECT count(DISTINCT recorded_at) FROM decisions") == 8
+
+
+async def moments(connection: Connection, what: str) -> int:
+    """In how many transactions rows were recorded."""
+    count: int = await connection.fetchval(f"SELECT count(DISTINCT recorded_at) FROM {what}")
+    return count
+
+
+async def test_what_is_due_at_once_expires_in_bounded_transactions_before_a_message_counts(
+    database: str,
+) -> None:
+    async with (
+        delivering(database, replace(ANY_TIME, most_due=3, page=1)) as (deliverer, _),
+        connection_to(database) as owner,
+    ):
+        await deliver_many(deliverer, [granted(f"{n}.00") for n in range(1, 9)], "g")
+        await owner.execute(
+            "UPDATE grants SET expires_at = clock_timestamp() - make_interval(secs => 100 - amount / 1000000)"
+        )
+        report = await deliverer.deliver([message("d", "06-02", drawn("1"))])
+        assert report.messages == 1
+        assert report.decisions == {("draw-credit", "declined"): 1}
+        assert report.amounts["expired", "EUR"] == 36_000_000
+        assert await moments(owner, "entries WHERE event = 'expired'") == 3
+        expired = await owner.fetch("SELECT amount FROM entries WHERE event = 'expired' ORDER BY seq")
+        assert [row["amount"] for row in expired] == [-n * 1_000_000 for n in range(1, 9)]
+
+
+async def test_the_sweep_expires_no_more_than_it_is_told_to(database: str) -> None:
+    async with (
+        delivering(database, replace(ANY_TIME, page=1)) as (deliverer, _),
+        connection_to(database) as owner,
+    ):
+        await deliver_many(deliverer, [granted("1.00")] * 5, "g")
+        await owner.execute("UPDATE grants SET expires_at = clock_timestamp() - interval '1 s'")
+        expired = []
+        while (await deliverer._handler.expire(2)).messages:
+            expired.append(await owner.fetchval("SELECT count(*) FROM grants WHERE lost > 0"))
+        assert expired == [2, 4, 5]
+
+
+async def test_messages_that_need_many_rows_go_in_several_transactions(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portion, "MOST_LINES", 10)
+    monkeypatch.setattr(portion, "MOST_LOADED", 20)
+    monkeypatch.setattr(portion, "_FEW", 1)
+    async with delivering(database) as (deliverer, _), connection_to(database) as owner:
+        for n in range(6):
+            lines = [line(f"l{k}", "1", booking=f"b{n}") for k in range(8)]
+            await deliverer.deliver([message(f"f{n}", "06-01", invoice(f"i{n}", *lines, paid="8"))])
+        report = await deliverer.deliver([message(f"c{n}", "06-02", cancelled(f"b{n}")) for n in range(6)])
+        assert report.decisions == {("booking-cancelled", "issued"): 6}
+        assert await moments(owner, "decisions WHERE topic = 'booking-cancelled'") == 3
+
+
+async def test_one_message_that_needs_too_many_rows_is_parked_alone(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, most in (("MOST_LINES", 10), ("MOST_LOADED", 20), ("_FEW", 1), ("MOST_ALONE", 25)):
+        monkeypatch.setattr(portion, name, most)
+    async with delivering(database) as (deliverer, _), connection_to(database) as owner:
+        for n in range(3):
+            lines = [line(f"l{k}", "1", booking=f"b{n}") for k in range(9)]
+            await deliverer.deliver([message(f"f{n}", "06-01", invoice(f"i{n}", *lines, paid="9"))])
+        await deliverer.deliver([message(f"c{n}", "06-02", cancelled(f"b{n}")) for n in range(3)])
+        heavy = invoice("i", *(line(f"l{n}", "1", booking=f"b{n}") for n in range(3)))
+        light = message("g", "06-03", granted("1"), tenant="t2")
+        report = await deliverer.deliver(
+            [light, message("f", "06-03", heavy), message("h", "06-03", granted("1"))]
+        )
+        assert report.decisions["invoice-finalized", "parked"] == 1
+        assert report.decisions["grant-credit", "issued"] == 2
+        assert "lines of changed bookings" in await owner.fetchval("SELECT reason FROM dead_letters")

@@ -37,7 +37,7 @@ from avoir.core.state.state import State
 from avoir.core.undecided import fail, park, printable, problem_of
 from avoir.postgres import queries, rows
 from avoir.postgres.bodies import command_row
-from avoir.postgres.load import FIRST_PAGE, Loader
+from avoir.postgres.load import FIRST_PAGE, MOST_DUE, Loader
 from avoir.postgres.session import Session
 from avoir.postgres.write import DeadLetterRow, DecisionRow, Written, headers_columns, write_rest, write_state
 from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record, too_many_parked
@@ -69,7 +69,8 @@ class Rules:
     """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source.
 
     `decide_s` bounds how long one transaction may spend on deciding, so that others have their turn: a batch that needs
-    more is handled in parts. `page` is how many grants in use and open invoices of an account are loaded at first.
+    more is handled in parts. `page` is how many grants in use and open invoices of an account are loaded at first,
+    `most_due` how many grants expire or begin in one transaction, or one of each account.
     """
 
     group_id: str
@@ -79,6 +80,7 @@ class Rules:
     max_future: timedelta = timedelta(hours=24)
     decide_s: float = 1.0
     page: int = FIRST_PAGE
+    most_due: int = MOST_DUE
 
 
 class Batch:
@@ -115,7 +117,7 @@ class Batch:
 
     async def load(self, references: References, accounts: Collection[AccountKey]) -> None:
         """Begin with the state that deciding needs, so far as that is known."""
-        self._loader = Loader(self._session, references, accounts, self._rules.page)
+        self._loader = Loader(self._session, references, accounts, self._rules.page, self._rules.most_due)
         self.state = await self._loader.load(self._moment.now)
         self.state.add(self._accounts)
         self.state.mark_known()
@@ -145,12 +147,16 @@ class Batch:
         for key, contents in seen.items():
             self.state.put("inbox", key, contents)
 
-    async def expire(self, accounts: Iterable[AccountKey]) -> None:
-        """Expire what is overdue in the accounts, before any message counts."""
+    async def expire(self, accounts: Iterable[AccountKey]) -> bool:
+        """Expire what is overdue in the accounts, before any message counts; returns whether more may be overdue.
+
+        Then no message can be decided before that has expired too, in another transaction.
+        """
         draft = await self._loader.complete(self.state, lambda: expire(self.state, accounts, self._moment))
         self.state.take_over(draft.state)
         self._publish(draft.events)
         self.written.entries += draft.entries
+        return self._loader.is_more_due and bool(draft.events)
 
     async def decide(
         self, messages: Sequence[Incoming | Unreadable], until: float = math.inf, parked: str | None = None

@@ -15,6 +15,7 @@ from avoir.batch.deferral import Deferral
 from avoir.batch.doubt import Doubt
 from avoir.batch.locked import Row
 from avoir.batch.parts import Parts
+from avoir.batch.portion import portion
 from avoir.core.model.events import AccountKey
 from avoir.core.state.references import References
 from avoir.core.undecided import brief
@@ -73,7 +74,7 @@ class Handler:
         """
         try:
             before = await self._handle_deferred(positions)
-            if before.messages:
+            if before.messages or before.amounts:
                 # It counts whatever becomes of the others, which are read again.
                 return replace(before, complete=before.complete and not records)
             if self._doubt:
@@ -118,7 +119,7 @@ class Handler:
         messages: Messages = ()
         until = time.monotonic() + MOST_S
         while (done := report.messages) < len(records):
-            if done and time.monotonic() > until:
+            if (done or report.amounts) and time.monotonic() > until:
                 return replace(report, complete=False)
             part = records[done : done + doubt.size(records[done:])]
             was_in_doubt = bool(doubt)
@@ -209,13 +210,13 @@ class Handler:
             accounts = {rows.account_key(row) for row in overdue}
             # What somebody has locked is left to the next time.
             found = await connection.fetch(*queries.free_accounts(accounts=accounts)) if overdue else []
-        return await self._expire(sorted({rows.account_key(row) for row in found}))
+        return await self._expire(sorted({rows.account_key(row) for row in found}), limit)
 
-    async def _expire(self, accounts: Sequence[AccountKey]) -> BatchReport:
+    async def _expire(self, accounts: Sequence[AccountKey], limit: int) -> BatchReport:
         if not accounts:
             return BatchReport(0)
         try:
-            return await self._expire_together(accounts)
+            return await self._expire_together(accounts, limit)
         except Exception as error:
             if cause_of(error) is Cause.DOUBTFUL:
                 await self._probe()
@@ -224,12 +225,12 @@ class Handler:
             if len(accounts) == 1:
                 return BatchReport(0, alarms={"expiry_failed": 1}, notable=[_not_expired(accounts[0], error)])
         half = len(accounts) // 2
-        return merged(await self._expire(accounts[:half]), await self._expire(accounts[half:]))
+        return merged(await self._expire(accounts[:half], limit), await self._expire(accounts[half:], limit))
 
-    async def _expire_together(self, accounts: Sequence[AccountKey]) -> BatchReport:
+    async def _expire_together(self, accounts: Sequence[AccountKey], limit: int) -> BatchReport:
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
-            batch = await Batch.locked(session, self._rules, accounts)
+            batch = await Batch.locked(session, replace(self._rules, most_due=limit), accounts)
             await batch.load(References(), accounts)
             await batch.expire(accounts)
             await batch.write()
@@ -278,6 +279,10 @@ class Handler:
                     )
                 records = records[: len(messages)]
             taken = [n for n in range(len(messages)) if n not in aside]
+            end = len(messages)
+            if parked is None:
+                end = await self._affordable(session, messages, taken)
+                taken = [n for n in taken if n < end]
             references = References()
             for n in taken:
                 each = messages[n]
@@ -290,7 +295,7 @@ class Handler:
             batch.remember(seen)
             decided = await decide(session, batch, [messages[n] for n in taken], accounts)
             await settle_claims(session, references, seen, batch.state)
-            end = taken[decided] if decided < len(taken) else len(messages)
+            end = taken[decided] if decided < len(taken) else end
             aside = {n: waits for n, waits in aside.items() if n < end}
             if freed is None:
                 await self._deferral.keep(session, messages, aside)
@@ -301,10 +306,16 @@ class Handler:
             self._deferral.kept(messages, aside)
         return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
 
+    async def _affordable(self, session: Session, messages: Messages, taken: Sequence[int]) -> int:
+        """The number of the first message whose rows one transaction cannot load besides those before it."""
+        incoming = [(n, each.message) for n in taken if isinstance(each := messages[n], Incoming)]
+        count = await portion(session, [message for _, message in incoming])
+        return len(messages) if count == len(incoming) else incoming[count][0]
+
     async def _decide(self, session: Session, batch: Batch, messages: Messages, accounts: Accounts) -> int:
         """Decide messages and write it all at once; returns how many it came to."""
-        await batch.expire(accounts)
-        decided = await batch.decide(messages, time.monotonic() + self._rules.decide_s)
+        is_more_due = await batch.expire(accounts)
+        decided = 0 if is_more_due else await batch.decide(messages, time.monotonic() + self._rules.decide_s)
         await batch.write()
         return decided
 
@@ -313,9 +324,11 @@ class Handler:
     ) -> int:
         """Decide messages in parts, each written before the next; as long as some are refused, the next batch too."""
         first = batch.part()
-        await first.expire(accounts)
+        is_more_due = await first.expire(accounts)
         await first.write()
         batch.take_over(first)
+        if is_more_due:
+            return 0
         parts = Parts(session, batch, messages)
         decided = await parts.handle(time.monotonic() + self._rules.decide_s)
         self._in_parts = parts.refused > 0

@@ -195,8 +195,10 @@ class Loop:
             self.assignment.forget()
         seen.update({place: part[-1].offset + 1 for place, part in batch.items()})
         self.state.succeeded()
-        if not report.messages:
+        if not (report.messages or report.amounts):
             return
+        if not report.messages:
+            self.state.searched += 1  # so much is overdue that no message was handled yet: a way on too
         self.state.moved_at = time.monotonic()
         self._backoff.reset()
         self.breaker.count(report)

@@ -4,6 +4,7 @@ Of what may be many in one account, grants in use and open invoices, only the fi
 loads on where deciding comes to the end of them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
@@ -22,6 +23,7 @@ from avoir.postgres import queries, rows
 from avoir.postgres.session import Session
 
 FIRST_PAGE = 32
+MOST_DUE = 5_000
 _GROWTH = 4
 _LARGEST_PAGE = 10_000
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
@@ -62,6 +64,7 @@ class Loader:
         references: References,
         accounts: Collection[AccountKey],
         page: int = FIRST_PAGE,
+        most_due: int = MOST_DUE,
     ) -> None:
         self._state = State.empty()
         self._add: Callable[[Iterable[Any]], None] = self._state.add
@@ -70,6 +73,8 @@ class Loader:
         self._locked = set(accounts)
         self._undoing: set[AccountKey] = set()
         self._page = page
+        self._due_of_each = max(1, most_due // max(1, len(accounts)))
+        self.is_more_due = False
         self._pages: dict[tuple[str, AccountKey], int] = {}
 
     async def load(self, now: datetime) -> State:
@@ -95,13 +100,24 @@ class Loader:
         self._undoing = await self._accounts_undoing(known)
         opened = await self._open_invoices(sorted(accounts), BEGINNING, self._page)
         touched |= {each.key for each in (*invoices, *opened) if each.account in self._undoing}
-        due = await session.fetch(*queries.load_due_grants(accounts=accounts, now=now)) if accounts else []
-        state.add(map(rows.grant, due))
+        await self._load_due(now)
         grants = await self._grants_in_use(sorted(accounts), BEGINNING, self._page)
         await self._load_rest(references, touched, [*invoices, *opened], grants)
         await self._load_facts()
         await self._count_lines_elsewhere()
         return state
+
+    async def _load_due(self, now: datetime) -> None:
+        """Load the grants whose end or beginning has come: of each account so many that all together are bounded."""
+        if not self._locked:
+            return
+        found = await self._session.fetch(
+            *queries.load_due_grants(accounts=self._locked, now=now, limit=self._due_of_each)
+        )
+        grants = [rows.grant(row) for row in found]
+        self._state.add(grants)
+        counts = Counter(each.account for each in grants)
+        self.is_more_due = any(count >= self._due_of_each for count in counts.values())
 
     async def complete(self, state: State, work: Callable[[], T]) -> T:
         """What some work over a state gives; it goes on each time that it came to the end of what is loaded.

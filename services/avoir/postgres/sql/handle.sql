@@ -183,8 +183,8 @@ CROSS JOIN LATERAL (
 ) AS g;
 
 -- name: load_due_grants
--- The grants of some accounts whose end or beginning has come. OFFSET 0 keeps each account a search of its own: planned
--- while few are due, a join would read all that are.
+-- The grants of some accounts whose end or beginning has come, at most so many of each account and kind, the longest due
+-- first.
 SELECT g.*
 FROM unnest(
     :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
@@ -193,12 +193,12 @@ CROSS JOIN LATERAL (
     (SELECT o.* FROM grants o
      WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
        AND o.currency = k.currency AND o.expires_at IS NOT NULL AND o.expires_at <= :now AND o.available + o.reserved > 0
-     OFFSET 0)
+     ORDER BY o.expires_at, o.grant_id LIMIT :limit)
     UNION ALL
     (SELECT o.* FROM grants o
      WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
        AND o.currency = k.currency AND o.effective_at <= :now AND o.pending > 0
-     OFFSET 0)
+     ORDER BY o.effective_at, o.grant_id LIMIT :limit)
 ) AS g;
 
 -- name: load_invoices
@@ -347,6 +347,20 @@ SELECT c.* FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :sub
     AS k (tenant_id, subject_kind, subject_id)
 JOIN changes c USING (tenant_id, subject_kind, subject_id)
 WHERE NOT c.superseded;
+
+-- name: count_changed_lines
+-- Counts the lines of those of some bookings and plans that are changed, by then or before; of each at most a number.
+SELECT k.tenant_id, k.kind, k.subject_id AS id, (
+    SELECT count(*) FROM (
+        SELECT FROM invoice_lines l
+        WHERE l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id LIMIT :limit
+    ) AS counted
+) AS lines
+FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, subject_id)
+WHERE EXISTS (
+    SELECT FROM changes c WHERE c.tenant_id = k.tenant_id AND c.subject_kind = k.kind AND c.subject_id = k.subject_id
+) OR (k.tenant_id, k.kind, k.subject_id)
+    IN (SELECT * FROM unnest(:changing.tenant_id::text[], :changing.kind::text[], :changing.id::text[]));
 
 -- name: read_lines_elsewhere
 -- How many lines some bookings and plans have, at most a number.

@@ -1,0 +1,65 @@
+"""Bounds what one transaction loads: a small message may name a booking that thousands of lines bill."""
+
+from collections.abc import Sequence
+
+from avoir.batch.claims import add_billed
+from avoir.core.handlers.invoices import MOST_LINES
+from avoir.core.model.message import Message
+from avoir.core.model.rows import SubjectKey
+from avoir.core.state.references import References
+from avoir.postgres import queries
+from avoir.postgres.session import Session
+
+MOST_LOADED = 2 * MOST_LINES
+"""Lines of changed bookings and plans that one transaction loads, about 1 kB each; one message alone may need more."""
+
+MOST_ALONE = 20 * MOST_LINES
+"""Lines that one message may need."""
+
+_FEW = 100
+
+
+class TooMuchToLoadError(ValueError):
+    """One message needs more rows than a process has memory for."""
+
+
+async def portion(session: Session, messages: Sequence[Message]) -> int:
+    """How many of the messages, the first at least, one transaction can load the rows of. TooMuchToLoadError."""
+    references = References()
+    for message in messages:
+        references.add(message)
+    await add_billed(session, references)
+    if len(references.subjects) * MOST_LINES <= MOST_LOADED:
+        return len(messages)
+    lines = await _count(session, references, _FEW + 1)
+    # More than a few are not counted to their end: that would take as long as loading them.
+    if sum(count if count <= _FEW else MOST_LINES for count in lines.values()) <= MOST_LOADED:
+        return len(messages)
+    return await _first_ones(session, messages)
+
+
+async def _first_ones(session: Session, messages: Sequence[Message]) -> int:
+    loaded, seen = 0, set[SubjectKey]()
+    for n, message in enumerate(messages):
+        references = References()
+        references.add(message)
+        await add_billed(session, references)
+        references.subjects -= seen
+        seen |= references.subjects
+        loaded += sum((await _count(session, references, MOST_LINES)).values())
+        if n and loaded > MOST_LOADED:
+            return n
+        if loaded > MOST_ALONE:
+            raise TooMuchToLoadError(
+                f"more than {MOST_ALONE} lines of changed bookings and plans are concerned"
+            )
+    return len(messages)
+
+
+async def _count(session: Session, references: References, most: int) -> dict[SubjectKey, int]:
+    if not references.subjects:
+        return {}
+    found = await session.fetch(
+        *queries.count_changed_lines(subjects=references.subjects, changing=references.changing, limit=most)
+    )
+    return {SubjectKey(row["tenant_id"], row["kind"], row["id"]): row["lines"] for row in found}
