@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_a_command_needs_only_the_settings_that_it_uses(
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == Exit.OK
     assert capsys.readouterr().out.strip()[0].isdigit()
+
+
+def test_the_version_is_told_without_importing_the_command_line() -> None:
+    code = "from avoir.__main__ import main\ntry: main()\nfinally:\n import sys; print(*sys.modules)"
+    call = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
+    told, *imported = done.stdout.split()
+    assert told == version("avoir")
+    assert "avoir.__main__" in imported
+    assert not {"aiokafka", "asyncpg", "cyclopts", "faststream", "pydantic", "rich"} & set(imported)
 
 
 def test_nothing_is_sent_when_a_line_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
