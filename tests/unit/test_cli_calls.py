@@ -112,6 +112,36 @@ def test_what_cannot_be_reached_ends_with_3_and_names_the_setting(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["send", "booking-canceled", "-"],
+        ["events", "rebuild", "--topic", "credit-isued"],
+        ["serve"],
+    ],
+    ids=" ".join,
+)
+def test_the_topic_that_was_probably_meant_is_named(
+    call: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if call == ["serve"]:
+        monkeypatch.setenv("AVOIR_KAFKA_TOPICS", '{"credit-issue": "billing.credit"}')
+    assert run(call) == Exit.USAGE
+    meant = "booking-cancelled" if call[0] == "send" else "credit-issued"
+    assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_a_line_with_an_unknown_topic_names_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "messages.jsonl"
+    file.write_text('{"topic": "payment-recorde", "value": {}}\n{"topic": "weather", "value": {}}\n')
+    assert run(["send", "-", str(file)]) == Exit.FOUND
+    said = capsys.readouterr().err
+    assert "line 1: topic: 'payment-recorde' is none that Avoir reads. Did you mean payment-recorded?" in said
+    assert "line 2: topic: 'weather' is none that Avoir reads.\n" in said
+
+
 def test_a_missing_setting_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
