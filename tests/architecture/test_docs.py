@@ -22,7 +22,9 @@ from tools import settings as settings_page
 
 ROOT = Path(__file__).parents[2]
 DOCS = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "schemas/README.md")),
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "schemas/README.md",
+    *sorted((ROOT / "services").rglob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 OF_THE_TOOLS = {"AVOIR_TEST_KAFKA", "AVOIR_TEST_DSN", "AVOIR_STACK", "AVOIR_POSTGRES_BIN"}
