@@ -39,8 +39,8 @@ lock: | $(BIN)/uv ## Choose the newest allowed versions and write them to requir
 	$(COMPILE) --extra otel --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 	$(COMPILE) --group java -o requirements/java.txt
 
-check: lint ## After every change, within a minute: lint, and the unit tests with a tenth of their examples
-	$(PYTEST) -q -n 2 --dist worksteal --hypothesis-profile check $(wildcard tests/unit tests/architecture)
+check: lint ## After every change, in half a minute: lint, and the unit tests with few examples and without the slow ones
+	$(PYTEST) -q -m "not slow" --hypothesis-profile check $(wildcard tests/unit tests/architecture)
 
 lint: setup ## Style, types and the rules of who may import whom
 	$(BIN)/ruff check .

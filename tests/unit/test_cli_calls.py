@@ -192,6 +192,7 @@ def test_owners_and_moments_as_people_write_them() -> None:
         parse_moment("2025-06-01T02:00:00")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [["--help"], ["send", "--help"], ["--version"]])
 def test_a_reader_that_has_seen_enough_is_no_failure(call: list[str]) -> None:
     read, write = os.pipe()
