@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 # Tests of running services mostly wait: two at a time, each with servers of its own.
 PYTEST_2 := $(PYTEST) -n 2 --dist loadfile
 
-.PHONY: help setup lock lint format test test-unit test-integration test-acceptance test-pg15 up down demo bench bench-hot clean
+.PHONY: help setup lock check lint format test test-unit test-integration test-acceptance test-pg15 up down demo bench bench-hot clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ lock: | $(BIN)/uv ## Choose the newest allowed versions and write them to requir
 	$(COMPILE) --extra otel pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --extra otel --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 	$(COMPILE) --group java -o requirements/java.txt
+
+check: lint ## After every change, in half a minute: lint, and the unit tests with few examples and without the slow ones
+	$(PYTEST) -q -m "not slow" --hypothesis-profile check $(wildcard tests/unit tests/architecture)
 
 lint: setup ## Style, types and the rules of who may import whom
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 
+import tests.examples  # noqa: F401 - registers the Hypothesis profile
 from deploy.local.databases import dsn_of, execute
 from deploy.local.kafka import Kafka, launched_kafka
 from deploy.local.postgres import Postgres, launched_postgres

@@ -24,12 +24,8 @@ class KafkaSettings(BaseSettings):
     """The broker: where it is, who we are there, and the consumer's and the relay's limits."""
 
     kafka_bootstrap_servers: str = Field(description="Brokers to begin with: host:port, separated by commas.")
-    kafka_security_protocol: SecurityProtocol = Field(
-        "PLAINTEXT", description="How the brokers are spoken to."
-    )
-    kafka_sasl_mechanism: SaslMechanism = Field(
-        "SCRAM-SHA-256", description="How the SASL user proves itself."
-    )
+    kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="Protocol to the brokers.")
+    kafka_sasl_mechanism: SaslMechanism = Field("SCRAM-SHA-256", description="SASL mechanism.")
     kafka_sasl_username: str | None = Field(None, description="The SASL user.")
     kafka_sasl_password: SecretStr | None = Field(None, description="The SASL user's password.")
     kafka_ssl_ca_file: str | None = Field(
@@ -44,15 +40,15 @@ class KafkaSettings(BaseSettings):
     )
     kafka_group_instance_id: str | None = Field(
         None,
-        description="A name that survives restarts (a stateful pod's): who comes back under it takes over at "
-        "once, without a rebalance.",
+        description="A name that survives restarts, such as a stateful pod's: a process that comes back under it gets "
+        "its partitions back at once, without a rebalance.",
     )
     kafka_session_timeout_ms: int = Field(
-        10_000, ge=1_000, description="After this silence a process is out."
+        10_000, ge=1_000, description="The group drops a process that has been silent for this long."
     )
     kafka_heartbeat_interval_ms: int = Field(2_000, ge=100, description="Time between heartbeats.")
     kafka_rebalance_timeout_ms: int = Field(
-        30_000, ge=1_000, description="How long a rebalance waits for all."
+        30_000, ge=1_000, description="Longest wait of a rebalance for its members."
     )
     kafka_max_records: int = Field(8_000, ge=1, le=10_000, description="Most messages of one batch.")
     kafka_max_message_bytes: int = Field(
@@ -106,10 +102,16 @@ class PolicySettings(BaseSettings):
         le=MAX_EXPIRY.days,
         description="Credit from bookings, plans and overpayment expires after so many days.",
     )
-    policy_proration: Literal["time", "days"] = Field("time", description="How plans are prorated.")
+    policy_proration: Literal["time", "days"] = Field(
+        "time", description="Proration of plans: by time, or by whole days."
+    )
     policy_time_zone: str = Field("UTC", description="IANA name of the zone in which days are counted.")
-    policy_refill_threshold: AtLeastZero | None = Field(None, description="Ask for a refill below this.")
-    policy_refill_amount: AboveZero | None = Field(None, description="How much a refill asks for.")
+    policy_refill_threshold: AtLeastZero | None = Field(
+        None, description="Ask for a refill below this amount: a decimal, at least 0."
+    )
+    policy_refill_amount: AboveZero | None = Field(
+        None, description="Amount that a refill asks for: a decimal, above 0."
+    )
     policy_refill_currency: Currency | None = Field(
         None, description="ISO 4217 currency of the two refill amounts."
     )
@@ -143,13 +145,13 @@ class Settings(KafkaSettings, PolicySettings):
     )
 
     postgres_dsn: SecretStr = Field(
-        description="postgresql://user:password@host/database?sslmode=verify-full"
+        description="Address of the database: postgresql://user:password@host/database?sslmode=verify-full"
     )
     postgres_pool_size: int = Field(
         4, ge=1, le=50, description="Most connections for reading (health, metrics)."
     )
     postgres_idle_in_transaction_s: float = Field(
-        10.0, gt=0, description="The database ends a transaction that does nothing for so long."
+        10.0, gt=0, description="The database ends a transaction that has done nothing for this long."
     )
     postgres_lock_timeout_s: float = Field(15.0, gt=0, description="Longest wait for a lock.")
     postgres_statement_timeout_s: float = Field(20.0, gt=0, description="Longest time of one statement.")
@@ -163,7 +165,7 @@ class Settings(KafkaSettings, PolicySettings):
     http_port: int = Field(8080, ge=0, le=65_535, description="Port of /livez, /readyz and /metrics.")
 
     max_future_s: int = Field(
-        24 * 3600, ge=0, description="How far ahead of the clock a message's time may be."
+        24 * 3600, ge=0, description="Most time that a message may be ahead of the clock."
     )
     ce_source: str = Field(
         "/avoir", min_length=1, description="`ce_source` of the events that are published."

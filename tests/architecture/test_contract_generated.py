@@ -20,6 +20,7 @@ def test_generated_files_are_up_to_date() -> None:
     assert differing(FOLDER) == []
 
 
+@pytest.mark.slow
 def test_check_names_the_files_that_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--folder", str(tmp_path)]) == 0
     assert main(["--folder", str(tmp_path), "--check"]) == 0

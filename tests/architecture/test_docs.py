@@ -18,10 +18,13 @@ from avoir.process.metrics import Metrics
 from avoir.settings import Settings
 from avoir_events import COMMANDS, EVENTS, FACTS
 from tools import map as map_of_service
+from tools import settings as settings_page
 
 ROOT = Path(__file__).parents[2]
 DOCS = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "schemas/README.md")),
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "schemas/README.md",
+    *sorted((ROOT / "services").rglob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 OF_THE_TOOLS = {"AVOIR_TEST_KAFKA", "AVOIR_TEST_DSN", "AVOIR_STACK", "AVOIR_POSTGRES_BIN"}
@@ -121,6 +124,10 @@ def test_each_metric_is_told_and_no_other() -> None:
 def test_the_map_has_a_line_for_each_file_of_the_service() -> None:
     text = text_of(map_of_service.DOCUMENT)
     assert map_of_service.with_map(text) == text, "run: python -m tools.map"
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    assert settings_page.document() == text_of(settings_page.DOCUMENT), "run: python -m tools.settings"
 
 
 def test_the_map_leads_to_what_is_there() -> None:

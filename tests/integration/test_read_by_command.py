@@ -192,6 +192,11 @@ async def test_only_the_record_at_which_the_service_stands_is_passed_by_and_only
         await connection.execute("UPDATE consumer_offsets SET next_offset = 1")
     said = await command.text("dead-letters", "skip", *at, "5", "--reason", "header", code=Exit.FOUND)
     assert f"Group {GROUP} stands at booking-cancelled/0@1" in said
+    wrong = ("booking-cancel", "0", "1", "--reason", "header")
+    said = await command.text("dead-letters", "skip", *wrong, code=Exit.FOUND)
+    assert said.endswith("no position in booking-cancel/0. Did you mean booking-cancelled?")
+    said = await command.text("dead-letters", "list", "--topic", "booking-cancel")
+    assert said == "No dead letters. Did you mean booking-cancelled?"
     assert (await command.json("dead-letters", "skip", *at, "1", "--reason", "no UTF-8"))["next_offset"] == 2
     (letter,) = (await command.json("dead-letters", "list", "--outcome", "skipped"))["dead_letters"]
     assert letter["reason"] == "no UTF-8"
@@ -209,6 +214,8 @@ async def test_a_position_outside_of_its_topic_is_seen_and_moved(command: Comman
     assert topics.pop("booking-cancelled") == [0] and not any(topics.values())
     place = ("offsets", "set", "booking-cancelled", "0")
     await command.text(*place, "7", "--reason", "recreated", code=Exit.USAGE)
+    wrong = ("offsets", "set", "booking-cancel", "0", "begin", "--reason", "recreated")
+    assert "Did you mean booking-cancelled?" in await command.text(*wrong, code=Exit.FOUND)
     moved = await command.json(*place, "begin", "--reason", "recreated")
     assert (moved["before"], moved["next_offset"]) == (999, 0)
     assert (await command.json("offsets", "list"))["offsets"]

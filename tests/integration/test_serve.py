@@ -111,7 +111,7 @@ def test_tracing_is_not_imported_unless_it_is_on() -> None:
 
 async def test_expiry_runs_in_batches_until_nothing_is_left(settings: Settings) -> None:
     from avoir.postgres.connect import KeptConnection
-    from avoir.process.housekeeping import Expiry
+    from avoir.process.housekeeping import Housekeeping
     from avoir.process.wiring import database_of
     from avoir.record import BatchReport
     from tests.integration.tally import Tally
@@ -121,7 +121,7 @@ async def test_expiry_runs_in_batches_until_nothing_is_left(settings: Settings) 
     tallies = [Tally(settings, KeptConnection(database)) for _ in range(2)]
     tallies[0].to_expire = 25
     parts = [
-        Expiry(database, tally, name, interval_s=0.05, rows=10, done=reports.append)
+        Housekeeping(database, tally, name, interval_s=0.05, rows=10, done=reports.append)
         for tally, name in zip(tallies, ("one", "two"), strict=True)
     ]
     first = asyncio.create_task(parts[0].run(stopping))

@@ -31,6 +31,7 @@ def test_every_kind_has_its_share(messages: list[Wire]) -> None:
     assert counts == {kind: COUNT * share for kind, share in SHARES.items()}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_messages(messages: list[Wire]) -> None:
     assert mix(COUNT, customers=100) == messages
     assert mix(COUNT, customers=100, seed=2) != messages
@@ -68,6 +69,7 @@ def test_some_customers_have_all_their_messages_in_order_and_about_the_same_shar
     assert all(abs(counts[kind] / len(some) - share) < 0.05 for kind, share in SHARES.items())
 
 
+@pytest.mark.slow
 def test_in_order_most_changes_give_credit_and_none_is_a_conflict(messages: list[Wire]) -> None:
     state, moment = State.empty(), Moment(datetime.now(UTC), 1, Policy())
     outcomes: Counter[str] = Counter()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,36 @@ def test_what_cannot_be_reached_ends_with_3_and_names_the_setting(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["send", "booking-canceled", "-"],
+        ["events", "rebuild", "--topic", "credit-isued"],
+        ["serve"],
+    ],
+    ids=" ".join,
+)
+def test_the_topic_that_was_probably_meant_is_named(
+    call: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if call == ["serve"]:
+        monkeypatch.setenv("AVOIR_KAFKA_TOPICS", '{"credit-issue": "billing.credit"}')
+    assert run(call) == Exit.USAGE
+    meant = "booking-cancelled" if call[0] == "send" else "credit-issued"
+    assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_a_line_with_an_unknown_topic_names_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "messages.jsonl"
+    file.write_text('{"topic": "payment-recorde", "value": {}}\n{"topic": "weather", "value": {}}\n')
+    assert run(["send", "-", str(file)]) == Exit.FOUND
+    said = capsys.readouterr().err
+    assert "line 1: topic: 'payment-recorde' is none that Avoir reads. Did you mean payment-recorded?" in said
+    assert "line 2: topic: 'weather' is none that Avoir reads.\n" in said
+
+
 def test_a_missing_setting_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +164,16 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.strip()[0].isdigit()
 
 
+def test_the_version_is_told_without_importing_the_command_line() -> None:
+    code = "from avoir.__main__ import main\ntry: main()\nfinally:\n import sys; print(*sys.modules)"
+    call = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
+    told, *imported = done.stdout.split()
+    assert told == version("avoir")
+    assert "avoir.__main__" in imported
+    assert not {"aiokafka", "asyncpg", "cyclopts", "faststream", "pydantic", "rich"} & set(imported)
+
+
 def test_nothing_is_sent_when_a_line_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "messages.jsonl"
     file.write_text('{"event_id": "e1"}\nnot JSON\n')
@@ -151,6 +192,7 @@ def test_owners_and_moments_as_people_write_them() -> None:
         parse_moment("2025-06-01T02:00:00")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [["--help"], ["send", "--help"], ["--version"]])
 def test_a_reader_that_has_seen_enough_is_no_failure(call: list[str]) -> None:
     read, write = os.pipe()

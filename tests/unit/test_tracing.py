@@ -10,6 +10,7 @@ import pytest
 from avoir.process.tracing import tracing
 
 
+@pytest.mark.slow
 async def test_a_span_reaches_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[tuple[str, bytes]] = []
 
@@ -36,6 +37,7 @@ async def test_a_span_reaches_the_collector(monkeypatch: pytest.MonkeyPatch) -> 
     assert b"batch" in received[0][1]
 
 
+@pytest.mark.slow
 async def test_a_collector_that_is_away_delays_the_end_by_two_seconds_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

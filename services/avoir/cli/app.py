@@ -1,7 +1,5 @@
 """The command line: `avoir COMMAND`, for operators, support and anybody who tries it out."""
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -58,22 +56,12 @@ for group, commands in GROUPS:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code. Raises BrokenPipeError where nobody reads its output any more."""
     try:
         code = app(arguments)
-        sys.stdout.flush()
     except CycloptsError:
         return Exit.USAGE
     except Failure as failure:
         hint(failure.message)
         return failure.code
-    except BrokenPipeError:
-        # Who reads no more has seen enough, as after `| head`; what is left unwritten must not fail again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     return code if isinstance(code, int) else Exit.OK
-
-
-def main() -> None:
-    """The entry point of the `avoir` program."""
-    sys.exit(run())

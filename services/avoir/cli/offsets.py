@@ -21,6 +21,7 @@ from avoir.kafka.position import Span, Stored, positions_of
 from avoir.postgres import queries
 from avoir.record import TopicPartition
 from avoir.wire.incoming import TOPICS
+from avoir.wire.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from avoir.cli.base.lag import Has
@@ -99,7 +100,9 @@ async def set_(
     place = TopicPartition(names_of(settings).default(topic), partition)
     has = (await _on_broker()).get(place)
     if has is None:
-        not_found(f"The broker has no partition {place.topic}/{partition}.")
+        not_found(
+            f"The broker has no partition {place.topic}/{partition}.{did_you_mean(place.topic, TOPICS)}"
+        )
     wanted = _wanted(offset, place, has.span)
     group = settings.kafka_group_id
     async with connected(settings, "avoir_service") as connection, connection.transaction():

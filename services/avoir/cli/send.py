@@ -11,6 +11,7 @@ from avoir.cli.base.exits import Exit, not_found, refuse
 from avoir.cli.base.options import AsJson
 from avoir.cli.base.output import add_rows, console, hint, print_json, table
 from avoir.settings import Settings
+from avoir.wire.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from avoir.kafka.topics import TopicNames
@@ -53,7 +54,8 @@ async def send(
     names = names_of(settings)
     default = None if topic == "-" else names.default(topic)
     if default is not None and default not in INCOMING:
-        refuse(f"{topic} is no topic that Avoir reads. It reads {', '.join(INCOMING)}.")
+        asked = did_you_mean(default, INCOMING)
+        refuse(f"{topic} is no topic that Avoir reads.{asked} It reads {', '.join(INCOMING)}.")
     with open_messages(file) as opened:
         topics = _check(opened, default, raw=raw)
         async with kafka_failures(settings):

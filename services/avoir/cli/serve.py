@@ -1,6 +1,6 @@
 """`avoir serve`: run the service."""
 
-from avoir.cli.base.access import BROKERS, DSN, load_settings
+from avoir.cli.base.access import BROKERS, DSN, load_settings, names_of
 
 
 def serve() -> int:
@@ -10,4 +10,6 @@ def serve() -> int:
     """
     from avoir.process.serve import serve as run
 
-    return run(load_settings(DSN, BROKERS))
+    settings = load_settings(DSN, BROKERS)
+    names_of(settings)  # wrong names end it here, in one line
+    return run(settings)

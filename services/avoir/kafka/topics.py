@@ -8,6 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from avoir.kafka.client import Client
+from avoir.wire.nearest import did_you_mean
 from avoir.wire.outgoing import BALANCE
 
 FACTS = (
@@ -58,7 +59,9 @@ class TopicNames:
         """Raise ValueError for a name that is no topic of Avoir, or that two topics would share."""
         known = (*FACTS, *COMMANDS, *EVENTS)
         if unknown := sorted(set(renamed or {}) - set(known)):
-            raise ValueError(f"no such topic to rename: {', '.join(unknown)}")
+            raise ValueError(
+                " ".join(f"{name} is no topic of Avoir.{did_you_mean(name, known)}" for name in unknown)
+            )
         self._actual = {name: (renamed or {}).get(name, prefix + name) for name in known}
         self._default = {actual: name for name, actual in self._actual.items()}
         if len(self._default) != len(self._actual):

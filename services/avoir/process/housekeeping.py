@@ -15,6 +15,7 @@ from avoir.record import BatchReport
 from avoir.retry import Backoff, pause, refuse_wrong_schema
 
 LEASE = "expiry"
+"""What the database and the log have always called it."""
 _LEASE_S = 10.0
 _PARTITIONS_EVERY_S = 3600.0
 
@@ -29,8 +30,8 @@ class Expirer(Protocol):
         ...
 
 
-class Expiry:
-    """Looks for overdue grants every second, under a lease."""
+class Housekeeping:
+    """Expires overdue grants and adds the ledger's partitions, under a lease: one process at a time."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Expiry:
         self._partitions_at = float("-inf")
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Expire until told to stop. Raises StopServiceError for a wrong schema."""
+        """Keep house until told to stop. Raises StopServiceError for a wrong schema."""
         backoff = Backoff()
         added = False
         while not stopping.is_set():
@@ -81,7 +82,7 @@ class Expiry:
         self._kept.drop()
 
     async def _round(self) -> bool:
-        """Expire one batch, if the lease is ours; whether there may be more."""
+        """Do one round, if the lease is ours; True if there may be more to expire."""
         async with self._kept.use() as connection:
             if not await self._lease.hold(connection):
                 return False

@@ -20,7 +20,7 @@ from avoir.kafka.topics import missing_topics
 from avoir.postgres.connect import KeptConnection
 from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
 from avoir.process.health import Health
-from avoir.process.housekeeping import Expiry
+from avoir.process.housekeeping import Housekeeping
 from avoir.process.metrics import Metrics
 from avoir.process.presence import Presence
 from avoir.process.watch import Watch
@@ -62,7 +62,7 @@ class Service:
     subscriber: BatchSubscriber
     loop: Loop
     relay: Relay
-    expiry: Expiry
+    housekeeping: Housekeeping
     watch: Watch
     presence: Presence
     health: Health
@@ -90,7 +90,7 @@ class Service:
         consuming = self._part(self._consume(stopping), stopping)
         others = [
             self._part(self.relay.run(self._wind_down), stopping),
-            self._part(self.expiry.run(stopping), stopping),
+            self._part(self.housekeeping.run(stopping), stopping),
             self._part(self.watch.run(stopping), stopping),
             self._part(self.presence.run(stopping), stopping),
         ]

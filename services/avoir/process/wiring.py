@@ -28,7 +28,7 @@ from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.reading import ReadingPool
 from avoir.process.flow import limits_of
 from avoir.process.health import Health
-from avoir.process.housekeeping import Expirer, Expiry
+from avoir.process.housekeeping import Expirer, Housekeeping
 from avoir.process.logs import log_report
 from avoir.process.metrics import Metrics
 from avoir.process.presence import Presence
@@ -131,7 +131,7 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     relay = _relay(settings, database, client, names, holder, wake)
     metrics.behind.set_function(lambda: bool(relay.state.behind))
     metrics.unused_partitions.set_function(lambda: sum(relay.topics_out.unused.values()))
-    expiry = _expiry(settings, database, make_handler(settings, expiring), holder, expired)
+    housekeeping = _housekeeping(settings, database, make_handler(settings, expiring), holder, expired)
     return Service(
         settings=settings,
         client=client,
@@ -140,13 +140,13 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         subscriber=subscriber,
         loop=loop,
         relay=relay,
-        expiry=expiry,
+        housekeeping=housekeeping,
         watch=watch,
         presence=presence,
         health=Health(pool, loop, relay, watch, presence),
         metrics=metrics,
         connection=waiting,
-        dropping=(waiting, handling, expiring, positions, relay, expiry, pool),
+        dropping=(waiting, handling, expiring, positions, relay, housekeeping, pool),
         closing=(waiting, handling, expiring, positions, pool, traces),
     )
 
@@ -200,14 +200,14 @@ def _relay(
     )
 
 
-def _expiry(
+def _housekeeping(
     settings: Settings,
     database: Database,
     expirer: Expirer,
     holder: str,
     done: Callable[[BatchReport], None],
-) -> Expiry:
-    return Expiry(
+) -> Housekeeping:
+    return Housekeeping(
         database,
         expirer,
         holder,

@@ -236,6 +236,7 @@ def test_event_ids_and_keys_are_those_of_a_tenant() -> None:
 LONG = "\N{GRINNING FACE}" * 190
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["b", LONG])
 def test_facts_have_at_most_2_kib_with_ten_thousand_lines(prefix: str) -> None:
     lines = [line(f"{prefix}{n}", "0.01", booking=prefix) for n in range(10_000)]

@@ -27,6 +27,7 @@ from avoir.core.model.events import (
 from avoir.core.model.facts import Fact
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
+from tests.examples import examples
 from tests.unit.core.asked_at_random import Somebody
 from tests.unit.core.rest import assert_at_rest
 from tests.unit.core.test_worklist import assert_same_both_ways
@@ -138,7 +139,7 @@ class Play:
 
 
 @pytest.mark.parametrize("most", [1, MAX_SLICES], ids="{} grants an event".format)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=examples(EXAMPLES), deadline=None)
 @given(st.integers(0, 2**64))
 def test_whatever_is_told_the_books_add_up_and_nothing_is_left_to_do(most: int, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

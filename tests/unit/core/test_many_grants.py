@@ -56,6 +56,7 @@ def assert_told_in_bounds(world: World, kind: type, count: int) -> list[Any]:
     return bodies
 
 
+@pytest.mark.slow
 def test_a_draw_over_13_000_grants_is_told_by_events_of_a_bounded_size(cents: State) -> None:
     world = World(state=cents.fork())
     assert world.told("d", "06-02", drawn("130")).facts["drawn"] == "130.00"
@@ -68,6 +69,7 @@ def test_a_draw_over_13_000_grants_is_told_by_events_of_a_bounded_size(cents: St
     assert world.balance() == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_partial_draw_asks_for_more_than_it_gets_in_its_last_event_only(cents: State) -> None:
     world = World(state=cents.fork())
     world.told("d", "06-02", drawn("140.005", partial=True))
@@ -76,6 +78,7 @@ def test_a_partial_draw_asks_for_more_than_it_gets_in_its_last_event_only(cents:
     assert last.asked - last.amount == 10_005_000
 
 
+@pytest.mark.slow
 def test_a_refund_over_13_000_grants_is_told_by_events_of_a_bounded_size(cents: State) -> None:
     world = World(state=cents.fork())
     world.told("p", "06-02", pay_out("130", reference="gateway refund 1"))
@@ -85,6 +88,7 @@ def test_a_refund_over_13_000_grants_is_told_by_events_of_a_bounded_size(cents: 
     assert world.balance() == (0, 0)
 
 
+@pytest.mark.slow
 def test_an_invoice_that_takes_13_000_grants_has_applications_of_a_bounded_size(cents: State) -> None:
     world = World(state=cents.fork())
     world.told("f", "06-02", invoice("i9", line("l1", "200"), auto_apply=True))

@@ -11,6 +11,7 @@ from avoir.core.model.events import AccountKey, CreditShortfall
 from avoir.core.model.facts import InvoiceFinalized, InvoiceVoided, PaymentRecorded, PaymentReversed
 from avoir.core.model.message import Message
 from avoir.core.model.rows import EntitlementKey
+from tests.examples import examples
 from tests.unit.core.asking import granted
 from tests.unit.core.timelines import cents, days, owners, timelines
 from tests.unit.core.world import World, cancelled, invoice, line, message, rows, voided
@@ -74,7 +75,7 @@ def net_from_facts(world: World, timeline: Sequence[Message]) -> dict[AccountKey
     return {key: amount for key, amount in net.items() if amount}
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(deliveries())
 def test_any_order_and_repetition_gives_the_same_targets_and_net_positions(
     delivery: tuple[Sequence[Message], Sequence[Message]],
@@ -128,7 +129,7 @@ def plain_invoices(draw: st.DrawFn, invoice_id: str) -> InvoiceFinalized:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(plain_deliveries())
 def test_without_payments_and_shortfalls_any_order_gives_the_same_credit_and_dues(
     delivery: tuple[list[Message], list[Message]],

@@ -11,6 +11,7 @@ from avoir.core.model.decision import Decision
 from avoir.core.model.events import AccountKey, CreditIssued
 from avoir.core.model.message import Message
 from avoir.core.state.draft import Draft, Moment
+from tests.examples import examples
 from tests.unit.core import model
 from tests.unit.core.open_rows import open_rows
 from tests.unit.core.rest import assert_at_rest
@@ -33,7 +34,7 @@ TABLES = (
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(stories())
 def test_every_message_leaves_the_accounts_at_rest_and_targets_as_the_facts_alone_say(story: Story) -> None:
     world = World(policy=story.policy)
@@ -80,7 +81,7 @@ def changed(state: Any, name: str) -> dict[Any, Any]:
     return dict(state._own[name].rows) if name in state._own else {}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(stories())
 def test_the_open_rows_alone_in_any_order_give_the_same_as_all_rows(story: Story) -> None:
     world = BothWays(policy=story.policy)
@@ -95,7 +96,7 @@ class Unswept(World):
         pass
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(stories())
 def test_it_makes_no_difference_whether_expired_credit_was_swept(story: Story) -> None:
     swept, unswept = World(policy=story.policy), Unswept(policy=story.policy)
@@ -115,7 +116,7 @@ def standing(world: World) -> tuple[Any, ...]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.integers(1, 99_999),
     st.integers(1, 99_999),

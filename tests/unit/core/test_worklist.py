@@ -10,6 +10,7 @@ from avoir.core.effects import settle as settle_module
 from avoir.core.effects.take_back import take_back
 from avoir.core.model.message import Message
 from avoir.core.state.draft import Moment
+from tests.examples import examples
 from tests.unit.core.naive import settle_everything_once
 from tests.unit.core.stories import Story, stories
 from tests.unit.core.world import World, at, cancelled, invoice, line, message, payment, rejected, rows
@@ -29,7 +30,7 @@ def assert_same_both_ways(world: World, told: Message) -> None:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(stories())
 def test_the_worklist_equals_the_naive_pass(story: Story) -> None:
     world = World(policy=story.policy)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from avoir.cli.base.exits import refuse
 from avoir.wire.commands import policy_keys
+from avoir.wire.nearest import did_you_mean
 from avoir_events import COMMANDS, FACTS, Policy, describe, read, read_json
 
 KEY_FIELDS = ("booking_id", "plan_id", "invoice_id", "payment_id", "application_id", "grant_id")
@@ -99,7 +100,9 @@ def _message(number: int, topic: str | None, body: bytes, *, raw: bool) -> Outgo
             return Problem(number, 'must be {"topic": ..., "value": ...}')
         topic = str(envelope["topic"])
         if topic not in INCOMING:
-            return Problem(number, f"topic: {topic!r} is none that Avoir reads")
+            return Problem(
+                number, f"topic: {topic!r} is none that Avoir reads.{did_you_mean(topic, INCOMING)}"
+            )
         body = json.dumps(envelope["value"], ensure_ascii=False, separators=(",", ":")).encode(
             errors="surrogatepass"
         )

@@ -10,6 +10,7 @@ from avoir.cli.base.options import AsJson
 from avoir.cli.base.output import bars, print_json, say
 from avoir.postgres import queries
 from avoir.settings import policy_of
+from avoir.wire.nearest import did_you_mean
 
 PATIENCE_S = 24 * 3600.0
 
@@ -41,7 +42,8 @@ async def rebuild(
     settings = load_settings(DSN, BROKERS)
     default = None if topic is None else names_of(settings).default(topic)
     if default is not None and default not in EVENTS:
-        refuse(f"{topic} is no topic that Avoir publishes to. It publishes to {', '.join(EVENTS)}.")
+        asked = did_you_mean(default, EVENTS)
+        refuse(f"{topic} is no topic that Avoir publishes to.{asked} It publishes to {', '.join(EVENTS)}.")
     wanted = Wanted(default, policy_of(settings), settings.ce_source, settings.kafka_max_message_bytes)
     async with (
         connected(settings, "avoir_service", PATIENCE_S) as connection,
