@@ -10,7 +10,7 @@ from rich.text import Text
 
 from avoir.cli.base.words import OUTCOMES, REASONS, recorded_words
 from avoir.cli.explain.view import DecisionMade
-from avoir.kafka.topics import COMMANDS
+from avoir.wire.topics import COMMANDS
 from deploy.local.demo.stage import Seen
 from deploy.local.demo.told import CURRENCY, Json, Step, Told
 

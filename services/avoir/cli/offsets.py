@@ -20,7 +20,7 @@ from avoir.cli.base.output import add_rows, console, print_json, say, table
 from avoir.kafka.position import Span, Stored, positions_of
 from avoir.postgres import queries
 from avoir.record import TopicPartition
-from avoir.wire.incoming import TOPICS
+from avoir.wire.topics import SUBSCRIBED
 
 if TYPE_CHECKING:
     from avoir.cli.base.lag import Has
@@ -33,7 +33,7 @@ async def _on_broker() -> dict[TopicPartition, "Has"]:
 
     settings = load_settings(DSN, BROKERS)
     async with kafka_failures(settings):
-        return await partitions(kafka_client(settings), names_of(settings), TOPICS)
+        return await partitions(kafka_client(settings), names_of(settings), SUBSCRIBED)
 
 
 async def _positions() -> dict[TopicPartition, Stored]:

@@ -22,9 +22,6 @@ from avoir.wire.cloudevents import Attributes, ProblemError
 from avoir.wire.commands import command_of
 from avoir_events.scalars import Time
 
-TOPICS = (*wire.FACTS, *wire.COMMANDS)
-"""The topics, by default name, whose messages `parse` understands."""
-
 AMOUNTS = frozenset(
     {
         "amount",
@@ -69,7 +66,7 @@ class Unreadable:
 
 
 def parse(record: Record, max_bytes: int) -> Incoming | Unreadable:
-    """Read a record of one of `TOPICS`; never raises, whatever its bytes are."""
+    """Read a record of a topic that is subscribed to; never raises, whatever its bytes are."""
     try:
         model = _read(record, max_bytes)
     except ValidationError as error:

@@ -29,8 +29,8 @@ from avoir.core.model.decision import Decision
 from avoir.core.model.events import Event
 from avoir.core.model.message import Message
 from avoir.core.simulate import BEGINNING, Simulation, under
-from avoir.postgres.bodies import COMMANDS
 from avoir.settings import Settings, policy_of
+from avoir.wire.topics import COMMANDS
 
 if TYPE_CHECKING:
     from avoir.cli.base.messages import PolicyGiven

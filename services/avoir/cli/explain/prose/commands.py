@@ -19,19 +19,6 @@ from avoir.cli.base.words import (
 from avoir.cli.explain.view import DecisionMade, Explanation, GrantStory
 from avoir.core.model.money import format_decimal
 
-COMMANDS = frozenset(
-    {
-        "grant-credit",
-        "apply-credit",
-        "reinstate-credit",
-        "void-credit",
-        "refund-credit",
-        "draw-credit",
-        "set-credit-policy",
-    }
-)
-"""The topics of commands."""
-
 ASKED = {
     "grant-credit": "credit of {amount} was granted to {id}",
     "apply-credit": "{amount} was to be used on invoice {id}",

@@ -17,13 +17,14 @@ from avoir.cli.base.words import (
     refusal_words,
     scope_words,
 )
-from avoir.cli.explain.prose.commands import COMMANDS, command_background, command_opening, command_verdict
+from avoir.cli.explain.prose.commands import command_background, command_opening, command_verdict
 from avoir.cli.explain.prose.fee import fee_words
 from avoir.cli.explain.prose.unhandled import unhandled
 from avoir.cli.explain.prose.voids import void_words
 from avoir.cli.explain.view import DecisionMade, Explanation
 from avoir.core.handlers.payments import MISMATCHED
 from avoir.core.model.money import format_decimal
+from avoir.wire.topics import COMMANDS
 
 REPEATED = ("duplicate", "conflict")
 
