@@ -11,13 +11,15 @@ from uuid import UUID
 import pytest
 
 from avoir.cli.app import app
-from avoir.core.model.decision import WOULD_CHANGE_IT, Outcome
-from avoir.core.model.events import AccountKey, Source
+from avoir.core.model.decision import Outcome
+from avoir.core.model.events import AccountKey
 from avoir.core.model.ledger import GENESIS, GRANT_BUCKETS, Entry, entry_hash
+from avoir.core.model.reasons import Reason
 from avoir.process.metrics import Metrics
 from avoir.settings import Settings
 from avoir_events import COMMANDS, EVENTS, FACTS
 from tools import map as map_of_service
+from tools import reasons as reasons_document
 
 ROOT = Path(__file__).parents[2]
 DOCS = [
@@ -98,7 +100,12 @@ def test_each_topic_is_told_with_all_its_fields(topic: str) -> None:
         assert re.search(rf"^\| `{field}` \| .* \| {required}", section, re.MULTILINE), f"no field {field}"
 
 
-@pytest.mark.parametrize("reason", [*WOULD_CHANGE_IT, *get_args(Source)[:-1], "auto", "changed", "recorded"])
+def test_each_reason_is_told_as_the_service_tells_it() -> None:
+    text = text_of(reasons_document.DOCUMENT)
+    assert reasons_document.with_tables(text) == text, "run: python -m tools.reasons"
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
 def test_each_reason_is_told(reason: str) -> None:
     assert f"`{reason}`" in text_of(ROOT / "docs/reasons.md")
 

@@ -37,6 +37,7 @@ from avoir.core.model.facts import (
 from avoir.core.model.ledger import Entry
 from avoir.core.model.message import Message
 from avoir.core.model.policy import both_told
+from avoir.core.model.reasons import Reason
 from avoir.core.model.rows import InboxKey
 from avoir.core.state.draft import Draft, Moment
 from avoir.core.state.state import State
@@ -89,14 +90,14 @@ def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draf
     return draft
 
 
-def _remedy(message: Message, conclusion: Conclusion, outcome: Outcome, reason: str) -> str | None:
+def _remedy(message: Message, conclusion: Conclusion, outcome: Outcome, reason: Reason) -> str | None:
     if outcome not in ("declined", "waiting", "conflict"):
         return None
     is_command = isinstance(message.body, Command)
     return conclusion.would_change_it or would_change(reason, outcome, is_command=is_command)
 
 
-def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:
+def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, Reason]:
     for event in draft.events:
         if isinstance(event.body, CreditIssued):
             return "issued", event.body.reason

@@ -3,6 +3,7 @@
 from avoir.core.model.decision import Decision, Outcome, fitting, would_change
 from avoir.core.model.message import Message, subject_of
 from avoir.core.model.money import TooMuchError
+from avoir.core.model.reasons import Unhandled
 
 
 def fail(message: Message, error: Exception) -> Decision:
@@ -17,7 +18,7 @@ def park(message: Message, problem: str) -> Decision:
     return _undecided(message, "parked", "parked", problem)
 
 
-def _undecided(message: Message, outcome: Outcome, reason: str, problem: str) -> Decision:
+def _undecided(message: Message, outcome: Outcome, reason: Unhandled, problem: str) -> Decision:
     subject_kind, subject_id = subject_of(message)
     return Decision(
         tenant_id=message.tenant_id,

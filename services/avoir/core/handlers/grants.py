@@ -18,6 +18,7 @@ from avoir.core.model.events import AccountKey, Cause, CreditVoided
 from avoir.core.model.ledger import Posting, postings_of_all
 from avoir.core.model.message import Message
 from avoir.core.model.money import format_decimal
+from avoir.core.model.reasons import Refusal
 from avoir.core.model.rows import Grant, GrantKey, ReferenceKey
 from avoir.core.state.draft import Draft
 
@@ -101,7 +102,7 @@ def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
         return conclude(message, "recorded", "voided", _facts(grant))
     if grant.remaining == 0:
         is_over = grant.expires_at is not None and grant.expires_at <= draft.moment.now
-        reason = "credit_expired" if is_over else "insufficient_credit"
+        reason: Refusal = "credit_expired" if is_over else "insufficient_credit"
         return refuse(draft, message, reason, _facts(grant), asked=asked, account=grant.account)
     facts = _facts(grant) | {"voided": format_decimal(grant.remaining, grant.account.currency)}
     _take_all(draft, grant, command.reason)

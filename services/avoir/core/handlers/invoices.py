@@ -23,6 +23,7 @@ from avoir.core.model.facts import InvoiceFinalized, InvoiceVoided
 from avoir.core.model.message import Message
 from avoir.core.model.money import TooMuchError, format_decimal
 from avoir.core.model.policy import Policy, both_told
+from avoir.core.model.reasons import Recorded
 from avoir.core.model.rows import (
     Entitlement,
     Invoice,
@@ -64,7 +65,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
         note = CreditNoteIssued(credit_note_number(invoice.number), invoice.key.invoice_id, -invoice.total)
         draft.record(invoice.account, note, cause=draft.cause)
     invoice = draft.state.invoices[key]
-    reason = "invoice_voided" if invoice.voided else "recorded"
+    reason: Recorded = "invoice_voided" if invoice.voided else "recorded"
     facts = (
         invoice_facts(invoice) | _said(fact) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
     )

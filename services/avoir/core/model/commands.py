@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 from msgspec import Struct
 
 from avoir.core.model.facts import Owner
+from avoir.core.model.reasons import GrantReason
 
-GrantReason = Literal["referral", "goodwill", "adjustment", "promotion", "purchase", "other"]
 PolicyScope = Literal["tenant", "owner", "invoice"]
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from avoir.cli.base.words import (
     HAPPENED,
-    OUTCOMES,
     UNHANDLED,
     date_words,
     is_zero,
     joined,
+    outcome_words,
     policy_words,
     reason_words,
     recorded_words,
@@ -155,7 +155,7 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
         if "undone" not in decision.facts:
             yield recorded_words(decision.topic, decision.reason)
     elif not given and not used:
-        yield OUTCOMES.get(decision.outcome, f"The outcome was {decision.outcome}.")
+        yield outcome_words(decision.outcome)
     yield from _reason(decision)
     if fee := fee_words(decision):
         yield fee
