@@ -19,6 +19,7 @@ from avoir.process.metrics import Metrics
 from avoir.settings import Settings
 from avoir_events import COMMANDS, EVENTS, FACTS
 from tools import map as map_of_service
+from tools import messages as messages_document
 from tools import reasons as reasons_document
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,11 @@ def test_each_topic_is_told_with_all_its_fields(topic: str) -> None:
     for field in schema["properties"].keys() - envelope:
         required = "yes" if field in schema.get("required", ()) else "no, "
         assert re.search(rf"^\| `{field}` \| .* \| {required}", section, re.MULTILINE), f"no field {field}"
+
+
+def test_the_facts_are_told_as_the_models_tell_them() -> None:
+    text = text_of(messages_document.DOCUMENT)
+    assert messages_document.with_facts(text) == text, "run: python -m tools.messages"
 
 
 def test_each_reason_is_told_as_the_service_tells_it() -> None:

@@ -1,7 +1,7 @@
 """Decisions on messages that could not be decided: too much was asked for, or the code failed on them."""
 
 from avoir.core.model.decision import Decision, Outcome, fitting, would_change
-from avoir.core.model.message import Message, subject_of
+from avoir.core.model.message import Message
 from avoir.core.model.money import TooMuchError
 from avoir.core.model.reasons import Unhandled
 
@@ -19,7 +19,7 @@ def park(message: Message, problem: str) -> Decision:
 
 
 def _undecided(message: Message, outcome: Outcome, reason: Unhandled, problem: str) -> Decision:
-    subject_kind, subject_id = subject_of(message)
+    subject = message.body.subject
     return Decision(
         tenant_id=message.tenant_id,
         topic=message.topic,
@@ -30,8 +30,8 @@ def _undecided(message: Message, outcome: Outcome, reason: Unhandled, problem: s
         facts=fitting({"problem": problem}),
         policy={},
         would_change_it=would_change(reason),
-        subject_kind=subject_kind,
-        subject_id=subject_id,
+        subject_kind=subject.kind,
+        subject_id=subject.id,
     )
 
 

@@ -1,12 +1,13 @@
 """`apply-credit`: credit used on an invoice that was chosen by hand, or set aside for one that is still to come."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from avoir.core.effects.allocation import Part, allocate, is_usable, usable, whole
 from avoir.core.effects.apply import apply, in_runs
 from avoir.core.effects.reservations import held_of_grant, release, reserve
 from avoir.core.effects.settle import expire_overdue, settle
-from avoir.core.handlers.outcome import Conclusion, conclude, refuse
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, refuse
 from avoir.core.handlers.spend import named_grant
 from avoir.core.model.commands import ApplyCredit
 from avoir.core.model.events import AccountKey
@@ -148,3 +149,6 @@ def _asked(command: ApplyCredit) -> dict[str, Any]:
         "amount": amount,
         "grant_id": command.grant_id,
     }
+
+
+HANDLERS: Mapping[type, Handler] = {ApplyCredit: apply_credit}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from avoir.core.effects.settle import settle
-from avoir.core.handlers.outcome import Conclusion, conclude
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude
 from avoir.core.model.decision import Outcome, fitting, listed, would_change
 from avoir.core.model.events import (
     AccountKey,
@@ -313,3 +313,6 @@ def line_facts(draft: Draft, billed: Billed) -> dict[str, Any]:
         "given": format_decimal(entitlement.given if entitlement else 0, currency),
         "due_on_invoice": format_decimal(invoice.due, currency),
     } | ({"voided": True} if invoice.voided else {})
+
+
+HANDLERS: Mapping[type, Handler] = {BookingCancelled: change, BookingShortened: change, PlanCancelled: change}

@@ -4,6 +4,7 @@ pending --effective_at comes--> issued (available) --its time is over--> expired
 pending or available or reserved --void-credit--> voided
 """
 
+from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from avoir.core.effects.issue import await_refill, issued
 from avoir.core.effects.reservations import lower_grant
 from avoir.core.effects.settle import expire_overdue, settle
-from avoir.core.handlers.outcome import Conclusion, conclude, key_taken, refuse
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, key_taken, refuse
 from avoir.core.model.commands import GrantCredit, VoidCredit
 from avoir.core.model.events import AccountKey, Cause, CreditVoided
 from avoir.core.model.ledger import Posting, postings_of_all
@@ -137,3 +138,6 @@ def _facts(grant: Grant) -> dict[str, Any]:
         "effective_at": grant.effective_at.isoformat(),
         "expires_at": None if grant.expires_at is None else grant.expires_at.isoformat(),
     }
+
+
+HANDLERS: Mapping[type, Handler] = {GrantCredit: give, VoidCredit: void}

@@ -10,7 +10,7 @@ from avoir.core.effects.credit_lines import use_credit_lines
 from avoir.core.effects.reservations import release_for
 from avoir.core.effects.settle import expire_overdue, settle
 from avoir.core.handlers.changes import adopt_policies, retarget
-from avoir.core.handlers.outcome import Conclusion, conclude, key_taken
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, key_taken
 from avoir.core.model.decision import listed
 from avoir.core.model.events import (
     AccountKey,
@@ -224,3 +224,6 @@ def invoice_facts(invoice: Invoice) -> dict[str, Any]:
         "due": format_decimal(invoice.due, currency),
         "automatic": invoice.automatic,
     }
+
+
+HANDLERS: Mapping[type, Handler] = {InvoiceFinalized: finalize, InvoiceVoided: void}

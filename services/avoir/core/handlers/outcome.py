@@ -1,11 +1,11 @@
 """How a message ends: what a handler concludes, and how a command is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from avoir.core.model.decision import Outcome, fitting, would_change
 from avoir.core.model.events import AccountKey, CreditDeclined
-from avoir.core.model.message import Message, subject_of
+from avoir.core.model.message import Message
 from avoir.core.model.reasons import Reason, Refusal
 from avoir.core.state.draft import Draft
 
@@ -23,6 +23,10 @@ class Conclusion(NamedTuple):
     """Where it is not what the reason alone says."""
 
 
+Handler = Callable[[Draft, Message, Any], Conclusion]
+"""Handles a message whose body is what it takes last."""
+
+
 def conclude(
     message: Message,
     outcome: Outcome,
@@ -31,7 +35,7 @@ def conclude(
     policy: Mapping[str, Any] | None = None,
     would_change_it: str | None = None,
 ) -> Conclusion:
-    return Conclusion(outcome, reason, *subject_of(message), fitting(facts), policy or {}, would_change_it)
+    return Conclusion(outcome, reason, *message.body.subject, fitting(facts), policy or {}, would_change_it)
 
 
 def key_taken(message: Message, contents: bytes, key: str) -> Conclusion:

@@ -1,12 +1,12 @@
 """Credit that leaves an account without an invoice: drawn for a piece of usage, refunded in money."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from avoir.core.effects.allocation import Part, allocate, usable, whole
 from avoir.core.effects.apply import in_runs, slices
 from avoir.core.effects.settle import expire_overdue
-from avoir.core.handlers.outcome import Conclusion, conclude, refuse
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, refuse
 from avoir.core.model.commands import DrawCredit, RefundCredit
 from avoir.core.model.events import AccountKey, CreditDrawn, CreditRefunded
 from avoir.core.model.ledger import Posting
@@ -114,3 +114,6 @@ def _asked(account: AccountKey, amount: int, reference: str) -> dict[str, Any]:
         "amount": format_decimal(amount, account.currency),
         "reference": reference,
     }
+
+
+HANDLERS: Mapping[type, Handler] = {RefundCredit: refund, DrawCredit: draw}
