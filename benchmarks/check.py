@@ -11,7 +11,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from avoir.cli.verify.query import verify
-from avoir.kafka.topics import EVENTS
+from avoir.wire.topics import EVENTS
 from benchmarks.mix import Wire
 from benchmarks.service import BenchmarkError
 from benchmarks.stage import PARTITIONS, Stage

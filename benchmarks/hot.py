@@ -25,7 +25,7 @@ from avoir.postgres import queries
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.migrate import migrate
 from avoir.record import Record, TopicPartition
-from avoir.wire.incoming import TOPICS
+from avoir.wire.topics import SUBSCRIBED
 from benchmarks.usage import PostgresMeter
 from deploy.local.databases import dsn_of, execute
 from deploy.local.process import StackError
@@ -143,7 +143,7 @@ class Rig:
     def __init__(self, handler: Handler, meter: PostgresMeter) -> None:
         self._handler = handler
         self._meter = meter
-        self._offsets = dict.fromkeys((TopicPartition(topic, 0) for topic in TOPICS), 0)
+        self._offsets = dict.fromkeys((TopicPartition(topic, 0) for topic in SUBSCRIBED), 0)
         self._told = 0
 
     async def tell(self, makes: Sequence[Make], count: int, at_once: int) -> None:
@@ -187,7 +187,7 @@ async def rig(admin_dsn: str) -> AsyncIterator[Rig]:
     try:
         await migrate(dsn_of(admin_dsn, name))
         async with connection.use() as opened:
-            places = [TopicPartition(topic, 0) for topic in TOPICS]
+            places = [TopicPartition(topic, 0) for topic in SUBSCRIBED]
             await opened.execute(
                 *queries.add_positions(group_id="hot", partitions=places, next_offsets=[0] * len(places))
             )

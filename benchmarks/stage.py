@@ -12,8 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from avoir.kafka.client import Client
-from avoir.kafka.topics import FACTS, TopicNames, create_topics
+from avoir.kafka.topics import TopicNames, create_topics
 from avoir.postgres.migrate import migrate
+from avoir.wire.topics import FACTS
 from benchmarks.mix import Wire
 from deploy.local.databases import dsn_of, execute
 

@@ -1,108 +1,22 @@
 """The contract of Avoir with the services around it: every message it reads or publishes, as a model."""
 
-from avoir_events.commands import (
-    ApplyCredit,
-    Command,
-    DrawCredit,
-    GrantCredit,
-    RefundCredit,
-    ReinstateCredit,
-    VoidCredit,
-)
-from avoir_events.event_parts import Account, Balance, Cause, LineItem, Slice
-from avoir_events.events import (
-    CreditApplied,
-    CreditBalance,
-    CreditDeadLetter,
-    CreditDeclined,
-    CreditDrawn,
-    CreditExpired,
-    CreditIssued,
-    CreditNoteIssued,
-    CreditRefillRequested,
-    CreditRefunded,
-    CreditReinstated,
-    CreditReserved,
-    CreditShortfall,
-    CreditVoided,
-)
-from avoir_events.facts import (
-    BookingCancelled,
-    BookingShortened,
-    CreditApplicationRejected,
-    PaymentRecorded,
-    PaymentReversed,
-    PlanCancelled,
-)
-from avoir_events.invoices import (
-    AnyLine,
-    BookingLine,
-    CreditLine,
-    InvoiceFinalized,
-    InvoiceVoided,
-    OtherLine,
-    PlanLine,
-    PrepaidLine,
-)
-from avoir_events.parts import Actor, Incoming, Owner, Part, Period
-from avoir_events.policy import Policy, Scope, SetCreditPolicy
+from avoir_events import commands, event_parts, events, facts, invoices, parts, policy
+from avoir_events.commands import *  # noqa: F403
+from avoir_events.event_parts import *  # noqa: F403
+from avoir_events.events import *  # noqa: F403
+from avoir_events.facts import *  # noqa: F403
+from avoir_events.invoices import *  # noqa: F403
+from avoir_events.parts import *  # noqa: F403
+from avoir_events.policy import *  # noqa: F403
 from avoir_events.problems import describe
 from avoir_events.reading import read, read_json
-from avoir_events.topics import COMMANDS, EVENTS, FACTS
+from avoir_events.topics import COMMANDS, EVENTS
 
-__all__ = [
-    "COMMANDS",
-    "EVENTS",
-    "FACTS",
-    "Account",
-    "Actor",
-    "AnyLine",
-    "ApplyCredit",
-    "Balance",
-    "BookingCancelled",
-    "BookingLine",
-    "BookingShortened",
-    "Cause",
-    "Command",
-    "CreditApplicationRejected",
-    "CreditApplied",
-    "CreditBalance",
-    "CreditDeadLetter",
-    "CreditDeclined",
-    "CreditDrawn",
-    "CreditExpired",
-    "CreditIssued",
-    "CreditLine",
-    "CreditNoteIssued",
-    "CreditRefillRequested",
-    "CreditRefunded",
-    "CreditReinstated",
-    "CreditReserved",
-    "CreditShortfall",
-    "CreditVoided",
-    "DrawCredit",
-    "GrantCredit",
-    "Incoming",
-    "InvoiceFinalized",
-    "InvoiceVoided",
-    "LineItem",
-    "OtherLine",
-    "Owner",
-    "Part",
-    "PaymentRecorded",
-    "PaymentReversed",
-    "Period",
-    "PlanCancelled",
-    "PlanLine",
-    "Policy",
-    "PrepaidLine",
-    "RefundCredit",
-    "ReinstateCredit",
-    "Scope",
-    "SetCreditPolicy",
-    "Slice",
-    "VoidCredit",
-    "describe",
-    "read",
-    "read_json",
-]
+__all__ = ["COMMANDS", "EVENTS", "describe", "read", "read_json"]
+__all__ += commands.__all__
+__all__ += event_parts.__all__
+__all__ += events.__all__
+__all__ += facts.__all__
+__all__ += invoices.__all__
+__all__ += parts.__all__
+__all__ += policy.__all__

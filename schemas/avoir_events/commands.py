@@ -8,6 +8,16 @@ from avoir_events.parts import Actor, Incoming, Owner, check_places
 from avoir_events.problems import refuse
 from avoir_events.scalars import AboveZero, Currency, Id, Text, Time
 
+__all__ = [
+    "ApplyCredit",
+    "Command",
+    "DrawCredit",
+    "GrantCredit",
+    "RefundCredit",
+    "ReinstateCredit",
+    "VoidCredit",
+]
+
 MAX_PRIORITY = 2**31 - 1
 
 

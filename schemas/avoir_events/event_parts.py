@@ -7,6 +7,14 @@ from pydantic import Field
 from avoir_events.parts import Owner, Part
 from avoir_events.scalars import AboveZero, AtLeastZero, AtMostZero, Currency, Id, SequenceNumber, Text, Time
 
+__all__ = [
+    "Account",
+    "Balance",
+    "Cause",
+    "LineItem",
+    "Slice",
+]
+
 MAX_SLICES = 500
 
 Source = Literal[

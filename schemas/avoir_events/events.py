@@ -30,6 +30,23 @@ from avoir_events.scalars import (
     Time,
 )
 
+__all__ = [
+    "CreditApplied",
+    "CreditBalance",
+    "CreditDeadLetter",
+    "CreditDeclined",
+    "CreditDrawn",
+    "CreditExpired",
+    "CreditIssued",
+    "CreditNoteIssued",
+    "CreditRefillRequested",
+    "CreditRefunded",
+    "CreditReinstated",
+    "CreditReserved",
+    "CreditShortfall",
+    "CreditVoided",
+]
+
 DeclineReason = Literal[
     "not_billed",
     "billed_after_change",

@@ -1,12 +1,25 @@
-"""The facts about bookings, plans, payments and applications."""
+"""The facts about bookings, plans, payments and applications, and all facts by their topics."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from avoir_events.invoices import InvoiceFinalized, InvoiceVoided
 from avoir_events.parts import Incoming, Owner, Period, check_places
 from avoir_events.problems import refuse
 from avoir_events.scalars import AboveZero, AtLeastZero, Currency, Id, Revision, Text, Time
+
+__all__ = [
+    "FACTS",
+    "BookingCancelled",
+    "BookingShortened",
+    "CreditApplicationRejected",
+    "PaymentRecorded",
+    "PaymentReversed",
+    "PlanCancelled",
+]
 
 MAX_INVOICE_IDS = 10_000
 
@@ -168,3 +181,18 @@ class CreditApplicationRejected(Incoming):
     """The application: `application_id` of its `credit-applied`."""
     reason: Text
     """Why, in the words of the invoicing service."""
+
+
+FACTS: Final[Mapping[str, type[Incoming]]] = MappingProxyType(
+    {
+        "invoice-finalized": InvoiceFinalized,
+        "booking-cancelled": BookingCancelled,
+        "booking-shortened": BookingShortened,
+        "plan-cancelled": PlanCancelled,
+        "payment-recorded": PaymentRecorded,
+        "payment-reversed": PaymentReversed,
+        "invoice-voided": InvoiceVoided,
+        "credit-application-rejected": CreditApplicationRejected,
+    }
+)
+"""What happened and cannot be refused, by the topics' default names."""

@@ -10,6 +10,17 @@ from avoir_events.parts import Incoming, Owner, Part, Period, check_places
 from avoir_events.problems import refuse
 from avoir_events.scalars import Amount, AtLeastZero, AtMostZero, Currency, Id, Text, Time
 
+__all__ = [
+    "AnyLine",
+    "BookingLine",
+    "CreditLine",
+    "InvoiceFinalized",
+    "InvoiceVoided",
+    "OtherLine",
+    "PlanLine",
+    "PrepaidLine",
+]
+
 MAX_LINES = 10_000
 
 

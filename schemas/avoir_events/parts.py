@@ -9,6 +9,14 @@ from avoir_events.amounts import PLACES, places_of
 from avoir_events.problems import refuse
 from avoir_events.scalars import Id, Time
 
+__all__ = [
+    "Actor",
+    "Incoming",
+    "Owner",
+    "Part",
+    "Period",
+]
+
 
 class Part(BaseModel):
     """Base of everything in a message: frozen, strict, blind to fields it does not know."""

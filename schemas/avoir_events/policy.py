@@ -19,6 +19,12 @@ from avoir_events.parts import Owner, Part, check_places
 from avoir_events.problems import problem, refuse
 from avoir_events.scalars import AboveZero, AtLeastZero, Currency, Id
 
+__all__ = [
+    "Policy",
+    "Scope",
+    "SetCreditPolicy",
+]
+
 MAX_EXPIRY = timedelta(days=36_500)
 
 _SCOPES = ("tenant", "owner", "invoice_id")

@@ -4,22 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from avoir_events import commands, events, facts, invoices, policy
+from avoir_events import commands, events, policy
+from avoir_events.facts import FACTS
 from avoir_events.parts import Incoming, Part
 
-FACTS: Final[Mapping[str, type[Incoming]]] = MappingProxyType(
-    {
-        "invoice-finalized": invoices.InvoiceFinalized,
-        "booking-cancelled": facts.BookingCancelled,
-        "booking-shortened": facts.BookingShortened,
-        "plan-cancelled": facts.PlanCancelled,
-        "payment-recorded": facts.PaymentRecorded,
-        "payment-reversed": facts.PaymentReversed,
-        "invoice-voided": invoices.InvoiceVoided,
-        "credit-application-rejected": facts.CreditApplicationRejected,
-    }
-)
-"""What happened and cannot be refused."""
+__all__ = ["COMMANDS", "EVENTS", "FACTS"]
 
 COMMANDS: Final[Mapping[str, type[Incoming]]] = MappingProxyType(
     {

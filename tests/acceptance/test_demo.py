@@ -8,8 +8,7 @@ import sys
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
-from avoir.kafka.topics import COMMANDS, EVENTS, FACTS
-from avoir.wire.outgoing import BALANCE
+from avoir.wire.topics import BALANCE, COMMANDS, EVENTS, FACTS
 from deploy.local.demo import customer, story
 from deploy.local.folders import CHECKOUT
 

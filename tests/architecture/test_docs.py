@@ -11,13 +11,16 @@ from uuid import UUID
 import pytest
 
 from avoir.cli.app import app
-from avoir.core.model.decision import WOULD_CHANGE_IT, Outcome
-from avoir.core.model.events import AccountKey, Source
+from avoir.core.model.decision import Outcome
+from avoir.core.model.events import AccountKey
 from avoir.core.model.ledger import GENESIS, GRANT_BUCKETS, Entry, entry_hash
+from avoir.core.model.reasons import Reason
 from avoir.process.metrics import Metrics
 from avoir.settings import Settings
 from avoir_events import COMMANDS, EVENTS, FACTS
 from tools import map as map_of_service
+from tools import messages as messages_document
+from tools import reasons as reasons_document
 from tools import settings as settings_page
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +104,17 @@ def test_each_topic_is_told_with_all_its_fields(topic: str) -> None:
         assert re.search(rf"^\| `{field}` \| .* \| {required}", section, re.MULTILINE), f"no field {field}"
 
 
-@pytest.mark.parametrize("reason", [*WOULD_CHANGE_IT, *get_args(Source)[:-1], "auto", "changed", "recorded"])
+def test_the_facts_are_told_as_the_models_tell_them() -> None:
+    text = text_of(messages_document.DOCUMENT)
+    assert messages_document.with_facts(text) == text, "run: python -m tools.messages"
+
+
+def test_each_reason_is_told_as_the_service_tells_it() -> None:
+    text = text_of(reasons_document.DOCUMENT)
+    assert reasons_document.with_tables(text) == text, "run: python -m tools.reasons"
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
 def test_each_reason_is_told(reason: str) -> None:
     assert f"`{reason}`" in text_of(ROOT / "docs/reasons.md")
 

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.postgres.migrate import migrate
 from avoir.settings import Settings
+from avoir.wire.topics import EVENTS, SUBSCRIBED
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 from tests.integration.process import ServiceProcess, service_process

@@ -10,7 +10,7 @@ from avoir.batch.handle import Handler
 from avoir.postgres import queries
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.record import TopicPartition
-from avoir.wire.incoming import TOPICS
+from avoir.wire.topics import SUBSCRIBED
 from tests.integration.records import Deliverer
 
 GROUP = "g"
@@ -22,7 +22,7 @@ async def delivering(
 ) -> AsyncIterator[tuple[Deliverer, KeptConnection]]:
     """What delivers to a handler of its own, from a partition of its own in every topic; and its connection."""
     connection = KeptConnection(Database(SecretStr(dsn)))
-    offsets = {TopicPartition(topic, partition): 0 for topic in TOPICS}
+    offsets = {TopicPartition(topic, partition): 0 for topic in SUBSCRIBED}
     async with connection.use() as conn:
         await conn.execute(
             *queries.add_positions(

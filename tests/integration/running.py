@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from avoir.core.model.message import Message
-from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.postgres.connect import KeptConnection
 from avoir.process.service import Service
 from avoir.process.wiring import build, names_of
 from avoir.settings import Settings
+from avoir.wire.topics import EVENTS, SUBSCRIBED
 from tests.integration.records import value
 from tests.integration.stage import connection_to, consume, make_topics, produce, until
 from tests.integration.tally import OUT, Tally

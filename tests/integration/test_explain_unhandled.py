@@ -1,13 +1,15 @@
 """What is told of messages that changed nothing, as they were not accepted or Avoir failed on them."""
 
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from pydantic import SecretStr
 
 from avoir.cli.explain.prose.explanation import tell
 from avoir.cli.explain.query import explain
 from avoir.cli.explain.view import Subject
+from avoir.core.decide import HANDLERS
+from avoir.core.model.facts import InvoiceFinalized
 from avoir.postgres.connect import Database
 from tests.integration.timeline import Timeline, cancellation, invoice
 
@@ -58,7 +60,7 @@ async def test_what_is_too_far_ahead_is_found_by_its_payment(database: str) -> N
 async def test_a_parked_message_is_found_by_its_invoice_with_the_error(database: str) -> None:
     timeline = Timeline(database)
     bill = invoice("i1", "10.00", "2025-06-01T00:00:00Z")
-    with patch("avoir.core.handlers.invoices.finalize", side_effect=RuntimeError("a defect\0")):
+    with patch.dict(HANDLERS, {InvoiceFinalized: Mock(side_effect=RuntimeError("a defect\0"))}):
         await timeline.tell("invoice-finalized", event_id="f1", **bill)
     await timeline.close()
     (words,) = await told(database, ("event", "f1"), ("invoice", "i1"))

@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 import pytest
 
+from avoir.core.decide import HANDLERS
 from avoir.core.handlers import payments
 from avoir.core.handlers.outcome import Conclusion
 from avoir.core.model.facts import PaymentRecorded
@@ -104,7 +105,7 @@ async def test_a_message_that_takes_too_much_memory_is_parked_alone(settings: Se
 
     paid, messages = payments.pay, history()
     await publish(settings, messages)
-    with patch("avoir.core.handlers.payments.pay", pay):
+    with patch.dict(HANDLERS, {PaymentRecorded: pay}):
         async with serving(settings):
             await check_only_the_bad_one_is_parked(settings, messages)
 

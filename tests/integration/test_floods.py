@@ -3,11 +3,13 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import asyncpg
 import pytest
 
+from avoir.core.decide import HANDLERS
+from avoir.core.model.facts import PaymentRecorded
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
 from avoir.record import KEPT_BYTES, Cut, Record
@@ -124,7 +126,7 @@ async def test_conflicts_are_bounded_and_what_avoir_parks_never(database: str) -
         await deliverer.deliver([finalized(1), *others])
         assert len(await rows(connection, "outcome = 'conflict'")) == MOST
         assert await count(connection, "decisions") == 31
-        with patch("avoir.core.handlers.payments.pay", side_effect=RuntimeError("a defect")):
+        with patch.dict(HANDLERS, {PaymentRecorded: Mock(side_effect=RuntimeError("a defect"))}):
             await deliverer.deliver([message(f"p{n}", "06-03", payment(f"p{n}", "100")) for n in range(9)])
             await deliverer.deliver([message(f"q{n}", "06-03", payment(f"q{n}", "100")) for n in range(9)])
         assert len(await rows(connection, "outcome = 'parked'")) == 18

@@ -4,16 +4,16 @@ import asyncio
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import asyncpg
 import pytest
 
 from avoir.batch.batch import Rules
 from avoir.batch.claims import lock
-from avoir.core.decide import expire
+from avoir.core.decide import HANDLERS, expire
 from avoir.core.model.events import AccountKey
-from avoir.core.model.facts import Owner
+from avoir.core.model.facts import Owner, PaymentRecorded
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
 from avoir.core.state.draft import Draft, Moment
@@ -115,7 +115,7 @@ async def test_positions_that_moved_on_fence_the_batch(database: str) -> None:
 
 async def test_a_message_that_the_code_fails_on_is_parked_alone(database: str) -> None:
     async with delivering(database) as (deliverer, kept):
-        with patch("avoir.core.handlers.payments.pay", side_effect=RuntimeError("a defect")):
+        with patch.dict(HANDLERS, {PaymentRecorded: Mock(side_effect=RuntimeError("a defect"))}):
             report = await deliverer.deliver(
                 [finalized(1, paid="0"), message("p1", "06-03", payment("p1", "100", "i1")), cancellation(1)]
             )
@@ -133,7 +133,7 @@ async def test_a_message_that_the_code_fails_on_is_parked_alone(database: str) -
 async def test_a_defect_parks_eleven_messages_and_leaves_the_rest_alone(database: str) -> None:
     async with delivering(database) as (deliverer, kept):
         payments = [message(f"p{n}", "06-03", payment(f"p{n}", "100")) for n in range(40)]
-        with patch("avoir.core.handlers.payments.pay", side_effect=RuntimeError("a defect")):
+        with patch.dict(HANDLERS, {PaymentRecorded: Mock(side_effect=RuntimeError("a defect"))}):
             report = await deliverer.deliver([finalized(1), *payments])
         assert report.halted and report.messages == 12
         assert report.decisions["payment-recorded", "parked"] == 11

@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.process.http_limits import LIFETIME_S, MAX_CONNECTIONS, Shared
 from avoir.settings import Settings
+from avoir.wire.topics import EVENTS, SUBSCRIBED
 from tests.integration.process import ServiceProcess, service_process
 from tests.integration.stage import make_topics, produce, settings_for, until
 

@@ -17,7 +17,7 @@ from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
 from avoir.postgres.connect import Connection, Database
 from avoir.postgres.headers import unpacked
-from avoir.wire.outgoing import EVENT_TOPICS
+from avoir.wire.topics import DECIDED_EVENTS
 from tests.integration.handler import GROUP, delivering
 from tests.integration.stage import connection_to, until
 from tests.integration.test_handle_equals_core import EXAMPLES, delivered, drawn_timelines, made_up
@@ -77,7 +77,7 @@ def numbers(records: Records, topic: str) -> dict[bytes | None, list[tuple[int, 
 
 
 def assert_the_same(before: Records, after: Records, *told: object) -> None:
-    for topic in EVENT_TOPICS:
+    for topic in DECIDED_EVENTS:
         assert said(after, topic) == said(before, topic), (topic, *told)
         for seqs in numbers(after, topic).values():
             assert seqs == sorted(seqs), (topic, *told)
@@ -111,7 +111,7 @@ async def test_random_messages_of_all_kinds(database: str, service: Connection, 
     after = await taken_out(database)
     assert_the_same(before, after)
     assert done.epoch == 2
-    assert done.events == sum(len(after.get(topic, ())) for topic in EVENT_TOPICS)
+    assert done.events == sum(len(after.get(topic, ())) for topic in DECIDED_EVENTS)
 
 
 async def test_what_time_did_comes_again_as_it_was_noticed(database: str, service: Connection) -> None:

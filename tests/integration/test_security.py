@@ -11,9 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from avoir.kafka.client import client_of
-from avoir.kafka.topics import SUBSCRIBED, create_topics, missing_topics
+from avoir.kafka.topics import create_topics, missing_topics
 from avoir.process.wiring import names_of
 from avoir.settings import Settings
+from avoir.wire.topics import SUBSCRIBED
 from deploy.local.kafka import SETTINGS, Kafka, launched_kafka
 from deploy.local.process import free_port
 from tests.integration.running import check_output, running, send, until_handled

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.settings import Settings
+from avoir.wire.topics import EVENTS, SUBSCRIBED
 from tests.integration.process import service_process
 from tests.integration.stage import connection_to, make_topics, produce, settings_for, until
 

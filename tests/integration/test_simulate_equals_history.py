@@ -15,8 +15,8 @@ from avoir.cli.base.snapshot import snapshot
 from avoir.cli.simulate.comparison import Compared, compare
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
-from avoir.postgres.bodies import COMMANDS
 from avoir.postgres.connect import Connection, Database
+from avoir.wire.topics import COMMANDS
 from tests.integration.handler import GROUP, delivering
 from tests.integration.test_handle_equals_core import EXAMPLES, delivered, drawn_timelines, made_up
 from tests.unit.core.asking import granted
@@ -71,7 +71,7 @@ async def test_random_messages_of_all_kinds(database: str, reader: Connection, p
                 await deliverer.deliver(made_up(chance, world, told_before, f"t{seed}"))
             assert_equal(await compared(reader, f"t{seed}", policy), seed)
     kept = {row[0] for row in await reader.fetch("SELECT topic FROM commands")}
-    assert kept == COMMANDS.keys()
+    assert kept == set(COMMANDS)
 
 
 async def test_what_time_has_done_since_counts_swept_or_not(database: str, reader: Connection) -> None:

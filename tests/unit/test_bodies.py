@@ -19,7 +19,7 @@ from avoir.core.model.commands import (
 )
 from avoir.core.model.facts import Owner
 from avoir.core.model.message import Message
-from avoir.postgres.bodies import COMMANDS, command, command_row
+from avoir.postgres.bodies import KINDS, command, command_row
 from avoir_events import COMMANDS as ON_THE_WIRE
 
 AT = datetime(2025, 6, 1, 12, 0, 0, 125, tzinfo=UTC)
@@ -47,7 +47,7 @@ def kept(topic: str, body: Command) -> dict[str, Any]:
 @pytest.mark.parametrize("topic", ON_THE_WIRE)
 def test_every_command_comes_back_as_it_was(topic: str) -> None:
     body = BODIES[topic]
-    assert type(body) is COMMANDS[topic]
+    assert type(body) is KINDS[topic]
     assert command(topic, json.dumps(kept(topic, body))) == body
 
 

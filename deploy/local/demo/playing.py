@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from avoir.cli.explain.view import DecisionMade
 from avoir.core.model.money import format_decimal
-from avoir.kafka.topics import DEAD_LETTER
+from avoir.wire.topics import DEAD_LETTER
 from deploy.local.demo import showing
 from deploy.local.demo.stage import Place, Seen, Stage, owner_of
 from deploy.local.demo.story import in_another_order

@@ -8,9 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from avoir.cli.base.words import OUTCOMES, REASONS, recorded_words
+from avoir.cli.base.words import outcome_words, reason_words, recorded_words
 from avoir.cli.explain.view import DecisionMade
-from avoir.kafka.topics import COMMANDS
+from avoir.wire.topics import COMMANDS
 from deploy.local.demo.stage import Seen
 from deploy.local.demo.told import CURRENCY, Json, Step, Told
 
@@ -96,13 +96,13 @@ def _grid() -> tuple[Table, Callable[..., None]]:
 
 def _outcome(decision: DecisionMade) -> str:
     is_refused = decision.outcome == "declined" and decision.topic in COMMANDS
-    return "The command was refused." if is_refused else OUTCOMES[decision.outcome]
+    return "The command was refused." if is_refused else outcome_words(decision.outcome)
 
 
 def _why(decision: DecisionMade) -> Iterator[str]:
     facts = decision.facts
-    if decision.outcome != "recorded" and decision.reason in REASONS:
-        yield REASONS[decision.reason]
+    if decision.outcome != "recorded" and decision.reason != decision.outcome:
+        yield reason_words(decision.reason)
     if decision.outcome == "recorded" and decision.topic in COMMANDS:
         yield recorded_words(decision.topic, decision.reason)
     for line in facts.get("lines", ()):

@@ -17,10 +17,10 @@ from avoir.cli.explain.query import explain
 from avoir.cli.explain.view import DecisionMade, Subject
 from avoir.core.model.facts import Owner
 from avoir.kafka.client import client_of
-from avoir.kafka.topics import DEAD_LETTER, EVENTS, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.postgres.connect import Connection, Database
 from avoir.settings import Settings
-from avoir.wire.outgoing import BALANCE
+from avoir.wire.topics import BALANCE, DEAD_LETTER, EVENTS
 from deploy.local.demo import messages
 from deploy.local.demo.told import Json, Told
 

@@ -27,7 +27,6 @@ from avoir.core.model.events import (
     Event,
 )
 from avoir.core.model.ids import derived_id
-from avoir.core.model.message import subject_of
 from avoir.core.model.policy import Policy
 from avoir.core.model.rows import InboxKey
 from avoir.core.state.draft import Moment
@@ -352,7 +351,7 @@ class Batch:
 
 
 def _rejected(each: Unreadable) -> Decision:
-    subject = ("message", each.event_id) if each.message is None else subject_of(each.message)
+    subject = ("message", each.event_id) if each.message is None else each.message.body.subject
     return Decision(
         tenant_id=each.tenant_id,
         topic=each.record.topic,

@@ -20,8 +20,8 @@ from avoir.cli.base.output import add_rows, console, print_json, say, table
 from avoir.kafka.position import Span, Stored, positions_of
 from avoir.postgres import queries
 from avoir.record import TopicPartition
-from avoir.wire.incoming import TOPICS
 from avoir.wire.nearest import did_you_mean
+from avoir.wire.topics import SUBSCRIBED
 
 if TYPE_CHECKING:
     from avoir.cli.base.lag import Has
@@ -34,7 +34,7 @@ async def _on_broker() -> dict[TopicPartition, "Has"]:
 
     settings = load_settings(DSN, BROKERS)
     async with kafka_failures(settings):
-        return await partitions(kafka_client(settings), names_of(settings), TOPICS)
+        return await partitions(kafka_client(settings), names_of(settings), SUBSCRIBED)
 
 
 async def _positions() -> dict[TopicPartition, Stored]:
@@ -101,7 +101,7 @@ async def set_(
     has = (await _on_broker()).get(place)
     if has is None:
         not_found(
-            f"The broker has no partition {place.topic}/{partition}.{did_you_mean(place.topic, TOPICS)}"
+            f"The broker has no partition {place.topic}/{partition}.{did_you_mean(place.topic, SUBSCRIBED)}"
         )
     wanted = _wanted(offset, place, has.span)
     group = settings.kafka_group_id

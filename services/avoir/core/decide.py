@@ -1,45 +1,45 @@
 """One decision for one message: what it records, what credit follows, and the reason."""
 
-from collections.abc import Iterable
-from typing import assert_never
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 from avoir.core.effects.refills import ask_for_refills
 from avoir.core.effects.settle import expire_overdue
-from avoir.core.handlers import changes, grants, invoices, payments, reinstate, spend
-from avoir.core.handlers.apply_credit import apply_credit
-from avoir.core.handlers.outcome import Conclusion, conclude
-from avoir.core.handlers.set_policy import set_policy, told_of_issued
-from avoir.core.model.commands import (
-    ApplyCredit,
-    Command,
-    DrawCredit,
-    GrantCredit,
-    RefundCredit,
-    ReinstateCredit,
-    SetCreditPolicy,
-    VoidCredit,
+from avoir.core.handlers import (
+    apply_credit,
+    changes,
+    grants,
+    invoices,
+    payments,
+    reinstate,
+    set_policy,
+    spend,
 )
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude
+from avoir.core.handlers.set_policy import told_of_issued
+from avoir.core.model.commands import Command
 from avoir.core.model.decision import Decision, Outcome, fitting, would_change
 from avoir.core.model.events import AccountKey, Cause, CreditApplied, CreditIssued, Event
-from avoir.core.model.facts import (
-    ApplicationRejected,
-    BookingCancelled,
-    BookingShortened,
-    Fact,
-    InvoiceFinalized,
-    InvoiceVoided,
-    PaymentRecorded,
-    PaymentReversed,
-    PlanCancelled,
-)
 from avoir.core.model.ledger import Entry
 from avoir.core.model.message import Message
 from avoir.core.model.policy import both_told
+from avoir.core.model.reasons import Reason
 from avoir.core.model.rows import InboxKey
 from avoir.core.state.draft import Draft, Moment
 from avoir.core.state.state import State
+
+HANDLERS: Mapping[type, Handler] = {
+    **invoices.HANDLERS,
+    **changes.HANDLERS,
+    **payments.HANDLERS,
+    **reinstate.HANDLERS,
+    **grants.HANDLERS,
+    **apply_credit.HANDLERS,
+    **spend.HANDLERS,
+    **set_policy.HANDLERS,
+}
+"""What handles each fact and command."""
 
 
 class Decided(Struct, frozen=True):
@@ -89,14 +89,14 @@ def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draf
     return draft
 
 
-def _remedy(message: Message, conclusion: Conclusion, outcome: Outcome, reason: str) -> str | None:
+def _remedy(message: Message, conclusion: Conclusion, outcome: Outcome, reason: Reason) -> str | None:
     if outcome not in ("declined", "waiting", "conflict"):
         return None
     is_command = isinstance(message.body, Command)
     return conclusion.would_change_it or would_change(reason, outcome, is_command=is_command)
 
 
-def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:
+def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, Reason]:
     for event in draft.events:
         if isinstance(event.body, CreditIssued):
             return "issued", event.body.reason
@@ -107,48 +107,13 @@ def _outcome(draft: Draft, conclusion: Conclusion) -> tuple[Outcome, str]:
 
 
 def _handle(draft: Draft, message: Message) -> Conclusion:
-    if isinstance(message.body, Command):
-        conclusion, actor = _obey(draft, message, message.body), message.body.actor
-        return conclusion._replace(facts=fitting({**conclusion.facts, "by": f"{actor.type}/{actor.id}"}))
-    return _take_in(draft, message, message.body)
-
-
-def _take_in(draft: Draft, message: Message, fact: Fact) -> Conclusion:
-    match fact:
-        case InvoiceFinalized():
-            return invoices.finalize(draft, message, fact)
-        case BookingCancelled() | BookingShortened() | PlanCancelled():
-            return changes.change(draft, message, fact)
-        case PaymentRecorded():
-            return payments.pay(draft, message, fact)
-        case PaymentReversed():
-            return payments.reverse(draft, message, fact)
-        case InvoiceVoided():
-            return invoices.void(draft, message, fact)
-        case ApplicationRejected():
-            return reinstate.reject(draft, message, fact)
-        case never:
-            assert_never(never)
-
-
-def _obey(draft: Draft, message: Message, command: Command) -> Conclusion:
-    match command:
-        case GrantCredit():
-            return grants.give(draft, message, command)
-        case ApplyCredit():
-            return apply_credit(draft, message, command)
-        case ReinstateCredit():
-            return reinstate.reinstate(draft, message, command)
-        case VoidCredit():
-            return grants.void(draft, message, command)
-        case RefundCredit():
-            return spend.refund(draft, message, command)
-        case DrawCredit():
-            return spend.draw(draft, message, command)
-        case SetCreditPolicy():
-            return set_policy(draft, message, command)
-        case never:
-            assert_never(never)
+    body = message.body
+    conclusion = HANDLERS[type(body)](draft, message, body)
+    if isinstance(body, Command):
+        return conclusion._replace(
+            facts=fitting({**conclusion.facts, "by": f"{body.actor.type}/{body.actor.id}"})
+        )
+    return conclusion
 
 
 def _seen_before(message: Message, contents: bytes) -> Conclusion:

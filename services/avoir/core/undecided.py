@@ -1,8 +1,9 @@
 """Decisions on messages that could not be decided: too much was asked for, or the code failed on them."""
 
 from avoir.core.model.decision import Decision, Outcome, fitting, would_change
-from avoir.core.model.message import Message, subject_of
+from avoir.core.model.message import Message
 from avoir.core.model.money import TooMuchError
+from avoir.core.model.reasons import Unhandled
 
 
 def fail(message: Message, error: Exception) -> Decision:
@@ -17,8 +18,8 @@ def park(message: Message, problem: str) -> Decision:
     return _undecided(message, "parked", "parked", problem)
 
 
-def _undecided(message: Message, outcome: Outcome, reason: str, problem: str) -> Decision:
-    subject_kind, subject_id = subject_of(message)
+def _undecided(message: Message, outcome: Outcome, reason: Unhandled, problem: str) -> Decision:
+    subject = message.body.subject
     return Decision(
         tenant_id=message.tenant_id,
         topic=message.topic,
@@ -29,8 +30,8 @@ def _undecided(message: Message, outcome: Outcome, reason: str, problem: str) ->
         facts=fitting({"problem": problem}),
         policy={},
         would_change_it=would_change(reason),
-        subject_kind=subject_kind,
-        subject_id=subject_id,
+        subject_kind=subject.kind,
+        subject_id=subject.id,
     )
 
 

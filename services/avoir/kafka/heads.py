@@ -18,7 +18,8 @@ from avoir.kafka.consuming import consuming
 from avoir.kafka.topics import TopicNames
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
-from avoir.wire.outgoing import BALANCE, account_of_key
+from avoir.wire.outgoing import account_of_key
+from avoir.wire.topics import BALANCE
 
 TIMEOUT_S = 10.0
 _TAILS = (100, 1_000, 10_000)

@@ -15,10 +15,10 @@ from avoir.kafka.assignment import Assignment, Positions
 from avoir.kafka.breaker import Breaker
 from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
-from avoir.kafka.topics import FACTS
 from avoir.record import BatchReport, Cut, Doubted, Fenced, Record, TopicPartition
 from avoir.record import Positions as PositionsInMemory
 from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
+from avoir.wire.topics import FACTS
 
 _RECHECK_S = 10.0
 _PASS_BY_S = 1.0

@@ -1,4 +1,4 @@
-"""The topics: their default names and actual ones, and how they are made and checked."""
+"""The topics on the broker: what they are called there, and how they are made and checked."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -9,45 +9,8 @@ from aiokafka.errors import for_code
 
 from avoir.kafka.client import Client
 from avoir.wire.nearest import did_you_mean
-from avoir.wire.outgoing import BALANCE
+from avoir.wire.topics import BALANCE, EVENTS, SUBSCRIBED
 
-FACTS = (
-    "invoice-finalized",
-    "booking-cancelled",
-    "booking-shortened",
-    "plan-cancelled",
-    "payment-recorded",
-    "payment-reversed",
-    "invoice-voided",
-    "credit-application-rejected",
-)
-COMMANDS = (
-    "grant-credit",
-    "apply-credit",
-    "reinstate-credit",
-    "void-credit",
-    "refund-credit",
-    "draw-credit",
-    "set-credit-policy",
-)
-DEAD_LETTER = "credit-dead-letter"
-EVENTS = (
-    "credit-issued",
-    "credit-applied",
-    "credit-declined",
-    "credit-reserved",
-    "credit-reinstated",
-    "credit-voided",
-    "credit-refunded",
-    "credit-expired",
-    "credit-drawn",
-    "credit-refill-requested",
-    "credit-note-issued",
-    "credit-shortfall",
-    BALANCE,
-    DEAD_LETTER,
-)
-SUBSCRIBED = (*FACTS, *COMMANDS)
 _USUAL_REPLICAS = 3
 _ALREADY_EXISTS = 36
 
@@ -57,7 +20,7 @@ class TopicNames:
 
     def __init__(self, prefix: str = "", renamed: Mapping[str, str] | None = None) -> None:
         """Raise ValueError for a name that is no topic of Avoir, or that two topics would share."""
-        known = (*FACTS, *COMMANDS, *EVENTS)
+        known = (*SUBSCRIBED, *EVENTS)
         if unknown := sorted(set(renamed or {}) - set(known)):
             raise ValueError(
                 " ".join(f"{name} is no topic of Avoir.{did_you_mean(name, known)}" for name in unknown)
@@ -111,7 +74,7 @@ async def _create(
             replication_factor=replication,
             topic_configs={"cleanup.policy": "compact"} if name == BALANCE else {},
         )
-        for name in (*FACTS, *COMMANDS, *EVENTS)
+        for name in (*SUBSCRIBED, *EVENTS)
     ]
     made = TopicsMade([], [], [])
     response = await admin.create_topics(wanted)

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 import structlog
 
-from avoir.kafka.topics import EVENTS, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
+from avoir.wire.topics import EVENTS
 
 log = structlog.get_logger("avoir.relay")
 

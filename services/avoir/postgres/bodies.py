@@ -22,7 +22,7 @@ from avoir.core.model.message import Message
 from avoir.core.model.money import format_decimal, parse_decimal
 from avoir.core.model.policy import REFILL
 
-COMMANDS: Mapping[str, type[Command]] = {
+KINDS: Mapping[str, type[Command]] = {
     "grant-credit": GrantCredit,
     "apply-credit": ApplyCredit,
     "reinstate-credit": ReinstateCredit,
@@ -65,7 +65,7 @@ def command(topic: str, kept: str) -> Command:
         body["amount"] = parse_decimal(body["amount"])
     if "keys" in body:
         body["keys"] = _with_amounts(body["keys"], "", lambda amount, _: parse_decimal(amount))
-    return msgspec.convert(body, COMMANDS[topic])
+    return msgspec.convert(body, KINDS[topic])
 
 
 def _plain(value: Any) -> Any:

@@ -320,8 +320,7 @@ class Loader:
             *queries.load_reversals(payments=references.payments, reversals=references.reversals)
         )
         state.add(map(rows.reversal, reversals))
-        invoices = {*references.finalized, *references.voided, *references.chosen}
-        voids = await session.fetch_if(*queries.load_voids(invoices=invoices))
+        voids = await session.fetch_if(*queries.load_voids(invoices=references.about))
         state.add(map(rows.void, voids))
         tenants = {ScopeKey(each.tenant_id, "tenant", "") for each in self._locked}
         owners = {ScopeKey.of_owner(each.tenant_id, each.owner) for each in self._locked}

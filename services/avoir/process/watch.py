@@ -14,13 +14,14 @@ from avoir.kafka.loop import Loop
 from avoir.kafka.position import End
 from avoir.kafka.relay import LEASE
 from avoir.kafka.topic_ids import look_up
-from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.postgres import queries
 from avoir.postgres.reading import ReadingPool
 from avoir.process.flow import Flow, Limits, faults, held_for_long, sentence
 from avoir.process.metrics import Metrics, age_s
 from avoir.record import TopicPartition
 from avoir.retry import StopServiceError, pause
+from avoir.wire.topics import EVENTS, SUBSCRIBED
 
 _EVERY_S = 5.0
 _TIMEOUT_S = 5.0

@@ -23,7 +23,7 @@ from avoir.kafka.heads import last_heads
 from avoir.kafka.loop import BatchDone, BatchHandler, Loop
 from avoir.kafka.publisher import Publisher
 from avoir.kafka.relay import Relay
-from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.reading import ReadingPool
 from avoir.process.flow import limits_of
@@ -37,6 +37,7 @@ from avoir.process.tracing import tracing
 from avoir.process.watch import Watch
 from avoir.record import BatchReport
 from avoir.settings import Settings, policy_of
+from avoir.wire.topics import EVENTS, SUBSCRIBED
 
 _FETCH_BYTES = 16 * 1024 * 1024
 _PARTITION_FETCH_BYTES = 512 * 1024

@@ -12,28 +12,10 @@ import msgspec
 from avoir.core.model import events
 from avoir.core.model.facts import Owner
 from avoir.core.model.money import format_decimal
+from avoir.wire.topics import BALANCE
 
 Json = dict[str, Any]
 Headers = tuple[tuple[str, bytes | None], ...]
-
-BALANCE = "credit-balance"
-EVENT_TOPICS = frozenset(
-    {
-        "credit-issued",
-        "credit-applied",
-        "credit-declined",
-        "credit-reserved",
-        "credit-reinstated",
-        "credit-voided",
-        "credit-refunded",
-        "credit-expired",
-        "credit-drawn",
-        "credit-refill-requested",
-        "credit-note-issued",
-        "credit-shortfall",
-    }
-)
-"""The topics of what `event_record` gives."""
 
 _JSON = msgspec.json.Encoder()
 

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from avoir.core import decide as decide_module
 from avoir.core.decide import decide
-from avoir.core.model.decision import UNUSED_AND_PAID, would_change
+from avoir.core.model.decision import would_change
 from avoir.core.model.events import CreditDeclined
 from avoir.core.model.facts import Fact
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
+from avoir.core.model.reasons import UNUSED_AND_PAID
 from avoir.core.state.draft import Moment
 from avoir.core.state.state import STATE_TABLES
 from tests.unit.core.world import (

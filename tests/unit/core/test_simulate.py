@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
-from avoir.core.decide import Decided
+from avoir.core.decide import HANDLERS, Decided
 from avoir.core.model.commands import Actor, GrantCredit, SetCreditPolicy
 from avoir.core.model.events import AccountKey, CreditExpired, CreditIssued
-from avoir.core.model.facts import Fact, Owner
+from avoir.core.model.facts import Fact, InvoiceFinalized, Owner
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
 from avoir.core.simulate import Figures, Simulation, added, under
@@ -129,7 +129,8 @@ def test_a_conflict_changes_nothing() -> None:
 
 def test_a_message_on_which_the_code_fails_is_parked_and_changes_nothing() -> None:
     simulation = Simulation(policy=Policy())
-    with patch("avoir.core.handlers.invoices.finalize", side_effect=RuntimeError("a defect")):
+    broken = Mock(side_effect=RuntimeError("a defect"))
+    with patch.dict(HANDLERS, {InvoiceFinalized: broken}):
         decision = told(simulation, "f1", "06-01", invoice("i1", line("l1", "80.00"))).decision
     assert (decision.outcome, decision.facts) == ("parked", {"problem": "RuntimeError: a defect"})
     assert (decision.subject_kind, decision.subject_id) == ("invoice", "i1")

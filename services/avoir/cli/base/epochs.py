@@ -19,7 +19,8 @@ from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.postgres.headers import packed, unpacked
 from avoir.postgres.lease import Lease
-from avoir.wire.outgoing import BALANCE, EVENT_TOPICS, account_of_key, restated, seq_of
+from avoir.wire.outgoing import account_of_key, restated, seq_of
+from avoir.wire.topics import BALANCE, DECIDED_EVENTS
 
 _LEASE_S = 30.0
 _PATIENCE_S = 10.0
@@ -172,7 +173,7 @@ async def _restate_waiting(connection: Connection, epoch: int) -> None:
     """
     await connection.execute(*queries.drop_topics(topics=[BALANCE]))
     begun: dict[AccountKey, int] = {}
-    stream = await connection.cursor(*queries.stream_outbox(topics=sorted(EVENT_TOPICS)))
+    stream = await connection.cursor(*queries.stream_outbox(topics=sorted(DECIDED_EVENTS)))
     while found := await stream.fetch(_ROWS):
         changed = []
         for row in found:

@@ -19,8 +19,8 @@ from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Owner
 from avoir.core.simulate import Figures, with_flow
 from avoir.postgres import queries, rows
-from avoir.postgres.bodies import COMMANDS
 from avoir.postgres.connect import Connection
+from avoir.wire.topics import COMMANDS
 
 PREFETCH = 1_000
 DECIDED_BY_COMMAND = [*COMMANDS, "credit-application-rejected"]

@@ -16,9 +16,10 @@ from avoir.kafka.client import Client
 from avoir.kafka.consuming import consuming
 from avoir.kafka.position import Span, Stored, misplaced
 from avoir.kafka.topic_ids import look_up
-from avoir.kafka.topics import EVENTS, SUBSCRIBED, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.process.flow import Limits
 from avoir.record import TopicPartition
+from avoir.wire.topics import EVENTS, SUBSCRIBED
 
 TIMEOUT_S = 10.0
 

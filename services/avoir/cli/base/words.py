@@ -2,19 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import cast, get_args
 
-OUTCOMES: Mapping[str, str] = {
-    "issued": "Credit was given.",
-    "applied": "Credit was used.",
-    "recorded": "It was recorded; there was no credit to give or to use.",
-    "waiting": "No credit was given yet.",
-    "declined": "No credit was given.",
-    "rejected": "It was not accepted, so nothing was changed.",
-    "duplicate": "The same message had been handled before, so nothing was changed.",
-    "conflict": "It contradicted an earlier message with the same key, so nothing was changed.",
-    "parked": "Avoir failed on this message and set it aside; it can be replayed after a fix.",
-    "skipped": "An operator passed by the message, because no program could read it.",
-}
+from avoir.core.model.decision import OUTCOMES, Outcome
+from avoir.core.model.reasons import REASONS, Done, Meaning, Reason
 
 UNHANDLED = frozenset({"rejected", "parked"})
 """The outcomes of messages whose contents did not count."""
@@ -22,61 +13,8 @@ UNHANDLED = frozenset({"rejected", "parked"})
 UNREADABLE = "could not be read, so nothing was changed."
 """What became of a message that could not be read."""
 
-REASONS: Mapping[str, str] = {
-    "not_billed": "It had not been billed on any finalized invoice by then.",
-    "billed_after_change": "It was billed only after the change, on an invoice that could take it into account.",
-    "invoice_voided": "The invoice that billed it had been voided.",
-    "currency_mismatch": "The amounts were in another currency than the invoice or payment they were for.",
-    "already_credited": "The credit for it had been given before.",
-    "superseded": "A later change to the same booking or plan counts instead.",
-    "not_requested": "It was changed by an admin who did not ask for credit.",
-    "free": "It had cost nothing.",
-    "unpaid": "The invoice that billed it had not been paid in full.",
-    "nothing_unused": "Nothing of what had been paid for was left unused.",
-    "insufficient_credit": "There was less credit available than was asked for.",
-    "unknown_invoice": "The invoice is not known for this customer.",
-    "unknown_grant": "The credit is not known for this customer.",
-    "unknown_application": "The use of credit that it names is not known, or was undone before.",
-    "unknown_payment": "The payment is not known yet.",
-    "invoice_settled": "Nothing was left to pay on the invoice.",
-    "credit_expired": "The credit had expired.",
-    "not_effective": "Its time has not come yet.",
-    "referral": "It was granted for a referral.",
-    "goodwill": "It was granted as goodwill.",
-    "adjustment": "It was granted to put something right.",
-    "promotion": "It was granted as a promotion.",
-    "purchase": "It was bought.",
-    "other": "It was granted by hand.",
-    "command": "It was used by hand on the invoice that was chosen.",
-    "line_item": "The invoice had it as a line.",
-    "reservation": "It had been set aside for the invoice.",
-    "moved": "It was moved to another invoice.",
-    "not_needed": "The invoice did not need it.",
-    "booking_cancelled": "A booking that had been paid for was cancelled.",
-    "booking_shortened": "A booking that had been paid for was shortened.",
-    "plan_cancelled": "A plan was cancelled, and what had been paid for ahead was left unused.",
-    "overpayment": "More was paid than was due.",
-    "prepaid": "Credit was bought on an invoice that is paid.",
-    "negative_invoice": "The total of the invoice was negative.",
-    "granted": "It was granted by hand.",
-    "auto": "Available credit is used on a new invoice by itself.",
-    "payment_reversed": "The payment was reversed.",
-    "changed": "The booking or plan was changed again.",
-    "payment_settled_invoice": "The payment was needed for an invoice after all.",
-    "credit_line": "The invoice used more of the credit than was left of it.",
-    "expired": "Its time was over.",
-}
-
 REFUSED = "It was refused."
 """The outcome of a command that is declined."""
-
-REFUSALS: Mapping[str, str] = {
-    "unknown_invoice": "The invoice is somebody else's.",
-    "invoice_voided": "The invoice is void.",
-    "currency_mismatch": "The invoice or the credit is in another currency.",
-    "unknown_application": "There is no such use of credit, or it was undone before.",
-}
-"""Why a command was refused, where a fact of the same reason is told in other words."""
 
 RECORDED: Mapping[tuple[str, str], str] = {
     (
@@ -89,18 +27,12 @@ RECORDED: Mapping[tuple[str, str], str] = {
         "payment-reversed",
         "payment_reversed",
     ): "What the payment had paid is undone as far as it was reversed.",
-    ("apply-credit", "reserved"): "The invoice is not finalized yet, so the credit was set aside for it.",
     (
         "reinstate-credit",
         "recorded",
     ): "The credit came back, and the invoice is due again as before.",
-    ("reinstate-credit", "released"): "What was set aside under that id was let go.",
-    ("credit-application-rejected", "released"): "What was set aside under that id was let go.",
-    ("refund-credit", "refunded"): "The credit was paid out in money.",
-    ("draw-credit", "drawn"): "The credit was drawn for usage.",
-    ("set-credit-policy", "policy_set"): "The settings count for what happens from then on.",
 }
-"""What was done where a message was recorded, by topic and reason; for changes see `changed`."""
+"""What was done where a message was recorded, by topic and reason, where the reason alone does not say."""
 
 HAPPENED: Mapping[str, str] = {
     "invoice-finalized": "invoice {id} was finalized",
@@ -143,9 +75,6 @@ MOVED: Mapping[str, str] = {
     "released": "{amount} of {of}, set aside for {invoice}, became available again",
 }
 """What happened to a credit, by the event of its entry; what is taken back is voided to that counter account."""
-
-MOVED_SINCE: Mapping[str, str] = {"invoice_voided": "The invoice was voided."}
-"""Why credit moved, where a decision of the same reason is told in other words."""
 
 NEXT_INVOICE = "the next invoice"
 
@@ -227,16 +156,29 @@ MONTHS = (
 )
 
 
+def _meaning(code: str) -> Meaning | None:
+    """What a stored reason means; None where it is somebody's own words, or of another release."""
+    return REASONS.get(cast(Reason, code))
+
+
 def reason_words(code: str) -> str:
-    """A reason as a sentence; what the table does not know is shown as it is."""
-    return REASONS.get(code, code.replace("_", " ").capitalize().rstrip(".") + "." if code else "")
+    """A reason as a sentence; what is no reason of the list is shown as it is."""
+    known = _meaning(code)
+    return known.words if known else code.replace("_", " ").capitalize().rstrip(".") + "." if code else ""
 
 
 def recorded_words(topic: str, reason: str) -> str:
     """What it means that a message was recorded."""
     if reason == "changed":
         return "Credit that had been given for it was taken back, as far as it was left."
-    return RECORDED.get((topic, reason), OUTCOMES["recorded"])
+    said = RECORDED.get((topic, reason))
+    return said or (reason_words(reason) if reason in get_args(Done) else outcome_words("recorded"))
+
+
+def outcome_words(outcome: str) -> str:
+    """An outcome as a sentence."""
+    known = OUTCOMES.get(cast(Outcome, outcome))
+    return known.words if known else f"The outcome was {outcome}."
 
 
 def date_words(moment: datetime) -> str:
@@ -246,7 +188,14 @@ def date_words(moment: datetime) -> str:
 
 def refusal_words(code: str) -> str:
     """Why a command was refused."""
-    return REFUSALS.get(code) or reason_words(code)
+    known = _meaning(code)
+    return known.refused.words if known and known.refused else reason_words(code)
+
+
+def moved_words(code: str) -> str:
+    """Why credit moved."""
+    known = _meaning(code)
+    return known.moved if known and known.moved else reason_words(code)
 
 
 def policy_words(key: str, value: object) -> str:

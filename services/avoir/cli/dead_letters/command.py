@@ -28,8 +28,8 @@ from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.record import TopicPartition
 from avoir.settings import Settings
-from avoir.wire.incoming import TOPICS
 from avoir.wire.nearest import did_you_mean
+from avoir.wire.topics import SUBSCRIBED
 
 letters = App(
     name="dead-letters",
@@ -63,7 +63,7 @@ async def list_(
         made = table("Id", "Recorded (UTC)", "What", whole=("Id", "Recorded (UTC)"))
         console().print(add_rows(made, (_row(letter) for letter in found)))
     else:
-        say(f"No dead letters.{did_you_mean(topic, TOPICS) if topic else ''}")
+        say(f"No dead letters.{did_you_mean(topic, SUBSCRIBED) if topic else ''}")
     return Exit.OK
 
 
@@ -305,6 +305,6 @@ async def _where_it_stands(connection: Connection, group_id: str, topic: str, pa
         *queries.read_positions(group_id=group_id, partitions=[TopicPartition(topic, partition)])
     )
     if not rows:
-        return f"Group {group_id} has no position in {topic}/{partition}.{did_you_mean(topic, TOPICS)}"
+        return f"Group {group_id} has no position in {topic}/{partition}.{did_you_mean(topic, SUBSCRIBED)}"
     place = f"{topic}/{partition}@{rows[0]['next_offset']}"
     return f"Group {group_id} stands at {place}: only that record can be passed by."

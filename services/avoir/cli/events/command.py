@@ -37,7 +37,7 @@ async def rebuild(
     from avoir.cli.base.stopped import seen_by_readers, stopped_service
     from avoir.cli.events.rebuild import NotTheSameError, Wanted
     from avoir.cli.events.rebuild import rebuild as publish_again
-    from avoir.kafka.topics import EVENTS
+    from avoir.wire.topics import EVENTS
 
     settings = load_settings(DSN, BROKERS)
     default = None if topic is None else names_of(settings).default(topic)

@@ -18,14 +18,14 @@ from avoir.core.model.events import AccountKey, Event
 from avoir.core.model.policy import Policy
 from avoir.core.model.rows import Account
 from avoir.core.replay import Replay
-from avoir.kafka.topics import DEAD_LETTER
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
 from avoir.postgres.session import Session
 from avoir.postgres.write import OutboxRow, write_outbox
 from avoir.record import Cut, Record
 from avoir.wire.dead_letters import DeadLetter, dead_letter_record
-from avoir.wire.outgoing import EVENT_TOPICS, Outgoing, event_record
+from avoir.wire.outgoing import Outgoing, event_record
+from avoir.wire.topics import DEAD_LETTER, DECIDED_EVENTS
 
 _ROWS = 500
 _BYTES = 4 * 1024 * 1024
@@ -54,7 +54,7 @@ class Wanted(NamedTuple):
     @property
     def topics(self) -> list[str]:
         """The topics whose waiting records come again; balances always do."""
-        return [*EVENT_TOPICS, DEAD_LETTER] if self.topic is None else [self.topic]
+        return [*DECIDED_EVENTS, DEAD_LETTER] if self.topic is None else [self.topic]
 
 
 class Rebuilt(NamedTuple):
@@ -86,7 +86,7 @@ async def rebuild(
             await connection.execute(*queries.set_all_epochs(epoch=epoch))
         now = await connection.fetchval(*queries.read_clock())
         out = _Out(connection, now)
-        if EVENT_TOPICS & set(wanted.topics):
+        if DECIDED_EVENTS & set(wanted.topics):
             for row in await connection.fetch(*queries.history_tenants()):
                 await _publish_tenant(connection, row["tenant_id"], epoch, wanted, out, progress)
         events = await out.flush()

@@ -6,7 +6,8 @@ from avoir.batch.outbox import ACCOUNTS_AT_A_TIME, publish_balances
 from avoir.core.model.events import AccountKey
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
-from avoir.wire.outgoing import BALANCE, account_of_key
+from avoir.wire.outgoing import account_of_key
+from avoir.wire.topics import BALANCE
 
 
 class Retried(NamedTuple):

@@ -15,9 +15,9 @@ from avoir.cli.base.options import AsJson, Moment, OwnerArgument
 from avoir.cli.base.output import console, hint, print_json, rfc3339, say, short_time, show
 from avoir.cli.base.words import (
     HAPPENED,
-    OUTCOMES,
     REFUSED,
     UNHANDLED,
+    outcome_words,
     reason_words,
     recorded_words,
     refusal_words,
@@ -29,8 +29,8 @@ from avoir.core.model.decision import Decision
 from avoir.core.model.events import Event
 from avoir.core.model.message import Message
 from avoir.core.simulate import BEGINNING, Simulation, under
-from avoir.postgres.bodies import COMMANDS
 from avoir.settings import Settings, policy_of
+from avoir.wire.topics import COMMANDS
 
 if TYPE_CHECKING:
     from avoir.cli.base.messages import PolicyGiven
@@ -198,7 +198,7 @@ def decision_words(decision: Decision) -> str:
     if decision.outcome == "recorded":
         sentences.append(recorded_words(decision.topic, decision.reason))
     else:
-        sentences.append(REFUSED if is_refused else OUTCOMES[decision.outcome])
+        sentences.append(REFUSED if is_refused else outcome_words(decision.outcome))
     if decision.outcome in ("issued", "applied", "waiting", "declined"):
         sentences.append(refusal_words(decision.reason) if is_refused else reason_words(decision.reason))
     if decision.would_change_it:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from avoir.cli.base.lag import partition_counts
 from avoir.kafka.client import Client
 from avoir.kafka.heads import last_heads, unknown_to_the_ledger
-from avoir.kafka.topics import EVENTS, TopicNames
+from avoir.kafka.topics import TopicNames
 from avoir.postgres.connect import Connection
+from avoir.wire.topics import EVENTS
 
 
 class TopicOut(NamedTuple):

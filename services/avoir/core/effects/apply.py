@@ -8,8 +8,9 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from avoir.core.effects.allocation import Part
-from avoir.core.model.events import AppliedBy, CreditApplied, Slice
+from avoir.core.model.events import CreditApplied, Slice
 from avoir.core.model.ledger import CustomerAccount, Posting
+from avoir.core.model.reasons import AppliedBy
 from avoir.core.model.rows import Application, ApplicationKey, Invoice
 from avoir.core.state.draft import BY_TIME, Draft
 

@@ -17,6 +17,7 @@ from avoir.core.effects.apply import apply, in_runs, slices
 from avoir.core.model.events import AccountKey, CreditReinstated, CreditReserved
 from avoir.core.model.ledger import Posting
 from avoir.core.model.money import round_down
+from avoir.core.model.reasons import Released
 from avoir.core.model.rows import (
     Grant,
     GrantKey,
@@ -171,7 +172,7 @@ def by_application(rows: Iterable[Reservation]) -> list[list[Reservation]]:
 
 
 def release_for(
-    draft: Draft, key: InvoiceKey, reason: str, *, besides: AccountKey | None = None
+    draft: Draft, key: InvoiceKey, reason: Released, *, besides: AccountKey | None = None
 ) -> set[AccountKey]:
     """Release what is reserved for an invoice, all but what one account has; returns the accounts concerned."""
     applications = by_application(held(draft, draft.state.reservations_of_invoice.get(key)))
@@ -187,7 +188,8 @@ def use_reservations(draft: Draft, key: InvoiceKey) -> None:
         invoice = draft.state.invoices[key]
         _use(draft, invoice, rows)
         left = held(draft, [row.key for row in rows])
-        release(draft, left, "invoice_voided" if invoice.voided else "not_needed")
+        why: Released = "invoice_voided" if invoice.voided else "not_needed"
+        release(draft, left, why)
 
 
 def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:

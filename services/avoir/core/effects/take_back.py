@@ -4,8 +4,9 @@ from msgspec.structs import replace
 
 from avoir.core.effects.due import credit_for, worth
 from avoir.core.effects.reservations import lower_grant
-from avoir.core.model.events import CreditShortfall, CreditVoided, ShortfallReason
+from avoir.core.model.events import CreditShortfall, CreditVoided
 from avoir.core.model.ledger import BUCKETS, Posting
+from avoir.core.model.reasons import ShortfallReason, TakenBack
 from avoir.core.model.rows import Entitlement
 from avoir.core.state.draft import Draft
 
@@ -32,7 +33,7 @@ def lost_of(draft: Draft, entitlement: Entitlement) -> int:
     return sum(grant.lost for grant in draft.grants_for(entitlement.key))
 
 
-def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason: str) -> int:
+def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason: TakenBack) -> int:
     """Take up to an amount back from an entitlement's grants, last issued first, available before reserved."""
     taken = 0
     for bucket in BUCKETS:
@@ -59,7 +60,7 @@ def unreturned(draft: Draft, entitlement: Entitlement) -> int:
     return max(0, above - lost_of(draft, entitlement))
 
 
-def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> None:
+def report_shortfall(draft: Draft, entitlement: Entitlement, reason: TakenBack) -> None:
     """Record the change of an entitlement's shortfall, if there is one; a smaller one keeps the reason it had."""
     outstanding = unreturned(draft, entitlement)
     change = outstanding - entitlement.shortfall
@@ -75,7 +76,7 @@ def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> Non
     draft.record(entitlement.account, body, cause=draft.cause)
 
 
-def shortfall_reason(entitlement: Entitlement, reason: str) -> ShortfallReason:
+def shortfall_reason(entitlement: Entitlement, reason: TakenBack) -> ShortfallReason:
     """The reason of a shortfall from what is short and the reason that credit was taken back for."""
     if entitlement.key.kind == "credit_line":
         return "credit_line"

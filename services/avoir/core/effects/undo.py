@@ -13,6 +13,7 @@ from avoir.core.effects.take_back import excess, take_from_grants, unreturned
 from avoir.core.model.events import CreditReinstated
 from avoir.core.model.ledger import Posting
 from avoir.core.model.money import round_down, round_up
+from avoir.core.model.reasons import Released
 from avoir.core.model.rows import (
     Application,
     Entitlement,
@@ -146,10 +147,11 @@ def void(draft: Draft, key: InvoiceKey) -> None:
 
     What could not be taken back from its lines is kept from the payments, so that only the rest is overpayment.
     """
+    why: Released = "invoice_voided"
     for application_key in sorted(draft.state.applications_of_invoice.get(key) or ()):
         application = draft.state.applications[application_key]
         if not application.reinstated:
-            reinstate(draft, application, "invoice_voided")
+            reinstate(draft, application, why)
     for entitlement in entitlements_on(draft, key):
         above = excess(draft, entitlement)
         if above > 0:

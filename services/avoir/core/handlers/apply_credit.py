@@ -1,21 +1,23 @@
 """`apply-credit`: credit used on an invoice that was chosen by hand, or set aside for one that is still to come."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from avoir.core.effects.allocation import Part, allocate, is_usable, usable, whole
 from avoir.core.effects.apply import apply, in_runs
 from avoir.core.effects.reservations import held_of_grant, release, reserve
 from avoir.core.effects.settle import expire_overdue, settle
-from avoir.core.handlers.outcome import Conclusion, conclude, refuse
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, refuse
 from avoir.core.handlers.spend import named_grant
 from avoir.core.model.commands import ApplyCredit
 from avoir.core.model.events import AccountKey
 from avoir.core.model.message import Message
 from avoir.core.model.money import format_decimal, round_down
+from avoir.core.model.reasons import Refusal, Released
 from avoir.core.model.rows import Grant, Invoice, InvoiceKey, Reservation
 from avoir.core.state.draft import Draft
 
-MOVED = "moved"
+MOVED: Released = "moved"
 """The reason of a release that makes a line item's credit free for another invoice."""
 
 
@@ -49,7 +51,7 @@ def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclu
     return conclude(message, "applied", "command", {**asked, **facts})
 
 
-def _why_not(draft: Draft, account: AccountKey, key: InvoiceKey, invoice: Invoice | None) -> str | None:
+def _why_not(draft: Draft, account: AccountKey, key: InvoiceKey, invoice: Invoice | None) -> Refusal | None:
     if invoice is None:
         return "invoice_voided" if draft.state.voids.get(key) is not None else None
     if invoice.account.owner != account.owner:
@@ -72,7 +74,9 @@ class Found(NamedTuple):
     moved: int = 0
 
 
-def _found(draft: Draft, account: AccountKey, command: ApplyCredit, invoice: Invoice | None) -> Found | str:
+def _found(
+    draft: Draft, account: AccountKey, command: ApplyCredit, invoice: Invoice | None
+) -> Found | Refusal:
     """The credit that a command uses, or the reason why the grant that it names cannot be used."""
     if command.grant_id is not None:
         return _of_named_grant(draft, account, command, invoice)
@@ -87,7 +91,7 @@ def _found(draft: Draft, account: AccountKey, command: ApplyCredit, invoice: Inv
 
 def _of_named_grant(
     draft: Draft, account: AccountKey, command: ApplyCredit, invoice: Invoice | None
-) -> Found | str:
+) -> Found | Refusal:
     grant = named_grant(draft, account, command.grant_id or "")
     if isinstance(grant, str):
         return grant
@@ -145,3 +149,6 @@ def _asked(command: ApplyCredit) -> dict[str, Any]:
         "amount": amount,
         "grant_id": command.grant_id,
     }
+
+
+HANDLERS: Mapping[type, Handler] = {ApplyCredit: apply_credit}

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from avoir.core.effects.settle import settle
-from avoir.core.handlers.outcome import Conclusion, conclude
-from avoir.core.model.decision import UNUSED_AND_PAID, Outcome, fitting, listed, would_change
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude
+from avoir.core.model.decision import Outcome, fitting, listed, would_change
 from avoir.core.model.events import (
     AccountKey,
     CreditApplied,
@@ -21,6 +21,7 @@ from avoir.core.model.facts import BookingCancelled, BookingShortened, Owner, Pl
 from avoir.core.model.message import Message
 from avoir.core.model.money import format_decimal
 from avoir.core.model.policy import InForce, Policy
+from avoir.core.model.reasons import UNUSED_AND_PAID, NothingGiven
 from avoir.core.model.rows import Change, Entitlement, InvoiceKey, Line, SubjectKey
 from avoir.core.state.draft import Draft
 from avoir.core.worth.targets import (
@@ -41,7 +42,7 @@ class Why(NamedTuple):
     """The outcome of a change that issued nothing, and what would change it where the reason alone does not say."""
 
     outcome: Outcome
-    reason: str
+    reason: NothingGiven
     would_change_it: str | None = None
 
 
@@ -60,14 +61,12 @@ def change(
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
     billed = billed_lines(draft, subject)
     facts = change_facts(draft, change, billed)
-    why = (
-        Why("recorded", "changed")
-        if took_back or gave
-        else why_nothing(draft, change, billed, is_repeated=is_repeated)
-    )
+    told = policy.told(*_keys_that_count(change))
+    if took_back or gave:
+        return conclude(message, "recorded", "changed", facts, told)
+    why = why_nothing(draft, change, billed, is_repeated=is_repeated)
     if why.outcome == "declined":
         _publish_declined(draft, change, fact.owner, billed, facts, why)
-    told = policy.told(*_keys_that_count(change))
     return conclude(message, why.outcome, why.reason, facts, told, why.would_change_it)
 
 
@@ -314,3 +313,6 @@ def line_facts(draft: Draft, billed: Billed) -> dict[str, Any]:
         "given": format_decimal(entitlement.given if entitlement else 0, currency),
         "due_on_invoice": format_decimal(invoice.due, currency),
     } | ({"voided": True} if invoice.voided else {})
+
+
+HANDLERS: Mapping[type, Handler] = {BookingCancelled: change, BookingShortened: change, PlanCancelled: change}

@@ -4,6 +4,7 @@ pending --effective_at comes--> issued (available) --its time is over--> expired
 pending or available or reserved --void-credit--> voided
 """
 
+from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
@@ -12,12 +13,13 @@ from msgspec.structs import replace
 from avoir.core.effects.issue import await_refill, issued
 from avoir.core.effects.reservations import lower_grant
 from avoir.core.effects.settle import expire_overdue, settle
-from avoir.core.handlers.outcome import Conclusion, conclude, key_taken, refuse
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, key_taken, refuse
 from avoir.core.model.commands import GrantCredit, VoidCredit
 from avoir.core.model.events import AccountKey, Cause, CreditVoided
 from avoir.core.model.ledger import Posting, postings_of_all
 from avoir.core.model.message import Message
 from avoir.core.model.money import format_decimal
+from avoir.core.model.reasons import Refusal
 from avoir.core.model.rows import Grant, GrantKey, ReferenceKey
 from avoir.core.state.draft import Draft
 
@@ -101,7 +103,7 @@ def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
         return conclude(message, "recorded", "voided", _facts(grant))
     if grant.remaining == 0:
         is_over = grant.expires_at is not None and grant.expires_at <= draft.moment.now
-        reason = "credit_expired" if is_over else "insufficient_credit"
+        reason: Refusal = "credit_expired" if is_over else "insufficient_credit"
         return refuse(draft, message, reason, _facts(grant), asked=asked, account=grant.account)
     facts = _facts(grant) | {"voided": format_decimal(grant.remaining, grant.account.currency)}
     _take_all(draft, grant, command.reason)
@@ -136,3 +138,6 @@ def _facts(grant: Grant) -> dict[str, Any]:
         "effective_at": grant.effective_at.isoformat(),
         "expires_at": None if grant.expires_at is None else grant.expires_at.isoformat(),
     }
+
+
+HANDLERS: Mapping[type, Handler] = {GrantCredit: give, VoidCredit: void}

@@ -10,7 +10,7 @@ from avoir.core.effects.credit_lines import use_credit_lines
 from avoir.core.effects.reservations import release_for
 from avoir.core.effects.settle import expire_overdue, settle
 from avoir.core.handlers.changes import adopt_policies, retarget
-from avoir.core.handlers.outcome import Conclusion, conclude, key_taken
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, key_taken
 from avoir.core.model.decision import listed
 from avoir.core.model.events import (
     AccountKey,
@@ -23,6 +23,7 @@ from avoir.core.model.facts import InvoiceFinalized, InvoiceVoided
 from avoir.core.model.message import Message
 from avoir.core.model.money import TooMuchError, format_decimal
 from avoir.core.model.policy import Policy, both_told
+from avoir.core.model.reasons import Recorded
 from avoir.core.model.rows import (
     Entitlement,
     Invoice,
@@ -64,7 +65,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
         note = CreditNoteIssued(credit_note_number(invoice.number), invoice.key.invoice_id, -invoice.total)
         draft.record(invoice.account, note, cause=draft.cause)
     invoice = draft.state.invoices[key]
-    reason = "invoice_voided" if invoice.voided else "recorded"
+    reason: Recorded = "invoice_voided" if invoice.voided else "recorded"
     facts = (
         invoice_facts(invoice) | _said(fact) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
     )
@@ -223,3 +224,6 @@ def invoice_facts(invoice: Invoice) -> dict[str, Any]:
         "due": format_decimal(invoice.due, currency),
         "automatic": invoice.automatic,
     }
+
+
+HANDLERS: Mapping[type, Handler] = {InvoiceFinalized: finalize, InvoiceVoided: void}

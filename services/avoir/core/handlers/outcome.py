@@ -1,11 +1,12 @@
 """How a message ends: what a handler concludes, and how a command is refused."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 from avoir.core.model.decision import Outcome, fitting, would_change
 from avoir.core.model.events import AccountKey, CreditDeclined
-from avoir.core.model.message import Message, subject_of
+from avoir.core.model.message import Message
+from avoir.core.model.reasons import Reason, Refusal
 from avoir.core.state.draft import Draft
 
 
@@ -13,7 +14,7 @@ class Conclusion(NamedTuple):
     """What a handler concludes where no credit was issued or applied."""
 
     outcome: Outcome
-    reason: str
+    reason: Reason
     subject_kind: str
     subject_id: str
     facts: Mapping[str, Any]
@@ -22,27 +23,30 @@ class Conclusion(NamedTuple):
     """Where it is not what the reason alone says."""
 
 
+Handler = Callable[[Draft, Message, Any], Conclusion]
+"""Handles a message whose body is what it takes last."""
+
+
 def conclude(
     message: Message,
     outcome: Outcome,
-    reason: str,
+    reason: Reason,
     facts: Mapping[str, Any],
     policy: Mapping[str, Any] | None = None,
     would_change_it: str | None = None,
 ) -> Conclusion:
-    return Conclusion(outcome, reason, *subject_of(message), fitting(facts), policy or {}, would_change_it)
+    return Conclusion(outcome, reason, *message.body.subject, fitting(facts), policy or {}, would_change_it)
 
 
 def key_taken(message: Message, contents: bytes, key: str) -> Conclusion:
-    same = contents == message.contents
-    outcome: Outcome = "duplicate" if same else "conflict"
+    outcome: Literal["duplicate", "conflict"] = "duplicate" if contents == message.contents else "conflict"
     return conclude(message, outcome, outcome, {"same": key})
 
 
 def refuse(
     draft: Draft,
     message: Message,
-    reason: str,
+    reason: Refusal,
     facts: Mapping[str, Any],
     *,
     asked: Mapping[str, Any],

@@ -1,11 +1,11 @@
 """Payments: what one settles and leaves, and what goes back when it is reversed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avoir.core.effects import undo
 from avoir.core.effects.settle import expire_overdue, settle
-from avoir.core.handlers.outcome import Conclusion, conclude, key_taken
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, key_taken
 from avoir.core.model.decision import listed
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import PaymentRecorded, PaymentReversed
@@ -114,3 +114,6 @@ def reverse(draft: Draft, message: Message, fact: PaymentReversed) -> Conclusion
     return conclude(
         message, "recorded", "payment_reversed", _payment_facts(draft.state.payments[payment_key])
     )
+
+
+HANDLERS: Mapping[type, Handler] = {PaymentRecorded: pay, PaymentReversed: reverse}

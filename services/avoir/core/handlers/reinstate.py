@@ -3,13 +3,15 @@
 applied --reinstate-credit, credit-application-rejected, invoice voided--> reinstated
 """
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from avoir.core.effects import undo
 from avoir.core.effects.reservations import by_application, held, release
 from avoir.core.effects.settle import expire_overdue, settle
 from avoir.core.handlers.invoices import invoice_facts
-from avoir.core.handlers.outcome import Conclusion, conclude, refuse
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, refuse
 from avoir.core.model.commands import ReinstateCredit
 from avoir.core.model.facts import ApplicationRejected
 from avoir.core.model.message import Message
@@ -77,3 +79,6 @@ def _undo(draft: Draft, message: Message, application: Application, reason: str)
         undo.reinstate(draft, application, reason)
         settle(draft, [application.account])
     return conclude(message, "recorded", "recorded", invoice_facts(draft.state.invoices[application.invoice]))
+
+
+HANDLERS: Mapping[type, Handler] = {ApplicationRejected: reject, ReinstateCredit: reinstate}

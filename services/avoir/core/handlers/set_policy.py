@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from avoir.core.handlers.outcome import Conclusion, conclude
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude
 from avoir.core.model.commands import SetCreditPolicy
 from avoir.core.model.events import CreditIssued
 from avoir.core.model.message import Message
@@ -50,3 +50,6 @@ def _told_of(draft: Draft, entitlement: Entitlement) -> Mapping[str, Any]:
         kept["credit_as"] = "line_item" if entitlement.as_line_item else "balance"
     told = draft.policy(entitlement.account, entitlement.due_from).told(*kept)
     return told if kept.items() <= told.items() else kept
+
+
+HANDLERS: Mapping[type, Handler] = {SetCreditPolicy: set_policy}

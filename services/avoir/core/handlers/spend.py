@@ -1,17 +1,18 @@
 """Credit that leaves an account without an invoice: drawn for a piece of usage, refunded in money."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from avoir.core.effects.allocation import Part, allocate, usable, whole
 from avoir.core.effects.apply import in_runs, slices
 from avoir.core.effects.settle import expire_overdue
-from avoir.core.handlers.outcome import Conclusion, conclude, refuse
+from avoir.core.handlers.outcome import Conclusion, Handler, conclude, refuse
 from avoir.core.model.commands import DrawCredit, RefundCredit
 from avoir.core.model.events import AccountKey, CreditDrawn, CreditRefunded
 from avoir.core.model.ledger import Posting
 from avoir.core.model.message import Message
 from avoir.core.model.money import format_decimal, round_down
+from avoir.core.model.reasons import Refusal
 from avoir.core.model.rows import Grant, GrantKey
 from avoir.core.state.draft import Draft
 
@@ -94,7 +95,7 @@ def _paid_for_first(draft: Draft, account: AccountKey) -> Iterator[Grant]:
     yield from (grant for grant in draft.grants_in_use(account) if not grant.paid_for)
 
 
-def named_grant(draft: Draft, account: AccountKey, grant_id: str) -> Grant | str:
+def named_grant(draft: Draft, account: AccountKey, grant_id: str) -> Grant | Refusal:
     """A grant named by a command on an account, or the reason why it cannot be used: nobody else's, and not expired."""
     key = GrantKey.named(account.tenant_id, grant_id)
     grant = draft.state.grants.get(key) if key is not None else None
@@ -113,3 +114,6 @@ def _asked(account: AccountKey, amount: int, reference: str) -> dict[str, Any]:
         "amount": format_decimal(amount, account.currency),
         "reference": reference,
     }
+
+
+HANDLERS: Mapping[type, Handler] = {RefundCredit: refund, DrawCredit: draw}

@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from avoir.core.model.facts import Owner
+from avoir.core.model.facts import Owner, Subject
+from avoir.core.model.reasons import GrantReason
 
-GrantReason = Literal["referral", "goodwill", "adjustment", "promotion", "purchase", "other"]
 PolicyScope = Literal["tenant", "owner", "invoice"]
 
 
@@ -33,6 +33,10 @@ class GrantCredit(Struct, frozen=True):
     expires_at: datetime | None
     reference: str | None
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("owner", f"{self.owner.type}/{self.owner.id}")
+
 
 class ApplyCredit(Struct, frozen=True):
     """Use credit on an invoice, or reserve it for one to come; `amount` None is as much as possible."""
@@ -44,6 +48,10 @@ class ApplyCredit(Struct, frozen=True):
     amount: int | None
     grant_id: str | None
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("invoice", self.invoice_id)
+
 
 class ReinstateCredit(Struct, frozen=True):
     """Undo one application, or release one reservation."""
@@ -52,6 +60,10 @@ class ReinstateCredit(Struct, frozen=True):
     application_id: str
     reason: str
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("application", self.application_id)
+
 
 class VoidCredit(Struct, frozen=True):
     """Take back what remains of a grant, by decision."""
@@ -59,6 +71,10 @@ class VoidCredit(Struct, frozen=True):
     actor: Actor
     grant_id: str
     reason: str
+
+    @property
+    def subject(self) -> Subject:
+        return Subject("grant", self.grant_id)
 
 
 class RefundCredit(Struct, frozen=True):
@@ -71,6 +87,10 @@ class RefundCredit(Struct, frozen=True):
     grant_id: str | None
     reference: str
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("owner", f"{self.owner.type}/{self.owner.id}")
+
 
 class DrawCredit(Struct, frozen=True):
     """Use credit for a piece of usage, without an invoice; the one command that may go below the minor unit."""
@@ -82,6 +102,10 @@ class DrawCredit(Struct, frozen=True):
     allow_partial: bool
     reference: str
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("owner", f"{self.owner.type}/{self.owner.id}")
+
 
 class SetCreditPolicy(Struct, frozen=True):
     """Set policy keys for one scope; a key with the value None goes back to the next wider one."""
@@ -91,6 +115,10 @@ class SetCreditPolicy(Struct, frozen=True):
     owner: Owner | None
     invoice_id: str | None
     keys: Mapping[str, Any]
+
+    @property
+    def subject(self) -> Subject:
+        return Subject("policy", self.scope)
 
 
 Command = (

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from avoir.core.model.reasons import REASONS, Reason
+
 Outcome = Literal[
     "issued",
     "applied",
@@ -19,6 +21,61 @@ Outcome = Literal[
     "conflict",
     "parked",
 ]
+
+
+class OutcomeMeaning(Struct, frozen=True):
+    """What an outcome means as a sentence, and the `events` that come of it; `note` adds for docs/reasons.md what the
+    words leave out. Events and note are Markdown.
+    """
+
+    words: str
+    events: str = "nothing"
+    note: str = ""
+
+
+OUTCOMES: Mapping[Outcome | Literal["skipped"], OutcomeMeaning] = {
+    "issued": OutcomeMeaning(
+        "Credit was given.",
+        "`credit-issued`, and whatever else followed",
+        "It was due for this message, or for another that had waited for it.",
+    ),
+    "applied": OutcomeMeaning(
+        "Credit was used.", "`credit-applied`", "It was used on an invoice, and none was given."
+    ),
+    "recorded": OutcomeMeaning(
+        "It was recorded; there was no credit to give or to use.",
+        "`credit-voided`, `credit-reinstated`, `credit-shortfall`, `credit-note-issued`, or nothing",
+        "What it took back or undid has its own events.",
+    ),
+    "waiting": OutcomeMeaning(
+        "No credit was given yet.",
+        note="Something has to come first; the message is picked up by itself when it does.",
+    ),
+    "declined": OutcomeMeaning(
+        "No credit was given.",
+        "`credit-declined` for changes of bookings and plans, and for commands",
+        "A change gave nothing, for good or as things stand; or a command was refused.",
+    ),
+    "rejected": OutcomeMeaning(
+        "It was not accepted, so nothing was changed.",
+        "`credit-dead-letter`",
+        "The message could not be read, or says what cannot be taken.",
+    ),
+    "duplicate": OutcomeMeaning(
+        "The same message had been handled before, so nothing was changed.",
+        note="A message with the same key and the same contents counts as the same.",
+    ),
+    "conflict": OutcomeMeaning(
+        "It contradicted an earlier message with the same key, so nothing was changed.",
+        "`credit-dead-letter`",
+        "The first message stands.",
+    ),
+    "parked": OutcomeMeaning(
+        "Avoir failed on this message and set it aside; it can be replayed after a fix.",
+        "`credit-dead-letter`",
+    ),
+    "skipped": OutcomeMeaning("An operator passed by the message, because no program could read it."),
+}
 
 MAX_LISTED = 8
 """How many lines or ids the facts of a decision name; beyond that they say how many there are."""
@@ -41,7 +98,7 @@ class Decision(Struct, frozen=True):
     event_id: str
     occurred_at: datetime | None
     outcome: Outcome
-    reason: str
+    reason: Reason
     facts: Mapping[str, Any]
     policy: Mapping[str, Any]
     would_change_it: str | None
@@ -49,57 +106,16 @@ class Decision(Struct, frozen=True):
     subject_id: str
 
 
-WOULD_CHANGE_IT: Mapping[str, str] = {
-    "not_billed": "A finalized invoice that bills it, finalized no later than this change.",
-    "invoice_voided": "Nothing: the invoice that billed it is void, and a void invoice gives no credit.",
-    "billed_after_change": "An invoice that bills it, finalized no later than this change and told later, once paid.",
-    "currency_mismatch": "The same change with its amounts in the currency of the invoice.",
-    "already_credited": "Nothing: the credit for this has been given already.",
-    "superseded": "Nothing for this change: a later change counts.",
-    "not_requested": "The same change by the customer, or by an admin with create_credit set to true.",
-    "free": "Nothing: it cost nothing, so there is nothing to give back.",
-    "unpaid": "Payment of the rest of the invoice.",
-    "nothing_unused": "A change that leaves some of what was paid for unused.",
-    "unknown_invoice": "The invoice's finalization.",
-    "unknown_payment": "The payment itself.",
-    "unknown_application": "The id of an application or reservation of this tenant that was not undone since.",
-    "unknown_grant": "The id of a grant of this owner and tenant.",
-    "insufficient_credit": "An amount of at most what is available, or more credit.",
-    "invoice_settled": "Nothing: nothing is due on the invoice any more.",
-    "credit_expired": "Nothing: what was left of the credit has expired; new credit can be granted.",
-    "not_effective": "Its effective date: the credit is given then.",
-    "malformed": "The message corrected and sent again.",
-    "conflict": "A new id for different contents; the first message with this id stands.",
-    "parked": "A mended release of Avoir, and the message replayed.",
-}
-
 _JSON = json.JSONEncoder(ensure_ascii=False)
 _COMPACT = msgspec.json.Encoder()
 
 
-UNPAID_IN_TIME = (
-    "A payment that had come in by the time of the change and is told later, while the invoice is still due; "
-    "what was paid after the change gives no credit (unpaid_change: never)."
-)
-
-UNUSED_AND_PAID = (
-    "A change that leaves some of it unused, and payment of the rest of the invoice; "
-    "payment alone gives no credit."
-)
-
-WOULD_CHANGE_REFUSAL: Mapping[str, str] = {
-    "unknown_invoice": "An invoice of this owner.",
-    "currency_mismatch": "The same command in the currency of the invoice or of the credit.",
-    "invoice_voided": "Nothing: the invoice is void, and nothing is due on it.",
-}
-"""Where a command that was refused needs something else than a fact for the same reason."""
-
-
-def would_change(reason: str, outcome: Outcome = "declined", *, is_command: bool = False) -> str | None:
+def would_change(reason: Reason, outcome: Outcome = "declined", *, is_command: bool = False) -> str | None:
     """What would change a decision that gave nothing, in a sentence; None where it gave something."""
-    if is_command and reason in WOULD_CHANGE_REFUSAL:
-        return WOULD_CHANGE_REFUSAL[reason]
-    return UNPAID_IN_TIME if (outcome, reason) == ("declined", "unpaid") else WOULD_CHANGE_IT.get(reason)
+    meaning = REASONS[reason]
+    if is_command and meaning.refused is not None:
+        return meaning.refused.remedy
+    return meaning.declined if outcome == "declined" and meaning.declined else meaning.remedy
 
 
 def listed(key: str, items: list[Any]) -> dict[str, Any]:

@@ -8,18 +8,14 @@ from uuid import UUID
 from msgspec import Struct
 
 from avoir.core.model.facts import Owner
-
-Source = Literal[
-    "booking_cancelled",
-    "booking_shortened",
-    "plan_cancelled",
-    "overpayment",
-    "prepaid",
-    "negative_invoice",
-    "granted",
-]
-AppliedBy = Literal["auto", "command", "line_item", "reservation"]
-ShortfallReason = Literal["invoice_voided", "payment_reversed", "changed", "credit_line"]
+from avoir.core.model.reasons import (
+    AppliedBy,
+    GrantReason,
+    NothingGiven,
+    Refusal,
+    ShortfallReason,
+    Source,
+)
 
 
 class AccountKey(NamedTuple):
@@ -68,7 +64,7 @@ class CreditIssued(Struct, frozen=True):
     grant_id: UUID
     amount: int
     source: Source
-    reason: str
+    reason: Source | GrantReason
     note: str | None
     priority: int
     effective_at: datetime
@@ -164,7 +160,7 @@ class CreditDeclined(Struct, frozen=True):
     """
 
     asked: Mapping[str, Any]
-    reason: str
+    reason: NothingGiven | Refusal
     facts: Mapping[str, Any]
     would_change_it: str
 

@@ -18,6 +18,13 @@ class Owner(NamedTuple):
     id: str
 
 
+class Subject(NamedTuple):
+    """What a message is about, as decisions are looked up: an owner's id is `type/id`, a policy's its scope."""
+
+    kind: Literal["invoice", "booking", "plan", "payment", "application", "grant", "owner", "policy"]
+    id: str
+
+
 class Period(NamedTuple):
     """A half-open span of time: `start` counts, `end` does not."""
 
@@ -49,6 +56,10 @@ class InvoiceFinalized(Struct, frozen=True):
     total: int
     amount_paid: int
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("invoice", self.invoice_id)
+
 
 class BookingCancelled(Struct, frozen=True):
     """A booking that will not take place; `fee` (tax included) is kept, in `currency`."""
@@ -60,6 +71,10 @@ class BookingCancelled(Struct, frozen=True):
     create_credit: bool | None = None
     fee: int = 0
     currency: str | None = None
+
+    @property
+    def subject(self) -> Subject:
+        return Subject("booking", self.booking_id)
 
 
 class BookingShortened(Struct, frozen=True):
@@ -76,6 +91,10 @@ class BookingShortened(Struct, frozen=True):
     remaining_price: int | None = None
     currency: str | None = None
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("booking", self.booking_id)
+
 
 class PlanCancelled(Struct, frozen=True):
     plan_id: str
@@ -86,6 +105,10 @@ class PlanCancelled(Struct, frozen=True):
     revision: int | None = None
     create_credit: bool | None = None
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("plan", self.plan_id)
+
 
 class PaymentRecorded(Struct, frozen=True):
     payment_id: str
@@ -93,6 +116,10 @@ class PaymentRecorded(Struct, frozen=True):
     amount: int
     currency: str
     invoice_ids: tuple[str, ...]
+
+    @property
+    def subject(self) -> Subject:
+        return Subject("payment", self.payment_id)
 
 
 class PaymentReversed(Struct, frozen=True):
@@ -102,10 +129,18 @@ class PaymentReversed(Struct, frozen=True):
     currency: str
     reason: ReversalReason
 
+    @property
+    def subject(self) -> Subject:
+        return Subject("payment", self.payment_id)
+
 
 class InvoiceVoided(Struct, frozen=True):
     invoice_id: str
     reason: str
+
+    @property
+    def subject(self) -> Subject:
+        return Subject("invoice", self.invoice_id)
 
 
 class ApplicationRejected(Struct, frozen=True):
@@ -113,6 +148,10 @@ class ApplicationRejected(Struct, frozen=True):
 
     application_id: str
     reason: str
+
+    @property
+    def subject(self) -> Subject:
+        return Subject("application", self.application_id)
 
 
 Fact = (

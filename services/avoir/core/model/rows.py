@@ -7,9 +7,10 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from avoir.core.model.events import AccountKey, AppliedBy, Balance, ShortfallReason, Source
+from avoir.core.model.events import AccountKey, Balance
 from avoir.core.model.facts import ChangedBy, LineKind, Owner, Period, SubjectKind
 from avoir.core.model.ids import derived_id, named_id
+from avoir.core.model.reasons import AppliedBy, GrantReason, ShortfallReason, Source
 
 PaymentKind = Literal["payment", "amount_paid"]
 EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
@@ -374,7 +375,7 @@ class Grant(Struct, frozen=True):
     lost: int
     taken: int
     source: Source
-    reason: str
+    reason: Source | GrantReason
     note: str | None
     priority: int
     paid_for: bool

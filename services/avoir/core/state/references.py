@@ -6,16 +6,12 @@ from typing import Any
 
 from avoir.core.model.commands import (
     ApplyCredit,
-    Command,
     DrawCredit,
     GrantCredit,
     RefundCredit,
-    ReinstateCredit,
-    VoidCredit,
 )
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import (
-    ApplicationRejected,
     BookingCancelled,
     BookingShortened,
     InvoiceFinalized,
@@ -23,6 +19,7 @@ from avoir.core.model.facts import (
     PaymentRecorded,
     PaymentReversed,
     PlanCancelled,
+    Subject,
 )
 from avoir.core.model.message import Message
 from avoir.core.model.policy import ScopeKey
@@ -40,7 +37,7 @@ from avoir.core.model.rows import (
 
 @dataclass(slots=True)
 class References:
-    """Keys of the rows that messages refer to, by kind; `chosen` are the invoices that a command uses credit on.
+    """Keys of the rows that messages refer to, by kind; `about` are the invoices that messages are about.
 
     `changing` are the bookings and plans that are changed by then, in this batch or before: only of these do lines
     matter that are on other invoices than those referred to.
@@ -57,7 +54,7 @@ class References:
     reversed: set[PaymentKey] = field(default_factory=set)
     reversals: set[ReversalKey] = field(default_factory=set)
     applications: set[ApplicationKey] = field(default_factory=set)
-    chosen: set[InvoiceKey] = field(default_factory=set)
+    about: set[InvoiceKey] = field(default_factory=set)
     grants: set[GrantKey] = field(default_factory=set)
     grant_references: set[ReferenceKey] = field(default_factory=set)
     scopes: set[ScopeKey] = field(default_factory=set)
@@ -65,75 +62,68 @@ class References:
 
     def add(self, message: Message) -> None:
         """Note what a message refers to."""
-        tenant_id, fact = message.tenant_id, message.body
+        tenant_id, body = message.tenant_id, message.body
         self.inbox.setdefault(InboxKey(tenant_id, message.topic, message.event_id), message.contents)
-        match fact:
-            case InvoiceFinalized():
-                self._finalized(tenant_id, fact)
-            case BookingCancelled() | BookingShortened():
-                self._changing(SubjectKey(tenant_id, "booking", fact.booking_id))
-            case PlanCancelled():
-                self._changing(SubjectKey(tenant_id, "plan", fact.plan_id))
-            case PaymentRecorded():
-                key = PaymentKey(tenant_id, "payment", fact.payment_id)
-                self.paid[key] = AccountKey(tenant_id, *fact.owner, fact.currency)
-                self.payments.add(key)
-                self.accounts.add(self.paid[key])
-                self.invoices |= {InvoiceKey(tenant_id, invoice_id) for invoice_id in fact.invoice_ids}
-            case PaymentReversed():
-                self.payments.add(PaymentKey(tenant_id, "payment", fact.payment_id))
-                self.reversed.add(PaymentKey(tenant_id, "payment", fact.payment_id))
-                self.reversals.add(ReversalKey(tenant_id, fact.reversal_id))
-            case InvoiceVoided():
-                self.voided.add(InvoiceKey(tenant_id, fact.invoice_id))
-                self.invoices.add(InvoiceKey(tenant_id, fact.invoice_id))
-            case ApplicationRejected():
-                self.applications.add(ApplicationKey.named(tenant_id, fact.application_id))
-            case _:
-                self._asked(tenant_id, fact)
-        if isinstance(fact, BookingCancelled | BookingShortened | PlanCancelled):
-            self.scopes.add(ScopeKey.of_owner(tenant_id, fact.owner))
         self.scopes.add(ScopeKey(tenant_id, "tenant", ""))
-
-    def _changing(self, subject: SubjectKey) -> None:
-        self.subjects.add(subject)
-        self.changing.add(subject)
-
-    def _asked(self, tenant_id: str, command: Command) -> None:
-        if isinstance(command, GrantCredit | ApplyCredit | RefundCredit | DrawCredit):
-            self.accounts.add(AccountKey(tenant_id, *command.owner, command.currency))
-        if isinstance(command, ApplyCredit | RefundCredit | VoidCredit):
-            grant = GrantKey.named(tenant_id, command.grant_id)
-            self.grants |= {grant} if grant is not None else set()
-        match command:
+        self._about(tenant_id, body.subject)
+        match body:
+            case InvoiceFinalized():
+                self._finalized(tenant_id, body)
+            case BookingCancelled() | BookingShortened() | PlanCancelled():
+                self.scopes.add(ScopeKey.of_owner(tenant_id, body.owner))
+            case PaymentRecorded():
+                account = AccountKey(tenant_id, *body.owner, body.currency)
+                self.paid[PaymentKey(tenant_id, "payment", body.payment_id)] = account
+                self.accounts.add(account)
+                self.invoices |= {InvoiceKey(tenant_id, invoice_id) for invoice_id in body.invoice_ids}
+            case PaymentReversed():
+                self.reversed.add(PaymentKey(tenant_id, "payment", body.payment_id))
+                self.reversals.add(ReversalKey(tenant_id, body.reversal_id))
+            case InvoiceVoided():
+                self.voided.add(InvoiceKey(tenant_id, body.invoice_id))
             case GrantCredit(reference=str() as reference):
                 self.grant_references.add(ReferenceKey(tenant_id, reference))
-            case ApplyCredit():
-                invoice = InvoiceKey(tenant_id, command.invoice_id)
-                self.invoices.add(invoice)
-                self.chosen.add(invoice)
-            case ReinstateCredit():
-                self.applications.add(ApplicationKey.named(tenant_id, command.application_id))
+        if isinstance(body, GrantCredit | ApplyCredit | RefundCredit | DrawCredit):
+            self.accounts.add(AccountKey(tenant_id, *body.owner, body.currency))
+        if isinstance(body, ApplyCredit | RefundCredit):
+            self._grant(tenant_id, body.grant_id)
+
+    def _about(self, tenant_id: str, subject: Subject) -> None:
+        match subject.kind:
+            case "invoice":
+                self.about.add(InvoiceKey(tenant_id, subject.id))
+                self.invoices.add(InvoiceKey(tenant_id, subject.id))
+            case "booking" | "plan":
+                # Every fact about a booking or plan is a change of it.
+                self.subjects.add(SubjectKey(tenant_id, subject.kind, subject.id))
+                self.changing.add(SubjectKey(tenant_id, subject.kind, subject.id))
+            case "payment":
+                self.payments.add(PaymentKey(tenant_id, "payment", subject.id))
+            case "application":
+                self.applications.add(ApplicationKey.named(tenant_id, subject.id))
+            case "grant":
+                self._grant(tenant_id, subject.id)
+
+    def _grant(self, tenant_id: str, grant_id: str | None) -> None:
+        grant = GrantKey.named(tenant_id, grant_id)
+        if grant is not None:
+            self.grants.add(grant)
 
     def _finalized(self, tenant_id: str, fact: InvoiceFinalized) -> None:
         key = InvoiceKey(tenant_id, fact.invoice_id)
         self.finalized[key] = AccountKey(tenant_id, *fact.owner, fact.currency)
-        self.invoices.add(key)
         self.accounts.add(self.finalized[key])
         self.scopes.add(ScopeKey(tenant_id, "invoice", fact.invoice_id))
         for line in fact.lines:
-            credit = GrantKey.named(tenant_id, line.credit_line_id)
-            if credit is not None:
-                self.grants.add(credit)
+            self._grant(tenant_id, line.credit_line_id)
             if line.subject_id is not None and (line.kind == "booking" or line.kind == "plan"):
                 self.subjects.add(SubjectKey(tenant_id, line.kind, line.subject_id))
 
     @property
     def locked_first(self) -> set[tuple[str, str, str]]:
         """The things other than bookings and plans that are locked: invoices, payments, reversals and references."""
-        invoices = (*self.finalized, *self.voided, *self.chosen)
         return {
-            *((key.tenant_id, "invoice", key.invoice_id) for key in invoices),
+            *((key.tenant_id, "invoice", key.invoice_id) for key in self.about),
             *((key.tenant_id, "payment", key.id) for key in self.payments),
             *((key.tenant_id, "reversal", key.id) for key in self.reversals),
             *((key.tenant_id, "reference", key.reference) for key in self.grant_references),

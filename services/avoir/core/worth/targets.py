@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from avoir.core.model.events import Source
 from avoir.core.model.facts import InvoiceLine
 from avoir.core.model.money import share
+from avoir.core.model.reasons import Source
 from avoir.core.model.rows import Change, EntitlementKey, Invoice, Line
 from avoir.core.worth.proration import (
     NOTHING,

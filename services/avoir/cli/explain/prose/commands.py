@@ -6,11 +6,11 @@ from datetime import datetime
 from avoir.cli.base.words import (
     GIVEN_FOR,
     HAPPENED,
-    OUTCOMES,
     POLICY_NAMES,
     REFUSED,
     date_words,
     joined,
+    outcome_words,
     policy_words,
     reason_words,
     recorded_words,
@@ -18,19 +18,6 @@ from avoir.cli.base.words import (
 )
 from avoir.cli.explain.view import DecisionMade, Explanation, GrantStory
 from avoir.core.model.money import format_decimal
-
-COMMANDS = frozenset(
-    {
-        "grant-credit",
-        "apply-credit",
-        "reinstate-credit",
-        "void-credit",
-        "refund-credit",
-        "draw-credit",
-        "set-credit-policy",
-    }
-)
-"""The topics of commands."""
 
 ASKED = {
     "grant-credit": "credit of {amount} was granted to {id}",
@@ -109,7 +96,7 @@ def command_verdict(explanation: Explanation, decision: DecisionMade, *, is_told
             yield f"It was to be given on {_day(facts['effective_at'])}."
         case "issued", "grant-credit":
             if not is_told:
-                yield OUTCOMES["issued"]
+                yield outcome_words("issued")
             yield reason_words(decision.reason)
             yield from (
                 f'The note on it: "{each.note}".' for each in _given(explanation, decision) if each.note
@@ -123,7 +110,7 @@ def command_verdict(explanation: Explanation, decision: DecisionMade, *, is_told
         case "recorded", _:
             yield recorded_words(decision.topic, decision.reason)
         case outcome, _ if not is_told:
-            yield OUTCOMES.get(outcome, f"The outcome was {outcome}.")
+            yield outcome_words(outcome)
     if sources := _sources(explanation, decision):
         yield f"It came from {joined(sources)}."
 

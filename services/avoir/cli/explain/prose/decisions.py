@@ -6,24 +6,25 @@ from typing import Any
 
 from avoir.cli.base.words import (
     HAPPENED,
-    OUTCOMES,
     UNHANDLED,
     date_words,
     is_zero,
     joined,
+    outcome_words,
     policy_words,
     reason_words,
     recorded_words,
     refusal_words,
     scope_words,
 )
-from avoir.cli.explain.prose.commands import COMMANDS, command_background, command_opening, command_verdict
+from avoir.cli.explain.prose.commands import command_background, command_opening, command_verdict
 from avoir.cli.explain.prose.fee import fee_words
 from avoir.cli.explain.prose.unhandled import unhandled
 from avoir.cli.explain.prose.voids import void_words
 from avoir.cli.explain.view import DecisionMade, Explanation
 from avoir.core.handlers.payments import MISMATCHED
 from avoir.core.model.money import format_decimal
+from avoir.wire.topics import COMMANDS
 
 REPEATED = ("duplicate", "conflict")
 
@@ -154,7 +155,7 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
         if "undone" not in decision.facts:
             yield recorded_words(decision.topic, decision.reason)
     elif not given and not used:
-        yield OUTCOMES.get(decision.outcome, f"The outcome was {decision.outcome}.")
+        yield outcome_words(decision.outcome)
     yield from _reason(decision)
     if fee := fee_words(decision):
         yield fee

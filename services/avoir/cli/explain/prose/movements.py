@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from avoir.cli.base.words import CAUSES, MOVED, MOVED_SINCE, date_words, invoice_words, reason_words
+from avoir.cli.base.words import CAUSES, MOVED, date_words, invoice_words, moved_words
 from avoir.cli.explain.prose.decisions import money
 from avoir.cli.explain.view import Explanation, GrantStory, Step
 
@@ -88,7 +88,7 @@ def _movement(step: Step, amount: str, of: str, times: str) -> str:
         case "issued":
             return f"{words}{CAUSES.get(step.topic, '')}."
         case "voided" | "reinstated":
-            why = MOVED_SINCE.get(step.reason) or reason_words(step.reason)
+            why = moved_words(step.reason)
             return f"{words}: {why[:1].lower()}{why[1:]}"
         case "refunded":
             return f"{words} ({step.reason})."

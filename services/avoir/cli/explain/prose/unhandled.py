@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from avoir.cli.base.words import HAPPENED, OUTCOMES, UNREADABLE, date_words
+from avoir.cli.base.words import HAPPENED, UNREADABLE, date_words, outcome_words
 from avoir.cli.explain.view import DecisionMade
 
 
@@ -17,7 +17,7 @@ def unhandled(decision: DecisionMade) -> Iterator[str]:
         yield f"{name} {UNREADABLE}"
     else:
         yield f"{name} came." if is_unread else f"{name} says that {said(decision)}."
-        yield OUTCOMES[decision.outcome]
+        yield outcome_words(decision.outcome)
     # Decisions on parked messages did not hold the error once: only the dead letter has it.
     problem = decision.facts.get("problem")
     yield f"The reason noted: {problem}." if problem else "The dead letter says why."

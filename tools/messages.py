@@ -1,0 +1,96 @@
+"""Writes what docs/messages.md says of each fact from the models of the contract: a heading, a sentence, its fields.
+
+python -m tools.messages writes it, and python -m tools.messages --check exits with 1 where it is not up to date.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from avoir_events import FACTS, AnyLine, Incoming, Owner, Period, scalars
+from avoir_events.invoices import MAX_LINES
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs/messages.md"
+BEGIN, END = "<!-- facts: written by `python -m tools.messages` -->", "<!-- end of the facts -->"
+
+TYPES: Mapping[Any, str] = {
+    bool: "boolean",
+    scalars.Id: "id",
+    scalars.Text: "text",
+    scalars.Time: "time",
+    scalars.Revision: "integer",
+    scalars.Currency: "currency",
+    scalars.Amount: "amount",
+    scalars.AboveZero: "amount > 0",
+    scalars.AtLeastZero: "amount >= 0",
+    Owner: "[owner](#owner)",
+    Period: "[period](#period)",
+    AnyLine: f"[lines](#invoice-lines), at most {MAX_LINES:,}",
+}
+"""What the document calls the types of fields."""
+
+
+def facts() -> str:
+    """A section for each fact, in Markdown."""
+    return "\n\n".join(_section(topic, model) for topic, model in FACTS.items())
+
+
+def _section(topic: str, model: type[Incoming]) -> str:
+    rows = ["| field | type | required | meaning |", "| --- | --- | --- | --- |", *_rows(model)]
+    return "\n".join([f"### {topic}", "", inspect.cleandoc(model.__doc__ or ""), "", *rows])
+
+
+def _rows(model: type[Incoming]) -> Iterator[str]:
+    hints = get_type_hints(model, include_extras=True)
+    for name, field in model.model_fields.items():
+        if name not in Incoming.model_fields:
+            required = "yes" if field.is_required() else f"no, `{json.dumps(field.default)}`"
+            meaning = _as_clause(field.description or "")
+            yield f"| `{name}` | {_type(hints[name])} | {required} | {meaning} |"
+
+
+def _as_clause(sentence: str) -> str:
+    first = sentence[0].lower() if sentence[1].islower() else sentence[0]
+    rest = sentence[1:] if sentence.endswith("...") else sentence[1:].removesuffix(".")
+    return first + rest
+
+
+def _type(hint: Any) -> str:
+    """A type in words; KeyError where TYPES has none for it."""
+    if hint in TYPES:
+        return TYPES[hint]
+    if get_origin(hint) is UnionType or NoneType in get_args(hint):
+        return " or ".join("null" if each is NoneType else _type(each) for each in get_args(hint))
+    if get_origin(hint) is Literal:
+        return r" \| ".join(f'"{each}"' for each in get_args(hint))
+    bare = hint.__origin__ if hasattr(hint, "__metadata__") else hint
+    if get_origin(bare) is tuple:
+        return f"list of {_type(get_args(bare)[0])}"
+    raise KeyError(f"no words for the type {hint}")
+
+
+def with_facts(text: str) -> str:
+    """A document with the facts between its two marks; ValueError where they are missing."""
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{DOCUMENT.name} lacks the lines {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{facts()}\n\n{END}{after}"
+
+
+def main() -> None:
+    """Write the facts, or check them."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    if with_facts(text) == text:
+        return
+    if "--check" in sys.argv[1:]:
+        sys.exit("docs/messages.md: the facts are not up to date; run: python -m tools.messages")
+    DOCUMENT.write_text(with_facts(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Writes the tables of docs/reasons.md from the service's own list of outcomes and reasons.
+
+python -m tools.reasons writes them, and python -m tools.reasons --check exits with 1 where they are not up to date.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from avoir.core.model import reasons
+from avoir.core.model.decision import OUTCOMES
+from avoir.core.model.reasons import REASONS, Meaning
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs/reasons.md"
+TABLE = re.compile(
+    r"(<!-- table: (\w+), written by `python -m tools\.reasons` -->\n).*?(\n<!-- end -->)", re.DOTALL
+)
+
+
+def outcomes() -> str:
+    """The outcomes, what each means and which events come of it."""
+    rows = [(f"`{name}`", _joined(each.words, each.note), each.events) for name, each in OUTCOMES.items()]
+    return _table(("outcome", "meaning", "what comes out"), rows)
+
+
+def with_remedies(kind: Any, meaning: Callable[[Meaning], Meaning] = lambda each: each) -> str:
+    """The reasons of a kind, what each means and what would change it."""
+    rows = []
+    for name in get_args(kind):
+        each = meaning(REASONS[name])
+        remedy = (
+            f"With `waiting`: {each.remedy} With `declined`: {each.declined}"
+            if each.declined
+            else each.remedy
+        )
+        rows.append((f"`{name}`", _joined(each.words, each.note), remedy or ""))
+    return _table(("reason", "meaning", "what would change it"), rows)
+
+
+def without_remedies(*kinds: Any) -> str:
+    """The reasons of some kinds for which nothing is withheld, and what each means."""
+    names = dict.fromkeys(name for kind in kinds for name in get_args(kind))
+    rows = [(f"`{name}`", _moved(REASONS[name])) for name in names]
+    return _table(("reason", "meaning"), rows)
+
+
+def _moved(meaning: Meaning) -> str:
+    return meaning.moved or _joined(meaning.words, meaning.note)
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def _table(*rows_of: Any) -> str:
+    head, rows = rows_of
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "outcomes": outcomes,
+    "nothing_given": lambda: with_remedies(reasons.NothingGiven),
+    "refusals": lambda: with_remedies(reasons.Refusal, lambda each: each.refused or each),
+    "waiting": lambda: with_remedies(reasons.Waiting),
+    "unhandled": lambda: with_remedies(reasons.Unhandled),
+    "recorded": lambda: without_remedies(reasons.Recorded),
+    "sources": lambda: without_remedies(reasons.Source, reasons.GrantReason),
+    "applied_by": lambda: without_remedies(reasons.AppliedBy),
+    "taken_back": lambda: without_remedies(reasons.TakenBack),
+    "shortfall": lambda: without_remedies(reasons.ShortfallReason),
+    "released": lambda: without_remedies(reasons.Released),
+}
+"""The tables by the names that the document's marks give them."""
+
+
+def with_tables(text: str) -> str:
+    """A document with its tables; ValueError where its marks do not name each of them once."""
+    if sorted(match[2] for match in TABLE.finditer(text)) != sorted(TABLES):
+        raise ValueError(f"{DOCUMENT.name} must have one mark for each of the tables {', '.join(TABLES)}")
+    return TABLE.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}", text)
+
+
+def main() -> None:
+    """Write the tables, or check them."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    if with_tables(text) == text:
+        return
+    if "--check" in sys.argv[1:]:
+        sys.exit("docs/reasons.md: the tables are not up to date; run: python -m tools.reasons")
+    DOCUMENT.write_text(with_tables(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
