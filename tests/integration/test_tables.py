@@ -11,7 +11,7 @@ from avoir.postgres.rows import ACCOUNTS, ENTRIES, STATE_TABLES
 from avoir.postgres.write import DeadLetterRow, DecisionRow, OutboxRow
 from tests.integration.stage import connection_to
 
-COPIED = {
+COPIED: dict[str, Any] = {
     "decisions": DecisionRow,
     "commands": CommandRow,
     "dead_letters": DeadLetterRow,
@@ -45,4 +45,4 @@ async def test_a_table_has_the_columns_that_are_declared(database: str, table: T
 @pytest.mark.parametrize("table", COPIED)
 async def test_a_row_that_is_copied_has_every_column(database: str, table: str) -> None:
     columns = await columns_of(database, table)
-    assert columns.keys() - LATER.get(table, set()) == set(COPIED[table]._fields)  # type: ignore[attr-defined]
+    assert columns.keys() - LATER.get(table, set()) == set(COPIED[table]._fields)

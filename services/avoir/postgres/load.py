@@ -6,9 +6,8 @@ loads on where deciding comes to the end of them.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
-from uuid import UUID
+from datetime import datetime
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -20,35 +19,15 @@ from avoir.core.state.queue import BEGINNING, NotLoadedError, Place, Queue
 from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.postgres import queries, rows
+from avoir.postgres.places import GrantPlace, InvoicePlace, last_places
 from avoir.postgres.session import Session
 
 FIRST_PAGE = 32
 MOST_DUE = 5_000
 _GROWTH = 4
 _LARGEST_PAGE = 10_000
-_BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T")
-
-
-class _InvoicePlace(NamedTuple):
-    """A place in the order in which an account's invoices are paid, as `load_open_invoices` takes it."""
-
-    finalized_at: datetime
-    invoice_id: str
-
-
-class _GrantPlace(NamedTuple):
-    """A place in the order in which an account's grants are used, as `load_grants_in_use` takes it."""
-
-    priority: int
-    expires_at: datetime | None
-    paid_for: bool
-    effective_at: datetime
-    id: UUID
-
-
-_FIRST_GRANT = _GrantPlace(-1, None, False, _BEFORE_ALL, UUID(int=0))
 
 
 class Loader:
@@ -161,8 +140,7 @@ class Loader:
         """Load open invoices of accounts after a place, at most `size` of each."""
         if not accounts:
             return []
-        finalized_at, key = (*after, _BEFORE_ALL, None)[:2] if len(after) != 1 else (after[0], None)
-        begin = _InvoicePlace(finalized_at, "" if key is None else key.invoice_id)
+        begin = InvoicePlace.after(after)
         found = await self._session.fetch(
             *queries.load_open_invoices(
                 accounts=accounts, after=[begin] * len(accounts), limit=size, only_taking=only_taking
@@ -170,7 +148,7 @@ class Loader:
         )
         invoices = [rows.invoice(row) for row in found]
         self._add(invoices)
-        lasts = _lasts(((each.account, each.place) for each in invoices), accounts, size)
+        lasts = last_places(((each.account, each.place) for each in invoices), accounts, size)
         for account, last in lasts.items():
             self._loaded("taking_invoices", account, after, last)
             if not only_taking:
@@ -181,16 +159,13 @@ class Loader:
         """Load grants with something available after a place in the order of use, at most `size` of each account."""
         if not accounts:
             return []
-        begin = _FIRST_GRANT
-        if after:
-            priority, expires_at, paid_for, effective_at, _, key = after
-            begin = _GrantPlace(priority, expires_at, paid_for, effective_at, key.id)
+        begin = GrantPlace.after(after)
         found = await self._session.fetch(
             *queries.load_grants_in_use(accounts=accounts, after=[begin] * len(accounts), limit=size)
         )
         grants = [rows.grant(row) for row in found]
         self._add(grants)
-        lasts = _lasts(((each.account, each.place) for each in grants), accounts, size)
+        lasts = last_places(((each.account, each.place) for each in grants), accounts, size)
         for account, last in lasts.items():
             self._loaded("grants_in_use", account, after, last)
         return grants
@@ -339,13 +314,3 @@ class Loader:
                 here = len(self._state.lines_of_subject.get(key) or ())
                 if row["lines"] > here:
                     self._state.put("lines_elsewhere", key, row["lines"] - here)
-
-
-def _lasts(
-    places: Iterable[tuple[AccountKey, Place]], accounts: Iterable[AccountKey], size: int
-) -> dict[AccountKey, Place | None]:
-    """The last place of each account's page; None where the page has all that there is."""
-    found: dict[AccountKey, list[Place]] = {account: [] for account in accounts}
-    for account, place in places:
-        found[account].append(place)
-    return {account: max(each) if len(each) >= size else None for account, each in found.items()}

@@ -41,21 +41,34 @@ RECORDED_AT = Column("recorded_at", "timestamptz", "recorded_at")
 """When a row was recorded: no field of it."""
 
 
-def fields(columns: str, *, changing: bool = False) -> tuple[Field, ...]:
-    """Fields that are a column each: `fields("number text, total bigint")`."""
+def fields(columns: str) -> tuple[Field, ...]:
+    """Fields that are a column each and never change: `fields("number text, total bigint")`."""
     return tuple(
-        Field(name, (Column(name, type_, f"row.{name}", changing),), f"row[{name!r}]")
+        Field(name, (Column(name, type_, f"row.{name}"),), f"row[{name!r}]")
         for name, type_ in _named(columns)
     )
 
 
-def nested(name: str, kind: type, columns: str, null: str = "") -> tuple[Field]:
+def changing(columns: str) -> tuple[Field, ...]:
+    """Fields that are a column each and change."""
+    return tuple(
+        field._replace(columns=tuple(column._replace(changes=True) for column in field.columns))
+        for field in fields(columns)
+    )
+
+
+def nested(name: str, kind: type, columns: str, null: str = "") -> tuple[Field, ...]:
     """A field that is a named tuple, a column for each of its fields; None where the column `null` is null."""
     named = _named(columns)
     parts = (f"row.{name} and row.{name}[{n}]" if null else f"row.{name}[{n}]" for n in range(len(named)))
     value = f"{kind.__name__}({', '.join(f'row[{column!r}]' for column, _ in named)})"
     held = tuple(Column(column, type_, part) for (column, type_), part in zip(named, parts, strict=True))
     return (Field(name, held, f"None if row[{null!r}] is None else {value}" if null else value, kind),)
+
+
+def converted(name: str, value: str, *columns: Column) -> tuple[Field, ...]:
+    """A field that is held in another way than it is."""
+    return (Field(name, columns, value),)
 
 
 class Table(Generic[R]):
@@ -76,11 +89,11 @@ class Table(Generic[R]):
             if column is not None:
                 self.columns.setdefault(column.name, column)
         keys = [self.columns[each] for each in key.split()]
-        changing = [column for column in self.columns.values() if column.changes]
+        changes = [column for column in self.columns.values() if column.changes]
         self.read: Callable[[Row], R] = _reader(kind, self.fields)
         self.added: Writer[R] = _writer(self.columns.values())
-        self.changed: Writer[R] = _writer([*keys, *changing])
-        self.update = _update(name, keys, changing) if changing else None
+        self.changed: Writer[R] = _writer([*keys, *changes])
+        self.update = _update(name, keys, changes) if changes else None
 
 
 def _reader(kind: type[Struct], parts: Iterable[Field]) -> Any:
@@ -98,13 +111,13 @@ def _compiled(source: str, *kinds: type) -> Any:
     return eval(source, {"json": json} | {kind.__name__: kind for kind in kinds})
 
 
-def _update(table: str, keys: Sequence[Column], changing: Sequence[Column]) -> Statement:
-    columns = [*keys, *changing]
+def _update(table: str, keys: Sequence[Column], changes: Sequence[Column]) -> Statement:
+    columns = [*keys, *changes]
     arrays = ", ".join(f":{each.name}::{each.type}[]" for each in columns)
     return Statement.of(
         f"update_{table}",
         f"What changed of known rows of {table}.",
-        f"UPDATE {table} t SET {', '.join(f'{each.name} = v.{each.name}' for each in changing)}\n"
+        f"UPDATE {table} t SET {', '.join(f'{each.name} = v.{each.name}' for each in changes)}\n"
         f"FROM unnest({arrays}) AS v ({', '.join(each.name for each in columns)})\n"
         f"WHERE {' AND '.join(f't.{each.name} = v.{each.name}' for each in keys)}",
     )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from importlib.resources import files
+from operator import attrgetter
 from typing import Any
 
 _BLOCK = re.compile(r"^-- name: (\w+)\n((?:--.*\n)*)", re.MULTILINE)
@@ -61,7 +62,8 @@ def _ordered(keys: Any) -> Any:
 
 
 def _column(keys: Any, field: str) -> Any:
-    return getattr(keys, field) if hasattr(keys, "_fields") else [getattr(key, field) for key in keys]
+    value_of = attrgetter(field)
+    return value_of(keys) if hasattr(keys, "_fields") else list(map(value_of, keys))
 
 
 def _load() -> dict[str, Statement]:

@@ -3,46 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
+from avoir.core.model import rows as core
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Owner, Period
 from avoir.core.model.ledger import Entry
 from avoir.core.model.policy import PolicyVersion, ScopeKey
-from avoir.core.model.rows import (
-    Account,
-    Application,
-    ApplicationKey,
-    Change,
-    Entitlement,
-    EntitlementKey,
-    Grant,
-    GrantKey,
-    Invoice,
-    InvoiceKey,
-    Line,
-    Payment,
-    PaymentKey,
-    Reservation,
-    ReservationKey,
-    Reversal,
-    ReversalKey,
-    Settlement,
-    SubjectKey,
-    Void,
-)
-from avoir.postgres.mapping import RECORDED_AT, Column, Field, Row, Table, fields, nested
+from avoir.postgres.mapping import RECORDED_AT, Column, Field, Row, Table, changing, converted, fields, nested
 
-_ACCOUNT = "tenant_id text, owner_type text, owner_id text, currency text"
-_INVOICE = "tenant_id text, invoice_id text"
+_ACCOUNT_KEY = "tenant_id text, owner_type text, owner_id text, currency text"
+_INVOICE_KEY = "tenant_id text, invoice_id text"
+_ACCOUNT = nested("account", AccountKey, _ACCOUNT_KEY)
+
+
+def _period(name: str, prefix: str) -> tuple[Field, ...]:
+    start = f"{prefix}_start"
+    return nested(name, Period, f"{start} timestamptz, {prefix}_end timestamptz", null=start)
+
 
 ACCOUNTS = Table(
     "accounts",
-    Account,
-    nested("key", AccountKey, _ACCOUNT),
-    fields(
-        "available bigint, reserved bigint, seq bigint, head bytea, refill_asked boolean, epoch integer, "
-        "epoch_from bigint",
-        changing=True,
-    ),
+    core.Account,
+    nested("key", AccountKey, _ACCOUNT_KEY),
+    changing("available bigint, reserved bigint, seq bigint, head bytea, refill_asked boolean"),
+    changing("epoch integer, epoch_from bigint"),
     key="tenant_id owner_type owner_id currency",
     recorded_at=RECORDED_AT._replace(changes=True),
 )
@@ -50,71 +33,58 @@ ACCOUNTS = Table(
 
 INVOICES = Table(
     "invoices",
-    Invoice,
-    nested("key", InvoiceKey, _INVOICE),
-    nested("account", AccountKey, _ACCOUNT),
+    core.Invoice,
+    nested("key", core.InvoiceKey, _INVOICE_KEY),
+    _ACCOUNT,
     fields("number text, finalized_at timestamptz, total bigint, amount_paid bigint, automatic boolean"),
-    fields("barred boolean, voided boolean, settled bigint, applied bigint", changing=True),
-    fields("settled_at timestamptz, restored bigint", changing=True),
+    changing("barred boolean, voided boolean, settled bigint, applied bigint"),
+    changing("settled_at timestamptz, restored bigint"),
     fields("event_id text, contents bytea"),
     key="tenant_id invoice_id",
 )
 
 LINES = Table(
     "invoice_lines",
-    Line,
-    nested("invoice", InvoiceKey, _INVOICE),
+    core.Line,
+    nested("invoice", core.InvoiceKey, _INVOICE_KEY),
     fields("position integer, line_id text, kind text, subject_id text"),
-    nested("period", Period, "period_start timestamptz, period_end timestamptz", null="period_start"),
+    _period("period", "period"),
     fields("amount bigint, tax bigint, cost bigint, credit_line_id text, expires_at timestamptz"),
     key="tenant_id invoice_id position",
 )
 
 CHANGES = Table(
     "changes",
-    Change,
-    nested("subject", SubjectKey, "tenant_id text, subject_kind text, subject_id text"),
+    core.Change,
+    nested("subject", core.SubjectKey, "tenant_id text, subject_kind text, subject_id text"),
     nested("owner", Owner, "owner_type text, owner_id text"),
-    fields(
-        "topic text, event_id text, revision bigint, occurred_at timestamptz, changed_by text, asked boolean"
-    ),
-    fields("fee bigint, currency text"),
-    nested("billed_period", Period, "billed_start timestamptz, billed_end timestamptz", null="billed_start"),
-    nested(
-        "remaining_period",
-        Period,
-        "remaining_start timestamptz, remaining_end timestamptz",
-        null="remaining_start",
-    ),
+    fields("topic text, event_id text, revision bigint, occurred_at timestamptz, changed_by text"),
+    fields("asked boolean, fee bigint, currency text"),
+    _period("billed_period", "billed"),
+    _period("remaining_period", "remaining"),
     fields("billed_price bigint, remaining_price bigint, effective_at timestamptz, unused text"),
-    fields("proration text, time_zone text, unpaid_change text, credit_as text", changing=True),
-    fields("expires_after_days integer, superseded boolean", changing=True),
+    changing("proration text, time_zone text, unpaid_change text, credit_as text"),
+    changing("expires_after_days integer, superseded boolean"),
     fields("contents bytea"),
     key="tenant_id topic event_id",
 )
 
 PAYMENTS = Table(
     "payments",
-    Payment,
-    nested("key", PaymentKey, "tenant_id text, kind text, payment_id text"),
-    nested("account", AccountKey, _ACCOUNT),
+    core.Payment,
+    nested("key", core.PaymentKey, "tenant_id text, kind text, payment_id text"),
+    _ACCOUNT,
     fields("amount bigint, occurred_at timestamptz"),
-    (
-        Field(
-            "invoice_ids",
-            (Column("invoice_ids", "text[]", "row.invoice_ids"),),
-            "tuple(row['invoice_ids'])",
-        ),
-    ),
-    fields("reversed bigint, settled bigint", changing=True),
+    converted("invoice_ids", "tuple(row['invoice_ids'])", Column("invoice_ids", "text[]", "row.invoice_ids")),
+    changing("reversed bigint, settled bigint"),
     fields("event_id text, contents bytea"),
     key="tenant_id kind payment_id",
 )
 
 REVERSALS = Table(
     "reversals",
-    Reversal,
-    nested("key", ReversalKey, "tenant_id text, reversal_id text"),
+    core.Reversal,
+    nested("key", core.ReversalKey, "tenant_id text, reversal_id text"),
     fields("payment_id text, amount bigint, currency text, reason text, occurred_at timestamptz"),
     fields("event_id text, contents bytea"),
     key="tenant_id reversal_id",
@@ -122,51 +92,46 @@ REVERSALS = Table(
 
 VOIDS = Table(
     "voids",
-    Void,
-    nested("key", InvoiceKey, _INVOICE),
+    core.Void,
+    nested("key", core.InvoiceKey, _INVOICE_KEY),
     fields("reason text, occurred_at timestamptz, event_id text, contents bytea"),
     key="tenant_id invoice_id",
 )
 
 SETTLEMENTS = Table(
     "settlements",
-    Settlement,
-    nested("payment", PaymentKey, "tenant_id text, kind text, payment_id text"),
+    core.Settlement,
+    nested("payment", core.PaymentKey, "tenant_id text, kind text, payment_id text"),
     fields("n integer"),
-    nested("invoice", InvoiceKey, _INVOICE),
-    fields("amount bigint", changing=True),
+    nested("invoice", core.InvoiceKey, _INVOICE_KEY),
+    changing("amount bigint"),
     key="tenant_id kind payment_id n",
 )
 
 ENTITLEMENTS = Table(
     "entitlements",
-    Entitlement,
-    nested("key", EntitlementKey, "tenant_id text, kind text, id text, line_id text"),
-    nested("account", AccountKey, _ACCOUNT),
+    core.Entitlement,
+    nested("key", core.EntitlementKey, "tenant_id text, kind text, id text, line_id text"),
+    _ACCOUNT,
     fields("cost bigint"),
-    fields(
-        "target bigint, given bigint, covered bigint, shortfall bigint, shortfall_reason text", changing=True
-    ),
-    fields("grants integer, source text, due_from timestamptz, settle_by timestamptz", changing=True),
-    fields("as_line_item boolean, expires_after_days integer", changing=True),
+    changing("target bigint, given bigint, covered bigint, shortfall bigint, shortfall_reason text"),
+    changing("grants integer, source text, due_from timestamptz, settle_by timestamptz"),
+    changing("as_line_item boolean, expires_after_days integer"),
     key="tenant_id kind id line_id",
 )
 
 GRANTS = Table(
     "grants",
-    Grant,
-    nested("key", GrantKey, "tenant_id text, grant_id uuid"),
-    nested("account", AccountKey, _ACCOUNT),
+    core.Grant,
+    nested("key", core.GrantKey, "tenant_id text, grant_id uuid"),
+    _ACCOUNT,
     fields("amount bigint"),
-    fields(
-        "available bigint, reserved bigint, spent bigint, lost bigint, taken bigint, pending bigint",
-        changing=True,
-    ),
+    changing("available bigint, reserved bigint, spent bigint, lost bigint, taken bigint, pending bigint"),
     fields("source text, reason text, note text, priority integer, paid_for boolean"),
     fields("effective_at timestamptz, expires_at timestamptz, reference text"),
     nested(
         "entitlement",
-        EntitlementKey,
+        core.EntitlementKey,
         "tenant_id text, entitlement_kind text, entitlement_id text, entitlement_line_id text",
         null="entitlement_kind",
     ),
@@ -177,33 +142,29 @@ GRANTS = Table(
 
 RESERVATIONS = Table(
     "reservations",
-    Reservation,
-    nested("key", ReservationKey, "tenant_id text, application_id uuid, grant_id uuid"),
-    nested("account", AccountKey, _ACCOUNT),
+    core.Reservation,
+    nested("key", core.ReservationKey, "tenant_id text, application_id uuid, grant_id uuid"),
+    _ACCOUNT,
     fields("invoice_id text, reserved_for text, seq bigint"),
-    fields("amount bigint", changing=True),
+    changing("amount bigint"),
     fields("topic text, event_id text"),
-    fields("moved bigint", changing=True),
+    changing("moved bigint"),
     key="tenant_id application_id grant_id",
 )
 
 APPLICATIONS = Table(
     "applications",
-    Application,
-    nested("key", ApplicationKey, "tenant_id text, application_id uuid"),
-    nested("account", AccountKey, _ACCOUNT),
-    nested("invoice", InvoiceKey, _INVOICE),
+    core.Application,
+    nested("key", core.ApplicationKey, "tenant_id text, application_id uuid"),
+    _ACCOUNT,
+    nested("invoice", core.InvoiceKey, _INVOICE_KEY),
     fields("amount bigint, applied_by text, applied_at timestamptz"),
-    fields("reinstated boolean", changing=True),
-    (
-        Field(
-            "slices",
-            (
-                Column("grant_ids", "uuid[]", "[grant_id for grant_id, _ in row.slices]"),
-                Column("amounts", "bigint[]", "[amount for _, amount in row.slices]"),
-            ),
-            "tuple(zip(row['grant_ids'], row['amounts'], strict=True))",
-        ),
+    changing("reinstated boolean"),
+    converted(
+        "slices",
+        "tuple(zip(row['grant_ids'], row['amounts'], strict=True))",
+        Column("grant_ids", "uuid[]", "[grant_id for grant_id, _ in row.slices]"),
+        Column("amounts", "bigint[]", "[amount for _, amount in row.slices]"),
     ),
     fields("topic text, event_id text, moved bigint"),
     key="tenant_id application_id",
@@ -214,14 +175,14 @@ POLICIES = Table(
     PolicyVersion,
     nested("key", ScopeKey, "tenant_id text, scope text, scope_id text"),
     fields("event_id text, occurred_at timestamptz"),
-    (Field("keys", (Column("keys", "jsonb", "json.dumps(row.keys)"),), "json.loads(row['keys'])"),),
+    converted("keys", "json.loads(row['keys'])", Column("keys", "jsonb", "json.dumps(row.keys)")),
     key="tenant_id event_id",
 )
 
 ENTRIES = Table(
     "entries",
     Entry,
-    nested("account", AccountKey, _ACCOUNT),
+    _ACCOUNT,
     fields("seq bigint, n integer, ledger_account text, counter_account text, grant_id uuid, amount bigint"),
     fields("balance bigint, event text, reason text, invoice_id text, application_id uuid, topic text"),
     fields("event_id text, occurred_at timestamptz, recorded_at timestamptz, hash bytea"),

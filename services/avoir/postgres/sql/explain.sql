@@ -53,9 +53,7 @@ ORDER BY i.finalized_at, i.invoice_id;
 
 -- name: explain_changes
 -- Changes to a booking or a plan, in the order in which they count.
-SELECT tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at, changed_by, asked,
-       fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at,
-       unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents, superseded
+SELECT *
 FROM changes
 WHERE tenant_id = :tenant_id AND subject_kind = :subject.kind AND subject_id = :subject.id
 ORDER BY revision NULLS FIRST, occurred_at, event_id COLLATE "C", topic COLLATE "C"
@@ -63,20 +61,14 @@ LIMIT :limit;
 
 -- name: explain_billed
 -- The lines that billed a booking or a plan, each with its invoice.
-SELECT l.tenant_id, l.invoice_id, l.position, l.line_id, l.kind, l.subject_id, l.period_start, l.period_end, l.amount,
-       l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
-       i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
-       i.restored
+SELECT l.*, i.*
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 WHERE l.tenant_id = :tenant_id AND l.kind = :subject.kind AND l.subject_id = :subject.id;
 
 -- name: explain_invoice_lines
 -- All lines of an invoice, each with its invoice and what was due and given for it.
-SELECT l.tenant_id, l.invoice_id, l.position, l.line_id, l.kind, l.subject_id, l.period_start, l.period_end, l.amount,
-       l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
-       i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
-       i.restored, e.target, e.given, e.covered, e.shortfall, e.settle_by
+SELECT l.*, i.*, e.target, e.given, e.covered, e.shortfall, e.settle_by
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e

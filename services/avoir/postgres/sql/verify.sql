@@ -479,10 +479,7 @@ ORDER BY l.tenant_id, l.invoice_id, l.position;
 
 -- name: verify_billed
 -- Every line of a booking or plan with its invoice and its target as stored, subject by subject.
-SELECT l.tenant_id, l.kind, l.subject_id, l.invoice_id, l.position, l.line_id, l.period_start, l.period_end, l.amount,
-       l.tax, l.cost, l.credit_line_id, l.expires_at, i.owner_type, i.owner_id, i.currency, i.number, i.finalized_at,
-       i.total, i.amount_paid, i.automatic, i.barred, i.voided, i.settled, i.applied, i.settled_at, i.event_id, i.contents,
-       i.restored, e.target, e.source, e.due_from, e.settle_by, e.as_line_item,
+SELECT l.*, i.*, e.target, e.source, e.due_from, e.settle_by, e.as_line_item,
        e.expires_after_days AS terms_expire_after_days
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
@@ -493,9 +490,7 @@ ORDER BY l.kind COLLATE "C", l.subject_id COLLATE "C";
 
 -- name: verify_changes
 -- Every change, subject by subject in the order of verify_billed.
-SELECT tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at, changed_by, asked,
-       fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at,
-       unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents, superseded
+SELECT *
 FROM changes
 WHERE tenant_id = :tenant_id
 ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";

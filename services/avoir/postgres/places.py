@@ -1,0 +1,55 @@
+"""Places in an account's open invoices and grants in use, as the statements that load on from them take them."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from avoir.core.model.events import AccountKey
+from avoir.core.state.queue import Place
+
+_BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
+
+
+class InvoicePlace(NamedTuple):
+    """A place in the order in which an account's invoices are paid."""
+
+    finalized_at: datetime
+    invoice_id: str
+
+    @classmethod
+    def after(cls, place: Place) -> "InvoicePlace":
+        """The place in its columns: the beginning, a moment, or an invoice."""
+        finalized_at, key = (*place, _BEFORE_ALL, None)[:2] if len(place) != 1 else (place[0], None)
+        return cls(finalized_at, "" if key is None else key.invoice_id)
+
+
+class GrantPlace(NamedTuple):
+    """A place in the order in which an account's grants are used."""
+
+    priority: int
+    expires_at: datetime | None
+    paid_for: bool
+    effective_at: datetime
+    id: UUID
+
+    @classmethod
+    def after(cls, place: Place) -> "GrantPlace":
+        """The place in its columns: the beginning, or a grant."""
+        if not place:
+            return _BEFORE_ALL_GRANTS
+        priority, expires_at, paid_for, effective_at, _, key = place
+        return cls(priority, expires_at, paid_for, effective_at, key.id)
+
+
+_BEFORE_ALL_GRANTS = GrantPlace(-1, None, False, _BEFORE_ALL, UUID(int=0))
+
+
+def last_places(
+    places: Iterable[tuple[AccountKey, Place]], accounts: Iterable[AccountKey], size: int
+) -> dict[AccountKey, Place | None]:
+    """The last place of each account's page; None where the page has all that there is."""
+    found: dict[AccountKey, list[Place]] = {account: [] for account in accounts}
+    for account, place in places:
+        found[account].append(place)
+    return {account: max(each) if len(each) >= size else None for account, each in found.items()}
