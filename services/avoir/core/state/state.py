@@ -33,7 +33,7 @@ from avoir.core.model.rows import (
     SubjectKey,
     Void,
 )
-from avoir.core.state.queue import BEGINNING, NotLoadedError, Place, Queue
+from avoir.core.state.queue import BEGINNING, GapError, NotLoadedError, Place, Queue
 from avoir.core.state.table import Index, Table
 
 
@@ -149,8 +149,8 @@ class State(Struct, eq=False):
                 row = getattr(self, table)[place[-1]]
                 if has(row):
                     yield row
-        except LookupError as gap:
-            raise NotLoadedError(name, account, gap.args[0]) from None
+        except GapError as gap:
+            raise NotLoadedError(name, account, gap.after) from None
 
     def _without_head(self, name: str, account: AccountKey, queue: Queue) -> Queue:
         """A queue whose first row is still in it: what was used up is passed by once."""
