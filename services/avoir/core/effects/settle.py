@@ -21,7 +21,7 @@ from avoir.core.effects.credit_lines import make_up
 from avoir.core.effects.due import retarget_payment
 from avoir.core.effects.issue import issue
 from avoir.core.effects.reservations import lower_grant, use_reservations
-from avoir.core.effects.take_back import take_back, take_from_grants
+from avoir.core.effects.take_back import TakenBackFor, take_back, take_from_grants
 from avoir.core.model.events import AccountKey, CreditExpired
 from avoir.core.model.ledger import postings_of_all
 from avoir.core.model.money import round_down
@@ -37,18 +37,21 @@ from avoir.core.model.rows import (
 from avoir.core.state.draft import Draft, Touched, payment_order
 
 
-def settle(draft: Draft, accounts: Iterable[AccountKey]) -> None:
-    """Bring the accounts to rest. RuntimeError if that took more passes than the changed invoices allow (a defect)."""
+def settle(draft: Draft, accounts: Iterable[AccountKey], reason: TakenBackFor) -> None:
+    """Bring the accounts to rest; credit that is no longer due is taken back for this reason.
+
+    RuntimeError if that took more passes than the changed invoices allow (a defect).
+    """
     for account in sorted(set(accounts)):
         expire_overdue(draft, account)
         passes = 0
-        while settle_once(draft, account):
+        while settle_once(draft, account, reason):
             passes += 1
             if passes > sum(1 for _ in draft.state.changed("invoices")) + 3:
                 raise RuntimeError(f"account {account} does not come to rest")
 
 
-def settle_once(draft: Draft, account: AccountKey) -> bool:
+def settle_once(draft: Draft, account: AccountKey, reason: TakenBackFor) -> bool:
     """One pass over what the message touched in an account; says whether it takes another one."""
     touched = draft.begin_pass(account)
     _expire(draft, account, touched_grants(draft, touched))
@@ -58,7 +61,7 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
     before = draft.writes
     entitlements = _Concerned(draft, touched)
     for entitlement in entitlements:
-        take_back(draft, entitlement)
+        take_back(draft, entitlement, reason)
     for grant in touched_grants(draft, touched):
         make_up(draft, grant)
     for entitlement in entitlements:

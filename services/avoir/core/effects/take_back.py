@@ -1,5 +1,7 @@
 """Takes back what was given above the worth, and says what could not be taken back."""
 
+from typing import Literal
+
 from msgspec.structs import replace
 
 from avoir.core.effects.due import credit_for, worth
@@ -9,13 +11,15 @@ from avoir.core.model.ledger import BUCKETS, Posting
 from avoir.core.model.rows import Entitlement
 from avoir.core.state.draft import Draft
 
+TakenBackFor = Literal["changed", "invoice_voided", "payment_reversed"]
+"""The reasons for which credit that is no longer due is taken back."""
 
-def take_back(draft: Draft, entitlement: Entitlement) -> None:
+
+def take_back(draft: Draft, entitlement: Entitlement, reason: TakenBackFor) -> None:
     """Take back what was given above the worth, as far as it remains, and report what could not be as a shortfall."""
     above = excess(draft, entitlement)
     if above <= 0 and entitlement.shortfall == 0:
         return
-    reason = draft.reason
     if above > 0:
         take_from_grants(draft, entitlement, above, reason)
     report_shortfall(draft, draft.state.entitlements[entitlement.key], reason)
@@ -59,7 +63,7 @@ def unreturned(draft: Draft, entitlement: Entitlement) -> int:
     return max(0, above - lost_of(draft, entitlement))
 
 
-def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> None:
+def report_shortfall(draft: Draft, entitlement: Entitlement, reason: TakenBackFor) -> None:
     """Record the change of an entitlement's shortfall, if there is one; a smaller one keeps the reason it had."""
     outstanding = unreturned(draft, entitlement)
     change = outstanding - entitlement.shortfall
@@ -75,14 +79,6 @@ def report_shortfall(draft: Draft, entitlement: Entitlement, reason: str) -> Non
     draft.record(entitlement.account, body, cause=draft.cause)
 
 
-def shortfall_reason(entitlement: Entitlement, reason: str) -> ShortfallReason:
-    """The reason of a shortfall from what is short and the reason that credit was taken back for."""
-    if entitlement.key.kind == "credit_line":
-        return "credit_line"
-    match reason:
-        case "invoice_voided":
-            return "invoice_voided"
-        case "payment_reversed":
-            return "payment_reversed"
-        case _:
-            return "changed"
+def shortfall_reason(entitlement: Entitlement, reason: TakenBackFor) -> ShortfallReason:
+    """The reason of a shortfall: a credit line that used too much, or what credit was taken back for."""
+    return "credit_line" if entitlement.key.kind == "credit_line" else reason

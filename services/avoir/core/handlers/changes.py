@@ -54,8 +54,7 @@ def change(
     policy = _policy_of(draft, subject.tenant_id, owner, message.occurred_at)
     change = to_change(message, fact, policy.policy)
     is_repeated = put_change(draft, change)
-    draft.reason = "changed"
-    settle(draft, retarget(draft, change.subject))
+    settle(draft, retarget(draft, change.subject), "changed")
     took_back = any(isinstance(event.body, CreditVoided | CreditShortfall) for event in draft.events)
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
     billed = billed_lines(draft, subject)

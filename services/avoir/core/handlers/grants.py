@@ -57,7 +57,7 @@ def give(draft: Draft, message: Message, command: GrantCredit) -> Conclusion:
     if grant.effective_at > draft.moment.now:
         return conclude(message, "waiting", "not_effective", facts)
     begin(draft, grant)
-    settle(draft, [account])
+    settle(draft, [account], "changed")
     return conclude(message, "issued", command.reason, facts)
 
 
@@ -83,7 +83,7 @@ def begin_due(draft: Draft, account: AccountKey) -> None:
     for grant in due:
         begin(draft, grant)
     if due:
-        settle(draft, [account])
+        settle(draft, [account], "changed")
 
 
 def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
@@ -105,7 +105,7 @@ def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
         return refuse(draft, message, reason, _facts(grant), asked=asked, account=grant.account)
     facts = _facts(grant) | {"voided": format_decimal(grant.remaining, grant.account.currency)}
     _take_all(draft, grant, command.reason)
-    settle(draft, [grant.account])
+    settle(draft, [grant.account], "changed")
     return conclude(message, "recorded", "voided", facts)
 
 

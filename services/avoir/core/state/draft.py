@@ -79,7 +79,6 @@ class Draft(Struct, eq=False):
     moment: Moment
     cause: Cause | None
     occurred_at: datetime
-    reason: str = "changed"
     events: list[Event] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     writes: int = 0
