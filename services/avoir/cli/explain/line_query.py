@@ -14,10 +14,14 @@ from avoir.core.model.rows import Change, Invoice, Line
 from avoir.core.worth.proration import Fraction
 from avoir.core.worth.targets import (
     Billed,
+    Deciding,
     change_order,
     counts,
+    deciding,
+    due_of,
     is_same_currency,
     is_timely,
+    is_too_late,
     line_order,
     targets,
     unused_share,
@@ -70,13 +74,12 @@ class LineWorth:
     @property
     def too_late(self) -> bool:
         """Whether the invoice was settled too late for credit (policy `unpaid_change: never`)."""
-        return self.settle_by is not None and self.invoice.settled_at > self.settle_by
+        return is_too_late(self.invoice, self.settle_by)
 
     @property
     def due_now(self) -> int:
         """What is due as credit as things stand: the target once the invoice is settled."""
-        is_settled = not self.invoice.voided and self.invoice.due == 0 and not self.too_late
-        return self.target or 0 if is_settled else 0
+        return due_of(self.target or 0, self.invoice, self.settle_by)
 
 
 async def read_line_worth(
@@ -97,10 +100,8 @@ async def read_line_worth(
                 Billed(rows.invoice(each), rows.line(each))
                 for each in await asking.fetch(queries.explain_billed, subject=line.subject)
             ]
-            changes = [
-                rows.change(each)
-                for each in await asking.fetch(queries.explain_changes, subject=line.subject, limit=None)
-            ]
+            found_changes = await asking.fetch(queries.explain_changes, subject=line.subject)
+            changes = [rows.change(each) for each in found_changes]
         return _line_worth(asking, row, found, billed, changes)
 
 
@@ -133,31 +134,29 @@ def changes_of(each: Billed, billed: Sequence[Billed], changes: Sequence[Change]
     """The changes to a line's booking or plan in the order in which they count, each with what it does to the line."""
     standing = sorted((other for other in billed if not other.invoice.voided), key=line_order)
     in_order = sorted(changes, key=change_order)
-    counted = [change for change in in_order if counts(change, each.invoice)]
-    asked = next((change for change in reversed(counted) if change.asked), None)
+    decisive = deciding(in_order, each.invoice)
     found = []
     for change in in_order:
         worth = worths(change, standing).get(each.line.key)
-        is_counted = change in counted
         share = (
             _reduced(unused_share(change, each.line))
-            if is_counted and change.topic != "booking-cancelled"
+            if counts(change, each.invoice) and change.topic != "booking-cancelled"
             else None
         )
         fee = each.line.cost - worth if worth is not None and change.topic == "booking-cancelled" else 0
-        found.append(ChangeWorth(change, _role(change, each, counted, asked), worth, fee, share))
+        found.append(ChangeWorth(change, _role(change, each, decisive), worth, fee, share))
     known = {(part.change.topic, part.change.event_id): part for part in found}
-    return tuple(_lowering(part, known, asked) for part in found)
+    return tuple(_lowering(part, known, decisive.asked) for part in found)
 
 
-def _role(change: Change, billed: Billed, counted: Sequence[Change], asked: Change | None) -> Role:
-    if not is_timely(change, billed.invoice):
+def _role(change: Change, billed: Billed, decisive: Deciding) -> Role:
+    if not is_timely(billed.invoice.finalized_at, change.occurred_at):
         return "billed_after_change"
     if not is_same_currency(change, billed.invoice):
         return "currency_mismatch"
-    if change is asked:
+    if change is decisive.asked:
         return "counts"
-    if change is counted[-1] and asked is not None:
+    if change is decisive.last and decisive.asked is not None:
         return "leaves"
     return "superseded" if change.asked else "not_requested"
 

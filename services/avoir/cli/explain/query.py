@@ -31,6 +31,7 @@ from avoir.cli.explain.view import (
     ReservationStory,
     Subject,
 )
+from avoir.core.worth.targets import change_order
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
 
@@ -132,8 +133,8 @@ class _Reader(Asking):
     async def _changes(self, about: Subject | None) -> tuple[ChangeStory, ...]:
         if about is None or about.kind not in ("booking", "plan"):
             return ()
-        found = await self.fetch(queries.explain_changes, subject=about, limit=LIMIT)
-        return tuple(ChangeStory.of(rows.change(row)) for row in found)
+        found = map(rows.change, await self.fetch(queries.explain_changes, subject=about))
+        return tuple(ChangeStory.of(change) for change in sorted(found, key=change_order)[:LIMIT])
 
     async def _grants(self, scope: Scope) -> tuple[GrantStory, ...]:
         if scope.grant_ids:

@@ -1,4 +1,8 @@
-"""Proves the worth of lines: what each cost and what is due for it, computed again from the facts."""
+"""Proves the worth of lines: what each cost and what is due for it, computed again from the facts.
+
+Costs and targets are computed from the facts by the core's functions. The terms of what is due are spelled again here
+on purpose, as the sums are in `verify.sql`: a proof that shared the service's rules would share its mistakes.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 

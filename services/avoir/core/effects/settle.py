@@ -162,7 +162,7 @@ def _place(invoice: Invoice) -> tuple[object, ...]:
 def expire_overdue(draft: Draft, account: AccountKey) -> None:
     """Expire what remains of all of an account's grants whose time has come, to the second."""
     now = draft.moment.now
-    over = takewhile(lambda grant: grant.expires_at <= now, draft.state.walk("grants_to_expire", account))
+    over = takewhile(lambda grant: grant.is_expired(now), draft.state.walk("grants_to_expire", account))
     _expire(draft, account, list(over))
 
 
@@ -171,7 +171,7 @@ def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
     overdue = [
         (grant.expires_at, grant.key, grant)
         for grant in grants
-        if grant.expires_at is not None and grant.expires_at <= now and grant.remaining > 0
+        if grant.is_expired(now) and grant.remaining > 0
     ]
     for expires_at, _, grant in sorted(overdue, key=lambda each: each[:2]):
         lower_grant(draft, grant.key, grant.reserved)

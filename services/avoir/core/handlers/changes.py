@@ -28,9 +28,10 @@ from avoir.core.worth.targets import (
     Billed,
     Target,
     change_order,
-    counts,
+    deciding,
     is_same_currency,
     is_timely,
+    is_too_late,
     line_order,
     supersedes,
     targets,
@@ -187,7 +188,6 @@ def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
 
 def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | None, target: Target) -> None:
     change = target.change
-    settle_by = change.occurred_at if change.unpaid_change == "never" else None
     source = SOURCES[change.topic]
     if known is None:
         known = Entitlement(
@@ -197,14 +197,14 @@ def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | Non
             target=0,
             source=source,
             due_from=change.occurred_at,
-            settle_by=settle_by,
+            settle_by=change.settle_by,
         )
     aimed = replace(
         known,
         target=target.amount,
         source=source,
         due_from=change.occurred_at,
-        settle_by=settle_by,
+        settle_by=change.settle_by,
         as_line_item=change.credit_as == "line_item",
         expires_after_days=change.expires_after_days,
     )
@@ -235,7 +235,7 @@ def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed], *, is_re
     lines = [each for each in billed if not each.invoice.voided]
     if not lines:
         return Why("declined", "invoice_voided")
-    lines = [each for each in lines if is_timely(change, each.invoice)]
+    lines = [each for each in lines if is_timely(each.invoice.finalized_at, change.occurred_at)]
     if not lines:
         return Why("declined", "billed_after_change")
     lines = [each for each in lines if is_same_currency(change, each.invoice)]
@@ -257,11 +257,11 @@ def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed], *, is_re
 
 def _why_nothing_of_what_was_asked(draft: Draft, change: Change, lines: Sequence[Billed]) -> Why:
     due = [each for each in lines if each.invoice.due > 0]
-    in_time = [each for each in lines if each.invoice.due == 0 and not _is_late(draft, each)]
+    in_time = [each for each in lines if each.invoice.due == 0 and not _is_too_late(draft, each)]
     unused_and_paid = UNUSED_AND_PAID if due else would_change("nothing_unused")
     remedy = None if any(_target(draft, each) for each in lines) else unused_and_paid
     if len(due) == len(lines) or any(_target(draft, each) for each in due):
-        return Why("declined" if change.unpaid_change == "never" else "waiting", "unpaid", remedy)
+        return Why("waiting" if change.settle_by is None else "declined", "unpaid", remedy)
     if not in_time:
         return Why("declined", "unpaid", remedy)
     if not any(_target(draft, each) for each in in_time):
@@ -269,20 +269,15 @@ def _why_nothing_of_what_was_asked(draft: Draft, change: Change, lines: Sequence
     return Why("declined", "already_credited")
 
 
-def _is_late(draft: Draft, billed: Billed) -> bool:
-    """Whether an invoice was settled too late for the change that counts for its line (policy `never`)."""
-    settle_by = draft.state.entitlements[billed.line.key].settle_by
-    return settle_by is not None and billed.invoice.settled_at > settle_by
+def _is_too_late(draft: Draft, billed: Billed) -> bool:
+    return is_too_late(billed.invoice, draft.state.entitlements[billed.line.key].settle_by)
 
 
 def _is_decisive(draft: Draft, change: Change, billed: Billed) -> bool:
     """Whether a line's target comes from this change: the last of all, or the last asked for that leaves a target."""
-    changes = draft.changes(change.subject)
-    counted = sorted((each for each in changes if counts(each, billed.invoice)), key=change_order)
-    decisive = counted[-1:]
-    if _target(draft, billed) > 0:
-        decisive += [each for each in counted if each.asked][-1:]
-    return any(each.contents == change.contents for each in decisive)
+    last, asked = deciding(sorted(draft.changes(change.subject), key=change_order), billed.invoice)
+    decisive = (last, asked if _target(draft, billed) > 0 else None)
+    return any(each is not None and each.contents == change.contents for each in decisive)
 
 
 def _target(draft: Draft, billed: Billed) -> int:

@@ -100,8 +100,7 @@ def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
         draft.put(replace(grant, pending=0, lost=grant.pending))
         return conclude(message, "recorded", "voided", _facts(grant))
     if grant.remaining == 0:
-        is_over = grant.expires_at is not None and grant.expires_at <= draft.moment.now
-        reason = "credit_expired" if is_over else "insufficient_credit"
+        reason = "credit_expired" if grant.is_expired(draft.moment.now) else "insufficient_credit"
         return refuse(draft, message, reason, _facts(grant), asked=asked, account=grant.account)
     facts = _facts(grant) | {"voided": format_decimal(grant.remaining, grant.account.currency)}
     _take_all(draft, grant, command.reason)

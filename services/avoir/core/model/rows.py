@@ -262,6 +262,11 @@ class Change(Struct, frozen=True):
         """What it is unique by."""
         return ChangeKey(self.subject.tenant_id, self.topic, self.event_id)
 
+    @property
+    def settle_by(self) -> datetime | None:
+        """By when an invoice must be settled for the change to give credit; None where any time will do."""
+        return self.occurred_at if self.unpaid_change == "never" else None
+
 
 class Payment(Struct, frozen=True):
     """A payment: of `amount`, `reversed` went back and `settled` is used on invoices; the rest is overpayment."""
@@ -409,6 +414,10 @@ class Grant(Struct, frozen=True):
         """
         expires_at, number = self.expires_at or NEVER, self.key.id.int
         return self.priority, expires_at, self.paid_for, self.effective_at, number, self.key
+
+    def is_expired(self, at: datetime) -> bool:
+        """Whether its time is over at a moment, be it swept already or not."""
+        return self.expires_at is not None and self.expires_at <= at
 
 
 class Application(Struct, frozen=True):

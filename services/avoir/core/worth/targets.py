@@ -1,6 +1,7 @@
 """What invoice lines cost, and what credit the changes to their booking or plan are worth."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from avoir.core.model.events import Source
@@ -73,9 +74,9 @@ def line_order(billed: Billed) -> tuple[object, str, int]:
     return billed.invoice.finalized_at, billed.invoice.key.invoice_id, billed.line.position
 
 
-def is_timely(change: Change, invoice: Invoice) -> bool:
-    """Whether the invoice was finalized no later than the change occurred."""
-    return invoice.finalized_at <= change.occurred_at
+def is_timely(finalized_at: datetime, occurred_at: datetime) -> bool:
+    """Whether an invoice was finalized no later than a change occurred."""
+    return finalized_at <= occurred_at
 
 
 def is_same_currency(change: Change, invoice: Invoice) -> bool:
@@ -85,7 +86,21 @@ def is_same_currency(change: Change, invoice: Invoice) -> bool:
 
 def counts(change: Change, invoice: Invoice) -> bool:
     """Whether a change counts for the lines of an invoice."""
-    return is_timely(change, invoice) and is_same_currency(change, invoice)
+    return is_timely(invoice.finalized_at, change.occurred_at) and is_same_currency(change, invoice)
+
+
+class Deciding(NamedTuple):
+    """Of the changes that count for an invoice the last of all, and the last that asked for credit; None without."""
+
+    last: Change | None
+    asked: Change | None
+
+
+def deciding(in_order: Sequence[Change], invoice: Invoice) -> Deciding:
+    """The changes that decide what a line of an invoice is worth; `in_order` are all of its booking or plan."""
+    counted = [change for change in in_order if counts(change, invoice)]
+    asked = next((change for change in reversed(counted) if change.asked), None)
+    return Deciding(counted[-1] if counted else None, asked)
 
 
 def supersedes(later: Change, earlier: Change) -> bool:
@@ -160,9 +175,19 @@ def targets(billed: Sequence[Billed], changes: Sequence[Change]) -> dict[Entitle
 
     found = {}
     for invoice, line in lines:
-        counted = [change for change in in_order if counts(change, invoice)]
-        asked = next((change for change in reversed(counted) if change.asked), None)
-        if asked is not None and line.cost > 0:
+        last, asked = deciding(in_order, invoice)
+        if last is not None and asked is not None and line.cost > 0:
             key = line.key
-            found[key] = Target(min(worth(asked, key), worth(counted[-1], key)), asked)
+            found[key] = Target(min(worth(asked, key), worth(last, key)), asked)
     return found
+
+
+def is_too_late(invoice: Invoice, settle_by: datetime | None) -> bool:
+    """Whether an invoice was settled after the time by which it must be, if there is one (`unpaid_change: never`)."""
+    return settle_by is not None and invoice.settled_at > settle_by
+
+
+def due_of(target: int, invoice: Invoice, settle_by: datetime | None) -> int:
+    """What of a target is due as things stand, in micros: all of it once the invoice is settled in time, else none."""
+    is_settled = not invoice.voided and invoice.due == 0
+    return target if is_settled and not is_too_late(invoice, settle_by) else 0

@@ -52,14 +52,12 @@ WHERE i.tenant_id = :tenant_id AND i.invoice_id = ANY (:invoice_ids::text[])
 ORDER BY i.finalized_at, i.invoice_id;
 
 -- name: explain_changes
--- Changes to a booking or a plan, in the order in which they count.
+-- Changes to a booking or a plan, in no order.
 SELECT tenant_id, topic, event_id, subject_kind, subject_id, owner_type, owner_id, revision, occurred_at, changed_by, asked,
        fee, currency, billed_start, billed_end, remaining_start, remaining_end, billed_price, remaining_price, effective_at,
        unused, proration, time_zone, unpaid_change, credit_as, expires_after_days, contents, superseded
 FROM changes
-WHERE tenant_id = :tenant_id AND subject_kind = :subject.kind AND subject_id = :subject.id
-ORDER BY revision NULLS FIRST, occurred_at, event_id COLLATE "C", topic COLLATE "C"
-LIMIT :limit;
+WHERE tenant_id = :tenant_id AND subject_kind = :subject.kind AND subject_id = :subject.id;
 
 -- name: explain_billed
 -- The lines that billed a booking or a plan, each with its invoice.

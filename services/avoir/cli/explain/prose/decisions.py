@@ -18,7 +18,7 @@ from avoir.cli.base.words import (
     scope_words,
 )
 from avoir.cli.explain.prose.commands import COMMANDS, command_background, command_opening, command_verdict
-from avoir.cli.explain.prose.fee import fee_words
+from avoir.cli.explain.prose.fee import fee_words, was_billed
 from avoir.cli.explain.prose.unhandled import unhandled
 from avoir.cli.explain.prose.voids import void_words
 from avoir.cli.explain.view import DecisionMade, Explanation
@@ -86,7 +86,7 @@ def _background(decision: DecisionMade) -> Iterator[str]:
     facts = decision.facts
     lines = facts.get("lines", [])
     for line in lines:
-        yield _billed(line, decision.occurred_at)
+        yield _billed(line, decision)
     if facts.get("lines_in_all", 0) > len(lines):
         yield f"It was billed on {facts['lines_in_all'] - len(lines)} more lines."
     if "undone" in facts:
@@ -107,9 +107,8 @@ def _background(decision: DecisionMade) -> Iterator[str]:
         yield f"An earlier message has the same {str(same).replace('_', ' ')}."
 
 
-def _billed(line: Mapping[str, Any], occurred_at: datetime | None) -> str:
-    finalized_at = datetime.fromisoformat(line["finalized_at"])
-    before = occurred_at is None or finalized_at <= occurred_at
+def _billed(line: Mapping[str, Any], decision: DecisionMade) -> str:
+    before, day = was_billed(line, decision), date_words(datetime.fromisoformat(line["finalized_at"]))
     due = line["due_on_invoice"]
     state = (
         "voided"
@@ -119,8 +118,8 @@ def _billed(line: Mapping[str, Any], occurred_at: datetime | None) -> str:
         else f"with {due} {line['currency']} still due"
     )
     return (
-        f"It {'had been' if before else 'was only'} billed on invoice {line['invoice_id']} of "
-        f"{date_words(finalized_at)}{'' if before else ', after that'} ({line['cost']} {line['currency']}, {state})."
+        f"It {'had been' if before else 'was only'} billed on invoice {line['invoice_id']} of {day}"
+        f"{'' if before else ', after that'} ({line['cost']} {line['currency']}, {state})."
     )
 
 
