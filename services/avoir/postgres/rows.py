@@ -11,6 +11,8 @@ from avoir.core.model.rows import (
     Account,
     Application,
     ApplicationKey,
+    BookingCancellation,
+    BookingShortening,
     Change,
     Entitlement,
     EntitlementKey,
@@ -21,6 +23,7 @@ from avoir.core.model.rows import (
     Line,
     Payment,
     PaymentKey,
+    PlanCancellation,
     Reservation,
     ReservationKey,
     Reversal,
@@ -70,15 +73,16 @@ LINES = Table(
     key="tenant_id invoice_id position",
 )
 
-CHANGES = Table(
+CHANGES: Table[Change] = Table(
     "changes",
-    Change,
+    {each.topic: each for each in (BookingCancellation, BookingShortening, PlanCancellation)},
     nested("subject", SubjectKey, "tenant_id text, subject_kind text, subject_id text"),
     nested("owner", Owner, "owner_type text, owner_id text"),
     fields(
         "topic text, event_id text, revision bigint, occurred_at timestamptz, changed_by text, asked boolean"
     ),
-    fields("fee bigint, currency text"),
+    fields("fee bigint", absent="0"),
+    fields("currency text"),
     nested("billed_period", Period, "billed_start timestamptz, billed_end timestamptz", null="billed_start"),
     nested(
         "remaining_period",
@@ -86,11 +90,14 @@ CHANGES = Table(
         "remaining_start timestamptz, remaining_end timestamptz",
         null="remaining_start",
     ),
-    fields("billed_price bigint, remaining_price bigint, effective_at timestamptz, unused text"),
-    fields("proration text, time_zone text, unpaid_change text, credit_as text", changing=True),
+    fields("billed_price bigint, remaining_price bigint", absent="None"),
+    fields("effective_at timestamptz, unused text", absent="None"),
+    fields("proration text, time_zone text", changing=True, absent="None"),
+    fields("unpaid_change text, credit_as text", changing=True),
     fields("expires_after_days integer, superseded boolean", changing=True),
     fields("contents bytea"),
     key="tenant_id topic event_id",
+    kind_in="topic",
 )
 
 PAYMENTS = Table(

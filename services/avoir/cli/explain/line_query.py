@@ -4,13 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import gcd
-from typing import Literal
+from typing import Literal, assert_never
 
 import asyncpg
 
 from avoir.cli.base.snapshot import snapshot
 from avoir.cli.explain.scope import Asking
-from avoir.core.model.rows import Change, Invoice, Line
+from avoir.core.model.rows import (
+    BookingCancellation,
+    BookingShortening,
+    Change,
+    Invoice,
+    Line,
+    PlanCancellation,
+)
 from avoir.core.worth.proration import Fraction
 from avoir.core.worth.targets import (
     Billed,
@@ -138,12 +145,14 @@ def changes_of(each: Billed, billed: Sequence[Billed], changes: Sequence[Change]
     found = []
     for change in in_order:
         worth = worths(change, standing).get(each.line.key)
-        share = (
-            _reduced(unused_share(change, each.line))
-            if counts(change, each.invoice) and change.topic != "booking-cancelled"
-            else None
-        )
-        fee = each.line.cost - worth if worth is not None and change.topic == "booking-cancelled" else 0
+        fee, share = 0, None
+        match change:
+            case BookingCancellation():
+                fee = 0 if worth is None else each.line.cost - worth
+            case BookingShortening() | PlanCancellation():
+                share = _reduced(unused_share(change, each.line)) if counts(change, each.invoice) else None
+            case never:
+                assert_never(never)
         found.append(ChangeWorth(change, _role(change, each, decisive), worth, fee, share))
     known = {(part.change.topic, part.change.event_id): part for part in found}
     return tuple(_lowering(part, known, decisive.asked) for part in found)

@@ -88,7 +88,8 @@ class ChangeStory:
     @classmethod
     def of(cls, change: Change) -> "ChangeStory":
         """What is told of a change."""
-        return cls(**{name: getattr(change, name) for name in cls.__dataclass_fields__})
+        said: dict[str, Any] = {name: getattr(change, name, None) for name in cls.__dataclass_fields__}
+        return cls(**said | {"fee": said["fee"] or 0})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from msgspec.structs import replace
 
@@ -21,10 +21,18 @@ from avoir.core.model.facts import BookingCancelled, BookingShortened, Owner, Pl
 from avoir.core.model.message import Message
 from avoir.core.model.money import format_decimal
 from avoir.core.model.policy import InForce, Policy
-from avoir.core.model.rows import Change, Entitlement, InvoiceKey, Line, SubjectKey
+from avoir.core.model.rows import (
+    BookingCancellation,
+    BookingShortening,
+    Change,
+    Entitlement,
+    InvoiceKey,
+    Line,
+    PlanCancellation,
+    SubjectKey,
+)
 from avoir.core.state.draft import Draft
 from avoir.core.worth.targets import (
-    SOURCES,
     Billed,
     Target,
     change_order,
@@ -116,52 +124,61 @@ def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> Mappin
 def _keys_that_count(change: Change) -> list[str]:
     """The policy keys that a change's credit depends on."""
     keys = ["unpaid_change", "credit_as", "expires_after_days"]
-    return [*keys, "proration", "time_zone"] if change.unused == "prorate" else keys
+    is_prorated = isinstance(change, PlanCancellation) and change.unused == "prorate"
+    return [*keys, "proration", "time_zone"] if is_prorated else keys
 
 
 def with_policy(change: Change, policy: Policy) -> Change:
     """A change with the policy values that count for it."""
-    is_plan = change.subject.kind == "plan"
-    return replace(
-        change,
-        proration=policy.proration if is_plan else None,
-        time_zone=policy.time_zone if is_plan else None,
-        unpaid_change=policy.unpaid_change,
-        credit_as=policy.credit_as,
-        expires_after_days=policy.expires_after_days,
-    )
+    is_plan = isinstance(change, PlanCancellation)
+    return replace(change, **_kept_of(policy), **(_kept_of_plan(policy) if is_plan else {}))
+
+
+def _kept_of(policy: Policy) -> dict[str, Any]:
+    return {
+        "unpaid_change": policy.unpaid_change,
+        "credit_as": policy.credit_as,
+        "expires_after_days": policy.expires_after_days,
+    }
+
+
+def _kept_of_plan(policy: Policy) -> dict[str, Any]:
+    return {"proration": policy.proration, "time_zone": policy.time_zone}
 
 
 def to_change(
     message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled, policy: Policy
 ) -> Change:
     """A change as it is kept, with the policy values in force for it."""
-    shortened = fact if isinstance(fact, BookingShortened) else None
-    ended = fact if isinstance(fact, PlanCancelled) else None
-    return Change(
-        subject=subject_of_change(message, fact),
-        owner=fact.owner,
-        topic=message.topic,
-        event_id=message.event_id,
-        revision=fact.revision,
-        occurred_at=message.occurred_at,
-        changed_by=fact.changed_by,
-        asked=fact.changed_by == "customer" or fact.create_credit is True,
-        fee=fact.fee if isinstance(fact, BookingCancelled) else 0,
-        currency=None if isinstance(fact, PlanCancelled) else fact.currency,
-        billed_period=shortened.billed_period if shortened else None,
-        remaining_period=shortened.remaining_period if shortened else None,
-        billed_price=shortened.billed_price if shortened else None,
-        remaining_price=shortened.remaining_price if shortened else None,
-        effective_at=ended.effective_at if ended else None,
-        unused=ended.unused if ended else None,
-        proration=policy.proration if ended else None,
-        time_zone=policy.time_zone if ended else None,
-        unpaid_change=policy.unpaid_change,
-        credit_as=policy.credit_as,
-        expires_after_days=policy.expires_after_days,
-        contents=message.contents,
-    )
+    shared: dict[str, Any] = {
+        "subject": subject_of_change(message, fact),
+        "owner": fact.owner,
+        "event_id": message.event_id,
+        "revision": fact.revision,
+        "occurred_at": message.occurred_at,
+        "changed_by": fact.changed_by,
+        "asked": fact.changed_by == "customer" or fact.create_credit is True,
+        **_kept_of(policy),
+        "contents": message.contents,
+        "superseded": False,
+    }
+    match fact:
+        case BookingCancelled():
+            return BookingCancellation(**shared, fee=fact.fee, currency=fact.currency)
+        case BookingShortened():
+            return BookingShortening(
+                **shared,
+                billed_period=fact.billed_period,
+                remaining_period=fact.remaining_period,
+                billed_price=fact.billed_price,
+                remaining_price=fact.remaining_price,
+                currency=fact.currency,
+            )
+        case PlanCancelled():
+            plan = _kept_of_plan(policy)
+            return PlanCancellation(**shared, effective_at=fact.effective_at, unused=fact.unused, **plan)
+        case never:
+            assert_never(never)
 
 
 def billed_lines(draft: Draft, subject: SubjectKey) -> list[Billed]:
@@ -188,21 +205,20 @@ def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
 
 def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | None, target: Target) -> None:
     change = target.change
-    source = SOURCES[change.topic]
     if known is None:
         known = Entitlement(
             key=line.key,
             account=account,
             cost=line.cost,
             target=0,
-            source=source,
+            source=change.source,
             due_from=change.occurred_at,
             settle_by=change.settle_by,
         )
     aimed = replace(
         known,
         target=target.amount,
-        source=source,
+        source=change.source,
         due_from=change.occurred_at,
         settle_by=change.settle_by,
         as_line_item=change.credit_as == "line_item",
@@ -288,7 +304,7 @@ def _target(draft: Draft, billed: Billed) -> int:
 def change_facts(draft: Draft, change: Change, billed: Sequence[Billed]) -> Mapping[str, Any]:
     """The facts that a decision on a change used: its lines with cost, target, what was given, what is due."""
     facts: dict[str, Any] = {f"{change.subject.kind}_id": change.subject.id}
-    if change.fee and change.currency is not None:
+    if isinstance(change, BookingCancellation) and change.fee and change.currency is not None:
         facts |= {"fee": format_decimal(change.fee, change.currency), "currency": change.currency}
     return fitting(facts | listed("lines", [line_facts(draft, each) for each in billed]))
 

@@ -1,13 +1,20 @@
 """What invoice lines cost, and what credit the changes to their booking or plan are worth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
-from avoir.core.model.events import Source
 from avoir.core.model.facts import InvoiceLine
 from avoir.core.model.money import share
-from avoir.core.model.rows import Change, EntitlementKey, Invoice, Line
+from avoir.core.model.rows import (
+    BookingCancellation,
+    BookingShortening,
+    Change,
+    EntitlementKey,
+    Invoice,
+    Line,
+    PlanCancellation,
+)
 from avoir.core.worth.proration import (
     NOTHING,
     Fraction,
@@ -30,13 +37,6 @@ class Target(NamedTuple):
 
     amount: int
     change: Change
-
-
-SOURCES: Mapping[str, Source] = {
-    "booking-cancelled": "booking_cancelled",
-    "booking-shortened": "booking_shortened",
-    "plan-cancelled": "plan_cancelled",
-}
 
 
 def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
@@ -116,10 +116,18 @@ def supersedes(later: Change, earlier: Change) -> bool:
     )
 
 
-def unused_share(change: Change, line: Line) -> Fraction:
+def unused_share(change: BookingShortening | PlanCancellation, line: Line) -> Fraction:
     """The share of a line's cost that a shortening or the end of a plan leaves unused."""
-    if change.topic == "plan-cancelled":
-        return _unused_of_plan(change, line)
+    match change:
+        case BookingShortening():
+            return _unused_of_booking(change, line)
+        case PlanCancellation():
+            return _unused_of_plan(change, line)
+        case never:
+            assert_never(never)
+
+
+def _unused_of_booking(change: BookingShortening, line: Line) -> Fraction:
     if change.billed_price is not None and change.remaining_price is not None:
         unused = change.billed_price - change.remaining_price
         return Fraction(min(max(unused, 0), change.billed_price), change.billed_price)
@@ -129,32 +137,35 @@ def unused_share(change: Change, line: Line) -> Fraction:
     return unused_of_shortened(period, change.remaining_period)
 
 
-def _unused_of_plan(change: Change, line: Line) -> Fraction:
-    if line.period is None or change.effective_at is None:
+def _unused_of_plan(change: PlanCancellation, line: Line) -> Fraction:
+    if line.period is None:
         return NOTHING
     if line.period.start >= change.effective_at:
         return Fraction(1, 1)
     if change.unused == "whole_periods":
         return NOTHING
     if change.proration == "days":
-        return unused_by_days(line.period, change.effective_at, change.time_zone or "UTC")
+        return unused_by_days(line.period, change.effective_at, change.time_zone)
     return unused_by_time(line.period, change.effective_at)
 
 
 def worths(change: Change, billed: Sequence[Billed]) -> dict[EntitlementKey, int]:
     """What one change alone makes each line worth, in micros; `billed` in order, all lines that are not voided."""
-    fee_left = change.fee
+    fee_left = change.fee if isinstance(change, BookingCancellation) else 0
     worth = {}
     for invoice, line in billed:
         if not counts(change, invoice):
             continue
-        if change.topic == "booking-cancelled":
-            kept = min(fee_left, line.cost)
-            fee_left -= kept
-            worth[line.key] = line.cost - kept
-        else:
-            part, whole = unused_share(change, line)
-            worth[line.key] = share(line.cost, part, whole, invoice.account.currency)
+        match change:
+            case BookingCancellation():
+                kept = min(fee_left, line.cost)
+                fee_left -= kept
+                worth[line.key] = line.cost - kept
+            case BookingShortening() | PlanCancellation():
+                part, whole = unused_share(change, line)
+                worth[line.key] = share(line.cost, part, whole, invoice.account.currency)
+            case never:
+                assert_never(never)
     return worth
 
 
