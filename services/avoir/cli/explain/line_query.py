@@ -6,10 +6,10 @@ from datetime import datetime
 from math import gcd
 from typing import Literal, assert_never
 
-import asyncpg
-
 from avoir.cli.base.snapshot import snapshot
+from avoir.cli.explain.rows import told_line
 from avoir.cli.explain.scope import Asking
+from avoir.cli.explain.view import LineStanding
 from avoir.core.model.rows import (
     BookingCancellation,
     BookingShortening,
@@ -95,31 +95,35 @@ async def read_line_worth(
     """How the worth of a line came about; None where there is no such line."""
     async with snapshot(connection) as now:
         asking = Asking(connection, tenant_id, now)
-        found = await asking.fetch(queries.explain_invoice_lines, invoice_id=invoice_id)
-        row = next((each for each in found if each["line_id"] == line_id), None)
-        if row is None:
+        found = await asking.fetch(queries.explain_lines, invoice_ids=[invoice_id], line_ids=None, limit=None)
+        lines = [told_line(row) for row in found]
+        standing = next((each for each in lines if each.line.line_id == line_id), None)
+        if standing is None:
             return None
-        line = rows.line(row)
+        line = standing.line
         billed: list[Billed] = []
         changes: list[Change] = []
         if line.subject is not None:
             billed = [
-                Billed(rows.invoice(each), rows.line(each))
+                Billed(rows.invoice(each["invoice"]), rows.line(each["line"]))
                 for each in await asking.fetch(queries.explain_billed, subject=line.subject)
             ]
-            found_changes = await asking.fetch(queries.explain_changes, subject=line.subject)
-            changes = [rows.change(each) for each in found_changes]
-        return _line_worth(asking, row, found, billed, changes)
+            changes = [
+                rows.change(each)
+                for each in await asking.fetch(queries.explain_changes, subject=line.subject)
+            ]
+        return _line_worth(asking, standing, lines, billed, changes)
 
 
 def _line_worth(
     asking: Asking,
-    row: asyncpg.Record,
-    lines: Sequence[asyncpg.Record],
+    standing: LineStanding,
+    lines: Sequence[LineStanding],
     billed: Sequence[Billed],
     changes: Sequence[Change],
 ) -> LineWorth:
-    line, invoice = rows.line(row), rows.invoice(row)
+    line, invoice, known = standing.line, standing.invoice, standing.entitlement
+    costs = [each.line for each in lines if each.line.cost > 0]
     target = targets(billed, changes).get(line.key)
     is_due = line.kind == "prepaid" and not invoice.voided
     return LineWorth(
@@ -127,13 +131,13 @@ def _line_worth(
         asking.now,
         invoice,
         line,
-        sum(max(each["amount"] + each["tax"], 0) - each["cost"] for each in lines if each["cost"] > 0),
+        sum(max(each.amount + each.tax, 0) - each.cost for each in costs),
         target.amount if target else line.cost if is_due else None,
         changes_of(Billed(invoice, line), billed, changes),
-        row["given"] or 0,
-        row["covered"] or 0,
-        row["shortfall"] or 0,
-        row["settle_by"],
+        standing.given,
+        known.covered if known else 0,
+        standing.shortfall,
+        known.settle_by if known else None,
     )
 
 

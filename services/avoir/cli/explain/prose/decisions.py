@@ -24,6 +24,7 @@ from avoir.cli.explain.prose.voids import void_words
 from avoir.cli.explain.view import DecisionMade, Explanation
 from avoir.core.handlers.payments import MISMATCHED
 from avoir.core.model.money import format_decimal
+from avoir.core.model.rows import PlanCancellation
 
 REPEATED = ("duplicate", "conflict")
 
@@ -72,7 +73,9 @@ def _by(explanation: Explanation, decision: DecisionMade) -> str:
     for change in explanation.changes:
         if (change.topic, change.event_id) == (decision.topic, decision.event_id):
             words = " by the customer" if change.changed_by == "customer" else " by an admin"
-            return words + (f", from {date_words(change.effective_at)} on" if change.effective_at else "")
+            if isinstance(change, PlanCancellation):
+                words += f", from {date_words(change.effective_at)} on"
+            return words
     return ""
 
 
@@ -168,16 +171,16 @@ def _reason(decision: DecisionMade) -> Iterator[str]:
 
 
 def _given_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
-    for grant in explanation.grants:
+    for grant in (each.grant for each in explanation.grants):
         is_cause = (grant.topic, grant.event_id) == (decision.topic, decision.event_id)
         if is_cause and decision.outcome != "waiting":
-            yield money(grant.amount, grant.currency)
+            yield money(grant.amount, grant.account.currency)
 
 
 def _used_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
     for use in explanation.applications:
         if (use.topic, use.event_id) == (decision.topic, decision.event_id):
-            yield money(use.amount, use.currency)
+            yield money(use.amount, use.account.currency)
 
 
 def _settings(explanation: Explanation, decision: DecisionMade) -> str:
@@ -191,7 +194,7 @@ def _settings(explanation: Explanation, decision: DecisionMade) -> str:
         words = policy_words(key, value)
         if event_id := set_by.get(key):
             version = known.get(event_id)
-            whom = f" for {scope_words(version.scope, version.scope_id)}" if version else ""
+            whom = f" for {scope_words(version.key.scope, version.key.id)}" if version else ""
             when = f" of {date_words(version.occurred_at)}" if version else ""
             words += f" (set{whom} by message {event_id}{when})"
         told.append(words)
