@@ -55,17 +55,17 @@ class LineStanding:
 
     @property
     def target(self) -> int | None:
-        """What it is worth as credit, in micros."""
+        """The credit that it is worth, in micros; None as long as nothing was ever due."""
         return None if self.entitlement is None else self.entitlement.target
 
     @property
     def given(self) -> int:
-        """What was given for it, in micros."""
+        """The credit given for it, in micros."""
         return 0 if self.entitlement is None else self.entitlement.given
 
     @property
     def shortfall(self) -> int:
-        """What could not be taken back, in micros."""
+        """The credit that could not be taken back, in micros."""
         return 0 if self.entitlement is None else self.entitlement.shortfall
 
 

@@ -228,7 +228,7 @@ class Line(Struct, frozen=True):
 
 
 class _Change(Struct, frozen=True):
-    """What all changes have: whose, by which message, in which order, and the policy values that count for them.
+    """Fields of every change: whose it is, from which message, in which order, and the policy values that count for it.
 
     One that is `superseded` decides nothing any more, whatever comes: another counts wherever it does, and after it.
     """
@@ -255,7 +255,7 @@ class _Change(Struct, frozen=True):
 
     @property
     def settle_by(self) -> datetime | None:
-        """By when an invoice must be settled for the change to give credit; None where any time will do."""
+        """The time by which an invoice must be settled for the change to give credit; None where any will do."""
         return self.occurred_at if self.unpaid_change == "never" else None
 
 
@@ -444,7 +444,7 @@ class Grant(Struct, frozen=True):
         return self.priority, expires_at, self.paid_for, self.effective_at, number, self.key
 
     def is_expired(self, at: datetime) -> bool:
-        """Whether its time is over at a moment, be it swept already or not."""
+        """Check whether its time is over at a moment, be it swept already or not."""
         return self.expires_at is not None and self.expires_at <= at
 
 

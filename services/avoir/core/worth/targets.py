@@ -75,7 +75,7 @@ def line_order(billed: Billed) -> tuple[object, str, int]:
 
 
 def is_timely(finalized_at: datetime, occurred_at: datetime) -> bool:
-    """Whether an invoice was finalized no later than a change occurred."""
+    """Check whether an invoice was finalized no later than a change occurred."""
     return finalized_at <= occurred_at
 
 
@@ -90,7 +90,7 @@ def counts(change: Change, invoice: Invoice) -> bool:
 
 
 class Deciding(NamedTuple):
-    """Of the changes that count for an invoice the last of all, and the last that asked for credit; None without."""
+    """The last change that counts for an invoice, and the last that asked for credit; None where there is none."""
 
     last: Change | None
     asked: Change | None
@@ -194,11 +194,11 @@ def targets(billed: Sequence[Billed], changes: Sequence[Change]) -> dict[Entitle
 
 
 def is_too_late(invoice: Invoice, settle_by: datetime | None) -> bool:
-    """Whether an invoice was settled after the time by which it must be, if there is one (`unpaid_change: never`)."""
+    """Check whether an invoice was settled after the time by which it must be, if any (`unpaid_change: never`)."""
     return settle_by is not None and invoice.settled_at > settle_by
 
 
 def due_of(target: int, invoice: Invoice, settle_by: datetime | None) -> int:
-    """What of a target is due as things stand, in micros: all of it once the invoice is settled in time, else none."""
+    """The part of a target that is due now, in micros: all of it once the invoice is settled in time, else none."""
     is_settled = not invoice.voided and invoice.due == 0
     return target if is_settled and not is_too_late(invoice, settle_by) else 0

@@ -49,6 +49,6 @@ def _counts(line: Mapping[str, Any], decision: DecisionMade) -> bool:
 
 
 def was_billed(line: Mapping[str, Any], decision: DecisionMade) -> bool:
-    """Whether a line among a decision's facts had been billed when its change occurred."""
+    """Check whether a line among a decision's facts had been billed when its change occurred."""
     finalized_at = datetime.fromisoformat(line["finalized_at"])
     return decision.occurred_at is None or is_timely(finalized_at, decision.occurred_at)
