@@ -197,7 +197,8 @@ JOIN decisions d ON d.tenant_id = :tenant_id AND d.event_id = asked.event_id AND
 ORDER BY d.recorded_at, d.position;
 
 -- name: explain_open
--- What of an owner is open: grants with something left and invoices with something due.
+-- What of an owner is open: grants with something left and invoices with something due, in the words of the partial
+-- indexes, so that they serve.
 SELECT 'grant' AS kind, grant_id::text AS id FROM grants
 WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id AND available + reserved + pending > 0
 UNION ALL
