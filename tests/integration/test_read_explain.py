@@ -16,10 +16,10 @@ async def test_a_booking_is_told_with_its_decisions_lines_and_credit(connection:
     _, grant_id = await cancelled_booking(connection, KEY)
     explanation = await explain(connection, "t1", Subject("booking", "b1"))
     assert [each.outcome for each in explanation.decisions] == ["issued"]
-    assert [(each.line_id, each.cost, each.given) for each in explanation.lines] == [
+    assert [(each.line.line_id, each.line.cost, each.given) for each in explanation.lines] == [
         ("l1", 121 * EUR, 121 * EUR)
     ]
-    assert [each.grant_id for each in explanation.grants] == [grant_id]
+    assert [each.grant.key.id for each in explanation.grants] == [grant_id]
     assert [each.changed_by for each in explanation.changes] == ["customer"]
     telling = tell(explanation)
     assert telling.decided == (
@@ -49,7 +49,7 @@ async def test_the_same_credit_is_found_by_event_invoice_and_grant(
     explanation = await explain(connection, "t1", subject)
     assert explanation.found is (subject.kind != "payment")
     if subject.id in ("e2", "i1", str(grant_id)) and subject.kind != "payment":
-        assert [each.grant_id for each in explanation.grants] == [grant_id]
+        assert [each.grant.key.id for each in explanation.grants] == [grant_id]
     if subject.id == "i2":
         assert [each.amount for each in explanation.applications] == [80 * EUR]
 

@@ -8,8 +8,11 @@ import pytest
 
 from avoir.cli.base.words import outcome_words
 from avoir.cli.explain.prose.decisions import paragraph
-from avoir.cli.explain.view import ApplicationStory, ChangeStory, DecisionMade, Explanation, Subject
+from avoir.cli.explain.view import DecisionMade, Explanation, Subject
+from avoir.core.model.events import AccountKey
+from avoir.core.model.facts import ChangedBy, Owner
 from avoir.core.model.reasons import REASONS, Reason
+from avoir.core.model.rows import Application, ApplicationKey, BookingCancellation, InvoiceKey, SubjectKey
 
 AT = datetime(2025, 6, 2, 10, tzinfo=UTC)
 LINE = {
@@ -24,14 +27,31 @@ LINE = {
 }
 
 
-def told(outcome: str, reason: Reason, *lines: dict[str, Any], by: str = "customer", **more: Any) -> str:
+def told(
+    outcome: str, reason: Reason, *lines: dict[str, Any], by: ChangedBy = "customer", **more: Any
+) -> str:
     facts = {"booking_id": "b1", "lines": list(lines), **more}
     subject = Subject("booking", "b1")
     would_change = REASONS[reason].remedy
     decision = DecisionMade(
         "booking-cancelled", "e2", 0, 7, AT, AT, outcome, reason, facts, {}, would_change, subject
     )
-    change = ChangeStory("booking-cancelled", "e2", None, AT, by, True, 0, None, None)
+    change = BookingCancellation(
+        subject=SubjectKey("t1", "booking", "b1"),
+        owner=Owner("user", "u1"),
+        event_id="e2",
+        revision=None,
+        occurred_at=AT,
+        changed_by=by,
+        asked=True,
+        fee=0,
+        currency=None,
+        unpaid_change="wait",
+        credit_as="balance",
+        expires_after_days=None,
+        contents=b"",
+        superseded=False,
+    )
     return paragraph(Explanation("t1", subject, AT, decisions=(decision,), changes=(change,)), decision)
 
 
@@ -159,8 +179,17 @@ def test_a_repetition_is_not_told_to_have_used_credit(outcome: str) -> None:
         DecisionMade("invoice-finalized", "e1", 0, at, AT, AT, said, said, {}, {}, None, subject)
         for at, said in ((1, "applied"), (2, outcome))
     )
-    use = ApplicationStory(
-        UUID(int=1), "i1", "EUR", 5_000_000, "auto", AT, False, (), "invoice-finalized", "e1"
+    use = Application(
+        ApplicationKey("t1", UUID(int=1)),
+        AccountKey("t1", "user", "u1", "EUR"),
+        InvoiceKey("t1", "i1"),
+        5_000_000,
+        "auto",
+        AT,
+        reinstated=False,
+        slices=(),
+        topic="invoice-finalized",
+        event_id="e1",
     )
     told = Explanation("t1", subject, AT, decisions=(first, again), applications=(use,))
     assert "Credit of 5.00 EUR was used on it." in paragraph(told, first)

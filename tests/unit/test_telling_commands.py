@@ -6,23 +6,24 @@ from uuid import UUID
 
 from avoir.cli.explain.prose.decisions import paragraph
 from avoir.cli.explain.prose.explanation import tell
-from avoir.cli.explain.view import (
-    ApplicationStory,
-    DecisionMade,
-    Explanation,
-    GrantStory,
-    PolicyStory,
-    ReservationStory,
-    Step,
-    Subject,
-    Use,
-)
-from avoir.core.model.facts import Owner
+from avoir.cli.explain.view import DecisionMade, Explanation, GrantStanding, Step, Subject, Use
+from avoir.core.model.events import AccountKey
 from avoir.core.model.money import parse_decimal
+from avoir.core.model.policy import PolicyVersion, ScopeKey
+from avoir.core.model.rows import (
+    Application,
+    ApplicationKey,
+    Grant,
+    GrantKey,
+    InvoiceKey,
+    Reservation,
+    ReservationKey,
+)
 
 AT = datetime(2025, 6, 2, 10, tzinfo=UTC)
 EUR = 1_000_000
 GRANT, USE = UUID(int=1), UUID(int=2)
+ACCOUNT = AccountKey("t1", "user", "u1", "EUR")
 WHO = {"by": "admin/a1", "currency": "EUR"}
 
 
@@ -52,7 +53,9 @@ def step(event: str, counter: str, amount: str, day: int = 2, **more: Any) -> St
     return Step(grant_id=GRANT, counter_account=counter, amount=micros, event=event, **(facts | more))
 
 
-def grant(*steps: Step, uses: tuple[Use, ...] = (), **more: Any) -> GrantStory:
+def grant(
+    *steps: Step, uses: tuple[Use, ...] = (), held: tuple[Reservation, ...] = (), **more: Any
+) -> GrantStanding:
     facts: dict[str, Any] = {
         "available": 20 * EUR,
         "reserved": 0,
@@ -66,26 +69,23 @@ def grant(*steps: Step, uses: tuple[Use, ...] = (), **more: Any) -> GrantStory:
         "note": "sorry",
         "effective_at": AT,
         "expires_at": None,
-        "expired": False,
-        "given_for": None,
-        "held": (),
     }
-    owner = Owner("user", "u1")
-    return GrantStory(
-        grant_id=GRANT,
-        owner=owner,
-        currency="EUR",
+    given = Grant(
+        key=GrantKey("t1", GRANT),
+        account=ACCOUNT,
         amount=20 * EUR,
+        priority=50,
+        paid_for=False,
+        entitlement=None,
+        ordinal=0,
         topic="grant-credit",
         event_id="e1",
-        recorded_at=AT,
-        uses=uses,
-        steps=steps,
         **(facts | more),
     )
+    return GrantStanding(given, AT, is_expired=False, uses=uses, held=held, steps=steps)
 
 
-def stands(credit: GrantStory) -> str:
+def stands(credit: GrantStanding) -> str:
     return tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,))).now[0]
 
 
@@ -145,7 +145,7 @@ def test_a_draw_of_less_than_was_asked_says_so_and_where_it_came_from() -> None:
 def test_settings_that_counted_name_the_message_that_set_them() -> None:
     policy = {"unpaid_change": "never", "credit_as": "balance", "set_by": {"unpaid_change": "p1"}}
     decision = decided("booking-cancelled", "declined", "unpaid", policy=policy)
-    version = PolicyStory("p1", "owner", "user/u1", AT, {"unpaid_change": "never"})
+    version = PolicyVersion(ScopeKey("t1", "owner", "user/u1"), "p1", AT, {"unpaid_change": "never"})
     assert told(decision, policies=(version,)).endswith(
         "Settings that counted: what was not paid at the time of the change gives no credit (set for user/u1 by "
         "message p1 of 2 June 2025)."
@@ -167,7 +167,8 @@ def test_a_change_of_settings_is_told_in_words() -> None:
 
 
 def test_where_a_credit_went_is_told_part_by_part() -> None:
-    held = ReservationStory(USE, GRANT, "i9", "command", "EUR", 4 * EUR, "apply-credit", "a1")
+    key = ReservationKey("t1", USE, GRANT)
+    held = Reservation(key, ACCOUNT, "i9", "command", 7, 4 * EUR, "apply-credit", "a1")
     uses = (Use("applied", "i2", 5 * EUR), Use("refunded", None, 3 * EUR), Use("voided", None, EUR))
     credit = grant(uses=uses, held=(held,), available=7 * EUR, reserved=4 * EUR, spent=8 * EUR, lost=EUR)
     assert stands(credit).endswith(
@@ -199,8 +200,17 @@ def test_draws_of_one_day_are_told_together_and_setting_aside_once() -> None:
 
 
 def test_a_use_names_the_credits_that_it_came_from() -> None:
-    use = ApplicationStory(
-        USE, "i2", "EUR", 5 * EUR, "command", AT, True, ((GRANT, 5 * EUR),), "apply-credit", "a1"
+    use = Application(
+        ApplicationKey("t1", USE),
+        ACCOUNT,
+        InvoiceKey("t1", "i2"),
+        5 * EUR,
+        "command",
+        AT,
+        reinstated=True,
+        slices=((GRANT, 5 * EUR),),
+        topic="apply-credit",
+        event_id="a1",
     )
     subject = Subject("application", str(USE))
     assert tell(Explanation("t1", subject, AT, applications=(use,))).now == (

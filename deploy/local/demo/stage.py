@@ -117,7 +117,7 @@ class Stage:
     async def due(self, tenant_id: str, invoice_id: str) -> int:
         """What is due on an invoice, in micros."""
         explanation = await explain(self.connection, tenant_id, Subject("invoice", invoice_id))
-        return sum(each.due for each in explanation.invoices if each.invoice_id == invoice_id)
+        return sum(each.due for each in explanation.invoices if each.key.invoice_id == invoice_id)
 
     def seen_of(self, tenant_id: str) -> list[Seen]:
         """The events of a tenant so far, balances left out."""

@@ -41,26 +41,36 @@ RECORDED_AT = Column("recorded_at", "timestamptz", "recorded_at")
 """When a row was recorded: no field of it."""
 
 
-def fields(columns: str) -> tuple[Field, ...]:
-    """Fields that are a column each and never change: `fields("number text, total bigint")`."""
+def fields(columns: str, *, absent: str = "") -> tuple[Field, ...]:
+    """Fields that are a column each and never change: `fields("number text, total bigint")`.
+
+    `absent` is the expression that gives the value for rows of a kind that has no such field.
+    """
+
+    def value(name: str) -> str:
+        return f"getattr(row, {name!r}, {absent})" if absent else f"row.{name}"
+
     return tuple(
-        Field(name, (Column(name, type_, f"row.{name}"),), f"row[{name!r}]")
-        for name, type_ in _named(columns)
+        Field(name, (Column(name, type_, value(name)),), f"row[{name!r}]") for name, type_ in _named(columns)
     )
 
 
-def changing(columns: str) -> tuple[Field, ...]:
+def changing(columns: str, *, absent: str = "") -> tuple[Field, ...]:
     """Fields that are a column each and change."""
     return tuple(
         field._replace(columns=tuple(column._replace(changes=True) for column in field.columns))
-        for field in fields(columns)
+        for field in fields(columns, absent=absent)
     )
 
 
 def nested(name: str, kind: type, columns: str, null: str = "") -> tuple[Field, ...]:
-    """A field that is a named tuple, a column for each of its fields; None where the column `null` is null."""
+    """A field that is a named tuple, a column for each of its fields; None where the column `null` is null.
+
+    Rows of a kind that has no such field have null in these columns.
+    """
     named = _named(columns)
-    parts = (f"row.{name} and row.{name}[{n}]" if null else f"row.{name}[{n}]" for n in range(len(named)))
+    held_in = f"getattr(row, {name!r}, None) and row.{name}" if null else f"row.{name}"
+    parts = (f"{held_in}[{n}]" for n in range(len(named)))
     value = f"{kind.__name__}({', '.join(f'row[{column!r}]' for column, _ in named)})"
     held = tuple(Column(column, type_, part) for (column, type_), part in zip(named, parts, strict=True))
     return (Field(name, held, f"None if row[{null!r}] is None else {value}" if null else value, kind),)
@@ -74,15 +84,24 @@ def converted(name: str, value: str, *columns: Column) -> tuple[Field, ...]:
 class Table(Generic[R]):
     """A table whose rows are read as core rows, copied in when they are new, and updated where they change.
 
+    Rows may be of several kinds, which then are told apart by the value of the column `kind_in`.
+
     `read` makes a core row of a table's row, `added` the values of all `columns`, and `changed` those that `update`
     takes, key first. Where nothing changes there is no `update`.
     """
 
     def __init__(
-        self, name: str, kind: type[R], *parts: tuple[Field, ...], key: str, recorded_at: Column | None = None
+        self,
+        name: str,
+        kinds: type[R] | Mapping[str, type[R]],
+        *parts: tuple[Field, ...],
+        key: str,
+        kind_in: str = "",
+        recorded_at: Column | None = None,
     ) -> None:
         self.name = name
-        self.kind = kind
+        self.kinds: Mapping[str, type[R]] = kinds if isinstance(kinds, Mapping) else {"": kinds}
+        self.kind_in = kind_in
         self.fields = tuple(chain.from_iterable(parts))
         self.columns: dict[str, Column] = {}
         for column in (*chain.from_iterable(field.columns for field in self.fields), recorded_at):
@@ -90,7 +109,8 @@ class Table(Generic[R]):
                 self.columns.setdefault(column.name, column)
         keys = [self.columns[each] for each in key.split()]
         changes = [column for column in self.columns.values() if column.changes]
-        self.read: Callable[[Row], R] = _reader(kind, self.fields)
+        readers = {value: _reader(kind, self.fields) for value, kind in self.kinds.items()}
+        self.read: Callable[[Row], R] = _one_of(readers, kind_in) if kind_in else readers[""]
         self.added: Writer[R] = _writer(self.columns.values())
         self.changed: Writer[R] = _writer([*keys, *changes])
         self.update = _update(name, keys, changes) if changes else None
@@ -100,6 +120,10 @@ def _reader(kind: type[Struct], parts: Iterable[Field]) -> Any:
     values = {field.name: field.value for field in parts}
     arguments = ", ".join(values[name] for name in kind.__struct_fields__)
     return _compiled(f"lambda row: {kind.__name__}({arguments})", kind, *(field.kind for field in parts))
+
+
+def _one_of(readers: Mapping[str, Callable[[Row], R]], column: str) -> Callable[[Row], R]:
+    return lambda row: readers[row[column]](row)
 
 
 def _writer(columns: Iterable[Column]) -> Any:

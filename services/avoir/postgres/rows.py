@@ -53,20 +53,24 @@ LINES = Table(
     key="tenant_id invoice_id position",
 )
 
-CHANGES = Table(
+CHANGES: Table[core.Change] = Table(
     "changes",
-    core.Change,
+    {each.topic: each for each in (core.BookingCancellation, core.BookingShortening, core.PlanCancellation)},
     nested("subject", core.SubjectKey, "tenant_id text, subject_kind text, subject_id text"),
     nested("owner", Owner, "owner_type text, owner_id text"),
     fields("topic text, event_id text, revision bigint, occurred_at timestamptz, changed_by text"),
-    fields("asked boolean, fee bigint, currency text"),
+    fields("asked boolean"),
+    fields("fee bigint", absent="0"),
+    fields("currency text"),
     _period("billed_period", "billed"),
     _period("remaining_period", "remaining"),
-    fields("billed_price bigint, remaining_price bigint, effective_at timestamptz, unused text"),
-    changing("proration text, time_zone text, unpaid_change text, credit_as text"),
-    changing("expires_after_days integer, superseded boolean"),
+    fields("billed_price bigint, remaining_price bigint", absent="None"),
+    fields("effective_at timestamptz, unused text", absent="None"),
+    changing("proration text, time_zone text", absent="None"),
+    changing("unpaid_change text, credit_as text, expires_after_days integer, superseded boolean"),
     fields("contents bytea"),
     key="tenant_id topic event_id",
+    kind_in="topic",
 )
 
 PAYMENTS = Table(

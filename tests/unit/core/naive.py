@@ -8,19 +8,20 @@ from avoir.core.effects.reservations import use_reservations
 from avoir.core.effects.settle import apply_available, expire_overdue, settle_invoices
 from avoir.core.effects.take_back import take_back
 from avoir.core.model.events import AccountKey
+from avoir.core.model.reasons import Lowered
 from avoir.core.model.rows import Entitlement
 from avoir.core.state.draft import Draft, payment_order
 from avoir.core.state.table import Table
 
 
-def settle_everything_once(draft: Draft, account: AccountKey) -> bool:
+def settle_everything_once(draft: Draft, account: AccountKey, reason: Lowered = "changed") -> bool:
     """What `settle_once` does, without asking what the message touched."""
     before = draft.writes
     expire_overdue(draft, account)
     for payment in sorted(of_account(draft.state.payments, account), key=payment_order):
         settle_invoices(draft, payment)
     for entitlement in entitlements(draft, account):
-        take_back(draft, entitlement)
+        take_back(draft, entitlement, reason)
     for grant in sorted(of_account(draft.state.grants, account), key=lambda grant: grant.key):
         make_up(draft, grant)
     for entitlement in entitlements(draft, account):

@@ -10,6 +10,7 @@ from avoir.core.effects import settle as settle_module
 from avoir.core.model.decision import Decision
 from avoir.core.model.events import AccountKey, CreditIssued
 from avoir.core.model.message import Message
+from avoir.core.model.reasons import Lowered
 from avoir.core.state.draft import Draft, Moment
 from tests.examples import examples
 from tests.unit.core import model
@@ -155,10 +156,10 @@ def test_a_chain_in_which_each_credit_settles_the_next_invoice_ends_within_its_b
     assert world.available() == 0 and not world.bodies(CreditIssued)
     once = settle_module.settle_once
 
-    def counted(draft: Draft, account: AccountKey) -> bool:
+    def counted(draft: Draft, account: AccountKey, reason: Lowered) -> bool:
         nonlocal passes
         passes += 1
-        return once(draft, account)
+        return once(draft, account, reason)
 
     monkeypatch.setattr(settle_module, "settle_once", counted)
     world.told("p", "06-01", payment("p1", "10.00", "i00"))

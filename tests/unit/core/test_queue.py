@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from avoir.core.model.rows import GrantKey
-from avoir.core.state.queue import BEGINNING, NotLoadedError, Queue
+from avoir.core.state.queue import BEGINNING, GapError, NotLoadedError, Queue
 from avoir.core.state.state import State
 from tests.unit.core.test_use import grant
 
@@ -37,12 +37,11 @@ def test_loading_on_at_each_gap_gives_what_was_there_all_along(
         try:
             found = list(queue.since((since,)))
             break
-        except LookupError as gap:
-            (after,) = gap.args
-            page = [place for place in everything if place > after][:size]
+        except GapError as gap:
+            page = [place for place in everything if place > gap.after][:size]
             for place in page:
                 queue = queue.add(place)
-            queue = queue.loaded(after, page[-1] if len(page) == size else None)
+            queue = queue.loaded(gap.after, page[-1] if len(page) == size else None)
             asked += 1
             assert asked <= len(everything) // size + 2
     # What is at the place itself comes just after a shorter one, as in the service; here it is left out.
@@ -54,7 +53,7 @@ def test_what_is_loaded_in_between_leaves_a_gap_on_either_side() -> None:
     assert queue.gaps == ((BEGINNING, (4,)), ((6,), None))
     walked = queue.since((4, 1))
     assert [next(walked), next(walked)] == [(5,), (6,)]
-    with pytest.raises(LookupError):
+    with pytest.raises(GapError):
         next(walked)
     assert queue.loaded(BEGINNING, (9,)).gaps == (((9,), None),)
     assert queue.loaded((6,), None).gaps == ((BEGINNING, (4,)),)
@@ -78,6 +77,18 @@ def test_a_row_that_comes_beyond_a_gap_is_not_reached_before_the_gap_is_loaded()
         first.account,
         first.place,
     )
+
+
+def test_a_row_that_is_missing_is_not_taken_for_one_that_is_not_loaded() -> None:
+    state = State.empty()
+    there, missing = grant(1), grant(2)
+    state.add([there])
+    state.enqueue("grants_in_use", there.account, missing.place)
+    walked = state.walk("grants_in_use", there.account)
+    assert next(walked) == there
+    with pytest.raises(KeyError) as error:
+        next(walked)
+    assert error.value.args == (missing.key,)
 
 
 def test_rows_that_have_left_are_passed_by_once_and_come_again_when_they_are_back() -> None:

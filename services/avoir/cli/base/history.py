@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
+from msgspec.structs import replace
 
 from avoir.cli.base.grouping import grouped
 from avoir.cli.base.history_rows import (
@@ -17,6 +18,7 @@ from avoir.cli.base.history_rows import (
 )
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Owner
+from avoir.core.model.rows import Invoice
 from avoir.core.simulate import Figures, with_flow
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
@@ -86,13 +88,14 @@ async def read_groups(connection: Connection, tenant_id: str, owner: Owner | Non
     commands = _Stream(rows_of(queries.history_commands, topics=DECIDED_BY_COMMAND))
     accounts = rows_of(queries.history_accounts)
     async for group, found in grouped(accounts, lambda row: row["in_group"]):
-        history = [*widest, *_invoices(await invoices.of(group), await lines.of(group))]
+        billed = await invoices.of(group)
+        history = [*widest, *_invoices(billed, await lines.of(group))]
         for stream, to_told in simple:
             history += map(to_told, await stream.of(group))
         kept = [told_command(row) for row in await commands.of(group)]
         history += [each for each in kept if each is not None]
         history.sort(key=lambda told: (told.recorded_at, told.place))
-        figures = _figures(found, await flows.of(group))
+        figures = _figures(found, await flows.of(group), map(rows.invoice, billed))
         yield Group(figures, history, len(history) - len(widest), kept.count(None))
 
 
@@ -126,7 +129,7 @@ def _invoices(found: Iterable[asyncpg.Record], lines: Iterable[asyncpg.Record]) 
 
 
 def _figures(
-    accounts: Iterable[asyncpg.Record], flows: Iterable[asyncpg.Record]
+    accounts: Iterable[asyncpg.Record], flows: Iterable[asyncpg.Record], invoices: Iterable[Invoice]
 ) -> dict[AccountKey, Figures]:
     found = {
         rows.account_key(row): Figures(
@@ -135,11 +138,14 @@ def _figures(
             given={"granted": row["granted"]} if row["granted"] else {},
             expired=row["expired"],
             shortfall=row["shortfall"],
-            due=row["due"],
         )
         for row in accounts
     }
     for row in flows:
         key = rows.account_key(row)
         found[key] = with_flow(found[key], row["counter_account"], row["source"], row["amount"])
+    for invoice in invoices:
+        # An account without a single event has no row, and no figures.
+        if (figures := found.get(invoice.account)) is not None:
+            found[invoice.account] = replace(figures, due=figures.due + invoice.due)
     return found

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, assert_never, cast
 
 import asyncpg
 from msgspec.structs import replace
@@ -23,7 +23,7 @@ from avoir.core.model.facts import (
     ReversalReason,
 )
 from avoir.core.model.message import Message
-from avoir.core.model.rows import Change, Line
+from avoir.core.model.rows import BookingCancellation, BookingShortening, Change, Line, PlanCancellation
 from avoir.postgres import rows
 from avoir.postgres.bodies import command
 
@@ -94,10 +94,10 @@ def _change(change: Change) -> Fact:
         "revision": change.revision,
         "create_credit": change.asked if change.changed_by == "admin" else None,
     }
-    match change.topic:
-        case "booking-cancelled":
+    match change:
+        case BookingCancellation():
             return BookingCancelled(change.subject.id, **said, fee=change.fee, currency=change.currency)
-        case "booking-shortened":
+        case BookingShortening():
             return BookingShortened(
                 change.subject.id,
                 **said,
@@ -107,9 +107,11 @@ def _change(change: Change) -> Fact:
                 remaining_price=change.remaining_price,
                 currency=change.currency,
             )
-        case _:
+        case PlanCancellation():
             said |= {"effective_at": change.effective_at, "unused": change.unused}
             return PlanCancelled(change.subject.id, **said)
+        case never:
+            assert_never(never)
 
 
 def told_payment(row: asyncpg.Record) -> Told:

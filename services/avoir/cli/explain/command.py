@@ -1,37 +1,23 @@
 """`avoir explain`: why credit was given or not, in words to read out."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from datetime import datetime
 from textwrap import fill
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from avoir.cli.base.access import DSN, connected, load_settings
 from avoir.cli.base.exits import Exit, not_found, refuse
 from avoir.cli.base.options import COUNT, AsJson, OwnerArgument, Tenant
-from avoir.cli.base.output import amount, console, hint, print_json, rfc3339, say, short_time
+from avoir.cli.base.output import console, hint, print_json, say, short_time
+from avoir.cli.explain.document import explanation_json
 from avoir.cli.explain.line_command import line_worth_json
 from avoir.cli.explain.line_query import read_line_worth
 from avoir.cli.explain.prose.explanation import Telling, tell
 from avoir.cli.explain.prose.line import tell_line
 from avoir.cli.explain.query import explain as read_explanation
 from avoir.cli.explain.scope import LIMIT
-from avoir.cli.explain.view import (
-    ApplicationStory,
-    Explanation,
-    GrantStory,
-    InvoiceStory,
-    LineStory,
-    PaymentStory,
-    ReservationStory,
-    Subject,
-)
-from avoir.core.model.policy import stated
-
-HasCurrency = InvoiceStory | LineStory | GrantStory | PaymentStory | ApplicationStory | ReservationStory
+from avoir.cli.explain.view import Explanation, Subject
 
 
 async def explain(
@@ -120,10 +106,10 @@ def print_telling(explanation: Explanation, telling: Telling) -> None:
     _print_part("What was decided", telling.decided)
     _print_part("What happened since", telling.since)
     _print_part("How it stands", telling.now)
-    with_worth = (line for line in explanation.lines if line.target is not None and line.kind != "credit")
-    example = next(with_worth, None)
+    lines = (each.line for each in explanation.lines if each.target is not None)
+    example = next((line for line in lines if line.kind != "credit"), None)
     if example is not None and subject.kind in ("booking", "plan", "invoice"):
-        line = f"avoir explain --invoice {example.invoice_id} --line {example.line_id}"
+        line = f"avoir explain --invoice {example.invoice.invoice_id} --line {example.line_id}"
         hint(f"\nTo the cent: {line} --tenant {explanation.tenant_id}")
 
 
@@ -142,80 +128,3 @@ def _print_part(title: str, sentences: Iterable[str]) -> None:
                 break_on_hyphens=False,
             )
         )
-
-
-def explanation_json(explanation: Explanation, telling: Telling) -> dict[str, Any]:
-    """The documented shape of `avoir explain --json`."""
-    return {
-        "tenant_id": explanation.tenant_id,
-        "subject": explanation.subject._asdict(),
-        "as_of": rfc3339(explanation.as_of),
-        "words": {"decided": telling.decided, "since": telling.since, "now": telling.now},
-        "decisions": [_plain(each) for each in explanation.decisions],
-        "later_decisions": [_plain(each) for each in explanation.later],
-        "invoices": [
-            _with_amounts(each, "total", "due", "settled", "applied") for each in explanation.invoices
-        ],
-        "lines": [
-            _with_amounts(each, "billed", "cost", "target", "given", "shortfall")
-            for each in explanation.lines
-        ],
-        "changes": [
-            {**_plain(each), "fee": amount(each.fee, each.currency) if each.currency else None}
-            for each in explanation.changes
-        ],
-        "grants": [_grant_json(each) for each in explanation.grants],
-        "payments": [_payment_json(each) for each in explanation.payments],
-        "applications": [_application_json(each) for each in explanation.applications],
-        "reservations": [_with_amounts(each, "amount") for each in explanation.reservations],
-        "policies": [{**_plain(each), "keys": stated(each.keys)} for each in explanation.policies],
-    }
-
-
-def _with_amounts(each: HasCurrency, *names: str) -> dict[str, Any]:
-    plain: dict[str, Any] = _plain(each)
-    for name in names:
-        plain[name] = None if plain[name] is None else amount(plain[name], each.currency)
-    return plain
-
-
-def _grant_json(grant: GrantStory) -> dict[str, Any]:
-    names = ("amount", "pending", "available", "reserved", "spent", "lost", "taken")
-    return {
-        **_with_amounts(grant, *names),
-        "given_for": dict(zip(("kind", "id", "line_id"), grant.given_for, strict=True))
-        if grant.given_for
-        else None,
-        "uses": [{**use._asdict(), "amount": amount(use.amount, grant.currency)} for use in grant.uses],
-        "held": [_with_amounts(each, "amount") for each in grant.held],
-        "steps": [{**_plain(step), "amount": amount(step.amount, grant.currency)} for step in grant.steps],
-    }
-
-
-def _application_json(use: ApplicationStory) -> dict[str, Any]:
-    slices = [
-        {"grant_id": str(grant_id), "amount": amount(part, use.currency)} for grant_id, part in use.slices
-    ]
-    return {**_with_amounts(use, "amount"), "slices": slices}
-
-
-def _payment_json(payment: PaymentStory) -> dict[str, Any]:
-    settlements = [
-        {"invoice_id": invoice_id, "amount": amount(part, payment.currency)}
-        for invoice_id, part in payment.settlements
-    ]
-    return {**_with_amounts(payment, "amount", "reversed", "settled"), "settlements": settlements}
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    return {name: _json_value(part) for name, part in asdict(value).items()}
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    if isinstance(value, UUID):
-        return str(value)
-    if hasattr(value, "_asdict"):
-        return value._asdict()
-    return value

@@ -5,6 +5,7 @@ from typing import Any
 from avoir.cli.base.output import amount, rfc3339
 from avoir.cli.explain.line_query import ChangeWorth, LineWorth
 from avoir.core.model.facts import Period
+from avoir.core.model.rows import BookingCancellation, BookingShortening, Change, PlanCancellation
 
 
 def line_worth_json(worth: LineWorth, words: list[str]) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def line_worth_json(worth: LineWorth, words: list[str]) -> dict[str, Any]:
 
 def _change_json(each: ChangeWorth, currency: str) -> dict[str, Any]:
     change = each.change
+    ended = change if isinstance(change, PlanCancellation) else None
     return {
         "topic": change.topic,
         "event_id": change.event_id,
@@ -55,14 +57,22 @@ def _change_json(each: ChangeWorth, currency: str) -> dict[str, Any]:
         "asked": change.asked,
         "role": each.role,
         "worth": None if each.worth is None else amount(each.worth, currency),
-        "fee": amount(change.fee, change.currency) if change.currency and change.fee else None,
+        "fee": _fee(change),
         "fee_kept": amount(each.fee, currency),
         "unused": list(each.share) if each.share else None,
-        "remaining_period": _period(change.remaining_period),
-        "effective_at": rfc3339(change.effective_at),
-        "proration": change.proration,
-        "time_zone": change.time_zone,
+        "remaining_period": _period(change.remaining_period)
+        if isinstance(change, BookingShortening)
+        else None,
+        "effective_at": rfc3339(ended.effective_at) if ended else None,
+        "proration": ended.proration if ended else None,
+        "time_zone": ended.time_zone if ended else None,
     }
+
+
+def _fee(change: Change) -> str | None:
+    if not isinstance(change, BookingCancellation) or not change.currency or not change.fee:
+        return None
+    return amount(change.fee, change.currency)
 
 
 def _period(period: Period | None) -> dict[str, str | None] | None:

@@ -4,20 +4,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import gcd
-from typing import Literal
-
-import asyncpg
+from typing import Literal, assert_never
 
 from avoir.cli.base.snapshot import snapshot
+from avoir.cli.explain.rows import told_line
 from avoir.cli.explain.scope import Asking
-from avoir.core.model.rows import Change, Invoice, Line
+from avoir.cli.explain.view import LineStanding
+from avoir.core.model.rows import (
+    BookingCancellation,
+    BookingShortening,
+    Change,
+    Invoice,
+    Line,
+    PlanCancellation,
+)
 from avoir.core.worth.proration import Fraction
 from avoir.core.worth.targets import (
     Billed,
+    Deciding,
     change_order,
     counts,
+    deciding,
+    due_of,
     is_same_currency,
     is_timely,
+    is_too_late,
     line_order,
     targets,
     unused_share,
@@ -70,13 +81,12 @@ class LineWorth:
     @property
     def too_late(self) -> bool:
         """Whether the invoice was settled too late for credit (policy `unpaid_change: never`)."""
-        return self.settle_by is not None and self.invoice.settled_at > self.settle_by
+        return is_too_late(self.invoice, self.settle_by)
 
     @property
     def due_now(self) -> int:
         """What is due as credit as things stand: the target once the invoice is settled."""
-        is_settled = not self.invoice.voided and self.invoice.due == 0 and not self.too_late
-        return self.target or 0 if is_settled else 0
+        return due_of(self.target or 0, self.invoice, self.settle_by)
 
 
 async def read_line_worth(
@@ -85,33 +95,35 @@ async def read_line_worth(
     """How the worth of a line came about; None where there is no such line."""
     async with snapshot(connection) as now:
         asking = Asking(connection, tenant_id, now)
-        found = await asking.fetch(queries.explain_invoice_lines, invoice_id=invoice_id)
-        row = next((each for each in found if each["line_id"] == line_id), None)
-        if row is None:
+        found = await asking.fetch(queries.explain_lines, invoice_ids=[invoice_id], line_ids=None, limit=None)
+        lines = [told_line(row) for row in found]
+        standing = next((each for each in lines if each.line.line_id == line_id), None)
+        if standing is None:
             return None
-        line = rows.line(row)
+        line = standing.line
         billed: list[Billed] = []
         changes: list[Change] = []
         if line.subject is not None:
             billed = [
-                Billed(rows.invoice(each), rows.line(each))
+                Billed(rows.invoice(each["invoice"]), rows.line(each["line"]))
                 for each in await asking.fetch(queries.explain_billed, subject=line.subject)
             ]
             changes = [
                 rows.change(each)
-                for each in await asking.fetch(queries.explain_changes, subject=line.subject, limit=None)
+                for each in await asking.fetch(queries.explain_changes, subject=line.subject)
             ]
-        return _line_worth(asking, row, found, billed, changes)
+        return _line_worth(asking, standing, lines, billed, changes)
 
 
 def _line_worth(
     asking: Asking,
-    row: asyncpg.Record,
-    lines: Sequence[asyncpg.Record],
+    standing: LineStanding,
+    lines: Sequence[LineStanding],
     billed: Sequence[Billed],
     changes: Sequence[Change],
 ) -> LineWorth:
-    line, invoice = rows.line(row), rows.invoice(row)
+    line, invoice, known = standing.line, standing.invoice, standing.entitlement
+    costs = [each.line for each in lines if each.line.cost > 0]
     target = targets(billed, changes).get(line.key)
     is_due = line.kind == "prepaid" and not invoice.voided
     return LineWorth(
@@ -119,13 +131,13 @@ def _line_worth(
         asking.now,
         invoice,
         line,
-        sum(max(each["amount"] + each["tax"], 0) - each["cost"] for each in lines if each["cost"] > 0),
+        sum(max(each.amount + each.tax, 0) - each.cost for each in costs),
         target.amount if target else line.cost if is_due else None,
         changes_of(Billed(invoice, line), billed, changes),
-        row["given"] or 0,
-        row["covered"] or 0,
-        row["shortfall"] or 0,
-        row["settle_by"],
+        standing.given,
+        known.covered if known else 0,
+        standing.shortfall,
+        known.settle_by if known else None,
     )
 
 
@@ -133,31 +145,31 @@ def changes_of(each: Billed, billed: Sequence[Billed], changes: Sequence[Change]
     """The changes to a line's booking or plan in the order in which they count, each with what it does to the line."""
     standing = sorted((other for other in billed if not other.invoice.voided), key=line_order)
     in_order = sorted(changes, key=change_order)
-    counted = [change for change in in_order if counts(change, each.invoice)]
-    asked = next((change for change in reversed(counted) if change.asked), None)
+    decisive = deciding(in_order, each.invoice)
     found = []
     for change in in_order:
         worth = worths(change, standing).get(each.line.key)
-        is_counted = change in counted
-        share = (
-            _reduced(unused_share(change, each.line))
-            if is_counted and change.topic != "booking-cancelled"
-            else None
-        )
-        fee = each.line.cost - worth if worth is not None and change.topic == "booking-cancelled" else 0
-        found.append(ChangeWorth(change, _role(change, each, counted, asked), worth, fee, share))
+        fee, share = 0, None
+        match change:
+            case BookingCancellation():
+                fee = 0 if worth is None else each.line.cost - worth
+            case BookingShortening() | PlanCancellation():
+                share = _reduced(unused_share(change, each.line)) if counts(change, each.invoice) else None
+            case never:
+                assert_never(never)
+        found.append(ChangeWorth(change, _role(change, each, decisive), worth, fee, share))
     known = {(part.change.topic, part.change.event_id): part for part in found}
-    return tuple(_lowering(part, known, asked) for part in found)
+    return tuple(_lowering(part, known, decisive.asked) for part in found)
 
 
-def _role(change: Change, billed: Billed, counted: Sequence[Change], asked: Change | None) -> Role:
-    if not is_timely(change, billed.invoice):
+def _role(change: Change, billed: Billed, decisive: Deciding) -> Role:
+    if not is_timely(billed.invoice.finalized_at, change.occurred_at):
         return "billed_after_change"
     if not is_same_currency(change, billed.invoice):
         return "currency_mismatch"
-    if change is asked:
+    if change is decisive.asked:
         return "counts"
-    if change is counted[-1] and asked is not None:
+    if change is decisive.last and decisive.asked is not None:
         return "leaves"
     return "superseded" if change.asked else "not_requested"
 

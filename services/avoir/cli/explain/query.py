@@ -3,34 +3,27 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-import asyncpg
-
 from avoir.cli.base.snapshot import snapshot
 from avoir.cli.explain.rows import (
     Whereabouts,
-    told_application,
     told_decision,
     told_grant,
-    told_invoice,
     told_line,
     told_payment,
-    told_policy,
     told_step,
 )
 from avoir.cli.explain.scope import LIMIT, Asking, Scope, columns, scope_of, scope_of_event
 from avoir.cli.explain.view import (
-    ApplicationStory,
-    ChangeStory,
     DecisionMade,
     Explanation,
-    GrantStory,
-    InvoiceStory,
-    LineStory,
-    PaymentStory,
-    PolicyStory,
-    ReservationStory,
+    GrantStanding,
+    LineStanding,
+    PaymentStanding,
     Subject,
 )
+from avoir.core.model.policy import PolicyVersion
+from avoir.core.model.rows import Application, Change, Invoice, Reservation, Void
+from avoir.core.worth.targets import change_order
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
 
@@ -90,32 +83,34 @@ class _Reader(Asking):
         scope: Scope,
     ) -> Explanation:
         """Everything about a scope, once its decisions are known."""
-        reservations = await self._reservations(scope)
+        invoices, voids = await self._invoices(scope)
         return Explanation(
             self.tenant_id,
             subject,
             self.now,
             decisions,
             later,
-            await self._invoices(scope),
+            invoices,
+            voids,
             await self._lines(scope),
             await self._changes(about),
             await self._grants(scope),
             await self._payments(scope, about),
             await self._applications(scope, about),
-            reservations,
+            await self._reservations(scope),
             await self._policies((*decisions, *later)),
         )
 
-    async def _invoices(self, scope: Scope) -> tuple[InvoiceStory, ...]:
+    async def _invoices(self, scope: Scope) -> tuple[tuple[Invoice, ...], tuple[Void, ...]]:
         found = (
             await self.fetch(queries.explain_invoices, invoice_ids=scope.invoice_ids)
             if scope.invoice_ids
             else []
         )
-        return tuple(told_invoice(row) for row in found)
+        voids = tuple(rows.void(row["void"]) for row in found if row["void"] is not None)
+        return tuple(rows.invoice(row["invoice"]) for row in found), voids
 
-    async def _lines(self, scope: Scope) -> tuple[LineStory, ...]:
+    async def _lines(self, scope: Scope) -> tuple[LineStanding, ...]:
         if scope.line_refs == () or not scope.invoice_ids:
             return ()
         if scope.line_refs is None:
@@ -129,13 +124,13 @@ class _Reader(Asking):
             )
         return tuple(told_line(row) for row in found)
 
-    async def _changes(self, about: Subject | None) -> tuple[ChangeStory, ...]:
+    async def _changes(self, about: Subject | None) -> tuple[Change, ...]:
         if about is None or about.kind not in ("booking", "plan"):
             return ()
-        found = await self.fetch(queries.explain_changes, subject=about, limit=LIMIT)
-        return tuple(ChangeStory.of(rows.change(row)) for row in found)
+        found = map(rows.change, await self.fetch(queries.explain_changes, subject=about))
+        return tuple(sorted(found, key=change_order)[:LIMIT])
 
-    async def _grants(self, scope: Scope) -> tuple[GrantStory, ...]:
+    async def _grants(self, scope: Scope) -> tuple[GrantStanding, ...]:
         if scope.grant_ids:
             found = await self.fetch(queries.explain_grants_by_id, grant_ids=scope.grant_ids)
         else:
@@ -154,7 +149,7 @@ class _Reader(Asking):
         return Whereabouts(
             [told_step(row) for row in steps],
             await self.fetch(queries.explain_uses, grant_ids=grant_ids),
-            _set_aside(held),
+            [rows.reservation(row) for row in held],
         )
 
     async def _entitled(self, scope: Scope) -> list[tuple[str, str, str]]:
@@ -162,12 +157,14 @@ class _Reader(Asking):
         if scope.line_refs is None:
             kinds = ("amount_paid", "negative_total")
             entitled += [(kind, id_, "") for kind in kinds for id_ in scope.invoice_ids]
-            entitled += [("line", line.invoice_id, line.line_id) for line in await self._lines(scope)]
+            entitled += [
+                ("line", each.line.invoice.invoice_id, each.line.line_id) for each in await self._lines(scope)
+            ]
         else:
             entitled += [("line", *ref) for ref in scope.line_refs]
         return entitled
 
-    async def _payments(self, scope: Scope, about: Subject | None) -> tuple[PaymentStory, ...]:
+    async def _payments(self, scope: Scope, about: Subject | None) -> tuple[PaymentStanding, ...]:
         if about is None or about.kind in ("application", "owner"):
             return ()
         found = await self.fetch(
@@ -184,7 +181,7 @@ class _Reader(Asking):
         )
         return tuple(told_payment(row, used) for row in found)
 
-    async def _applications(self, scope: Scope, about: Subject | None) -> tuple[ApplicationStory, ...]:
+    async def _applications(self, scope: Scope, about: Subject | None) -> tuple[Application, ...]:
         if about is None or about.kind not in ("invoice", "application"):
             return ()
         invoice_ids = scope.invoice_ids if about.kind == "invoice" else ()
@@ -194,9 +191,9 @@ class _Reader(Asking):
             application_ids=scope.application_ids,
             limit=LIMIT,
         )
-        return tuple(told_application(row) for row in found)
+        return tuple(map(rows.application, found))
 
-    async def _reservations(self, scope: Scope) -> tuple[ReservationStory, ...]:
+    async def _reservations(self, scope: Scope) -> tuple[Reservation, ...]:
         invoices = [each.id for each in scope.subjects[:1] if each.kind == "invoice"]
         found = await self.fetch(
             queries.explain_reservations,
@@ -205,14 +202,10 @@ class _Reader(Asking):
             invoice_ids=invoices,
             limit=LIMIT,
         )
-        return _set_aside(found)
+        return tuple(map(rows.reservation, found))
 
-    async def _policies(self, decisions: Sequence[DecisionMade]) -> tuple[PolicyStory, ...]:
+    async def _policies(self, decisions: Sequence[DecisionMade]) -> tuple[PolicyVersion, ...]:
         named = {each for decision in decisions for each in decision.policy.get("set_by", {}).values()}
         named |= {each.event_id for each in decisions if each.topic == "set-credit-policy"}
         found = await self.fetch(queries.explain_policies, event_ids=sorted(named)) if named else []
-        return tuple(told_policy(row) for row in found)
-
-
-def _set_aside(found: Sequence[asyncpg.Record]) -> tuple[ReservationStory, ...]:
-    return tuple(ReservationStory(**row) for row in found)
+        return tuple(map(rows.policy, found))

@@ -8,19 +8,16 @@ from typing import NamedTuple
 import asyncpg
 
 from avoir.cli.explain.view import (
-    ApplicationStory,
     DecisionMade,
-    GrantStory,
-    InvoiceStory,
-    LineStory,
-    PaymentStory,
-    PolicyStory,
-    ReservationStory,
+    GrantStanding,
+    LineStanding,
+    PaymentStanding,
     Step,
     Subject,
     Use,
 )
-from avoir.core.model.facts import Owner
+from avoir.core.model.rows import Reservation
+from avoir.postgres import rows
 
 
 def told_decision(row: asyncpg.Record) -> DecisionMade:
@@ -41,40 +38,13 @@ def told_decision(row: asyncpg.Record) -> DecisionMade:
     )
 
 
-def told_invoice(row: asyncpg.Record) -> InvoiceStory:
-    """A row of `explain_invoices`."""
-    due = 0 if row["voided"] else max(row["total"] + row["restored"], 0) - row["settled"] - row["applied"]
-    return InvoiceStory(
-        row["invoice_id"],
-        row["number"],
-        Owner(row["owner_type"], row["owner_id"]),
-        row["currency"],
-        row["finalized_at"],
-        row["total"],
-        due,
-        row["settled"],
-        row["applied"],
-        row["settled_at"],
-        row["automatic"],
-        row["barred"],
-        row["voided_at"],
-        row["void_reason"],
-    )
-
-
-def told_line(row: asyncpg.Record) -> LineStory:
-    """A row of `explain_lines`."""
-    return LineStory(
-        row["invoice_id"],
-        row["line_id"],
-        row["kind"],
-        row["subject_id"],
-        row["currency"],
-        row["amount"] + row["tax"],
-        row["cost"],
-        row["target"],
-        row["given"] or 0,
-        row["shortfall"] or 0,
+def told_line(row: asyncpg.Record) -> LineStanding:
+    """A row of `explain_lines`: whole rows of three tables, the last of them null where nothing was ever due."""
+    entitlement = row["entitlement"]
+    return LineStanding(
+        rows.invoice(row["invoice"]),
+        rows.line(row["line"]),
+        None if entitlement is None else rows.entitlement(entitlement),
     )
 
 
@@ -83,59 +53,35 @@ class Whereabouts(NamedTuple):
 
     steps: Sequence[Step]
     uses: Sequence[asyncpg.Record]
-    reservations: Sequence[ReservationStory]
+    reservations: Sequence[Reservation]
 
 
-def told_grant(row: asyncpg.Record, now: datetime, where: Whereabouts) -> GrantStory:
-    """A row of `explain_grants`, with its own part of the whereabouts."""
-    kind, grant_id = row["entitlement_kind"], row["grant_id"]
-    return GrantStory(
-        grant_id,
-        Owner(row["owner_type"], row["owner_id"]),
-        row["currency"],
-        row["amount"],
-        row["available"],
-        row["reserved"],
-        row["spent"],
-        row["lost"],
-        row["taken"],
-        row["pending"],
-        row["reference"],
-        row["source"],
-        row["reason"],
-        row["note"],
-        row["effective_at"],
-        row["expires_at"],
-        row["expires_at"] is not None and row["expires_at"] <= now,
-        row["topic"],
-        row["event_id"],
+def told_grant(row: asyncpg.Record, now: datetime, where: Whereabouts) -> GrantStanding:
+    """A row of `grants`, with its own part of the whereabouts."""
+    grant = rows.grant(row)
+    return GrantStanding(
+        grant,
         row["recorded_at"],
-        (kind, row["entitlement_id"], row["entitlement_line_id"]) if kind else None,
+        grant.is_expired(now),
         tuple(
             Use(use["counter_account"], use["invoice_id"], use["amount"])
             for use in where.uses
-            if use["grant_id"] == grant_id
+            if use["grant_id"] == grant.key.id
         ),
-        tuple(each for each in where.reservations if each.grant_id == grant_id and each.amount > 0),
-        tuple(step for step in reversed(where.steps) if step.grant_id == grant_id),
+        tuple(each for each in where.reservations if each.grant == grant.key and each.amount > 0),
+        tuple(step for step in reversed(where.steps) if step.grant_id == grant.key.id),
     )
 
 
-def told_payment(row: asyncpg.Record, used: Sequence[asyncpg.Record]) -> PaymentStory:
-    """A row of `explain_payments`, with those of the settlements that are its own."""
-    key = (row["kind"], row["payment_id"])
-    return PaymentStory(
-        *key,
-        Owner(row["owner_type"], row["owner_id"]),
-        row["currency"],
-        row["amount"],
-        row["reversed"],
-        row["settled"],
-        row["occurred_at"],
+def told_payment(row: asyncpg.Record, used: Sequence[asyncpg.Record]) -> PaymentStanding:
+    """A row of `payments`, with those of `explain_settlements` that are its own."""
+    payment = rows.payment(row)
+    return PaymentStanding(
+        payment,
         tuple(
             (use["invoice_id"], use["amount"])
             for use in used
-            if use["amount"] and (use["kind"], use["payment_id"]) == key
+            if use["amount"] and (use["kind"], use["payment_id"]) == payment.key[1:]
         ),
     )
 
@@ -143,15 +89,3 @@ def told_payment(row: asyncpg.Record, used: Sequence[asyncpg.Record]) -> Payment
 def told_step(row: asyncpg.Record) -> Step:
     """A row of `explain_movements`."""
     return Step(**row)
-
-
-def told_application(row: asyncpg.Record) -> ApplicationStory:
-    """A row of `explain_applications`."""
-    plain = dict(row)
-    slices = tuple(zip(plain.pop("grant_ids"), plain.pop("amounts"), strict=True))
-    return ApplicationStory(**plain, slices=slices)
-
-
-def told_policy(row: asyncpg.Record) -> PolicyStory:
-    """A row of `explain_policies`."""
-    return PolicyStory(**{**row, "keys": json.loads(row["keys"])})

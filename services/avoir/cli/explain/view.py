@@ -1,4 +1,4 @@
-"""The parts of an explanation as frozen values: decisions, invoices, lines, changes, payments, grants."""
+"""The parts of an explanation as frozen values: rows of the core, and what the core has no row for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from avoir.core.model.facts import Owner
-from avoir.core.model.rows import Change
+from avoir.core.model.policy import PolicyVersion
+from avoir.core.model.rows import (
+    Application,
+    Change,
+    Entitlement,
+    Grant,
+    Invoice,
+    Line,
+    Payment,
+    Reservation,
+    Void,
+)
 
 
 class Subject(NamedTuple):
@@ -36,59 +46,27 @@ class DecisionMade:
 
 
 @dataclass(frozen=True, slots=True)
-class InvoiceStory:
-    """An invoice as it stands; `due` is what is still to be paid, in micros."""
+class LineStanding:
+    """A line with its invoice, and what is due and was given for it; no entitlement as long as nothing ever was."""
 
-    invoice_id: str
-    number: str
-    owner: Owner
-    currency: str
-    finalized_at: datetime
-    total: int
-    due: int
-    settled: int
-    applied: int
-    settled_at: datetime
-    automatic: bool
-    barred: bool
-    voided_at: datetime | None
-    void_reason: str | None
+    invoice: Invoice
+    line: Line
+    entitlement: Entitlement | None
 
+    @property
+    def target(self) -> int | None:
+        """The credit that it is worth, in micros; None as long as nothing was ever due."""
+        return None if self.entitlement is None else self.entitlement.target
 
-@dataclass(frozen=True, slots=True)
-class LineStory:
-    """A line as it stands, in micros; `target` is None as long as nothing was ever due for it."""
+    @property
+    def given(self) -> int:
+        """The credit given for it, in micros."""
+        return 0 if self.entitlement is None else self.entitlement.given
 
-    invoice_id: str
-    line_id: str
-    kind: str
-    subject_id: str | None
-    currency: str
-    billed: int
-    cost: int
-    target: int | None
-    given: int
-    shortfall: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeStory:
-    """A change to the booking or plan, in the order in which changes count."""
-
-    topic: str
-    event_id: str
-    revision: int | None
-    occurred_at: datetime
-    changed_by: str
-    asked: bool
-    fee: int
-    currency: str | None
-    effective_at: datetime | None
-
-    @classmethod
-    def of(cls, change: Change) -> "ChangeStory":
-        """What is told of a change."""
-        return cls(**{name: getattr(change, name) for name in cls.__dataclass_fields__})
+    @property
+    def shortfall(self) -> int:
+        """The credit that could not be taken back, in micros."""
+        return 0 if self.entitlement is None else self.entitlement.shortfall
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,89 +96,23 @@ class Use(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ReservationStory:
-    """What an application set aside of a grant: `amount` is what is still held; no invoice is the owner's next."""
+class GrantStanding:
+    """A grant, whether its time is over, where it went, what of it is set aside, and its last entries."""
 
-    application_id: UUID
-    grant_id: UUID
-    invoice_id: str | None
-    reserved_for: str
-    currency: str
-    amount: int
-    topic: str
-    event_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class GrantStory:
-    """A grant as it stands: what it was given for and by which message, where it went, its last entries."""
-
-    grant_id: UUID
-    owner: Owner
-    currency: str
-    amount: int
-    available: int
-    reserved: int
-    spent: int
-    lost: int
-    taken: int
-    pending: int
-    reference: str | None
-    source: str
-    reason: str
-    note: str | None
-    effective_at: datetime
-    expires_at: datetime | None
-    expired: bool
-    topic: str
-    event_id: str
+    grant: Grant
     recorded_at: datetime
-    given_for: tuple[str, str, str] | None
+    is_expired: bool
     uses: tuple[Use, ...]
-    held: tuple[ReservationStory, ...]
+    held: tuple[Reservation, ...]
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class PaymentStory:
-    """A payment as it stands, and the invoices that it settled."""
+class PaymentStanding:
+    """A payment, and how much of it settles which invoices, in micros by invoice id."""
 
-    kind: str
-    payment_id: str
-    owner: Owner
-    currency: str
-    amount: int
-    reversed: int
-    settled: int
-    occurred_at: datetime
+    payment: Payment
     settlements: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationStory:
-    """Credit used on an invoice; `slices` are the grants it came from, with how much of each."""
-
-    application_id: UUID
-    invoice_id: str
-    currency: str
-    amount: int
-    applied_by: str
-    applied_at: datetime
-    reinstated: bool
-    slices: tuple[tuple[UUID, int], ...]
-    topic: str
-    event_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyStory:
-    """What one `set-credit-policy` set, for whom (`scope_id` of an owner is `type/id`); amounts in micros."""
-
-    event_id: str
-    scope: str
-    scope_id: str
-    occurred_at: datetime
-    keys: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +124,15 @@ class Explanation:
     as_of: datetime
     decisions: tuple[DecisionMade, ...] = ()
     later: tuple[DecisionMade, ...] = ()
-    invoices: tuple[InvoiceStory, ...] = ()
-    lines: tuple[LineStory, ...] = ()
-    changes: tuple[ChangeStory, ...] = ()
-    grants: tuple[GrantStory, ...] = ()
-    payments: tuple[PaymentStory, ...] = ()
-    applications: tuple[ApplicationStory, ...] = ()
-    reservations: tuple[ReservationStory, ...] = ()
-    policies: tuple[PolicyStory, ...] = ()
+    invoices: tuple[Invoice, ...] = ()
+    voids: tuple[Void, ...] = ()
+    lines: tuple[LineStanding, ...] = ()
+    changes: tuple[Change, ...] = ()
+    grants: tuple[GrantStanding, ...] = ()
+    payments: tuple[PaymentStanding, ...] = ()
+    applications: tuple[Application, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    policies: tuple[PolicyVersion, ...] = ()
 
     @property
     def found(self) -> bool:

@@ -60,8 +60,8 @@ async def read_policy(
             known = await connection.fetch(
                 *queries.explain_invoices(tenant_id=whom.tenant_id, invoice_ids=[whom.invoice_id])
             )
-            owners = [Owner(row["owner_type"], row["owner_id"]) for row in known]
-            whom = whom._replace(owner=owners[0] if owners else None)
+            owner = rows.invoice(known[0]["invoice"]).account.owner if known else None
+            whom = whom._replace(owner=owner)
         scopes = scopes_of(*whom)
         found = [_set(row) for row in await connection.fetch(*queries.read_policies(scopes=scopes))]
     versions = [[each.version for each in found if each.version.key == scope] for scope in scopes]

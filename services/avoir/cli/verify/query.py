@@ -1,4 +1,8 @@
-"""Proves the ledger: everything that is stored twice, and everything that follows from the facts, is computed again."""
+"""Proves the ledger: everything that is stored twice, and everything that follows from the facts, is computed again.
+
+The rules on what is due, what came too late and which grants are over are spelled again in `verify.sql`, on purpose: a
+proof that shared the service's rules would share its mistakes.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple

@@ -1,4 +1,8 @@
-"""Proves the worth of lines: what each cost and what is due for it, computed again from the facts."""
+"""Proves the worth of lines: what each cost and what is due for it, computed again from the facts.
+
+Costs and targets are computed from the facts by the core's functions. The terms of what is due are spelled again here
+on purpose, as the sums are in `verify.sql`: a proof that shared the service's rules would share its mistakes.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -9,7 +13,7 @@ from avoir.cli.base.grouping import grouped
 from avoir.core.model.facts import InvoiceLine
 from avoir.core.model.money import format_decimal
 from avoir.core.model.rows import Change
-from avoir.core.worth.targets import SOURCES, Billed, costs, targets
+from avoir.core.worth.targets import Billed, costs, targets
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
 
@@ -76,7 +80,7 @@ def _targets_of(
 def _terms_of(tenant_id: str, place: str, row: asyncpg.Record, change: Change) -> list[Difference]:
     """The terms of what is due that differ from those of the change that it comes from."""
     terms = {
-        "source": (SOURCES[change.topic], row["source"]),
+        "source": (change.topic.replace("-", "_"), row["source"]),
         "due from": (change.occurred_at, row["due_from"]),
         "settle by": (change.occurred_at if change.unpaid_change == "never" else None, row["settle_by"]),
         "as line item": (change.credit_as == "line_item", row["as_line_item"]),

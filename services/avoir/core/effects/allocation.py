@@ -17,7 +17,7 @@ class Part(NamedTuple):
 
 def is_unexpired(grant: Grant, at: datetime, now: datetime) -> bool:
     """Whether a grant has not expired, both at a moment and now."""
-    return grant.expires_at is None or (grant.expires_at > at and grant.expires_at > now)
+    return not grant.is_expired(max(at, now))
 
 
 def is_usable(grant: Grant, at: datetime, now: datetime) -> bool:

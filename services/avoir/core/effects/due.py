@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from avoir.core.model.events import CreditFor
 from avoir.core.model.rows import Entitlement, Payment
 from avoir.core.state.draft import Draft
+from avoir.core.worth.targets import due_of
 
 
 def worth(draft: Draft, entitlement: Entitlement) -> int:
@@ -12,12 +13,7 @@ def worth(draft: Draft, entitlement: Entitlement) -> int:
     key = entitlement.invoice
     if key is None:
         return entitlement.target
-    invoice = draft.state.invoices[key]
-    if invoice.voided or invoice.due > 0:
-        return 0
-    if entitlement.settle_by is not None and invoice.settled_at > entitlement.settle_by:
-        return 0
-    return entitlement.target
+    return due_of(entitlement.target, draft.state.invoices[key], entitlement.settle_by)
 
 
 def credit_for(draft: Draft, entitlement: Entitlement) -> CreditFor:

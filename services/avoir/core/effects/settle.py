@@ -25,6 +25,7 @@ from avoir.core.effects.take_back import take_back, take_from_grants
 from avoir.core.model.events import AccountKey, CreditExpired
 from avoir.core.model.ledger import postings_of_all
 from avoir.core.model.money import round_down
+from avoir.core.model.reasons import Lowered
 from avoir.core.model.rows import (
     Entitlement,
     Grant,
@@ -37,18 +38,21 @@ from avoir.core.model.rows import (
 from avoir.core.state.draft import Draft, Touched, payment_order
 
 
-def settle(draft: Draft, accounts: Iterable[AccountKey]) -> None:
-    """Bring the accounts to rest. RuntimeError if that took more passes than the changed invoices allow (a defect)."""
+def settle(draft: Draft, accounts: Iterable[AccountKey], reason: Lowered) -> None:
+    """Bring the accounts to rest; credit that is no longer due is taken back for this reason.
+
+    RuntimeError if that took more passes than the changed invoices allow (a defect).
+    """
     for account in sorted(set(accounts)):
         expire_overdue(draft, account)
         passes = 0
-        while settle_once(draft, account):
+        while settle_once(draft, account, reason):
             passes += 1
             if passes > sum(1 for _ in draft.state.changed("invoices")) + 3:
                 raise RuntimeError(f"account {account} does not come to rest")
 
 
-def settle_once(draft: Draft, account: AccountKey) -> bool:
+def settle_once(draft: Draft, account: AccountKey, reason: Lowered) -> bool:
     """One pass over what the message touched in an account; says whether it takes another one."""
     touched = draft.begin_pass(account)
     _expire(draft, account, touched_grants(draft, touched))
@@ -58,7 +62,7 @@ def settle_once(draft: Draft, account: AccountKey) -> bool:
     before = draft.writes
     entitlements = _Concerned(draft, touched)
     for entitlement in entitlements:
-        take_back(draft, entitlement)
+        take_back(draft, entitlement, reason)
     for grant in touched_grants(draft, touched):
         make_up(draft, grant)
     for entitlement in entitlements:
@@ -159,7 +163,7 @@ def _place(invoice: Invoice) -> tuple[object, ...]:
 def expire_overdue(draft: Draft, account: AccountKey) -> None:
     """Expire what remains of all of an account's grants whose time has come, to the second."""
     now = draft.moment.now
-    over = takewhile(lambda grant: grant.expires_at <= now, draft.state.walk("grants_to_expire", account))
+    over = takewhile(lambda grant: grant.is_expired(now), draft.state.walk("grants_to_expire", account))
     _expire(draft, account, list(over))
 
 
@@ -168,7 +172,7 @@ def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
     overdue = [
         (grant.expires_at, grant.key, grant)
         for grant in grants
-        if grant.expires_at is not None and grant.expires_at <= now and grant.remaining > 0
+        if grant.is_expired(now) and grant.remaining > 0
     ]
     for expires_at, _, grant in sorted(overdue, key=lambda each: each[:2]):
         lower_grant(draft, grant.key, grant.reserved)

@@ -6,17 +6,16 @@ from avoir.core.effects.due import credit_for, worth
 from avoir.core.effects.reservations import lower_grant
 from avoir.core.model.events import CreditShortfall, CreditVoided
 from avoir.core.model.ledger import BUCKETS, Posting
-from avoir.core.model.reasons import ShortfallReason, TakenBack
+from avoir.core.model.reasons import Lowered, ShortfallReason, TakenBack
 from avoir.core.model.rows import Entitlement
 from avoir.core.state.draft import Draft
 
 
-def take_back(draft: Draft, entitlement: Entitlement) -> None:
+def take_back(draft: Draft, entitlement: Entitlement, reason: Lowered) -> None:
     """Take back what was given above the worth, as far as it remains, and report what could not be as a shortfall."""
     above = excess(draft, entitlement)
     if above <= 0 and entitlement.shortfall == 0:
         return
-    reason = draft.reason
     if above > 0:
         take_from_grants(draft, entitlement, above, reason)
     report_shortfall(draft, draft.state.entitlements[entitlement.key], reason)
@@ -60,7 +59,7 @@ def unreturned(draft: Draft, entitlement: Entitlement) -> int:
     return max(0, above - lost_of(draft, entitlement))
 
 
-def report_shortfall(draft: Draft, entitlement: Entitlement, reason: TakenBack) -> None:
+def report_shortfall(draft: Draft, entitlement: Entitlement, reason: Lowered) -> None:
     """Record the change of an entitlement's shortfall, if there is one; a smaller one keeps the reason it had."""
     outstanding = unreturned(draft, entitlement)
     change = outstanding - entitlement.shortfall
@@ -76,14 +75,6 @@ def report_shortfall(draft: Draft, entitlement: Entitlement, reason: TakenBack) 
     draft.record(entitlement.account, body, cause=draft.cause)
 
 
-def shortfall_reason(entitlement: Entitlement, reason: TakenBack) -> ShortfallReason:
-    """The reason of a shortfall from what is short and the reason that credit was taken back for."""
-    if entitlement.key.kind == "credit_line":
-        return "credit_line"
-    match reason:
-        case "invoice_voided":
-            return "invoice_voided"
-        case "payment_reversed":
-            return "payment_reversed"
-        case _:
-            return "changed"
+def shortfall_reason(entitlement: Entitlement, reason: Lowered) -> ShortfallReason:
+    """The reason of a shortfall: a credit line that used too much, or what credit was taken back for."""
+    return "credit_line" if entitlement.key.kind == "credit_line" else reason

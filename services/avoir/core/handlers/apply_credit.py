@@ -47,7 +47,7 @@ def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclu
         return conclude(message, "recorded", "reserved", {**asked, **facts})
     at = max(invoice.finalized_at, message.occurred_at)
     apply(draft, invoice, parts, "command", at=at, moved=found.moved)
-    settle(draft, [account])
+    settle(draft, [account], "changed")
     return conclude(message, "applied", "command", {**asked, **facts})
 
 

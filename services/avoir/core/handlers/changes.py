@@ -1,14 +1,15 @@
-"""Changes of bookings and plans: what they make lines worth, and why one gave nothing."""
+"""Changes of bookings and plans: what they make lines worth."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, assert_never
 
 from msgspec.structs import replace
 
 from avoir.core.effects.settle import settle
 from avoir.core.handlers.outcome import Conclusion, Handler, conclude
-from avoir.core.model.decision import Outcome, fitting, listed, would_change
+from avoir.core.handlers.why_nothing import Why, why_nothing
+from avoir.core.model.decision import fitting, listed, would_change
 from avoir.core.model.events import (
     AccountKey,
     CreditApplied,
@@ -21,29 +22,25 @@ from avoir.core.model.facts import BookingCancelled, BookingShortened, Owner, Pl
 from avoir.core.model.message import Message
 from avoir.core.model.money import format_decimal
 from avoir.core.model.policy import InForce, Policy
-from avoir.core.model.reasons import UNUSED_AND_PAID, NothingGiven
-from avoir.core.model.rows import Change, Entitlement, InvoiceKey, Line, SubjectKey
+from avoir.core.model.rows import (
+    BookingCancellation,
+    BookingShortening,
+    Change,
+    Entitlement,
+    InvoiceKey,
+    Line,
+    PlanCancellation,
+    SubjectKey,
+)
 from avoir.core.state.draft import Draft
 from avoir.core.worth.targets import (
-    SOURCES,
     Billed,
     Target,
     change_order,
-    counts,
-    is_same_currency,
-    is_timely,
     line_order,
     supersedes,
     targets,
 )
-
-
-class Why(NamedTuple):
-    """The outcome of a change that issued nothing, and what would change it where the reason alone does not say."""
-
-    outcome: Outcome
-    reason: NothingGiven
-    would_change_it: str | None = None
 
 
 def change(
@@ -55,8 +52,7 @@ def change(
     policy = _policy_of(draft, subject.tenant_id, owner, message.occurred_at)
     change = to_change(message, fact, policy.policy)
     is_repeated = put_change(draft, change)
-    draft.reason = "changed"
-    settle(draft, retarget(draft, change.subject))
+    settle(draft, retarget(draft, change.subject), "changed")
     took_back = any(isinstance(event.body, CreditVoided | CreditShortfall) for event in draft.events)
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
     billed = billed_lines(draft, subject)
@@ -115,52 +111,61 @@ def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> Mappin
 def _keys_that_count(change: Change) -> list[str]:
     """The policy keys that a change's credit depends on."""
     keys = ["unpaid_change", "credit_as", "expires_after_days"]
-    return [*keys, "proration", "time_zone"] if change.unused == "prorate" else keys
+    is_prorated = isinstance(change, PlanCancellation) and change.unused == "prorate"
+    return [*keys, "proration", "time_zone"] if is_prorated else keys
 
 
 def with_policy(change: Change, policy: Policy) -> Change:
     """A change with the policy values that count for it."""
-    is_plan = change.subject.kind == "plan"
-    return replace(
-        change,
-        proration=policy.proration if is_plan else None,
-        time_zone=policy.time_zone if is_plan else None,
-        unpaid_change=policy.unpaid_change,
-        credit_as=policy.credit_as,
-        expires_after_days=policy.expires_after_days,
-    )
+    is_plan = isinstance(change, PlanCancellation)
+    return replace(change, **_kept_of(policy), **(_kept_of_plan(policy) if is_plan else {}))
+
+
+def _kept_of(policy: Policy) -> dict[str, Any]:
+    return {
+        "unpaid_change": policy.unpaid_change,
+        "credit_as": policy.credit_as,
+        "expires_after_days": policy.expires_after_days,
+    }
+
+
+def _kept_of_plan(policy: Policy) -> dict[str, Any]:
+    return {"proration": policy.proration, "time_zone": policy.time_zone}
 
 
 def to_change(
     message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled, policy: Policy
 ) -> Change:
     """A change as it is kept, with the policy values in force for it."""
-    shortened = fact if isinstance(fact, BookingShortened) else None
-    ended = fact if isinstance(fact, PlanCancelled) else None
-    return Change(
-        subject=subject_of_change(message, fact),
-        owner=fact.owner,
-        topic=message.topic,
-        event_id=message.event_id,
-        revision=fact.revision,
-        occurred_at=message.occurred_at,
-        changed_by=fact.changed_by,
-        asked=fact.changed_by == "customer" or fact.create_credit is True,
-        fee=fact.fee if isinstance(fact, BookingCancelled) else 0,
-        currency=None if isinstance(fact, PlanCancelled) else fact.currency,
-        billed_period=shortened.billed_period if shortened else None,
-        remaining_period=shortened.remaining_period if shortened else None,
-        billed_price=shortened.billed_price if shortened else None,
-        remaining_price=shortened.remaining_price if shortened else None,
-        effective_at=ended.effective_at if ended else None,
-        unused=ended.unused if ended else None,
-        proration=policy.proration if ended else None,
-        time_zone=policy.time_zone if ended else None,
-        unpaid_change=policy.unpaid_change,
-        credit_as=policy.credit_as,
-        expires_after_days=policy.expires_after_days,
-        contents=message.contents,
-    )
+    shared: dict[str, Any] = {
+        "subject": subject_of_change(message, fact),
+        "owner": fact.owner,
+        "event_id": message.event_id,
+        "revision": fact.revision,
+        "occurred_at": message.occurred_at,
+        "changed_by": fact.changed_by,
+        "asked": fact.changed_by == "customer" or fact.create_credit is True,
+        **_kept_of(policy),
+        "contents": message.contents,
+        "superseded": False,
+    }
+    match fact:
+        case BookingCancelled():
+            return BookingCancellation(**shared, fee=fact.fee, currency=fact.currency)
+        case BookingShortened():
+            return BookingShortening(
+                **shared,
+                billed_period=fact.billed_period,
+                remaining_period=fact.remaining_period,
+                billed_price=fact.billed_price,
+                remaining_price=fact.remaining_price,
+                currency=fact.currency,
+            )
+        case PlanCancelled():
+            plan = _kept_of_plan(policy)
+            return PlanCancellation(**shared, effective_at=fact.effective_at, unused=fact.unused, **plan)
+        case never:
+            assert_never(never)
 
 
 def billed_lines(draft: Draft, subject: SubjectKey) -> list[Billed]:
@@ -187,24 +192,22 @@ def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
 
 def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | None, target: Target) -> None:
     change = target.change
-    settle_by = change.occurred_at if change.unpaid_change == "never" else None
-    source = SOURCES[change.topic]
     if known is None:
         known = Entitlement(
             key=line.key,
             account=account,
             cost=line.cost,
             target=0,
-            source=source,
+            source=change.source,
             due_from=change.occurred_at,
-            settle_by=settle_by,
+            settle_by=change.settle_by,
         )
     aimed = replace(
         known,
         target=target.amount,
-        source=source,
+        source=change.source,
         due_from=change.occurred_at,
-        settle_by=settle_by,
+        settle_by=change.settle_by,
         as_line_item=change.credit_as == "line_item",
         expires_after_days=change.expires_after_days,
     )
@@ -228,72 +231,10 @@ def _publish_declined(
         draft.record_without_account(change.subject.tenant_id, owner, body)
 
 
-def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed], *, is_repeated: bool) -> Why:
-    """Why a change gave nothing: the first reason that leaves no line to give credit for."""
-    if not billed:
-        return Why("declined", "not_billed")
-    lines = [each for each in billed if not each.invoice.voided]
-    if not lines:
-        return Why("declined", "invoice_voided")
-    lines = [each for each in lines if is_timely(change, each.invoice)]
-    if not lines:
-        return Why("declined", "billed_after_change")
-    lines = [each for each in lines if is_same_currency(change, each.invoice)]
-    if not lines:
-        return Why("declined", "currency_mismatch")
-    entitlements = [draft.state.entitlements.get(each.line.key) for each in lines]
-    if is_repeated and any(each.given for each in entitlements if each is not None):
-        return Why("declined", "already_credited")
-    lines = [each for each in lines if _is_decisive(draft, change, each)]
-    if not lines:
-        return Why("declined", "superseded")
-    if not change.asked:
-        return Why("declined", "not_requested")
-    lines = [each for each in lines if each.line.cost > 0]
-    if not lines:
-        return Why("declined", "free")
-    return _why_nothing_of_what_was_asked(draft, change, lines)
-
-
-def _why_nothing_of_what_was_asked(draft: Draft, change: Change, lines: Sequence[Billed]) -> Why:
-    due = [each for each in lines if each.invoice.due > 0]
-    in_time = [each for each in lines if each.invoice.due == 0 and not _is_late(draft, each)]
-    unused_and_paid = UNUSED_AND_PAID if due else would_change("nothing_unused")
-    remedy = None if any(_target(draft, each) for each in lines) else unused_and_paid
-    if len(due) == len(lines) or any(_target(draft, each) for each in due):
-        return Why("declined" if change.unpaid_change == "never" else "waiting", "unpaid", remedy)
-    if not in_time:
-        return Why("declined", "unpaid", remedy)
-    if not any(_target(draft, each) for each in in_time):
-        return Why("declined", "nothing_unused")
-    return Why("declined", "already_credited")
-
-
-def _is_late(draft: Draft, billed: Billed) -> bool:
-    """Whether an invoice was settled too late for the change that counts for its line (policy `never`)."""
-    settle_by = draft.state.entitlements[billed.line.key].settle_by
-    return settle_by is not None and billed.invoice.settled_at > settle_by
-
-
-def _is_decisive(draft: Draft, change: Change, billed: Billed) -> bool:
-    """Whether a line's target comes from this change: the last of all, or the last asked for that leaves a target."""
-    changes = draft.changes(change.subject)
-    counted = sorted((each for each in changes if counts(each, billed.invoice)), key=change_order)
-    decisive = counted[-1:]
-    if _target(draft, billed) > 0:
-        decisive += [each for each in counted if each.asked][-1:]
-    return any(each.contents == change.contents for each in decisive)
-
-
-def _target(draft: Draft, billed: Billed) -> int:
-    entitlement = draft.state.entitlements.get(billed.line.key)
-    return 0 if entitlement is None else entitlement.target
-
-
 def change_facts(draft: Draft, change: Change, billed: Sequence[Billed]) -> Mapping[str, Any]:
     """The facts that a decision on a change used: its lines with cost, target, what was given, what is due."""
     facts: dict[str, Any] = {f"{change.subject.kind}_id": change.subject.id}
-    if change.fee and change.currency is not None:
+    if isinstance(change, BookingCancellation) and change.fee and change.currency is not None:
         facts |= {"fee": format_decimal(change.fee, change.currency), "currency": change.currency}
     return fitting(facts | listed("lines", [line_facts(draft, each) for each in billed]))
 

@@ -59,7 +59,7 @@ def give(draft: Draft, message: Message, command: GrantCredit) -> Conclusion:
     if grant.effective_at > draft.moment.now:
         return conclude(message, "waiting", "not_effective", facts)
     begin(draft, grant)
-    settle(draft, [account])
+    settle(draft, [account], "changed")
     return conclude(message, "issued", command.reason, facts)
 
 
@@ -85,7 +85,7 @@ def begin_due(draft: Draft, account: AccountKey) -> None:
     for grant in due:
         begin(draft, grant)
     if due:
-        settle(draft, [account])
+        settle(draft, [account], "changed")
 
 
 def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
@@ -102,12 +102,11 @@ def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
         draft.put(replace(grant, pending=0, lost=grant.pending))
         return conclude(message, "recorded", "voided", _facts(grant))
     if grant.remaining == 0:
-        is_over = grant.expires_at is not None and grant.expires_at <= draft.moment.now
-        reason: Refusal = "credit_expired" if is_over else "insufficient_credit"
+        reason: Refusal = "credit_expired" if grant.is_expired(draft.moment.now) else "insufficient_credit"
         return refuse(draft, message, reason, _facts(grant), asked=asked, account=grant.account)
     facts = _facts(grant) | {"voided": format_decimal(grant.remaining, grant.account.currency)}
     _take_all(draft, grant, command.reason)
-    settle(draft, [grant.account])
+    settle(draft, [grant.account], "changed")
     return conclude(message, "recorded", "voided", facts)
 
 

@@ -59,8 +59,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
             _refuse_too_many_lines(draft, subject)
             told = both_told(told, adopt_policies(draft, subject, key))
             accounts |= retarget(draft, subject)
-    draft.reason = "changed"
-    settle(draft, accounts)
+    settle(draft, accounts, "changed")
     if invoice.total < 0 and not invoice.voided:
         note = CreditNoteIssued(credit_note_number(invoice.number), invoice.key.invoice_id, -invoice.total)
         draft.record(invoice.account, note, cause=draft.cause)
@@ -172,9 +171,8 @@ def void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
         return key_taken(message, known.contents, "invoice_id")
     draft.put(Void(key, fact.reason, message.occurred_at, message.event_id, message.contents))
     invoice = draft.state.invoices.get(key)
-    draft.reason = "invoice_voided"
     if invoice is None:
-        settle(draft, release_for(draft, key, "invoice_voided"))
+        settle(draft, release_for(draft, key, "invoice_voided"), "invoice_voided")
         return conclude(message, "waiting", "unknown_invoice", {"invoice_id": fact.invoice_id})
     draft.put(replace(invoice, voided=True))
     for entitlement in undo.entitlements_on(draft, key):
@@ -186,7 +184,7 @@ def void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
             accounts |= retarget(draft, line.subject)
     expire_overdue(draft, invoice.account)
     undo.void(draft, key)
-    settle(draft, accounts)
+    settle(draft, accounts, "invoice_voided")
     facts = invoice_facts(draft.state.invoices[key]) | {"undone": _undone(draft, invoice)}
     return conclude(message, "recorded", "invoice_voided", facts)
 

@@ -36,7 +36,7 @@ def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
         contents=message.contents,
     )
     draft.put(payment)
-    settle(draft, [account])
+    settle(draft, [account], "changed")
     facts = _payment_facts(draft.state.payments[key])
     others = [
         each
@@ -105,12 +105,11 @@ def reverse(draft: Draft, message: Message, fact: PaymentReversed) -> Conclusion
             "payment": payment.account.currency,
         }
         return conclude(message, "declined", "currency_mismatch", facts)
-    draft.reason = "payment_reversed"
     more = _reversed(draft, payment_key, payment.amount, fact.currency) - payment.reversed
     if more > 0:
         expire_overdue(draft, payment.account)
         undo.reverse(draft, payment_key, more)
-        settle(draft, [payment.account])
+        settle(draft, [payment.account], "payment_reversed")
     return conclude(
         message, "recorded", "payment_reversed", _payment_facts(draft.state.payments[payment_key])
     )

@@ -64,20 +64,18 @@ def _release(draft: Draft, message: Message, rows: list[Reservation], reason: st
         "amount": format_decimal(sum(row.amount for row in rows), account.currency),
         "invoice_id": rows[0].invoice_id,
     }
-    draft.reason = "payment_reversed"
     for some in by_application(rows):
         release(draft, some, reason)
-    settle(draft, [account])
+    settle(draft, [account], "payment_reversed")
     return conclude(message, "recorded", "released", facts)
 
 
 def _undo(draft: Draft, message: Message, application: Application, reason: str) -> Conclusion:
     invoice = draft.state.invoices[application.invoice]
-    draft.reason = "payment_reversed"
     draft.put(replace(invoice, barred=True))
     if not application.reinstated:
         undo.reinstate(draft, application, reason)
-        settle(draft, [application.account])
+        settle(draft, [application.account], "payment_reversed")
     return conclude(message, "recorded", "recorded", invoice_facts(draft.state.invoices[application.invoice]))
 
 

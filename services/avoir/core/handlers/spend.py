@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from avoir.core.effects.allocation import Part, allocate, usable, whole
+from avoir.core.effects.allocation import Part, allocate, is_unexpired, usable, whole
 from avoir.core.effects.apply import in_runs, slices
 from avoir.core.effects.settle import expire_overdue
 from avoir.core.handlers.outcome import Conclusion, Handler, conclude, refuse
@@ -103,7 +103,7 @@ def named_grant(draft: Draft, account: AccountKey, grant_id: str) -> Grant | Ref
         return "unknown_grant"
     if grant.account != account:
         return "currency_mismatch"
-    if grant.expires_at is not None and grant.expires_at <= max(draft.moment.now, draft.occurred_at):
+    if not is_unexpired(grant, draft.occurred_at, draft.moment.now):
         return "credit_expired"
     return grant
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 LineKind = Literal["booking", "plan", "prepaid", "credit", "other"]
 SubjectKind = Literal["booking", "plan"]
 ChangedBy = Literal["customer", "admin"]
+Unused = Literal["whole_periods", "prorate"]
 ReversalReason = Literal["refund", "chargeback", "failed"]
 
 
@@ -101,7 +102,7 @@ class PlanCancelled(Struct, frozen=True):
     owner: Owner
     changed_by: ChangedBy
     effective_at: datetime
-    unused: Literal["whole_periods", "prorate"]
+    unused: Unused
     revision: int | None = None
     create_credit: bool | None = None
 

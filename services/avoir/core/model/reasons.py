@@ -64,13 +64,16 @@ GrantReason = Literal["referral", "goodwill", "adjustment", "promotion", "purcha
 AppliedBy = Literal["auto", "command", "line_item", "reservation"]
 """How credit came to be used on an invoice."""
 
-TakenBack = Literal["changed", "invoice_voided", "payment_reversed", "payment_settled_invoice"]
+Lowered = Literal["invoice_voided", "payment_reversed", "changed"]
+"""Why less is due than before."""
+
+TakenBack = Literal[Lowered, "payment_settled_invoice"]
 """Why credit is taken back, other than by command."""
 
 Released = Literal["invoice_voided", "moved", "not_needed"]
 """Why credit that was used or set aside becomes available again, other than by command or rejection."""
 
-ShortfallReason = Literal["invoice_voided", "payment_reversed", "changed", "credit_line"]
+ShortfallReason = Literal[Lowered, "credit_line"]
 """Why credit is short."""
 
 Reason = Literal[

@@ -1,14 +1,14 @@
 """The rows that Avoir knows things by: frozen values, each with the key that it is unique by."""
 
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from avoir.core.model.events import AccountKey, Balance
-from avoir.core.model.facts import ChangedBy, LineKind, Owner, Period, SubjectKind
+from avoir.core.model.facts import ChangedBy, LineKind, Owner, Period, SubjectKind, Unused
 from avoir.core.model.ids import derived_id, named_id
 from avoir.core.model.reasons import AppliedBy, GrantReason, ShortfallReason, Source
 
@@ -228,40 +228,73 @@ class Line(Struct, frozen=True):
         return SubjectKey(self.invoice.tenant_id, self.kind, self.subject_id)
 
 
-class Change(Struct, frozen=True):
-    """A change to a booking or plan, with the policy values of its time; only the fields of its topic are set.
+class _Change(Struct, frozen=True):
+    """Fields of every change: whose it is, from which message, in which order, and the policy values that count for it.
 
     One that is `superseded` decides nothing any more, whatever comes: another counts wherever it does, and after it.
     """
 
+    topic: ClassVar[str]
+    source: ClassVar[Source]
     subject: SubjectKey
     owner: Owner
-    topic: str
     event_id: str
     revision: int | None
     occurred_at: datetime
     changed_by: ChangedBy
     asked: bool
-    fee: int
-    currency: str | None
-    billed_period: Period | None
-    remaining_period: Period | None
-    billed_price: int | None
-    remaining_price: int | None
-    effective_at: datetime | None
-    unused: str | None
-    proration: str | None
-    time_zone: str | None
     unpaid_change: str
     credit_as: str
     expires_after_days: int | None
     contents: bytes
-    superseded: bool = False
+    superseded: bool
 
     @property
     def key(self) -> ChangeKey:
         """What it is unique by."""
         return ChangeKey(self.subject.tenant_id, self.topic, self.event_id)
+
+    @property
+    def settle_by(self) -> datetime | None:
+        """The time by which an invoice must be settled for the change to give credit; None where any will do."""
+        return self.occurred_at if self.unpaid_change == "never" else None
+
+
+class BookingCancellation(_Change, frozen=True):
+    """A booking that will not take place; `fee` is kept, in `currency`."""
+
+    topic = "booking-cancelled"
+    source = "booking_cancelled"
+    fee: int
+    currency: str | None
+
+
+class BookingShortening(_Change, frozen=True):
+    """A booking that takes less than what was billed: by the two periods, or by the two prices in `currency`."""
+
+    topic = "booking-shortened"
+    source = "booking_shortened"
+    billed_period: Period | None
+    remaining_period: Period | None
+    billed_price: int | None
+    remaining_price: int | None
+    currency: str | None
+
+
+class PlanCancellation(_Change, frozen=True):
+    """A plan that ends: what of its periods is `unused`, and by which `proration`; it has no amounts of its own."""
+
+    topic = "plan-cancelled"
+    source = "plan_cancelled"
+    currency: ClassVar[None] = None
+    effective_at: datetime
+    unused: Unused
+    proration: str
+    time_zone: str
+
+
+Change = BookingCancellation | BookingShortening | PlanCancellation
+"""A change to a booking or plan."""
 
 
 class Payment(Struct, frozen=True):
@@ -410,6 +443,10 @@ class Grant(Struct, frozen=True):
         """
         expires_at, number = self.expires_at or NEVER, self.key.id.int
         return self.priority, expires_at, self.paid_for, self.effective_at, number, self.key
+
+    def is_expired(self, at: datetime) -> bool:
+        """Check whether its time is over at a moment, be it swept already or not."""
+        return self.expires_at is not None and self.expires_at <= at
 
 
 class Application(Struct, frozen=True):

@@ -27,7 +27,6 @@ from avoir.core.model.ids import derived_id
 from avoir.core.model.ledger import GENESIS, CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
 from avoir.core.model.money import MOST_MICROS, TooMuchError, format_decimal
 from avoir.core.model.policy import InForce, Policy, in_force, scopes_of
-from avoir.core.model.reasons import TakenBack
 from avoir.core.model.rows import (
     Account,
     Change,
@@ -80,7 +79,6 @@ class Draft(Struct, eq=False):
     moment: Moment
     cause: Cause | None
     occurred_at: datetime
-    reason: TakenBack = "changed"
     events: list[Event] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     writes: int = 0

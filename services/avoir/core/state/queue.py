@@ -20,6 +20,14 @@ _FEW = 64
 _SHARE = 32
 
 
+class GapError(LookupError):
+    """A walk along a queue came to places that are not loaded: those after `after`."""
+
+    def __init__(self, after: Place) -> None:
+        super().__init__(after)
+        self.after = after
+
+
 class NotLoadedError(Exception):
     """More of a queue is needed than the state holds: load what comes after a place, then decide again."""
 
@@ -51,7 +59,7 @@ class Queue(Struct, frozen=True):
         return replace(self, base=sorted([*self.base[self.start :], *new]), start=0, new=())
 
     def since(self, since: Place) -> Iterator[Place]:
-        """The places from one on. Raises LookupError with the place after which something is not loaded."""
+        """The places from one on. Raises GapError where it comes to what is not loaded."""
         at, last = since, None
         first = max(self.start, bisect_left(self.base, since))
         places: Iterator[Place] = map(self.base.__getitem__, range(first, len(self.base)))
@@ -77,4 +85,4 @@ class Queue(Struct, frozen=True):
     def _refuse_gap(self, at: Place, place: Place | None) -> None:
         for begin, end in self.gaps:
             if (place is None or begin < place) and (end is None or at < end):
-                raise LookupError(max(begin, at))
+                raise GapError(max(begin, at))

@@ -12,6 +12,8 @@ from avoir.core.model.rows import (
     Account,
     Application,
     ApplicationKey,
+    BookingCancellation,
+    BookingShortening,
     Change,
     ChangeKey,
     Entitlement,
@@ -24,6 +26,7 @@ from avoir.core.model.rows import (
     Line,
     Payment,
     PaymentKey,
+    PlanCancellation,
     ReferenceKey,
     Reservation,
     ReservationKey,
@@ -33,7 +36,7 @@ from avoir.core.model.rows import (
     SubjectKey,
     Void,
 )
-from avoir.core.state.queue import BEGINNING, NotLoadedError, Place, Queue
+from avoir.core.state.queue import BEGINNING, GapError, NotLoadedError, Place, Queue
 from avoir.core.state.table import Index, Table
 
 
@@ -149,8 +152,8 @@ class State(Struct, eq=False):
                 row = getattr(self, table)[place[-1]]
                 if has(row):
                     yield row
-        except LookupError as gap:
-            raise NotLoadedError(name, account, gap.args[0]) from None
+        except GapError as gap:
+            raise NotLoadedError(name, account, gap.after) from None
 
     def _without_head(self, name: str, account: AccountKey, queue: Queue) -> Queue:
         """A queue whose first row is still in it: what was used up is passed by once."""
@@ -327,7 +330,9 @@ ADDERS: dict[type, Any] = {
     Account: _add_account,
     Invoice: _add_invoice,
     Line: _add_line,
-    Change: _add_change,
+    BookingCancellation: _add_change,
+    BookingShortening: _add_change,
+    PlanCancellation: _add_change,
     Payment: _add_payment,
     Reversal: _add_reversal,
     Void: _add_void,

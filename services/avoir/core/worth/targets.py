@@ -1,12 +1,20 @@
 """What invoice lines cost, and what credit the changes to their booking or plan are worth."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, assert_never
 
 from avoir.core.model.facts import InvoiceLine
 from avoir.core.model.money import share
-from avoir.core.model.reasons import Source
-from avoir.core.model.rows import Change, EntitlementKey, Invoice, Line
+from avoir.core.model.rows import (
+    BookingCancellation,
+    BookingShortening,
+    Change,
+    EntitlementKey,
+    Invoice,
+    Line,
+    PlanCancellation,
+)
 from avoir.core.worth.proration import (
     NOTHING,
     Fraction,
@@ -29,13 +37,6 @@ class Target(NamedTuple):
 
     amount: int
     change: Change
-
-
-SOURCES: Mapping[str, Source] = {
-    "booking-cancelled": "booking_cancelled",
-    "booking-shortened": "booking_shortened",
-    "plan-cancelled": "plan_cancelled",
-}
 
 
 def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
@@ -73,9 +74,9 @@ def line_order(billed: Billed) -> tuple[object, str, int]:
     return billed.invoice.finalized_at, billed.invoice.key.invoice_id, billed.line.position
 
 
-def is_timely(change: Change, invoice: Invoice) -> bool:
-    """Whether the invoice was finalized no later than the change occurred."""
-    return invoice.finalized_at <= change.occurred_at
+def is_timely(finalized_at: datetime, occurred_at: datetime) -> bool:
+    """Check whether an invoice was finalized no later than a change occurred."""
+    return finalized_at <= occurred_at
 
 
 def is_same_currency(change: Change, invoice: Invoice) -> bool:
@@ -85,7 +86,21 @@ def is_same_currency(change: Change, invoice: Invoice) -> bool:
 
 def counts(change: Change, invoice: Invoice) -> bool:
     """Whether a change counts for the lines of an invoice."""
-    return is_timely(change, invoice) and is_same_currency(change, invoice)
+    return is_timely(invoice.finalized_at, change.occurred_at) and is_same_currency(change, invoice)
+
+
+class Deciding(NamedTuple):
+    """The last change that counts for an invoice, and the last that asked for credit; None where there is none."""
+
+    last: Change | None
+    asked: Change | None
+
+
+def deciding(in_order: Sequence[Change], invoice: Invoice) -> Deciding:
+    """The changes that decide what a line of an invoice is worth; `in_order` are all of its booking or plan."""
+    counted = [change for change in in_order if counts(change, invoice)]
+    asked = next((change for change in reversed(counted) if change.asked), None)
+    return Deciding(counted[-1] if counted else None, asked)
 
 
 def supersedes(later: Change, earlier: Change) -> bool:
@@ -101,10 +116,18 @@ def supersedes(later: Change, earlier: Change) -> bool:
     )
 
 
-def unused_share(change: Change, line: Line) -> Fraction:
+def unused_share(change: BookingShortening | PlanCancellation, line: Line) -> Fraction:
     """The share of a line's cost that a shortening or the end of a plan leaves unused."""
-    if change.topic == "plan-cancelled":
-        return _unused_of_plan(change, line)
+    match change:
+        case BookingShortening():
+            return _unused_of_booking(change, line)
+        case PlanCancellation():
+            return _unused_of_plan(change, line)
+        case never:
+            assert_never(never)
+
+
+def _unused_of_booking(change: BookingShortening, line: Line) -> Fraction:
     if change.billed_price is not None and change.remaining_price is not None:
         unused = change.billed_price - change.remaining_price
         return Fraction(min(max(unused, 0), change.billed_price), change.billed_price)
@@ -114,32 +137,35 @@ def unused_share(change: Change, line: Line) -> Fraction:
     return unused_of_shortened(period, change.remaining_period)
 
 
-def _unused_of_plan(change: Change, line: Line) -> Fraction:
-    if line.period is None or change.effective_at is None:
+def _unused_of_plan(change: PlanCancellation, line: Line) -> Fraction:
+    if line.period is None:
         return NOTHING
     if line.period.start >= change.effective_at:
         return Fraction(1, 1)
     if change.unused == "whole_periods":
         return NOTHING
     if change.proration == "days":
-        return unused_by_days(line.period, change.effective_at, change.time_zone or "UTC")
+        return unused_by_days(line.period, change.effective_at, change.time_zone)
     return unused_by_time(line.period, change.effective_at)
 
 
 def worths(change: Change, billed: Sequence[Billed]) -> dict[EntitlementKey, int]:
     """What one change alone makes each line worth, in micros; `billed` in order, all lines that are not voided."""
-    fee_left = change.fee
+    fee_left = change.fee if isinstance(change, BookingCancellation) else 0
     worth = {}
     for invoice, line in billed:
         if not counts(change, invoice):
             continue
-        if change.topic == "booking-cancelled":
-            kept = min(fee_left, line.cost)
-            fee_left -= kept
-            worth[line.key] = line.cost - kept
-        else:
-            part, whole = unused_share(change, line)
-            worth[line.key] = share(line.cost, part, whole, invoice.account.currency)
+        match change:
+            case BookingCancellation():
+                kept = min(fee_left, line.cost)
+                fee_left -= kept
+                worth[line.key] = line.cost - kept
+            case BookingShortening() | PlanCancellation():
+                part, whole = unused_share(change, line)
+                worth[line.key] = share(line.cost, part, whole, invoice.account.currency)
+            case never:
+                assert_never(never)
     return worth
 
 
@@ -160,9 +186,19 @@ def targets(billed: Sequence[Billed], changes: Sequence[Change]) -> dict[Entitle
 
     found = {}
     for invoice, line in lines:
-        counted = [change for change in in_order if counts(change, invoice)]
-        asked = next((change for change in reversed(counted) if change.asked), None)
-        if asked is not None and line.cost > 0:
+        last, asked = deciding(in_order, invoice)
+        if last is not None and asked is not None and line.cost > 0:
             key = line.key
-            found[key] = Target(min(worth(asked, key), worth(counted[-1], key)), asked)
+            found[key] = Target(min(worth(asked, key), worth(last, key)), asked)
     return found
+
+
+def is_too_late(invoice: Invoice, settle_by: datetime | None) -> bool:
+    """Check whether an invoice was settled after the time by which it must be, if any (`unpaid_change: never`)."""
+    return settle_by is not None and invoice.settled_at > settle_by
+
+
+def due_of(target: int, invoice: Invoice, settle_by: datetime | None) -> int:
+    """The part of a target that is due now, in micros: all of it once the invoice is settled in time, else none."""
+    is_settled = not invoice.voided and invoice.due == 0
+    return target if is_settled and not is_too_late(invoice, settle_by) else 0

@@ -27,9 +27,9 @@ ORDER BY l.invoice_id, l.position
 LIMIT :limit;
 
 -- name: explain_lines
--- Lines of invoices with what was due and given for them; all lines of the invoices where `line_ids` is null.
-SELECT l.invoice_id, l.line_id, l.kind, l.subject_id, l.period_start, l.period_end, l.amount, l.tax, l.cost, i.currency,
-       e.target, e.given, e.shortfall, e.covered, e.source
+-- Lines of invoices with what was due and given for them, each a whole row; all lines of the invoices where `line_ids` is
+-- null.
+SELECT l AS line, i AS invoice, e AS entitlement
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e
@@ -42,46 +42,29 @@ ORDER BY i.finalized_at, l.invoice_id, l.position
 LIMIT :limit;
 
 -- name: explain_invoices
--- Invoices as they stand, and since when one is void.
-SELECT i.invoice_id, i.number, i.owner_type, i.owner_id, i.currency, i.finalized_at, i.total, i.amount_paid, i.automatic,
-       i.barred, i.voided, i.settled, i.applied, i.restored, i.settled_at, v.occurred_at AS voided_at,
-           v.reason AS void_reason
+-- Invoices as they stand, each with its void if there is one.
+SELECT i AS invoice, v AS void
 FROM invoices i
 LEFT JOIN voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
 WHERE i.tenant_id = :tenant_id AND i.invoice_id = ANY (:invoice_ids::text[])
 ORDER BY i.finalized_at, i.invoice_id;
 
 -- name: explain_changes
--- Changes to a booking or a plan, in the order in which they count.
+-- Changes to a booking or a plan, in no order.
 SELECT *
 FROM changes
-WHERE tenant_id = :tenant_id AND subject_kind = :subject.kind AND subject_id = :subject.id
-ORDER BY revision NULLS FIRST, occurred_at, event_id COLLATE "C", topic COLLATE "C"
-LIMIT :limit;
+WHERE tenant_id = :tenant_id AND subject_kind = :subject.kind AND subject_id = :subject.id;
 
 -- name: explain_billed
 -- The lines that billed a booking or a plan, each with its invoice.
-SELECT l.*, i.*
+SELECT l AS line, i AS invoice
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 WHERE l.tenant_id = :tenant_id AND l.kind = :subject.kind AND l.subject_id = :subject.id;
 
--- name: explain_invoice_lines
--- All lines of an invoice, each with its invoice and what was due and given for it.
-SELECT l.*, i.*, e.target, e.given, e.covered, e.shortfall, e.settle_by
-FROM invoice_lines l
-JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
-LEFT JOIN entitlements e
-    ON e.tenant_id = l.tenant_id AND e.kind = CASE l.kind WHEN 'credit' THEN 'credit_line' ELSE 'line' END
-    AND e.id = l.invoice_id AND e.line_id = l.line_id
-WHERE l.tenant_id = :tenant_id AND l.invoice_id = :invoice_id
-ORDER BY l.position;
-
 -- name: explain_grants
 -- Grants by the things that they were given for.
-SELECT g.grant_id, g.owner_type, g.owner_id, g.currency, g.amount, g.available, g.reserved, g.spent, g.lost, g.taken,
-       g.pending, g.reference, g.source, g.reason, g.note, g.effective_at, g.expires_at, g.topic, g.event_id, g.recorded_at,
-       g.entitlement_kind, g.entitlement_id, g.entitlement_line_id
+SELECT g.*
 FROM unnest(:kinds::text[], :ids::text[], :line_ids::text[]) AS asked (kind, id, line_id)
 JOIN grants g ON g.tenant_id = :tenant_id AND g.entitlement_kind = asked.kind AND g.entitlement_id = asked.id
     AND g.entitlement_line_id = asked.line_id
@@ -90,12 +73,10 @@ LIMIT :limit;
 
 -- name: explain_grants_by_id
 -- Grants by their ids.
-SELECT g.grant_id, g.owner_type, g.owner_id, g.currency, g.amount, g.available, g.reserved, g.spent, g.lost, g.taken,
-       g.pending, g.reference, g.source, g.reason, g.note, g.effective_at, g.expires_at, g.topic, g.event_id, g.recorded_at,
-       g.entitlement_kind, g.entitlement_id, g.entitlement_line_id
-FROM grants g
-WHERE g.tenant_id = :tenant_id AND g.grant_id = ANY (:grant_ids::uuid[])
-ORDER BY g.recorded_at, g.ordinal, g.grant_id;
+SELECT *
+FROM grants
+WHERE tenant_id = :tenant_id AND grant_id = ANY (:grant_ids::uuid[])
+ORDER BY recorded_at, ordinal, grant_id;
 
 -- name: explain_movements
 -- The last entries of grants, newest first.
@@ -125,7 +106,7 @@ WHERE e.tenant_id = :tenant_id AND e.owner_type = :owner_type AND e.owner_id = :
 
 -- name: explain_reservations
 -- What is or was set aside, by application, grant or invoice.
-SELECT r.application_id, r.grant_id, r.invoice_id, r.reserved_for, r.currency, r.amount, r.topic, r.event_id
+SELECT r.*
 FROM reservations r
 WHERE r.tenant_id = :tenant_id
   AND (r.application_id = ANY (:application_ids::uuid[]) OR r.grant_id = ANY (:grant_ids::uuid[])
@@ -135,7 +116,7 @@ LIMIT :limit;
 
 -- name: explain_payments
 -- Payments, by their ids or by the invoices that they settled.
-SELECT p.kind, p.payment_id, p.owner_type, p.owner_id, p.currency, p.amount, p.occurred_at, p.reversed, p.settled
+SELECT p.*
 FROM payments p
 WHERE p.tenant_id = :tenant_id
   AND ((p.kind = 'payment' AND p.payment_id = ANY (:payment_ids::text[]))
@@ -156,7 +137,7 @@ LIMIT :limit;
 
 -- name: explain_applications
 -- Credit used on invoices, by invoice or by application.
-SELECT application_id, invoice_id, currency, amount, applied_by, applied_at, reinstated, grant_ids, amounts, topic, event_id
+SELECT *
 FROM applications
 WHERE tenant_id = :tenant_id AND (invoice_id = ANY (:invoice_ids::text[]) OR application_id = ANY (:application_ids::uuid[]))
 ORDER BY applied_at, application_id
@@ -164,7 +145,7 @@ LIMIT :limit;
 
 -- name: explain_policies
 -- The messages that set policy keys, by their event ids.
-SELECT event_id, scope, scope_id, occurred_at, keys
+SELECT *
 FROM policies
 WHERE tenant_id = :tenant_id AND event_id = ANY (:event_ids::text[])
 ORDER BY occurred_at, event_id;
@@ -216,7 +197,8 @@ JOIN decisions d ON d.tenant_id = :tenant_id AND d.event_id = asked.event_id AND
 ORDER BY d.recorded_at, d.position;
 
 -- name: explain_open
--- What of an owner is open: grants with something left and invoices with something due.
+-- What of an owner is open: grants with something left and invoices with something due, in the words of the partial
+-- indexes, so that they serve.
 SELECT 'grant' AS kind, grant_id::text AS id FROM grants
 WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id AND available + reserved + pending > 0
 UNION ALL

@@ -38,7 +38,6 @@ SELECT coalesce(g.name, o.owner) AS in_group, a.tenant_id, a.owner_type, a.owner
        (a.reserved - coalesce(swept.reserved, 0))::bigint AS reserved,
        coalesce(swept.granted, 0)::bigint AS granted,
        coalesce(swept.available + swept.reserved + swept.granted - swept.begun, 0)::bigint AS expired,
-       coalesce(due.amount, 0)::bigint AS due,
        coalesce(short.amount, 0)::bigint AS shortfall
 FROM accounts a
 CROSS JOIN LATERAL (SELECT a.owner_type || '/' || a.owner_id AS owner) o
@@ -53,12 +52,6 @@ LEFT JOIN (
     WHERE tenant_id = :tenant_id AND available + reserved + pending > 0
     GROUP BY owner_type, owner_id, currency
 ) swept USING (owner_type, owner_id, currency)
-LEFT JOIN (
-    SELECT owner_type, owner_id, currency, sum(greatest(total + restored, 0) - settled - applied) AS amount
-    FROM invoices
-    WHERE tenant_id = :tenant_id AND NOT voided
-    GROUP BY owner_type, owner_id, currency
-) due USING (owner_type, owner_id, currency)
 LEFT JOIN (
     SELECT owner_type, owner_id, currency, sum(shortfall) AS amount
     FROM entitlements

@@ -16,8 +16,9 @@ from avoir.cli.base.words import (
     recorded_words,
     scope_words,
 )
-from avoir.cli.explain.view import DecisionMade, Explanation, GrantStory
+from avoir.cli.explain.view import DecisionMade, Explanation
 from avoir.core.model.money import format_decimal
+from avoir.core.model.rows import Grant
 
 ASKED = {
     "grant-credit": "credit of {amount} was granted to {id}",
@@ -115,30 +116,31 @@ def command_verdict(explanation: Explanation, decision: DecisionMade, *, is_told
         yield f"It came from {joined(sources)}."
 
 
-def _given(explanation: Explanation, decision: DecisionMade) -> list[GrantStory]:
+def _given(explanation: Explanation, decision: DecisionMade) -> list[Grant]:
     event = (decision.topic, decision.event_id)
-    return [each for each in explanation.grants if (each.topic, each.event_id) == event]
+    return [each.grant for each in explanation.grants if (each.grant.topic, each.grant.event_id) == event]
 
 
 def _sources(explanation: Explanation, decision: DecisionMade) -> list[str]:
     """How much of which credit a command used, drew or paid out."""
     event, found = (decision.topic, decision.event_id), []
-    for grant in explanation.grants:
+    for each in explanation.grants:
+        grant, currency = each.grant, each.grant.account.currency
         spent = -sum(
             step.amount
-            for step in grant.steps
+            for step in each.steps
             if (step.topic, step.event_id) == event and step.counter_account in SPENT
         )
         if spent > 0:
-            found.append(f"{format_decimal(spent, grant.currency)} {grant.currency} of {grant_words(grant)}")
+            found.append(f"{format_decimal(spent, currency)} {currency} of {grant_words(grant)}")
     return found
 
 
-def grant_words(grant: GrantStory) -> str:
+def grant_words(grant: Grant) -> str:
     """A credit as people name it: by its day and what it was given for."""
     return f"the credit of {date_words(grant.effective_at)} given {given_for(grant)}"
 
 
-def given_for(grant: GrantStory) -> str:
+def given_for(grant: Grant) -> str:
     """What a credit was given for, in a few words."""
     return GIVEN_FOR.get(grant.reason, f"for {grant.reason}")

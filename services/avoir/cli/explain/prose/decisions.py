@@ -18,12 +18,13 @@ from avoir.cli.base.words import (
     scope_words,
 )
 from avoir.cli.explain.prose.commands import command_background, command_opening, command_verdict
-from avoir.cli.explain.prose.fee import fee_words
+from avoir.cli.explain.prose.fee import fee_words, was_billed
 from avoir.cli.explain.prose.unhandled import unhandled
 from avoir.cli.explain.prose.voids import void_words
 from avoir.cli.explain.view import DecisionMade, Explanation
 from avoir.core.handlers.payments import MISMATCHED
 from avoir.core.model.money import format_decimal
+from avoir.core.model.rows import PlanCancellation
 from avoir.wire.topics import COMMANDS
 
 REPEATED = ("duplicate", "conflict")
@@ -73,7 +74,9 @@ def _by(explanation: Explanation, decision: DecisionMade) -> str:
     for change in explanation.changes:
         if (change.topic, change.event_id) == (decision.topic, decision.event_id):
             words = " by the customer" if change.changed_by == "customer" else " by an admin"
-            return words + (f", from {date_words(change.effective_at)} on" if change.effective_at else "")
+            if isinstance(change, PlanCancellation):
+                words += f", from {date_words(change.effective_at)} on"
+            return words
     return ""
 
 
@@ -87,7 +90,7 @@ def _background(decision: DecisionMade) -> Iterator[str]:
     facts = decision.facts
     lines = facts.get("lines", [])
     for line in lines:
-        yield _billed(line, decision.occurred_at)
+        yield _billed(line, decision)
     if facts.get("lines_in_all", 0) > len(lines):
         yield f"It was billed on {facts['lines_in_all'] - len(lines)} more lines."
     if "undone" in facts:
@@ -108,9 +111,8 @@ def _background(decision: DecisionMade) -> Iterator[str]:
         yield f"An earlier message has the same {str(same).replace('_', ' ')}."
 
 
-def _billed(line: Mapping[str, Any], occurred_at: datetime | None) -> str:
-    finalized_at = datetime.fromisoformat(line["finalized_at"])
-    before = occurred_at is None or finalized_at <= occurred_at
+def _billed(line: Mapping[str, Any], decision: DecisionMade) -> str:
+    before, day = was_billed(line, decision), date_words(datetime.fromisoformat(line["finalized_at"]))
     due = line["due_on_invoice"]
     state = (
         "voided"
@@ -120,8 +122,8 @@ def _billed(line: Mapping[str, Any], occurred_at: datetime | None) -> str:
         else f"with {due} {line['currency']} still due"
     )
     return (
-        f"It {'had been' if before else 'was only'} billed on invoice {line['invoice_id']} of "
-        f"{date_words(finalized_at)}{'' if before else ', after that'} ({line['cost']} {line['currency']}, {state})."
+        f"It {'had been' if before else 'was only'} billed on invoice {line['invoice_id']} of {day}"
+        f"{'' if before else ', after that'} ({line['cost']} {line['currency']}, {state})."
     )
 
 
@@ -170,16 +172,16 @@ def _reason(decision: DecisionMade) -> Iterator[str]:
 
 
 def _given_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
-    for grant in explanation.grants:
+    for grant in (each.grant for each in explanation.grants):
         is_cause = (grant.topic, grant.event_id) == (decision.topic, decision.event_id)
         if is_cause and decision.outcome != "waiting":
-            yield money(grant.amount, grant.currency)
+            yield money(grant.amount, grant.account.currency)
 
 
 def _used_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
     for use in explanation.applications:
         if (use.topic, use.event_id) == (decision.topic, decision.event_id):
-            yield money(use.amount, use.currency)
+            yield money(use.amount, use.account.currency)
 
 
 def _settings(explanation: Explanation, decision: DecisionMade) -> str:
@@ -193,7 +195,7 @@ def _settings(explanation: Explanation, decision: DecisionMade) -> str:
         words = policy_words(key, value)
         if event_id := set_by.get(key):
             version = known.get(event_id)
-            whom = f" for {scope_words(version.scope, version.scope_id)}" if version else ""
+            whom = f" for {scope_words(version.key.scope, version.key.id)}" if version else ""
             when = f" of {date_words(version.occurred_at)}" if version else ""
             words += f" (set{whom} by message {event_id}{when})"
         told.append(words)

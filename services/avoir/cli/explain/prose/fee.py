@@ -6,6 +6,7 @@ from typing import Any
 
 from avoir.cli.explain.view import DecisionMade
 from avoir.core.model.money import format_decimal, parse_decimal
+from avoir.core.worth.targets import is_timely
 
 GAVE = frozenset({"issued", "applied", "recorded", "waiting"})
 """Outcomes of a change that is worth credit, or took some back."""
@@ -43,6 +44,11 @@ def _kept(decision: DecisionMade) -> int:
 
 
 def _counts(line: Mapping[str, Any], decision: DecisionMade) -> bool:
+    is_same_currency = line["currency"] == decision.facts["currency"]
+    return was_billed(line, decision) and not line.get("voided") and is_same_currency
+
+
+def was_billed(line: Mapping[str, Any], decision: DecisionMade) -> bool:
+    """Check whether a line among a decision's facts had been billed when its change occurred."""
     finalized_at = datetime.fromisoformat(line["finalized_at"])
-    is_timely = decision.occurred_at is None or finalized_at <= decision.occurred_at
-    return is_timely and not line.get("voided") and line["currency"] == decision.facts["currency"]
+    return decision.occurred_at is None or is_timely(finalized_at, decision.occurred_at)

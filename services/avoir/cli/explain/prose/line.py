@@ -1,11 +1,13 @@
 """How the worth of one invoice line came about, in sentences, to the cent."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from avoir.cli.base.words import date_words
 from avoir.cli.explain.line_query import ChangeWorth, LineWorth
 from avoir.cli.explain.prose.decisions import money
 from avoir.core.model.facts import Period
+from avoir.core.model.rows import BookingCancellation, BookingShortening, PlanCancellation
 
 ROLES = {
     "counts": "This change counts.",
@@ -77,15 +79,26 @@ def _change(worth: LineWorth, each: ChangeWorth) -> str:
 
 
 def _part(worth: LineWorth, each: ChangeWorth) -> str:
-    change, share = each.change, each.share
-    if share is None:
-        if not change.fee:
-            return "All of the cost comes back"
-        fee = f"Of the fee of {_money(worth, change.fee)}, {_money(worth, each.fee)} is kept from this line"
-        return fee if each.fee else f"{fee}, as other lines keep it"
-    fraction = f"{share.part}/{share.whole}"
-    if change.topic == "plan-cancelled":
-        return f"{fraction} of the cost is unused {_unused(worth, each)}"
+    fraction = f"{each.share.part}/{each.share.whole}" if each.share else ""
+    match change := each.change:
+        case BookingCancellation():
+            return _fee(worth, change.fee, each.fee)
+        case BookingShortening():
+            return _shortened(worth, change, fraction)
+        case PlanCancellation():
+            return f"{fraction} of the cost is unused {_unused(worth.line.period, change)}"
+        case never:
+            assert_never(never)
+
+
+def _fee(worth: LineWorth, asked: int, kept: int) -> str:
+    if not asked:
+        return "All of the cost comes back"
+    fee = f"Of the fee of {_money(worth, asked)}, {_money(worth, kept)} is kept from this line"
+    return fee if kept else f"{fee}, as other lines keep it"
+
+
+def _shortened(worth: LineWorth, change: BookingShortening, fraction: str) -> str:
     if change.billed_price is not None and change.remaining_price is not None:
         prices = f"{_money(worth, change.billed_price)} was billed and {_money(worth, change.remaining_price)} remains"
         return f"{prices}: {fraction} of the cost is unused"
@@ -93,9 +106,8 @@ def _part(worth: LineWorth, each: ChangeWorth) -> str:
     return f"{remaining}{fraction} of the period is unused"
 
 
-def _unused(worth: LineWorth, each: ChangeWorth) -> str:
-    change, period = each.change, worth.line.period
-    if change.effective_at is None or period is None:
+def _unused(period: Period | None, change: PlanCancellation) -> str:
+    if period is None:
         return "as the line names no period"
     ended = f"as the plan ends at {change.effective_at:%Y-%m-%d %H:%M} UTC"
     if period.start >= change.effective_at:

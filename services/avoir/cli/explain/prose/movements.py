@@ -5,7 +5,8 @@ from datetime import datetime
 
 from avoir.cli.base.words import CAUSES, MOVED, date_words, invoice_words, moved_words
 from avoir.cli.explain.prose.decisions import money
-from avoir.cli.explain.view import Explanation, GrantStory, Step
+from avoir.cli.explain.view import Explanation, GrantStanding, Step
+from avoir.core.model.rows import Grant
 
 TOLD_WITH_DECISION = frozenset({"issued", "drawn", "refunded", "voided"})
 """Movements whose amount the paragraph on their message tells."""
@@ -18,25 +19,25 @@ def movements(explanation: Explanation) -> list[tuple[datetime, str]]:
     told = {(each.topic, each.event_id) for each in (*explanation.decisions, *explanation.later)}
     return [
         told_movement
-        for grant in explanation.grants
+        for each in explanation.grants
         for told_movement in _movements(
-            grant,
-            _steps(explanation, grant, told),
-            of="it" if len(explanation.grants) == 1 else _named(grant),
+            each.grant,
+            _steps(explanation, each, told),
+            of="it" if len(explanation.grants) == 1 else _named(each.grant),
         )
     ]
 
 
-def _named(grant: GrantStory) -> str:
-    return f"the {money(grant.amount, grant.currency)} of {date_words(grant.effective_at)}"
+def _named(grant: Grant) -> str:
+    return f"the {money(grant.amount, grant.account.currency)} of {date_words(grant.effective_at)}"
 
 
-def _steps(explanation: Explanation, grant: GrantStory, told: set[tuple[str, str]]) -> Iterator[Step]:
+def _steps(explanation: Explanation, standing: GrantStanding, told: set[tuple[str, str]]) -> Iterator[Step]:
     """The entries to tell: of a message those since then, of an application its own."""
     subject, since = explanation.subject, None
     if subject.kind == "event" and explanation.decisions:
         since = explanation.decisions[0].recorded_at
-    for step in grant.steps:
+    for step in standing.steps:
         is_about = subject.kind != "application" or str(step.application_id) == subject.id.lower()
         is_since = since is None or step.recorded_at >= since
         if is_about and is_since and not _is_other_side(step) and not _is_told(step, told, subject.kind):
@@ -50,10 +51,10 @@ def _is_told(step: Step, told: set[tuple[str, str]], kind: str) -> bool:
     return step.event == "issued" or with_decision or kind == "application"
 
 
-def _movements(grant: GrantStory, told: Iterable[Step], *, of: str) -> Iterator[tuple[datetime, str]]:
+def _movements(grant: Grant, told: Iterable[Step], *, of: str) -> Iterator[tuple[datetime, str]]:
     for steps in _grouped(told):
         step = steps[0]
-        amount = money(abs(sum(each.amount for each in steps)), grant.currency)
+        amount = money(abs(sum(each.amount for each in steps)), grant.account.currency)
         times = f", in {len(steps)} draws" if step.event == "drawn" and len(steps) > 1 else ""
         yield step.recorded_at, f"On {date_words(step.occurred_at)} {_movement(step, amount, of, times)}"
 
