@@ -12,6 +12,7 @@ from avoir.batch.batch import Rules
 from avoir.core.model.commands import Command
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Fact
+from avoir.core.model.message import Message
 from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.postgres.connect import Connection
@@ -21,12 +22,13 @@ from tests.integration.handler import GROUP, delivering
 from tests.integration.records import Deliverer
 from tests.integration.stage import connection_to
 from tests.unit.core.asking import drawn, granted
-from tests.unit.core.world import cancelled, invoice, line, message, payment, shortened
+from tests.unit.core.world import cancelled, invoice, line, message, payment, reversal, shortened
 
 OPEN = 10_000
 AT_ONCE = 1_000
 MEGABYTE = 2**20
-ANY_TIME = Rules(GROUP, max_future=timedelta(days=9_999))
+# As much time to decide as a slow machine needs: no batch is cut.
+ANY_TIME = Rules(GROUP, max_future=timedelta(days=9_999), decide_s=600)
 ACCOUNT = AccountKey("t1", "user", "u1", "EUR")
 
 
@@ -226,3 +228,36 @@ async def test_one_message_that_needs_too_many_rows_is_parked_alone(
         assert report.decisions["invoice-finalized", "parked"] == 1
         assert report.decisions["grant-credit", "issued"] == 2
         assert "lines of changed bookings" in await owner.fetchval("SELECT reason FROM dead_letters")
+
+
+async def test_an_overpayment_that_paid_many_invoices_is_loaded_without_what_it_paid(database: str) -> None:
+    async with delivering(database, ANY_TIME) as (deliverer, kept):
+        await deliverer.deliver([message("p", "06-30", payment("p1", "1000"))])
+        for n in range(300):
+            bill = invoice(f"i{n}", line("l1", "1", booking=f"b{n}"))
+            await deliverer.deliver([message(f"f{n}", "06-02", bill)])
+        async with kept.use() as connection:
+            state = await loaded(connection)
+            assert await connection.fetchval("SELECT max(n) FROM settlements") == 300
+        assert len(state.payments.rows) == 1 and not state.settlements.rows
+        # What it paid is known all the same once it is reversed.
+        report = await deliverer.deliver([message("r", "07-01", reversal("r1", "p1", "1000"))])
+        assert report.decisions == {("payment-reversed", "recorded"): 1}
+        async with kept.use() as connection:
+            assert await open_invoices(connection) == 300
+
+
+async def test_more_than_a_hundred_changes_that_may_count_are_refused(database: str) -> None:
+    async with delivering(database, ANY_TIME) as (deliverer, _):
+
+        def change(n: int) -> Message:
+            when = f"06-01T{23 - n // 60:02}:{59 - n % 60:02}"
+            return message(f"c{n}", when, cancelled("b1", revision=n))
+
+        report = await deliverer.deliver([change(n) for n in range(100)])
+        assert report.decisions == {("booking-cancelled", "declined"): 100}
+        report = await deliverer.deliver([change(100), message("d", "06-02", cancelled("b2"))])
+        assert report.decisions == {
+            ("booking-cancelled", "rejected"): 1,
+            ("booking-cancelled", "declined"): 1,
+        }

@@ -246,7 +246,10 @@ class Loader:
         used: Collection[GrantKey],
         in_use: Collection[Grant],
     ) -> set[PaymentKey]:
-        """Load payments with their settlements: those named, and where an invoice opens those with something left."""
+        """Load payments: those referred to, and those with something left where an invoice opens.
+
+        A payment may have settled any number of invoices: settlements are loaded only of invoices that may reopen.
+        """
         session = self._session
         opening = (
             {*references.finalized.values(), *self._undoing} & self._locked
@@ -262,8 +265,10 @@ class Loader:
         payments = [rows.payment(row) for row in found]
         self._add(payments)
         keys = {each.key for each in payments}
-        settlements = await session.fetch_if(*queries.load_settlements(payments=keys))
+        settlements = await session.fetch_if(*queries.load_settlements(invoices=invoices))
         self._add(map(rows.settlement, settlements))
+        for row in await session.fetch_if(*queries.read_last_settlements(payments=keys)):
+            self._state.number_settlement(PaymentKey(row["tenant_id"], row["kind"], row["id"]), row["n"])
         return keys
 
     async def _load_reservations(

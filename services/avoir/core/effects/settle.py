@@ -230,7 +230,7 @@ def _settle_invoice(draft: Draft, payment: Payment, invoice: Invoice, amount: in
         issued = amount - (payment.left - entitlement.given)
         if issued > 0:
             take_from_grants(draft, entitlement, issued, "payment_settled_invoice")
-    n = len(draft.state.settlements_of_payment.get(payment.key) or ()) + 1
+    n = (draft.state.last_settlement.get(payment.key) or 0) + 1
     payment = replace(payment, settled=payment.settled + amount)
     draft.put(
         Settlement(payment.key, n, invoice.key, amount),

@@ -20,7 +20,7 @@ from avoir.core.model.events import (
 )
 from avoir.core.model.facts import BookingCancelled, BookingShortened, Owner, PlanCancelled
 from avoir.core.model.message import Message
-from avoir.core.model.money import format_decimal
+from avoir.core.model.money import TooMuchError, format_decimal
 from avoir.core.model.policy import InForce, Policy
 from avoir.core.model.rows import (
     BookingCancellation,
@@ -66,11 +66,20 @@ def change(
     return conclude(message, why.outcome, why.reason, facts, told, why.would_change_it)
 
 
+MOST_STANDING = 100
+"""The most changes of one booking or plan of which none supersedes another: each counts for each of its lines."""
+
+
 def put_change(draft: Draft, change: Change) -> bool:
     """Keep a change, and note which changes are superseded now; says whether one with its contents was there before."""
     known = draft.changes(change.subject)
-    draft.put(replace(change, superseded=any(supersedes(each, change) for each in known)))
-    draft.put(*(replace(each, superseded=True) for each in known if supersedes(change, each)))
+    superseded = {each.key for each in known if supersedes(change, each)}
+    is_superseded = any(supersedes(each, change) for each in known)
+    if not is_superseded and len(known) - len(superseded) >= MOST_STANDING:
+        subject = f"{change.subject.kind} {change.subject.id}"
+        raise TooMuchError(f"{subject} would have more than {MOST_STANDING} changes that may count")
+    draft.put(replace(change, superseded=is_superseded))
+    draft.put(*(replace(each, superseded=True) for each in known if each.key in superseded))
     return any(each.contents == change.contents for each in known)
 
 

@@ -44,7 +44,8 @@ class State(Struct, eq=False):
     """The tables of a batch. Indexes hold keys, or rows that never change; queues hold the places of rows in an order.
 
     `standing_changes` are those of a booking or plan that are not superseded, and `lines_elsewhere` is how many of its
-    lines are stored and not here.
+    lines are stored and not here. `last_settlement` is the highest number of a payment's settlements, which need not
+    be here.
     A fork shares each table with what it lies on until it puts something there.
     """
 
@@ -64,6 +65,7 @@ class State(Struct, eq=False):
     policies: Table[tuple[str, str], PolicyVersion]
     grant_of_reference: Table[ReferenceKey, GrantKey]
     lines_elsewhere: Table[SubjectKey, int]
+    last_settlement: Table[PaymentKey, int]
     standing_changes: Table[SubjectKey, tuple[ChangeKey, ...]]
     lines_of_invoice: Index[InvoiceKey, Line]
     lines_of_subject: Index[SubjectKey, Line]
@@ -131,6 +133,10 @@ class State(Struct, eq=False):
         if table is None:
             table = self._layer(name)
         table.append(key, value)
+
+    def number_settlement(self, payment: PaymentKey, n: int) -> None:
+        """Note that a payment has a settlement of a number."""
+        self.put("last_settlement", payment, max(n, self.last_settlement.get(payment) or 0))
 
     def enqueue(self, name: str, account: AccountKey, place: Place) -> None:
         """Add a place to one of an account's queues."""
@@ -279,6 +285,7 @@ def _add_settlement(state: State, row: Settlement) -> None:
     if state.settlements.get(row.key) is None:
         state.index("settlements_of_payment", row.payment, row.key)
         state.index("settlements_of_invoice", row.invoice, row.key)
+        state.number_settlement(row.payment, row.n)
     state.put("settlements", row.key, row)
 
 

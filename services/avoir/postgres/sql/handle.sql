@@ -251,11 +251,19 @@ WITH found AS (
 SELECT p.* FROM found JOIN payments p USING (tenant_id, kind, payment_id);
 
 -- name: load_settlements
--- All settlements of payments, in the order of their record.
-SELECT s.* FROM unnest(:payments.tenant_id::text[], :payments.kind::text[], :payments.id::text[])
-    AS k (tenant_id, kind, payment_id)
-JOIN settlements s USING (tenant_id, kind, payment_id)
-ORDER BY s.tenant_id, s.kind, s.payment_id, s.n;
+-- All settlements of some invoices.
+SELECT s.* FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
+JOIN settlements s USING (tenant_id, invoice_id);
+
+-- name: read_last_settlements
+-- The number of each payment's last settlement.
+SELECT k.tenant_id, k.kind, k.payment_id AS id, l.n
+FROM unnest(:payments.tenant_id::text[], :payments.kind::text[], :payments.id::text[]) AS k (tenant_id, kind, payment_id)
+CROSS JOIN LATERAL (
+    SELECT s.n FROM settlements s
+    WHERE s.tenant_id = k.tenant_id AND s.kind = k.kind AND s.payment_id = k.payment_id
+    ORDER BY s.n DESC LIMIT 1
+) AS l;
 
 -- name: load_entitlements
 -- Entitlements of some accounts that are short; those that wait for some invoices; those of the lines of some bookings
