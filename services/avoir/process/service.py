@@ -57,7 +57,8 @@ class Service:
 
     settings: Settings
     client: Client
-    topics: list[str]
+    topics_in: list[str]
+    topics_out: list[str]
     broker: KafkaBroker
     subscriber: BatchSubscriber
     loop: Loop
@@ -193,16 +194,21 @@ class Service:
             await self._break_off({looping})
 
     async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
-        """Start the consumer once the topics are there: without one of them it would wait for ever."""
+        """Start the consumer once the topics in are there: without one of them it would wait for ever.
+
+        Without a topic out messages are handled, and their events wait.
+        """
         backoff, begun = Backoff(), time.monotonic()
         while not stopping.is_set():
             try:
                 async with asyncio.timeout(_JOIN_TIMEOUT_S):
-                    missing = await missing_topics(self.client, self.topics)
-                    if not missing:
+                    missing = await missing_topics(self.client, [*self.topics_in, *self.topics_out])
+                    self.watch.missing = frozenset(missing)
+                    if missing:
+                        log.warning("topics are missing: `avoir topics create` makes them", topics=missing)
+                    if self.watch.missing.isdisjoint(self.topics_in):
                         await self.broker.start()
                         return self.subscriber.consumer
-                log.warning("topics are missing: `avoir topics create` makes them", topics=missing)
             except Exception as error:
                 await self._leave()
                 patient = time.monotonic() < begun + _CREDENTIALS_AFTER_S

@@ -48,7 +48,11 @@ class _Since:
 
 
 class Watch:
-    """Compares the ends of the partitions with the positions in Postgres, and looks into the outbox."""
+    """Compares the ends of the partitions with the positions in Postgres, and looks into the outbox.
+
+    `missing` are the topics, by actual names, that were not there when somebody last looked: the service itself
+    does while it has no consumer.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Watch:
         stuck_after_s: float,
         limits: Limits,
     ) -> None:
+        self.missing: frozenset[str] = frozenset()
         self._loop = loop
         self._pool = pool
         self._consumer = consumer
@@ -163,12 +168,11 @@ class Watch:
         leases = await pool.fetch(*queries.read_leases(), timeout=_TIMEOUT_S)
         deferred = await pool.fetchrow(*queries.count_deferred(group_id=self._group_id), timeout=_TIMEOUT_S)
         assert deferred is not None
-        missing: frozenset[str] = frozenset()
         if consumer is not None:
-            missing = (await look_up(consumer, [*self._topics_in, *self._topics_out])).missing
+            self.missing = (await look_up(consumer, [*self._topics_in, *self._topics_out])).missing
         return Flow(
-            missing_in=sorted(missing.intersection(self._topics_in)),
-            missing_out=sorted(missing.intersection(self._topics_out)),
+            missing_in=sorted(self.missing.intersection(self._topics_in)),
+            missing_out=sorted(self.missing.intersection(self._topics_out)),
             deferred=deferred["messages"],
             oldest_deferred_s=deferred["oldest_s"] or 0.0,
             waits_for=rows_waited_for(deferred["waits_for"]),

@@ -136,7 +136,8 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     return Service(
         settings=settings,
         client=client,
-        topics=[names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)],
+        topics_in=[names.actual(topic) for topic in SUBSCRIBED],
+        topics_out=[names.actual(topic) for topic in EVENTS],
         broker=broker,
         subscriber=subscriber,
         loop=loop,
