@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -160,6 +161,27 @@ async def test_a_process_that_starts_without_a_topic_out_handles_messages_and_na
         await until(says_so)
         await make_topics(settings.kafka_bootstrap_servers, [lost], partitions=2)
         await until(lambda: _ready(run), 30)
+
+
+@pytest.mark.parametrize("error", [asyncpg.LockNotAvailableError, asyncpg.DiskFullError])
+async def test_it_waits_for_what_only_others_can_end_and_ends_when_it_stands_still_itself(
+    settings: Settings, error: type[asyncpg.PostgresError]
+) -> None:
+    await make_all_topics(settings)
+    impatient = settings.model_copy(update={"stuck_after_s": 5.0, "unready_after_s": 1.0})
+    async with running(impatient) as run:
+        await run.joined()
+        run.tally.fault = error("not now")
+        await send(settings, range(5))
+        await until(lambda: "not now" in run.service.loop.state.last_error)
+        await asyncio.sleep(10)
+        assert not run.service.fault
+        assert "not now" in (await _checks(run))["loop"]
+        run.tally.fault = None
+        await until_handled(settings, 5)
+        run.tally.fault = KeyError("not now")
+        await send(settings, range(5, 10))
+        await until(lambda: "nothing moved" in run.service.fault, 20)
 
 
 async def _ready(run: Run) -> bool:

@@ -27,6 +27,8 @@ _EVERY_S = 5.0
 _TIMEOUT_S = 5.0
 _UNJOINED = 3
 _BELIEVED_S = 30 * 86_400.0
+# The database's time limits end a try before.
+_ONE_TRY_S = 60.0
 
 log = structlog.get_logger("avoir.watch")
 
@@ -252,7 +254,16 @@ class Watch:
         waiting = {place for place, lag in lags.items() if lag and place not in stopped}
         # Looking for the message on which batches fail is a way on, though the first ones take their time.
         searched, self._searched = self._loop.state.searched - self._searched, self._loop.state.searched
-        if not waiting or stands != self._stands[0] or searched or self._loop.breaker.open:
+        # A restart would end no lock and free no disk; that the process is not ready tells of it.
+        waited_at = self._loop.state.waited_at
+        waits_for_others = waited_at is not None and time.monotonic() < waited_at + _ONE_TRY_S
+        if (
+            not waiting
+            or stands != self._stands[0]
+            or searched
+            or waits_for_others
+            or self._loop.breaker.open
+        ):
             self._stands = (stands, time.monotonic())
         elif time.monotonic() > self._stands[1] + self._stuck_after_s:
             raise StopServiceError(
