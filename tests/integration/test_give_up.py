@@ -1,6 +1,7 @@
 """A process that reaches Kafka but not Postgres leaves its partitions to another one, and comes back by itself."""
 
 import asyncio
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 from avoir.settings import Settings
 from tests.integration.process import ServiceProcess, service_process
 from tests.integration.proxy import Proxy, proxy
-from tests.integration.running import make_all_topics, send, until_handled
+from tests.integration.running import make_all_topics, running, send, until_handled
 from tests.integration.stage import settings_for, until
 
 GIVE_UP_S = 2.0
@@ -34,6 +35,27 @@ async def answer(service: ServiceProcess, path: str) -> tuple[int, dict[str, str
     """Status and checks."""
     got = await service.get(path)
     return (0, {}) if got is None else (got.status_code, got.json().get("checks", {}))
+
+
+async def test_the_checks_take_two_seconds_where_the_network_swallows_everything(
+    kafka: str, database: str, topic_prefix: str
+) -> None:
+    settings = settings_for(kafka, database, topic_prefix)
+    await make_all_topics(settings)
+    async with proxy() as network, running(through(settings, network)) as run:
+
+        async def is_ready() -> bool:
+            return set((await run.service.health.checks()).values()) == {"ok"}
+
+        await until(is_ready, 30)
+        network.swallow()
+        for _ in range(4):
+            begun = time.monotonic()
+            checks = await run.service.health.checks()
+            assert time.monotonic() - begun < 4
+            assert checks["database"].startswith("not reachable")
+        await network.mend()
+        await until(is_ready, 30)
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["black hole", "refused"])
