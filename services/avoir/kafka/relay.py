@@ -134,6 +134,7 @@ class Relay:
         while not stopping.is_set():
             published = await self._round(self._publisher)
             backoff.reset()
+            self.state.last_error = ""
             idle_s = _IDLE_FIRST_S if published else min(idle_s * 1.5, _IDLE_LONGEST_S)
             if not published:
                 await self._rest(idle_s)
