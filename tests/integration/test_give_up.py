@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from pydantic import SecretStr
 
 from avoir.settings import Settings
@@ -94,3 +95,19 @@ async def test_a_process_without_the_database_leaves_its_partitions_to_the_other
             await send(settings, range(300, 400))
             await until_handled(settings, 400, 30)
             assert cut.process.poll() is None
+
+
+async def test_a_consumer_that_cannot_leave_its_group_keeps_no_partitions(
+    kafka: str, database: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_ends(_: GroupCoordinator) -> None:
+        await asyncio.sleep(600)
+
+    settings = settings_for(kafka, database, topic_prefix)
+    await make_all_topics(settings)
+    async with running(settings) as first:
+        await until(lambda: len(first.service.loop.assignment.positions or ()) == 30, 30)
+        monkeypatch.setattr(GroupCoordinator, "close", never_ends)
+    monkeypatch.undo()
+    async with running(settings) as second:
+        await until(lambda: len(second.service.loop.assignment.positions or ()) == 30, 30)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 
 from aiokafka import AIOKafkaConsumer
@@ -38,3 +38,19 @@ async def high_watermarks(
         list(partitions), consumer._request_timeout_ms
     )
     return ends
+
+
+async def break_off(consumer: AIOKafkaConsumer) -> None:
+    """End at once what a consumer still does that did not stop in time: its heartbeats would keep its partitions."""
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    for task in (
+        getattr(coordinator, "_coordination_task", None),
+        getattr(coordinator, "_heartbeat_task", None),
+        getattr(coordinator, "_commit_refresh_task", None),
+        getattr(fetcher, "_fetch_task", None),
+    ):
+        if task is not None:
+            task.cancel()
+    with suppress(Exception):
+        async with asyncio.timeout(1):
+            await consumer._client.close()

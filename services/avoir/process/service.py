@@ -14,6 +14,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from avoir.kafka.client import Client
+from avoir.kafka.consuming import break_off
 from avoir.kafka.loop import Loop
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import missing_topics
@@ -222,6 +223,10 @@ class Service:
         with suppress(Exception):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await self.broker.stop()
+        if self.subscriber.consumer is not None:
+            log.warning("the consumer did not leave its group in time: it is broken off")
+            await break_off(self.subscriber.consumer)
+            self.subscriber.consumer = None
 
 
 async def _either(*events: asyncio.Event) -> None:
