@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -110,6 +111,23 @@ async def test_messages_that_are_not_handled_make_it_unready(
         await until_handled(settings, 28, 40)
         await until_ready(run)
         assert (await avoir(settings, "status")).startswith("Keeps up: ")
+
+
+async def test_a_message_of_a_time_to_come_hides_no_partition_that_stands_still(settings: Settings) -> None:
+    topic, in_an_hour_ms = names_of(settings).actual(FACT), int((time.time() + 3_600) * 1000)
+    async with running(settings) as run:
+        async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
+            for n in range(2):
+                await producer.send_and_wait(topic, b"%d" % n, partition=n, timestamp_ms=in_an_hour_ms)
+        await until_handled(settings, 2)
+        run.tally.fault = ConnectionError("not now")
+        await send(settings, range(2, 12), (FACT,))
+        await until_says(run, "loop", "not moved for")
+        await asyncio.sleep(UNREADY_S)
+        assert "not moved for" in await status(settings)
+        run.tally.fault = None
+        await until_handled(settings, 12)
+        assert (await status(settings)).startswith("Keeps up: ")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # thrown away producers

@@ -1,16 +1,18 @@
 """A process that reaches Kafka but not Postgres leaves its partitions to another one, and comes back by itself."""
 
 import asyncio
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from pydantic import SecretStr
 
 from avoir.settings import Settings
 from tests.integration.process import ServiceProcess, service_process
 from tests.integration.proxy import Proxy, proxy
-from tests.integration.running import make_all_topics, send, until_handled
+from tests.integration.running import make_all_topics, running, send, until_handled
 from tests.integration.stage import settings_for, until
 
 GIVE_UP_S = 2.0
@@ -34,6 +36,27 @@ async def answer(service: ServiceProcess, path: str) -> tuple[int, dict[str, str
     """Status and checks."""
     got = await service.get(path)
     return (0, {}) if got is None else (got.status_code, got.json().get("checks", {}))
+
+
+async def test_the_checks_take_two_seconds_where_the_network_swallows_everything(
+    kafka: str, database: str, topic_prefix: str
+) -> None:
+    settings = settings_for(kafka, database, topic_prefix)
+    await make_all_topics(settings)
+    async with proxy() as network, running(through(settings, network)) as run:
+
+        async def is_ready() -> bool:
+            return set((await run.service.health.checks()).values()) == {"ok"}
+
+        await until(is_ready, 30)
+        network.swallow()
+        for _ in range(4):
+            begun = time.monotonic()
+            checks = await run.service.health.checks()
+            assert time.monotonic() - begun < 4
+            assert checks["database"].startswith("not reachable")
+        await network.mend()
+        await until(is_ready, 30)
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["black hole", "refused"])
@@ -72,3 +95,19 @@ async def test_a_process_without_the_database_leaves_its_partitions_to_the_other
             await send(settings, range(300, 400))
             await until_handled(settings, 400, 30)
             assert cut.process.poll() is None
+
+
+async def test_a_consumer_that_cannot_leave_its_group_keeps_no_partitions(
+    kafka: str, database: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_ends(_: GroupCoordinator) -> None:
+        await asyncio.sleep(600)
+
+    settings = settings_for(kafka, database, topic_prefix)
+    await make_all_topics(settings)
+    async with running(settings) as first:
+        await until(lambda: len(first.service.loop.assignment.positions or ()) == 30, 30)
+        monkeypatch.setattr(GroupCoordinator, "close", never_ends)
+    monkeypatch.undo()
+    async with running(settings) as second:
+        await until(lambda: len(second.service.loop.assignment.positions or ()) == 30, 30)

@@ -80,3 +80,15 @@ async def test_status_says_that_nobody_holds_it(
     await set_clock_back(database, SET_BACK)
     (lease,) = (await command.json("status", code=Exit.UNREACHABLE))["leases"]
     assert (lease["holder"], lease["held"]) == ("dead", False)
+
+
+async def test_a_lease_that_another_had_meanwhile_is_not_renewed(service: Connection) -> None:
+    one, other = Lease("relay", "one", LEASE_S), Lease("relay", "other", LEASE_S)
+    assert await one.hold(service)
+    await one.release(service)
+    assert await one.renew(service)
+    await one.release(service)
+    assert await other.hold(service)
+    await other.release(service)
+    assert not await one.renew(service)
+    assert await one.hold(service)

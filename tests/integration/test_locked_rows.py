@@ -1,5 +1,6 @@
 """A row that an outsider keeps locked: what concerns it waits, in its order, and everything else goes on."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -244,13 +245,16 @@ async def test_what_waits_outlives_the_process_and_comes_without_a_new_message(s
 
 async def test_beyond_its_bound_nothing_more_is_set_aside_and_nothing_is_lost(settings: Settings) -> None:
     done = await prepared(settings)
+    impatient = settings.model_copy(update={"stuck_after_s": 5.0})
     with patch("avoir.batch.deferral.MOST_MESSAGES", 1):
-        async with serving(settings) as service:
+        async with serving(impatient) as service:
             async with locked(settings, ACCOUNT):
                 await publish(settings, more("t1")[:1])
                 await until(lambda: _waits(settings, 1), 60)
                 await publish(settings, more("t1")[1:])
                 await until(lambda: "set aside" in service.loop.state.last_error, 30)
+                await asyncio.sleep(10)
+                assert not service.fault
                 assert await _waits(settings, 1)
             await until_decided(settings, done + 5)
             assert await deferred(settings) == []

@@ -8,6 +8,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from avoir.process.wiring import names_of
+from avoir.record import TopicPartition
 from avoir.settings import Settings
 from tests.integration.process import avoir
 from tests.integration.running import (
@@ -235,3 +236,33 @@ async def test_positions_go_past_the_markers_of_transactions_while_others_are_bu
     async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
         ids = await connection.fetch("SELECT event_id FROM inbox WHERE length(event_id) < 5")
     assert {row["event_id"] for row in ids} == {"1", "10", "11", "12", "13", "14"}
+
+
+@pytest.mark.parametrize(("offset", "left"), [("7", 1), ("end", 0)])
+async def test_a_position_set_behind_an_open_transaction_waits_for_its_end(
+    settings: Settings, offset: str, left: int
+) -> None:
+    topic = names_of(settings).actual(FACT)
+    async with running(settings) as run:
+        await fill(settings, 0, range(5))
+        await until_handled(settings, 5)
+        async with AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap_servers, transactional_id=settings.kafka_group_id
+        ) as producer:
+            await producer.begin_transaction()
+            for n in range(5, 8):
+                await producer.send_and_wait(topic, b"%d" % n, b"k", partition=0)
+            reason = ("--reason", "pass by what was sent twice")
+            await avoir(settings, "offsets", "set", FACT, "0", offset, *reason)
+            await until(
+                lambda: (run.service.loop.assignment.positions or {}).get(TopicPartition(FACT, 0)) == 8 - left
+            )
+            looked = run.service.loop._checked_at
+            await until(lambda: run.service.loop._checked_at > looked)
+            assert await stopped(settings) == {}
+            assert (await run.service.health.checks())["offsets"] == "ok"
+            await avoir(settings, "offsets", "list")
+            await producer.commit_transaction()
+        await fill(settings, 0, range(8, 10))
+        await until_handled(settings, 5 + left + 2)
+        assert await handled(settings) == 5 + left + 2

@@ -40,7 +40,7 @@ async def service(database: str) -> AsyncIterator[Connection]:
 async def again(connection: Connection, topic: str | None = None, policy: Policy | None = None) -> Rebuilt:
     """Publish again, as the command does it."""
     wanted = Wanted(topic, policy or Policy(), "/avoir", 900 * 1024)
-    return await rebuild(connection, "lost", NOTHING, wanted, lambda n: None, lambda: None)
+    return await rebuild(connection, "lost", NOTHING, wanted, lambda n: None, None)
 
 
 async def taken_out(dsn: str) -> Records:

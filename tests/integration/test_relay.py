@@ -209,6 +209,7 @@ async def test_a_topic_that_is_missing_is_named_and_waited_for(
         await until(lambda: missing in relay.state.last_error)
         await make_topics(kafka, [missing])
         await until(lambda: _emptied(database), 15)
+        await until(lambda: relay.state.last_error == "")
 
 
 async def test_the_lease_is_kept_while_the_broker_is_slow(

@@ -3,13 +3,18 @@
 import asyncio
 import time
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from avoir.kafka.client import client_of
+from avoir.kafka.topics import missing_topics
 from avoir.postgres.migrate import migrate
+from avoir.process.wiring import names_of
 from avoir.settings import Settings
+from avoir.wire.topics import EVENTS, SUBSCRIBED
 from tests.integration.running import FACT, Run, make_all_topics, running, send, until_handled
-from tests.integration.stage import connection_to, settings_for, until
+from tests.integration.stage import connection_to, delete_topic, make_topics, settings_for, until
 
 
 @pytest.fixture
@@ -113,16 +118,70 @@ async def test_the_markers_of_a_transaction_are_no_lag_and_no_standstill(setting
         await until_handled(settings, 3)
 
 
+@pytest.mark.usefixtures("measured_often")
 async def test_it_names_the_topics_that_are_missing(settings: Settings) -> None:
+    names = names_of(settings)
+    first_in, first_out = (names.actual(min(topics)) for topics in (SUBSCRIBED, EVENTS))
     async with running(settings) as run:
 
         async def says_so() -> bool:
             checks = await _checks(run)
-            return checks["group"] == "not joined" and checks["relay"] == checks["database"] == "ok"
+            return (
+                checks["group"] == "not joined"
+                and checks["relay"] == checks["database"] == "ok"
+                and f"topics {first_in}," in checks["loop"]
+                and f"topics {first_out}," in checks["outbox"]
+            )
 
         await until(says_so)
+        assert f"topics {first_in}," in run.service.health.sentence(await _checks(run))
         await make_all_topics(settings)
         await until(lambda: _ready(run))
+
+
+@pytest.mark.usefixtures("measured_often")
+async def test_a_process_that_starts_without_a_topic_out_handles_messages_and_names_it(
+    settings: Settings,
+) -> None:
+    names = await make_all_topics(settings)
+    lost, client = names.actual("credit-drawn"), client_of(settings)
+    await delete_topic(settings.kafka_bootstrap_servers, lost)
+
+    async def is_gone() -> bool:
+        return await missing_topics(client, [lost]) == [lost]
+
+    await until(is_gone, 30)
+    async with running(settings) as run:
+        await send(settings, range(5))
+        await until_handled(settings, 5)
+
+        async def says_so() -> bool:
+            return (await _checks(run))["outbox"] == f"topic {lost} is missing"
+
+        await until(says_so)
+        await make_topics(settings.kafka_bootstrap_servers, [lost], partitions=2)
+        await until(lambda: _ready(run), 30)
+
+
+@pytest.mark.parametrize("error", [asyncpg.LockNotAvailableError, asyncpg.DiskFullError])
+async def test_it_waits_for_what_only_others_can_end_and_ends_when_it_stands_still_itself(
+    settings: Settings, error: type[asyncpg.PostgresError]
+) -> None:
+    await make_all_topics(settings)
+    impatient = settings.model_copy(update={"stuck_after_s": 5.0, "unready_after_s": 1.0})
+    async with running(impatient) as run:
+        await run.joined()
+        run.tally.fault = error("not now")
+        await send(settings, range(5))
+        await until(lambda: "not now" in run.service.loop.state.last_error)
+        await asyncio.sleep(10)
+        assert not run.service.fault
+        assert "not now" in (await _checks(run))["loop"]
+        run.tally.fault = None
+        await until_handled(settings, 5)
+        run.tally.fault = KeyError("not now")
+        await send(settings, range(5, 10))
+        await until(lambda: "nothing moved" in run.service.fault, 20)
 
 
 async def _ready(run: Run) -> bool:

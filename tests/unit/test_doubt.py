@@ -54,3 +54,13 @@ def test_another_message_is_not_taken_for_the_one_that_failed() -> None:
         doubt.failed(part, "an error")
     assert doubt.is_settled_on(part)
     assert not doubt.is_settled_on([Record("t", 1, 0, 0, None, None)])
+
+
+def test_what_is_doubtful_about_a_partition_goes_with_it() -> None:
+    doubt = Doubt()
+    doubt.failed(records(5, 5), "an error")
+    doubt.keep({TopicPartition("t", 1): 0})
+    assert doubt.size(records(5)) == 5
+    assert doubt.size(records(0, 8)) < 8
+    doubt.keep({})
+    assert not doubt

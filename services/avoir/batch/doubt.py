@@ -1,6 +1,6 @@
 """Finds the message on which batches fail where nothing else tells: ever smaller parts of what failed are tried."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from avoir.record import Record, TopicPartition, next_offsets
 
@@ -48,6 +48,12 @@ class Doubt:
         left = {
             place: until for place, until in self._until.items() if positions.get(place, until - 1) < until
         }
+        if left != self._until:
+            self._until, self._alone = left, 0
+
+    def keep(self, partitions: Container[TopicPartition]) -> None:
+        """Take in which partitions there are: what is doubtful about others is somebody else's to find."""
+        left = {place: until for place, until in self._until.items() if place in partitions}
         if left != self._until:
             self._until, self._alone = left, 0
 

@@ -72,6 +72,10 @@ class Handler:
         errors are the caller's to retry, who reads the positions first; where the database answers and the batch
         fails again (Doubted) ever smaller parts of it are tried, until one message is alone and is parked.
         """
+        # Others may have handled what was doubtful, and may have the partition now.
+        self._doubt.handled(positions)
+        for doubt in (self._doubt, self._doubt_of_deferred):
+            doubt.keep(positions)
         try:
             before = await self._handle_deferred(positions)
             if before.messages or before.amounts:

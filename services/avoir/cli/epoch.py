@@ -35,7 +35,7 @@ async def raise_(
     settings = load_settings(DSN, BROKERS)
     async with connected(settings, "avoir_service") as connection, stopped_service(settings) as pause:
         seen = await seen_by_readers(settings, connection)
-        raised, accounts = await raise_epoch(connection, reason, settings.ce_source, seen, pause.check)
+        raised, accounts = await raise_epoch(connection, reason, settings.ce_source, seen, pause)
     if json:
         print_json({"epoch": raised, "reason": reason, "accounts": accounts, "lost": len(seen.lost)})
     else:

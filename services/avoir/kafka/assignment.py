@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import IllegalStateError
 
+from avoir.kafka.consuming import high_watermarks
 from avoir.kafka.position import End, Span, Stored, misplaced, positions_of
 from avoir.kafka.topic_ids import look_up
 from avoir.kafka.topics import TopicNames
@@ -156,7 +157,8 @@ class Positions:
         if not asked:
             return {}
         begins = await consumer.beginning_offsets(asked)
-        ends = await consumer.end_offsets(asked)
+        # A position may lie behind the first message of an open transaction: an operator may have set it there.
+        ends = await high_watermarks(consumer, asked)
         return {self.known(partition): Span(begins[partition], ends[partition]) for partition in asked}
 
     async def _topic_ids(

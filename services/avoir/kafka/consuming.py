@@ -1,10 +1,13 @@
-"""A consumer that only looks: at offsets, or at a record."""
+"""A consumer that only looks, at offsets or at a record, and where partitions end for a consumer of any kind."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from copy import copy
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 
 from avoir.kafka.client import Client
 from avoir.kafka.decoding import bound_decoding
@@ -22,3 +25,32 @@ async def consuming(client: Client, within_s: float, **options: object) -> Async
     finally:
         async with asyncio.timeout(within_s):
             await consumer.stop()
+
+
+async def high_watermarks(
+    consumer: AIOKafkaConsumer, partitions: Collection[KafkaPartition]
+) -> dict[KafkaPartition, int]:
+    """The offset behind the last record of each partition, transactions that are open included."""
+    # A consumer that reads what is committed asks for the end of that, and aiokafka has no other way to ask.
+    fetcher = copy(consumer._fetcher)
+    fetcher._isolation_level = READ_UNCOMMITTED
+    ends: dict[KafkaPartition, int] = await fetcher.end_offsets(
+        list(partitions), consumer._request_timeout_ms
+    )
+    return ends
+
+
+async def break_off(consumer: AIOKafkaConsumer) -> None:
+    """End at once what a consumer still does that did not stop in time: its heartbeats would keep its partitions."""
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    for task in (
+        getattr(coordinator, "_coordination_task", None),
+        getattr(coordinator, "_heartbeat_task", None),
+        getattr(coordinator, "_commit_refresh_task", None),
+        getattr(fetcher, "_fetch_task", None),
+    ):
+        if task is not None:
+            task.cancel()
+    with suppress(Exception):
+        async with asyncio.timeout(1):
+            await consumer._client.close()

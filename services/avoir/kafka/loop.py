@@ -27,6 +27,7 @@ _HINT_PAUSE_S = 0.5
 _LAST_HINT_TIMEOUT_S = 3.0
 _FENCED_PAUSE_S = 0.05
 _MOST_CONSUMER_ERRORS = 5
+_OTHERS_END = (Cause.LOCKED, Cause.AWAY)
 
 log = structlog.get_logger("avoir.loop")
 
@@ -66,6 +67,8 @@ class LoopState:
     searched: int = 0
     """How many steps were made to find the messages on which batches failed."""
     failing_since: float | None = None
+    waited_at: float | None = None
+    """When a round last failed, if it was for what only others can end: a lock, a full disk."""
 
     def succeeded(self) -> None:
         """The last round met no error."""
@@ -224,6 +227,7 @@ class Loop:
         self.state.doing = "failing"
         self.state.failing_since = self.state.failing_since or time.monotonic()
         self.state.last_error = f"{type(error).__name__}: {error}"
+        self.state.waited_at = time.monotonic() if cause_of(error) in _OTHERS_END else None
         seconds = self._backoff.next_s()
         if isinstance(error, Doubted):
             self.state.searched += 1

@@ -38,6 +38,22 @@ _FOR_GOOD = (
 )
 
 
+def relay_transactional_id(group_id: str) -> str:
+    """The transactional id under which the relays of a consumer group publish."""
+    return f"{group_id}-relay"
+
+
+async def fence(client: Client, transactional_id: str) -> None:
+    """Start and stop a producer under a transactional id: those that were started before can publish no more."""
+    producer = AIOKafkaProducer(**client.options(), transactional_id=transactional_id)
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            await producer.start()
+    finally:
+        async with asyncio.timeout(TIMEOUT_S):
+            await producer.stop()
+
+
 class RefusedError(Exception):
     """The broker refused a batch for what is in it; `outbox_ids` are its rows."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -16,7 +16,7 @@ from avoir.kafka.publisher import TIMEOUT_S, Publisher, RefusedError
 from avoir.kafka.topics import TopicNames
 from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres import queries
-from avoir.postgres.connect import Database, KeptConnection
+from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.postgres.lease import Lease
 from avoir.retry import Backoff, pause, refuse_wrong_schema
 
@@ -66,7 +66,9 @@ class Relay:
     """Takes the lease, publishes what waits and deletes what is acknowledged, round by round.
 
     The producer is started before the lease is renewed and the rows are read, never after: a process that
-    wakes up late finds its producer fenced, or its lease gone, before it can publish what others have.
+    wakes up late finds its producer fenced, or its lease gone, before it can publish what others have. A lease
+    that was lost is never renewed, and rows are deleted only under the lease under which they were read: whoever
+    had it meanwhile may have put other contents under the same ids.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Relay:
         async with self._kept.use() as connection:
             await self._lease.add(connection)
         begun = time.monotonic()
-        while not await self._hold():
+        while not await self._held(self._lease.hold):
             self.state.doing = "standing by"
             if time.monotonic() > begun + _PUBLISHES_AFTER_S:
                 self.state.behind = ""
@@ -132,6 +134,7 @@ class Relay:
         while not stopping.is_set():
             published = await self._round(self._publisher)
             backoff.reset()
+            self.state.last_error = ""
             idle_s = _IDLE_FIRST_S if published else min(idle_s * 1.5, _IDLE_LONGEST_S)
             if not published:
                 await self._rest(idle_s)
@@ -195,19 +198,22 @@ class Relay:
             await asyncio.gather(working, return_exceptions=True)
 
     async def _keep(self) -> None:
-        if not await self._hold():
+        if not await self._held(self._lease.renew):
             raise LeaseLostError("another process publishes")
 
-    async def _hold(self) -> bool:
+    async def _held(self, ask: Callable[[Connection], Awaitable[bool]]) -> bool:
+        """Take the lease or renew it; whether that worked."""
         asked_at = time.monotonic()
         async with self._kept.use() as connection:
-            held = await self._lease.hold(connection)
+            held = await ask(connection)
         if held:
             self._renewed_at = asked_at
         return held
 
     async def _delete(self, rows: Sequence[asyncpg.Record]) -> None:
-        async with self._kept.use() as connection:
+        async with self._kept.use() as connection, connection.transaction():
+            if not await self._lease.renew(connection):
+                raise LeaseLostError("another process publishes")
             await connection.execute(
                 *queries.delete_published(
                     tenant_ids=[row["tenant_id"] for row in rows],

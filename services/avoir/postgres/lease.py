@@ -11,6 +11,8 @@ from avoir.postgres.connect import Connection
 class Lease:
     """A row of `leases`: taken when free or run out, kept by renewing it, by the database's clock.
 
+    Each holder has a name of its own, so that the row tells whether another has had the lease meanwhile.
+
     A clock that is set back prolongs no lease: one that lies further ahead than it was taken for is free.
     """
 
@@ -27,6 +29,20 @@ class Lease:
         return (
             await connection.fetchval(
                 *queries.hold_lease(
+                    name=self.name, holder=self.holder, duration=timedelta(seconds=self.seconds)
+                )
+            )
+            is not None
+        )
+
+    async def renew(self, connection: Connection) -> bool:
+        """Renew it; false when another took it meanwhile, though it be free again.
+
+        Within a transaction nobody else can take it before that ends.
+        """
+        return (
+            await connection.fetchval(
+                *queries.renew_lease(
                     name=self.name, holder=self.holder, duration=timedelta(seconds=self.seconds)
                 )
             )

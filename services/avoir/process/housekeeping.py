@@ -18,6 +18,7 @@ LEASE = "expiry"
 """What the database and the log have always called it."""
 _LEASE_S = 10.0
 _PARTITIONS_EVERY_S = 3600.0
+_PARTITIONS_AGAIN_S = 60.0
 
 log = structlog.get_logger("avoir.expiry")
 
@@ -49,7 +50,7 @@ class Housekeeping:
         self._interval_s = interval_s
         self._rows = rows
         self._done = done
-        self._partitions_at = float("-inf")
+        self._partitions_at = 0.0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Keep house until told to stop. Raises StopServiceError for a wrong schema."""
@@ -86,10 +87,25 @@ class Housekeeping:
         async with self._kept.use() as connection:
             if not await self._lease.hold(connection):
                 return False
-            if time.monotonic() > self._partitions_at + _PARTITIONS_EVERY_S:
-                await connection.execute(*queries.ensure_partitions())
-                self._partitions_at = time.monotonic()
+        if time.monotonic() > self._partitions_at:
+            await self._make_partitions()
         report = await self._expirer.expire(self._rows)
         if report.messages or report.alarms:
             self._done(report)
         return report.messages > 0
+
+    async def _make_partitions(self) -> None:
+        """Make the ledger's partitions; there are some for two months to come, so that a failure is only told of."""
+        try:
+            async with self._kept.use() as connection:
+                await connection.execute(*queries.ensure_partitions())
+        except Exception as error:
+            self._partitions_at = time.monotonic() + _PARTITIONS_AGAIN_S
+            log.error(
+                "the ledger's partitions of the coming months cannot be made",
+                error=f"{type(error).__name__}: {error}",
+                again_in_s=_PARTITIONS_AGAIN_S,
+            )
+            self._done(BatchReport(0, alarms={"partitions_failed": 1}))
+        else:
+            self._partitions_at = time.monotonic() + _PARTITIONS_EVERY_S

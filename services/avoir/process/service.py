@@ -14,6 +14,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from avoir.kafka.client import Client
+from avoir.kafka.consuming import break_off
 from avoir.kafka.loop import Loop
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import missing_topics
@@ -57,7 +58,8 @@ class Service:
 
     settings: Settings
     client: Client
-    topics: list[str]
+    topics_in: list[str]
+    topics_out: list[str]
     broker: KafkaBroker
     subscriber: BatchSubscriber
     loop: Loop
@@ -193,16 +195,21 @@ class Service:
             await self._break_off({looping})
 
     async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
-        """Start the consumer once the topics are there: without one of them it would wait for ever."""
+        """Start the consumer once the topics in are there: without one of them it would wait for ever.
+
+        Without a topic out messages are handled, and their events wait.
+        """
         backoff, begun = Backoff(), time.monotonic()
         while not stopping.is_set():
             try:
                 async with asyncio.timeout(_JOIN_TIMEOUT_S):
-                    missing = await missing_topics(self.client, self.topics)
-                    if not missing:
+                    missing = await missing_topics(self.client, [*self.topics_in, *self.topics_out])
+                    self.watch.missing = frozenset(missing)
+                    if missing:
+                        log.warning("topics are missing: `avoir topics create` makes them", topics=missing)
+                    if self.watch.missing.isdisjoint(self.topics_in):
                         await self.broker.start()
                         return self.subscriber.consumer
-                log.warning("topics are missing: `avoir topics create` makes them", topics=missing)
             except Exception as error:
                 await self._leave()
                 patient = time.monotonic() < begun + _CREDENTIALS_AFTER_S
@@ -216,6 +223,10 @@ class Service:
         with suppress(Exception):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await self.broker.stop()
+        if self.subscriber.consumer is not None:
+            log.warning("the consumer did not leave its group in time: it is broken off")
+            await break_off(self.subscriber.consumer)
+            self.subscriber.consumer = None
 
 
 async def _either(*events: asyncio.Event) -> None:

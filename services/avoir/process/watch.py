@@ -27,6 +27,8 @@ _EVERY_S = 5.0
 _TIMEOUT_S = 5.0
 _UNJOINED = 3
 _BELIEVED_S = 30 * 86_400.0
+# The database's time limits end a try before.
+_ONE_TRY_S = 60.0
 
 log = structlog.get_logger("avoir.watch")
 
@@ -48,7 +50,11 @@ class _Since:
 
 
 class Watch:
-    """Compares the ends of the partitions with the positions in Postgres, and looks into the outbox."""
+    """Compares the ends of the partitions with the positions in Postgres, and looks into the outbox.
+
+    `missing` are the topics, by actual names, that were not there when somebody last looked: the service itself
+    does while it has no consumer.
+    """
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class Watch:
         stuck_after_s: float,
         limits: Limits,
     ) -> None:
+        self.missing: frozenset[str] = frozenset()
         self._loop = loop
         self._pool = pool
         self._consumer = consumer
@@ -163,12 +170,11 @@ class Watch:
         leases = await pool.fetch(*queries.read_leases(), timeout=_TIMEOUT_S)
         deferred = await pool.fetchrow(*queries.count_deferred(group_id=self._group_id), timeout=_TIMEOUT_S)
         assert deferred is not None
-        missing: frozenset[str] = frozenset()
         if consumer is not None:
-            missing = (await look_up(consumer, [*self._topics_in, *self._topics_out])).missing
+            self.missing = (await look_up(consumer, [*self._topics_in, *self._topics_out])).missing
         return Flow(
-            missing_in=sorted(missing.intersection(self._topics_in)),
-            missing_out=sorted(missing.intersection(self._topics_out)),
+            missing_in=sorted(self.missing.intersection(self._topics_in)),
+            missing_out=sorted(self.missing.intersection(self._topics_out)),
             deferred=deferred["messages"],
             oldest_deferred_s=deferred["oldest_s"] or 0.0,
             waits_for=rows_waited_for(deferred["waits_for"]),
@@ -248,7 +254,16 @@ class Watch:
         waiting = {place for place, lag in lags.items() if lag and place not in stopped}
         # Looking for the message on which batches fail is a way on, though the first ones take their time.
         searched, self._searched = self._loop.state.searched - self._searched, self._loop.state.searched
-        if not waiting or stands != self._stands[0] or searched or self._loop.breaker.open:
+        # A restart would end no lock and free no disk; that the process is not ready tells of it.
+        waited_at = self._loop.state.waited_at
+        waits_for_others = waited_at is not None and time.monotonic() < waited_at + _ONE_TRY_S
+        if (
+            not waiting
+            or stands != self._stands[0]
+            or searched
+            or waits_for_others
+            or self._loop.breaker.open
+        ):
             self._stands = (stands, time.monotonic())
         elif time.monotonic() > self._stands[1] + self._stuck_after_s:
             raise StopServiceError(

@@ -21,7 +21,7 @@ from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, 
 from avoir.kafka.decoding import bound_decoding
 from avoir.kafka.heads import last_heads
 from avoir.kafka.loop import BatchDone, BatchHandler, Loop
-from avoir.kafka.publisher import Publisher
+from avoir.kafka.publisher import Publisher, relay_transactional_id
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import TopicNames
 from avoir.postgres.connect import Database, KeptConnection
@@ -136,7 +136,8 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     return Service(
         settings=settings,
         client=client,
-        topics=[names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)],
+        topics_in=[names.actual(topic) for topic in SUBSCRIBED],
+        topics_out=[names.actual(topic) for topic in EVENTS],
         broker=broker,
         subscriber=subscriber,
         loop=loop,
@@ -191,7 +192,7 @@ def _relay(
 ) -> Relay:
     return Relay(
         database,
-        lambda: Publisher(client, names, f"{settings.kafka_group_id}-relay"),
+        lambda: Publisher(client, names, relay_transactional_id(settings.kafka_group_id)),
         lambda: last_heads(client, names, settings.ce_source),
         names,
         holder,

@@ -74,33 +74,33 @@ class _Restated(NamedTuple):
 
 
 class Quiet:
-    """The time during which no process publishes, as long as this is asked for in time."""
+    """The time during which no process publishes."""
 
     def __init__(self, kept: KeptConnection) -> None:
         self._kept = kept
         self._lease = Lease(LEASE, f"command-{uuid4().hex[:8]}", _LEASE_S)
-        self._until = 0.0
 
     async def begin(self) -> None:
         """Take the relay's lease. StillPublishingError where another keeps it."""
         async with self._kept.use() as connection:
             await self._lease.add(connection)
-        give_up_at = time.monotonic() + _PATIENCE_S
-        while not await self._hold():
-            if time.monotonic() > give_up_at:
-                raise StillPublishingError("a process publishes: stop every `avoir serve` first")
-            await asyncio.sleep(_ASK_S)
+            give_up_at = time.monotonic() + _PATIENCE_S
+            while not await self._lease.hold(connection):
+                if time.monotonic() > give_up_at:
+                    raise StillPublishingError("a process publishes: stop every `avoir serve` first")
+                await asyncio.sleep(_ASK_S)
 
     async def keep(self) -> None:
         """Renew the lease until cancelled."""
         while True:
             await asyncio.sleep(_LEASE_S / 5)
             with suppress(Exception):
-                await self._hold()
+                async with self._kept.use() as connection:
+                    await self._lease.renew(connection)
 
-    def check(self) -> None:
-        """Raise StillPublishingError where the lease may have been lost meanwhile."""
-        if time.monotonic() > self._until:
+    async def check(self, connection: Connection) -> None:
+        """Raise StillPublishingError where another had the lease meanwhile; none can take it in this transaction."""
+        if not await self._lease.renew(connection):
             raise StillPublishingError(
                 "another process may publish meanwhile: nothing was changed, try again"
             )
@@ -111,18 +111,10 @@ class Quiet:
             async with self._kept.use() as connection:
                 await self._lease.release(connection)
 
-    async def _hold(self) -> bool:
-        asked_at = time.monotonic()
-        async with self._kept.use() as connection:
-            held = await self._lease.hold(connection)
-        if held:
-            self._until = asked_at + _LEASE_S
-        return held
-
 
 @asynccontextmanager
 async def quiet(database: Database) -> AsyncIterator[Quiet]:
-    """Keep every relay from publishing meanwhile. StillPublishingError where one does and goes on."""
+    """Keep every relay from reading what waits meanwhile. StillPublishingError where one does and goes on."""
     kept = KeptConnection(database)
     pause = Quiet(kept)
     try:
@@ -143,17 +135,18 @@ async def raise_epoch(
     reason: str,
     ce_source: str,
     seen: Seen = NOTHING,
-    check: Callable[[], None] = lambda: None,
+    pause: Quiet | None = None,
 ) -> tuple[int, int]:
     """The new epoch, and how many balances it puts in the outbox; all in one transaction.
 
     Without the balances, the compacted topic would keep what accounts had after transactions that are lost now. The
-    relay must be quiet; `check` is called before the end, to raise if it is not.
+    relay must be quiet; StillPublishingError where it was not.
     """
     async with connection.transaction():
         epoch = await begin_epoch(connection, reason, seen)
         published = await publish_standing(connection, epoch, ce_source, seen.lost)
-        check()
+        if pause is not None:
+            await pause.check(connection)
     return epoch, published
 
 

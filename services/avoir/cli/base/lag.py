@@ -22,6 +22,8 @@ from avoir.record import TopicPartition
 from avoir.wire.topics import EVENTS, SUBSCRIBED
 
 TIMEOUT_S = 10.0
+_AHEAD_S = 5.0
+"""How far ahead of ours the clocks of those who send messages may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +119,14 @@ async def _has(
 async def _older(
     consumer: AIOKafkaConsumer, places: Collection[KafkaPartition], seconds: float
 ) -> dict[KafkaPartition, int]:
-    """The first offset of each partition that is not older than so many seconds; none where all are."""
-    moment_ms = int((time.time() - seconds) * 1000)
-    found = await consumer.offsets_for_times(dict.fromkeys(places, moment_ms))
-    return {there: at.offset for there, at in found.items() if at is not None}
+    """The first offset of each partition that is not older than so many seconds; none where all are.
+
+    None either where that one says that it is of a time to come: it hides how old those behind it are.
+    """
+    now_s = time.time()
+    found = await consumer.offsets_for_times(dict.fromkeys(places, int((now_s - seconds) * 1000)))
+    latest_ms = (now_s + _AHEAD_S) * 1000
+    return {there: at.offset for there, at in found.items() if at is not None and at.timestamp <= latest_ms}
 
 
 async def partition_counts(client: Client, names: TopicNames, topics: Iterable[str]) -> dict[str, int]:

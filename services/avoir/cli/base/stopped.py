@@ -7,15 +7,18 @@ from avoir.cli.base.access import database_of, kafka_client, kafka_failures, nam
 from avoir.cli.base.epochs import Quiet, Seen, StillPublishingError, quiet, read_seen
 from avoir.cli.base.exits import not_found
 from avoir.cli.base.output import bars
+from avoir.kafka.publisher import fence, relay_transactional_id
 from avoir.postgres.connect import Connection
 from avoir.settings import Settings
 
 
 @asynccontextmanager
 async def stopped_service(settings: Settings) -> AsyncIterator[Quiet]:
-    """Nothing publishes within it: a relay that runs ends the command."""
+    """Nothing publishes within it: a relay that runs ends the command, one that stood still publishes nothing more."""
     try:
         async with quiet(database_of(settings, "avoir_service")) as pause:
+            async with kafka_failures(settings):
+                await fence(kafka_client(settings), relay_transactional_id(settings.kafka_group_id))
             yield pause
     except StillPublishingError as error:
         not_found(f"Nothing was changed: {error}.")

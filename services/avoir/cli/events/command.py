@@ -56,7 +56,7 @@ async def rebuild(
                     "messages", total=await connection.fetchval(*queries.history_messages())
                 )
                 done = await publish_again(
-                    connection, reason, seen, wanted, lambda more: progress.advance(task, more), pause.check
+                    connection, reason, seen, wanted, lambda more: progress.advance(task, more), pause
                 )
         except NotTheSameError as error:
             not_found(

@@ -10,7 +10,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from avoir.batch.outbox import outbox_row
-from avoir.cli.base.epochs import Seen, begin_epoch, publish_standing
+from avoir.cli.base.epochs import Quiet, Seen, begin_epoch, publish_standing
 from avoir.cli.base.grouping import grouped
 from avoir.cli.base.history import Group, read_groups
 from avoir.cli.base.history_rows import Told, told_change, told_command, with_reasons
@@ -72,11 +72,11 @@ async def rebuild(
     seen: Seen,
     wanted: Wanted,
     progress: Progress,
-    check: Callable[[], None],
+    pause: Quiet | None,
 ) -> Rebuilt:
     """Put everything into the outbox again, under a new epoch, in one transaction.
 
-    The relay must be quiet; `check` is called before the end, to raise if it is not. Raises NotTheSameError.
+    The relay must be quiet; StillPublishingError where it was not. Raises NotTheSameError.
     """
     async with connection.transaction():
         await connection.fetch(*queries.plan_freely())
@@ -95,7 +95,8 @@ async def rebuild(
                 await out.add(tenant_id, letter)
         dead_letters = await out.flush() - events
         balances = await publish_standing(connection, epoch, wanted.ce_source, seen.lost)
-        check()
+        if pause is not None:
+            await pause.check(connection)
     return Rebuilt(epoch, events, dead_letters, balances)
 
 

@@ -11,6 +11,12 @@ WHERE name = :name
   AND (holder = :holder OR held_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + held_for)
 RETURNING 1;
 
+-- name: renew_lease
+-- Prolongs one's own lease, also when it has run out and nobody took it since. No row when another did.
+UPDATE leases SET held_until = clock_timestamp() + :duration::interval, held_for = :duration
+WHERE name = :name AND holder = :holder
+RETURNING 1;
+
 -- name: release_lease
 -- Lets go of a lease.
 UPDATE leases SET held_until = '-infinity' WHERE name = :name AND holder = :holder;
