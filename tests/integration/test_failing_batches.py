@@ -121,7 +121,7 @@ async def test_a_message_that_is_decided_for_too_long_is_parked_alone(
     paid, messages = payments.pay, history()
     monkeypatch.setattr("avoir.postgres.beside.MOST_CPU_S", 2.0)
     await publish(settings, messages)
-    with patch("avoir.core.handlers.payments.pay", pay):
+    with patch.dict(HANDLERS, {PaymentRecorded: pay}):
         async with serving(settings) as service:
             await check_only_the_bad_one_is_parked(settings, messages)
             assert not service.fault
