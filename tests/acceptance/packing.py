@@ -42,6 +42,16 @@ def batch(values: Iterable[Value], codec: int, timestamp_ms: int | None = None) 
             count += 1
 
     data = b"".join(_PACK[codec](counted()))
+    return batch_of(data, codec, count, timestamp_ms)
+
+
+def records(values: Iterable[bytes], first: int = 0) -> bytes:
+    """Records without keys and headers as they lie in a batch before they are compressed."""
+    return b"".join(part for n, value in enumerate(values, first) for part in _record(n, value))
+
+
+def batch_of(data: bytes, codec: int, count: int, timestamp_ms: int | None = None) -> bytes:
+    """A batch of compressed data, whatever is in it."""
     now = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
     body = struct.pack(">hiqqqhii", codec, count - 1, now, now, -1, -1, -1, count) + data
     head = struct.pack(">qiibI", 0, len(body) + 9, -1, 2, calc_crc32c(body))
