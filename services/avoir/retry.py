@@ -36,14 +36,13 @@ _BY_SQLSTATE = {
     "28": Cause.AWAY,
     "40": Cause.RACE,
     "42": Cause.SCHEMA,
-    "53100": Cause.AWAY,  # the disk is full: a row of another message may still fit
     "53300": Cause.AWAY,
     "55P03": Cause.LOCKED,
     "57P03": Cause.AWAY,
     "57P04": Cause.AWAY,
-    "58": Cause.AWAY,
 }
-"""Causes by SQLSTATE or its class; what is not here is doubtful."""
+"""Causes by SQLSTATE or its class; what is not here is doubtful: a disk that is full for one message's temporary file
+alone (53100), or a block that cannot be read under one row (58030), too."""
 
 _DOUBTFUL = (OSError, TimeoutError, MemoryError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 

@@ -31,7 +31,12 @@ def hash_of(value: Value) -> str:
     return digest.hexdigest()
 
 
-def batch(values: Iterable[Value], codec: int, timestamp_ms: int | None = None) -> bytes:
+Pack = Callable[[Iterable[bytes]], Iterator[bytes]]
+
+
+def batch(
+    values: Iterable[Value], codec: int, timestamp_ms: int | None = None, pack: Pack | None = None
+) -> bytes:
     """A batch of records without keys and headers; its first offset is the broker's to say."""
     count = 0
 
@@ -41,7 +46,17 @@ def batch(values: Iterable[Value], codec: int, timestamp_ms: int | None = None) 
             yield from _record(count, value)
             count += 1
 
-    data = b"".join(_PACK[codec](counted()))
+    data = b"".join((pack or _PACK[codec])(counted()))
+    return batch_of(data, codec, count, timestamp_ms)
+
+
+def records(values: Iterable[bytes], first: int = 0) -> bytes:
+    """Records without keys and headers as they lie in a batch before they are compressed."""
+    return b"".join(part for n, value in enumerate(values, first) for part in _record(n, value))
+
+
+def batch_of(data: bytes, codec: int, count: int, timestamp_ms: int | None = None) -> bytes:
+    """A batch of compressed data, whatever is in it."""
     now = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
     body = struct.pack(">hiqqqhii", codec, count - 1, now, now, -1, -1, -1, count) + data
     head = struct.pack(">qiibI", 0, len(body) + 9, -1, 2, calc_crc32c(body))
@@ -110,6 +125,29 @@ def _zstd(parts: Iterable[bytes]) -> Iterator[bytes]:
     yield packing.flush()
 
 
+def zstd_of_the_largest_window(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """What the unpacker has to keep 128 MiB for."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=27)
+    packing = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    for part in parts:
+        yield packing.compress(part)
+    yield packing.flush()
+
+
+def lz4_of_the_largest_blocks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Blocks of 4 MiB."""
+    packing = lz4.frame.LZ4FrameCompressor(block_linked=False, block_size=lz4.frame.BLOCKSIZE_MAX4MB)
+    yield packing.begin()
+    for part in parts:
+        yield packing.compress(part)
+    yield packing.flush()
+
+
+def snappy_of_one_block(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """A batch that is unpacked whole."""
+    yield bytes(cramjam.snappy.compress_raw(b"".join(parts)))
+
+
 def _lz4(parts: Iterable[bytes]) -> Iterator[bytes]:
     packing = lz4.frame.LZ4FrameCompressor(block_linked=False)
     yield packing.begin()
@@ -126,7 +164,7 @@ def _snappy(parts: Iterable[bytes]) -> Iterator[bytes]:
             yield struct.pack(">i", len(block)) + block
 
 
-_PACK: dict[int, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
+_PACK: dict[int, Pack] = {
     GZIP: _gzip,
     SNAPPY: _snappy,
     LZ4: _lz4,

@@ -10,12 +10,25 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.deployment import Process
+from tests.acceptance.deployment import PARTITIONS, Process
 from tests.acceptance.events import Heard
 from tests.acceptance.facts import EXAMPLES, body, fact, owner
-from tests.acceptance.packing import GZIP, LZ4, SNAPPY, ZSTD, Value, batch, hash_of, publish
+from tests.acceptance.packing import (
+    GZIP,
+    LZ4,
+    SNAPPY,
+    ZSTD,
+    Pack,
+    Value,
+    batch,
+    hash_of,
+    lz4_of_the_largest_blocks,
+    publish,
+    snappy_of_one_block,
+    zstd_of_the_largest_window,
+)
 from tests.acceptance.publishing import Place, Publisher, Sending
-from tests.acceptance.service import Service, deployed
+from tests.acceptance.service import Deploy, Service, deployed
 from tests.integration.stage import configure
 
 INVOICE, CANCELLED, PAID = "invoice-finalized", "booking-cancelled", "payment-recorded"
@@ -141,6 +154,51 @@ def test_many_records_just_below_the_limit_are_held_in_bounded_memory(
     offsets = publish_among_others(service, tenant, codec, [])
     assert offsets == []
     until_all_are_handled(service, tenant, 1)
+    assert peak_mb(process) < MOST_MB
+
+
+def lag(service: Service, topic: str) -> int:
+    """How many messages of a topic are not handled yet."""
+    return next(int(each["lag"]) for each in service.ask("status")["topics"] if each["topic"] == topic)
+
+
+@pytest.mark.timeout(300)
+def test_batches_with_the_largest_windows_do_not_keep_others_waiting(deploy: Deploy) -> None:
+    service, others = deploy(), "beside-windows"
+    process = service.deployment.serve()
+    service.publish([bills(others, 0), bills(others, 1)])
+    service.settle(SETTLED_S)
+    wide = batch([LARGEST] * 1_500, ZSTD, pack=zstd_of_the_largest_window)
+    publish(service.kafka, service.prefix + INVOICE, [(partition, wide) for partition in range(2)])
+    # Both have unpacked more than all others may have together.
+    while lag(service, INVOICE) > 2_700:
+        time.sleep(POLL_S)
+    small = batch([cancels(others, 0), cancels(others, 1)], ZSTD)
+    publish(service.kafka, service.prefix + CANCELLED, [(PARTITION, small)])
+    while lag(service, CANCELLED):
+        time.sleep(POLL_S)
+    assert lag(service, INVOICE) > 0
+    assert peak_mb(process) < MOST_MB
+
+
+WORST: dict[str, tuple[int, int, Pack]] = {
+    "zstd": (ZSTD, 12, zstd_of_the_largest_window),
+    "lz4": (LZ4, 12, lz4_of_the_largest_blocks),
+    "snappy": (SNAPPY, 20, snappy_of_one_block),
+}
+
+
+@pytest.mark.parametrize(("codec", "count", "pack"), WORST.values(), ids=WORST)
+def test_what_takes_most_memory_on_every_partition_at_once(
+    large: tuple[Service, Process], codec: int, count: int, pack: Pack
+) -> None:
+    service, process = large
+    wide = batch([LARGEST] * 160, ZSTD, pack=zstd_of_the_largest_window)
+    publish(service.kafka, service.prefix + INVOICE, [(0, wide)])
+    data = batch([LARGEST] * count, codec, pack=pack)
+    for topic in (CANCELLED, PAID):
+        publish(service.kafka, service.prefix + topic, [(partition, data) for partition in range(PARTITIONS)])
+    service.settle(2 * SETTLED_S)
     assert peak_mb(process) < MOST_MB
 
 

@@ -44,6 +44,8 @@ FAULTS = {
     "the connection": "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(60);",
     "memory": "RAISE EXCEPTION 'out of memory' USING ERRCODE = '53200';",
     "a limit of the program": "RAISE EXCEPTION 'invalid message length' USING ERRCODE = '54000';",
+    "a disk full of one temporary file": "RAISE EXCEPTION 'no space left' USING ERRCODE = '53100';",
+    "a bad block under one row": "RAISE EXCEPTION 'could not read block' USING ERRCODE = '58030';",
     "an internal error": "RAISE EXCEPTION 'corrupt' USING ERRCODE = 'XX001';",
 }
 
@@ -131,6 +133,9 @@ async def test_a_message_that_is_decided_for_too_long_is_parked_alone(
 
 OUTAGES = {
     "a full disk": OF_ALL.format("RAISE EXCEPTION 'no space left' USING ERRCODE = '53100';"),
+    "a disk that cannot be read": OF_ALL.format(
+        "RAISE EXCEPTION 'input/output error' USING ERRCODE = '58030';"
+    ),
     "no memory for anybody": OF_ALL.format("RAISE EXCEPTION 'out of memory' USING ERRCODE = '53200';"),
     "every connection lost": OF_ALL.format(
         "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(60);"

@@ -5,7 +5,7 @@ from functools import partial
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Producer
 
@@ -13,6 +13,8 @@ from avoir.kafka.reader import Reader
 from avoir.process.wiring import names_of
 from avoir.record import Record
 from avoir.settings import Settings
+from tests.acceptance.packing import ZSTD, batch
+from tests.acceptance.packing import publish as publish_batches
 from tests.integration.process import avoir
 from tests.integration.running import (
     FACT,
@@ -138,13 +140,13 @@ async def test_a_record_that_cannot_be_read_stops_its_partition_until_it_is_pass
 ) -> None:
     monkeypatch.setattr("avoir.kafka.loop._RECHECK_S", 0.5)
     looks: list[Reader] = []
-    look_closely = Reader.look_closely
+    look_again = Reader.look_again
 
-    def counted(reader: Reader) -> None:
+    def counted(reader: Reader, consumer: AIOKafkaConsumer) -> None:
         looks.append(reader)
-        look_closely(reader)
+        look_again(reader, consumer)
 
-    monkeypatch.setattr(Reader, "look_closely", counted)
+    monkeypatch.setattr(Reader, "look_again", counted)
     topic = names_of(settings).actual(FACT)
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
     for n in range(5):
@@ -169,6 +171,23 @@ async def test_a_record_that_cannot_be_read_stops_its_partition_until_it_is_pass
             )
         await until_handled(settings, 15)
         assert (await positions(settings))[(FACT, 0)] == 11
+
+
+async def test_a_large_record_is_unpacked_to_its_end_beside_one_that_cannot_be_read(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is unpacked does not begin anew each time it is looked whether somebody has passed the other record by."""
+    monkeypatch.setattr("avoir.kafka.loop._RECHECK_S", 0.5)
+    monkeypatch.setattr("avoir.kafka.batches.TURN_BYTES", 256 * 1024)
+    topic, kafka = names_of(settings).actual(FACT), settings.kafka_bootstrap_servers
+    await produce_unreadable(kafka, topic, 0, monkeypatch)
+    async with running(settings) as run:
+        await until(lambda: bool(run.service.loop.reader.unreadable), 30)
+        large = batch([b"9" * 16 * 1024 * 1024, b"behind"], ZSTD)
+        await asyncio.to_thread(publish_batches, kafka, topic, [(1, large)])
+        await until_handled(settings, 2, 60)
+        assert run.service.loop.reader.unreadable
+    assert (await positions(settings))[(FACT, 1)] == 2
 
 
 async def test_a_position_outside_of_the_topic_stops_the_partition_only(

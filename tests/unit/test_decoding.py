@@ -1,7 +1,7 @@
 """Batches unpacked piece by piece, for every codec: what comes out, what is a stub, and how much at a time."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -35,7 +35,7 @@ every_codec = pytest.mark.parametrize(("codec", "encode"), CODECS.values(), ids=
 
 
 def plain(
-    values: list[bytes | None], key: bytes | None = b"k", first_offset: int = 7, **more: Any
+    values: Sequence[bytes | None], key: bytes | None = b"k", first_offset: int = 7, **more: Any
 ) -> bytearray:
     """An uncompressed batch as it lies on the broker."""
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 31)
@@ -192,43 +192,130 @@ def test_what_cannot_be_unpacked_under_the_bound_is_one_stub(make: Callable[[], 
     assert (stub.checksum.length, stub.checksum.sha256, stub.value) == stub_of(data)
 
 
+def check_rest(stub: Any, data: bytes, first: int, last: int, messages: int) -> None:
+    """A stub stands for all that is left of a batch."""
+    cut = stub.checksum
+    assert (cut.first_offset, stub.offset, cut.messages) == (first, last, messages)
+    assert (cut.length, cut.sha256, stub.value) == stub_of(data)
+    assert cut.problem.startswith("unreadable: ")
+    assert cut.problem.endswith(f"all that is left of the batch, {len(data)} bytes compressed")
+
+
 @every_codec
-@pytest.mark.parametrize("harm", ["cut off", "garbage", "nothing", "more records than there are", "fewer"])
-def test_malformed_data_is_a_corrupt_record(codec: int, encode: Encode, harm: str) -> None:
-    batch = plain([bytes(100_000), b"x" * 1000, bytes(range(256)) * 40])
+@pytest.mark.parametrize("harm", ["cut off", "garbage", "nothing"])
+def test_what_cannot_be_unpacked_is_one_stub_behind_the_records_before_it(
+    codec: int, encode: Encode, harm: str
+) -> None:
+    values = [b"first", bytes(range(256)) * 1_200, *(bytes([n]) * 4_000 for n in range(100))]
+    batch = plain(values)
+    whole = encode(bytes(batch[61:]))
+    data = {"cut off": whole[: len(whole) * 9 // 10], "garbage": b"\xff" * 300, "nothing": b""}[harm]
+    *before, rest = read(packed(batch, codec, data))
+    assert [each.value for each in before] == values[: len(before)]
+    check_rest(rest, data, 7 + len(before), 7 + len(values) - 1, len(values) - len(before))
+    in_one_block = encode in [CODECS[name][1] for name in ("snappy, one raw block", "lz4, blocks of 4 MB")]
+    assert bool(before) is (harm == "cut off" and not in_one_block)
+
+
+@every_codec
+def test_more_records_than_there_are_leave_a_stub_and_fewer_end_there(codec: int, encode: Encode) -> None:
+    batch = plain([b"a", b"b", b"c"])
     data = encode(bytes(batch[61:]))
-    if harm == "more records than there are":
-        struct.pack_into(">i", batch, 57, 4)
-    elif harm == "fewer":
-        struct.pack_into(">i", batch, 57, 2)
-    else:
-        data = {"cut off": data[: len(data) * 2 // 3], "garbage": b"\xff" * 300, "nothing": b""}[harm]
-    with pytest.raises(CorruptRecordException):
-        read(packed(batch, codec, data))
+    more, fewer = bytearray(batch), bytearray(batch)
+    struct.pack_into(">i", more, 57, 5)
+    struct.pack_into(">i", more, 23, 4)
+    *whole, rest = read(packed(more, codec, data))
+    assert [each.value for each in whole] == [b"a", b"b", b"c"]
+    check_rest(rest, data, 10, 11, 2)
+    struct.pack_into(">i", fewer, 57, 2)
+    struct.pack_into(">i", fewer, 23, 1)
+    assert [each.value for each in read(packed(fewer, codec, data))] == [b"a", b"b"]
+
+
+def lz4_with(data: bytes, end: Callable[[bytes], bytes]) -> tuple[int, bytes]:
+    packing = lz4.frame.LZ4FrameCompressor(block_linked=False, content_checksum=True)
+    return LZ4, end(packing.begin() + packing.compress(data) + packing.flush())
+
+
+def xerial(data: bytes, end: bytes) -> tuple[int, bytes]:
+    block = bytes(snappy_encode(data, xerial_compatible=False))
+    return SNAPPY, b"\x82SNAPPY\0" + struct.pack(">iii", 1, 1, len(block)) + block + end
+
+
+BEHIND: dict[str, Callable[[bytes], tuple[int, bytes]]] = {
+    "lz4, a wrong checksum": lambda data: lz4_with(data, lambda made: made[:-1] + bytes([made[-1] ^ 1])),
+    "lz4, no end": lambda data: lz4_with(data, lambda made: made[:-4]),
+    "lz4, bytes behind its end": lambda data: lz4_with(data, lambda made: made + b"garbage"),
+    "lz4, a wrong checksum and bytes behind it": lambda data: lz4_with(
+        data, lambda made: made[:-2] + b"garbage"
+    ),
+    "lz4, two frames": lambda data: (LZ4, lz4.frame.compress(data) + lz4.frame.compress(data)),
+    "gzip, bytes behind its end": lambda data: (GZIP, gzip_encode(data) + b"garbage"),
+    "gzip, a wrong checksum": lambda data: (GZIP, gzip_encode(data)[:-8] + b"\1" * 8),
+    "gzip, no end": lambda data: (GZIP, gzip_encode(data)[:-8]),
+    "gzip, two members": lambda data: (GZIP, gzip_encode(data[:50]) + gzip_encode(data[50:])),
+    "snappy, bytes behind its end": lambda data: xerial(data, b"\0\0"),
+    "snappy, a block that is none behind its end": lambda data: xerial(data, b"\0\0\0\x05garbage"),
+    "zstd, bytes behind its end": lambda data: (ZSTD, zstandard.compress(data) + b"garbage"),
+    "zstd, two frames": lambda data: (ZSTD, zstandard.compress(data[:50]) + zstandard.compress(data[50:])),
+    "zstd, an empty frame and bytes behind its end": lambda data: (
+        ZSTD,
+        zstandard.compress(data) + zstandard.compress(b"") + b"garbage",
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [10, 30_000])
+@pytest.mark.parametrize("make", BEHIND.values(), ids=BEHIND)
+def test_what_is_behind_the_last_record_is_not_looked_at(
+    make: Callable[[bytes], tuple[int, bytes]], size: int
+) -> None:
+    values = [bytes([n % 256]) * size for n in range(20)]
+    batch = plain(values)
+    found = read(packed(batch, *make(bytes(batch[61:]))))
+    assert [each.value for each in found] == values
+
+
+RECORD = b"\x0e\0\0\0\x01\x02x\0"
+MALFORMED: dict[str, bytes] = {
+    "parts that are longer": b"\x0c\0\0\x02\x01\x7fx",
+    "no parts": b"\x06\0\0\x02",
+    "no length at all": b"\0",
+    "a number that does not end": b"\x14" + b"\xff" * 10,
+    "a header's name that is not UTF-8": b"\x16\0\0\x02\x01\x02x\x02\x02\xff\x02v",
+    "fewer than no headers": b"\x0e\0\0\x02\x01\x02x\x03",
+    "more headers than there are": b"\x0e\0\0\x02\x01\x02x\x7e",
+}
+
+
+@pytest.mark.parametrize("record", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_record_is_a_stub_and_its_neighbours_come_out(record: bytes) -> None:
+    batch = plain([b"x", b"y", b"z"])
+    last = RECORD[:3] + b"\x04" + RECORD[4:]
+    data = zstandard.ZstdCompressor().compress(RECORD + record + last)
+    before, stub, after = read(packed(batch, ZSTD, data))
+    assert [(each.offset, each.value) for each in (before, after)] == [(7, b"x"), (9, b"x")]
+    assert (stub.offset, stub.checksum.first_offset, stub.checksum.messages) == (8, None, 1)
+    assert (stub.checksum.length, stub.checksum.sha256, stub.value) == stub_of(record)
+    assert stub.checksum.problem.startswith(f"unreadable: a record of {len(record)} bytes: ")
 
 
 @pytest.mark.parametrize(
-    "record",
-    [
-        b"\x7f\x00\x00\x00",
-        b"\x0a" + b"\xff" * 12,
-        b"\x01",
-        b"\x06\0\0\0\x01",
-        b"\x0c\0\0\0\x01\xff\xff\xff\x7f",
-    ],
+    "record", [b"\x01", b"\xff" * 12, b"\x0e\0\0"], ids=["negative", "too long", "cut off"]
 )
-def test_a_record_of_wrong_lengths_is_a_corrupt_one(record: bytes) -> None:
-    with pytest.raises(CorruptRecordException):
-        read(packed(plain([b"x"]), ZSTD, zstandard.ZstdCompressor().compress(record)))
+def test_where_a_record_ends_nowhere_all_that_is_left_is_one_stub(record: bytes) -> None:
+    data = zstandard.ZstdCompressor().compress(RECORD + record)
+    before, rest = read(packed(plain([b"x", b"y", b"z"]), ZSTD, data))
+    assert (before.offset, before.value) == (7, b"x")
+    check_rest(rest, data, 8, 9, 2)
 
 
-def test_a_giant_that_is_shorter_than_its_parts_is_corrupt() -> None:
+def test_a_giant_that_is_shorter_than_its_parts_is_in_the_rest() -> None:
     batch = plain([bytes(2_000_000), b"after"])
-    inner = bytes(batch[61:]).replace(struct.pack("B", 0), b"\0", 1)
+    inner = bytes(batch[61:])
     length = inner.index(b"k") - 1
-    wrong = b"\x80\x92\xf4\x01" + inner[4:length] + inner[length:]
-    with pytest.raises(CorruptRecordException):
-        read(packed(batch, ZSTD, zstandard.ZstdCompressor().compress(wrong)))
+    data = zstandard.ZstdCompressor().compress(b"\x80\x92\xf4\x01" + inner[4:length] + inner[length:])
+    check_rest(read(packed(batch, ZSTD, data))[-1], data, 7, 8, 2)
 
 
 def test_an_unknown_codec_is_told_as_the_client_tells_it() -> None:
@@ -277,10 +364,12 @@ def test_a_message_set_of_old_that_unpacks_to_too_much_is_one_stub(magic: int, c
     assert (stub.checksum.length, stub.checksum.sha256, stub.value) == stub_of(data)
 
 
-def test_a_message_set_of_old_that_cannot_be_unpacked_is_corrupt() -> None:
+def test_a_message_set_of_old_that_cannot_be_unpacked_is_one_stub() -> None:
     data = legacy(1, GZIP, [b"x" * 1000])
-    with pytest.raises(CorruptRecordException):
-        read(data[:-300] + bytes(300))
+    data = data[:-30] + bytes(30)
+    (stub,) = read(data)
+    assert (stub.offset, stub.checksum.problem[:12]) == (42, "unreadable: ")
+    assert (stub.checksum.length, stub.checksum.sha256, stub.value) == stub_of(data)
 
 
 def test_batches_that_are_open_share_the_memory_and_the_first_goes_on(
@@ -306,6 +395,87 @@ def test_batches_that_are_open_share_the_memory_and_the_first_goes_on(
     assert heaviest < 2 * 4_000_000
     for each in open_ones:
         each.close()
+
+
+def wide(values: Sequence[bytes | None], window_log: int = 23) -> bytes:
+    """A batch whose window of zstd is filled as it is unpacked."""
+    batch = plain(values)
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log)
+    packing = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return packed(batch, ZSTD, packing.compress(bytes(batch[61:])) + packing.flush())
+
+
+@pytest.fixture
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MOST_OPEN_BYTES", 4_000_000)
+    monkeypatch.setattr(batches, "MOST_SHARE_BYTES", 1_000_000)
+
+
+def unpacked_as_far_as_may_be(data: bytes) -> BoundedRecords:
+    """A batch in its midst: after 15 records, or fewer where it may not go on."""
+    source = BoundedRecords(data)
+    opened = source.next_batch()
+    for _ in range(15):
+        begin_turn()
+        try:
+            next(opened)
+        except MoreToUnpackError:
+            break
+    return source
+
+
+@pytest.mark.parametrize("large", [1, 2, 4])
+def test_large_batches_that_are_open_leave_room_for_small_ones(large: int, small_bounds: None) -> None:
+    values = [bytes([n]) * 900_000 for n in range(10)]
+    open_ones = [unpacked_as_far_as_may_be(wide([*values, *values])) for _ in range(large)]
+    small = plain([b"x"] * 1_000)
+    found = read(packed(small, ZSTD, zstandard.ZstdCompressor().compress(bytes(small[61:]))))
+    assert len(found) == 1_000
+    for each in open_ones:
+        assert len(list(records_of(each._batch))) > 0
+        each.close()
+
+
+ONE_BLOCK = {name: CODECS[name] for name in ("snappy, one raw block", "lz4, blocks of 4 MB")}
+
+
+@pytest.mark.parametrize(("codec", "encode"), ONE_BLOCK.values(), ids=ONE_BLOCK)
+def test_a_block_counts_whole_as_soon_as_it_is_there(codec: int, encode: Encode) -> None:
+    batch = plain([bytes(900_000)] * 10)
+    source = BoundedRecords(packed(batch, codec, encode(bytes(batch[61:]))))
+    begin_turn()
+    opened = source.next_batch()
+    next(opened)
+    assert opened.weight > 8_000_000
+    source.close()
+
+
+def test_a_partition_that_is_not_read_any_more_lets_go_of_what_is_unpacked() -> None:
+    fetch, assigned = fetched(wide([bytes(900_000)] * 5))
+    begin_turn()
+    assert fetch.getall(max_records=1)
+    opened = fetch._source._batch
+    assert opened in batches._bounds.open
+    assigned.paused = True
+    assert fetch.getall(max_records=1) == []
+    assert opened.weight == 0
+    assert opened not in batches._bounds.open
+
+
+def test_tiny_records_that_were_passed_take_turns_too() -> None:
+    """A fetch from the middle of a batch passes by what comes before, without a record to give out."""
+    count = 100_000
+    batch = plain([b"x"] * count, None, headers=[])
+    fetch, assigned = fetched(packed(batch, ZSTD, zstandard.ZstdCompressor().compress(bytes(batch[61:]))))
+    assigned.position = fetch._partition_records.next_fetch_offset = 7 + count - 1
+    found, passed, most = [], 7, 0
+    while fetch.has_more():
+        begin_turn()
+        found += fetch.getall()
+        most = max(most, fetch._source._batch._next - passed)
+        passed = fetch._source._batch._next
+    assert [each.offset for each in found] == [7 + count - 1]
+    assert most < 50_000
 
 
 def test_the_client_reads_by_it() -> None:

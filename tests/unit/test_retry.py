@@ -10,11 +10,9 @@ from avoir.retry import Backoff, Cause, StopServiceError, cause_of, refuse_wrong
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (asyncpg.DiskFullError("x"), Cause.AWAY),
         (asyncpg.ReadOnlySQLTransactionError("x"), Cause.AWAY),
         (asyncpg.TooManyConnectionsError("x"), Cause.AWAY),
         (asyncpg.CannotConnectNowError("x"), Cause.AWAY),
-        (asyncpg.PostgresIOError("x"), Cause.AWAY),
         (asyncpg.InvalidPasswordError("x"), Cause.AWAY),
         (asyncpg.DeadlockDetectedError("x"), Cause.RACE),
         (asyncpg.SerializationError("x"), Cause.RACE),
@@ -24,6 +22,9 @@ from avoir.retry import Backoff, Cause, StopServiceError, cause_of, refuse_wrong
         (asyncpg.QueryCanceledError("x"), Cause.DOUBTFUL),
         (asyncpg.IdleInTransactionSessionTimeoutError("x"), Cause.DOUBTFUL),
         (asyncpg.OutOfMemoryError("x"), Cause.DOUBTFUL),
+        (asyncpg.DiskFullError("x"), Cause.DOUBTFUL),
+        (asyncpg.PostgresIOError("x"), Cause.DOUBTFUL),
+        (asyncpg.UndefinedFileError("x"), Cause.DOUBTFUL),
         (asyncpg.ProgramLimitExceededError("x"), Cause.DOUBTFUL),
         (asyncpg.InternalServerError("x"), Cause.DOUBTFUL),
         (asyncpg.InterfaceError("x"), Cause.DOUBTFUL),

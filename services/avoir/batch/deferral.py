@@ -21,7 +21,7 @@ from avoir.wire.incoming import Incoming, Unreadable
 MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
 """Beyond these nothing more is set aside: what concerns a locked row waits in Kafka, and all that is behind it."""
 
-AT_A_TIME = 500
+AT_A_TIME, AT_A_TIME_BYTES = 500, 1024 * 1024
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MOST_ASKED = 3
 
@@ -100,7 +100,7 @@ class Deferral:
     async def oldest(
         self, kept: KeptConnection, places: Collection[TopicPartition], freed: Collection[Row]
     ) -> list[Record]:
-        """The first messages of the partitions that waited for rows."""
+        """The first messages of the partitions that waited for rows: a batch of them, as large as those of Kafka."""
         async with kept.use() as connection:
             found = await connection.fetch(
                 *queries.oldest_deferred(
@@ -108,6 +108,7 @@ class Deferral:
                     partitions=places,
                     waits_for=[_json(row) for row in freed],
                     limit=AT_A_TIME,
+                    limit_bytes=AT_A_TIME_BYTES,
                 ),
             )
         self._numbers = {_record(row): row["n"] for row in found}
@@ -213,7 +214,7 @@ class Deferral:
         """Take in that messages were kept."""
         for n, (locked, concerned) in aside.items():
             self.messages += 1
-            self._bytes += len(messages[n].record.value or b"")
+            self._bytes += _size(messages[n].record)
             for row in concerned:
                 self.behind.setdefault(row, locked)
 
@@ -230,6 +231,11 @@ class Deferral:
             self.messages += each["messages"]
             self._bytes += each["bytes"]
         self._known = frozenset(places)
+
+
+def _size(record: Record) -> int:
+    """What is kept of a message, in bytes, as the table counts it."""
+    return len(record.key or b"") + len(record.value or b"") + len(packed(record.headers))
 
 
 def _record(row: asyncpg.Record) -> Record:

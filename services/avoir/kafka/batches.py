@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -13,16 +14,20 @@ from aiokafka.record.legacy_records import LegacyRecordBatch
 from avoir.kafka.codecs import Source, TooMuchError
 from avoir.record import KEPT_BYTES, MOST_RECORD_BYTES, Cut
 
-TURN_BYTES = 32 * 1024 * 1024
+TURN_BYTES = 8 * 1024 * 1024
 """At most so much is unpacked before others have their turn."""
 MOST_OPEN_BYTES = 64 * 1024 * 1024
-"""What the batches that are being unpacked may take of memory, all together."""
+"""What the batches that are being unpacked may take of memory, all together, besides the first of them."""
+MOST_SHARE_BYTES = 8 * 1024 * 1024
+"""What one of them may take of that before it is the first: otherwise two large ones would leave nothing to others."""
 MOST_UNPACKED_BYTES = 2 * 1024**3
 """So far a batch is followed."""
 MOST_LEGACY_BYTES = 4 * 1024 * 1024
 """What a compressed message set of before Kafka 0.11, which is unpacked whole, may unpack to."""
 
 _PIECE_BYTES = 256 * 1024
+_RECORD_BYTES, _SINGLE_BYTES = 512, 2048
+"""What a record costs of a turn besides its own bytes, and more where the client reads each by itself."""
 _HEAD, _LEGACY_HEAD = 61, 26
 _CODEC, _LOG_APPEND_TIME = 0x07, 0x08
 
@@ -43,7 +48,10 @@ def too_large(size: int) -> str:
 
 
 class _Bounds:
-    """What all batches that are being unpacked share: this turn, and the memory; the first of them may always go on."""
+    """What all batches that are being unpacked share: this turn, and the memory; the first of them may always go on.
+
+    None may stay the first that is not read any more: whoever stops reading one closes it.
+    """
 
     def __init__(self) -> None:
         self.left = TURN_BYTES
@@ -53,7 +61,10 @@ class _Bounds:
     def allow(self, batch: "CompressedBatch") -> bool:
         """Whether one more piece of a batch may be unpacked now."""
         first = next(iter(self.open), batch)
-        fits = first is batch or sum(each.weight for each in self.open) < MOST_OPEN_BYTES
+        fits = first is batch or (
+            batch.weight < MOST_SHARE_BYTES
+            and sum(each.weight for each in self.open if each is not first) < MOST_OPEN_BYTES
+        )
         self.waits = self.waits or not (fits and self.left > 0)
         return fits and self.left > 0
 
@@ -68,8 +79,8 @@ def batch_of(data: memoryview) -> Any:
     magic = data[16]
     if magic >= 2:
         return CompressedBatch(data) if data[22] & _CODEC else DefaultRecordBatch(data)
-    if data[17] & _CODEC and not _legacy_fits(data, 26 if magic else 18):
-        return _LegacyRefused(data)
+    if data[17] & _CODEC and (problem := _legacy_problem(data, 26 if magic else 18)):
+        return _LegacyRefused(data, problem)
     return LegacyRecordBatch(data, magic)
 
 
@@ -107,9 +118,8 @@ class CompressedBatch:
 
     @property
     def weight(self) -> int:
-        """The bytes of memory that it takes, about: of its window no more than was written to it."""
-        window = 0 if self._source is None else min(self._unpacked, self._source.window)
-        return len(self._buffer) + self._portion + window
+        """The bytes of memory that it takes, about."""
+        return len(self._buffer) + self._portion + (0 if self._source is None else self._source.memory)
 
     def __iter__(self) -> "CompressedBatch":
         return self
@@ -125,60 +135,90 @@ class CompressedBatch:
         self._records.close()
 
     def _unpack(self) -> Generator[Any, None, None]:
-        """The records; None where others are to have their turn first."""
+        """The records; None where others are to have their turn first.
+
+        The client has compared the batch with its checksum: what cannot be unpacked, its producer has sent so.
+        """
         try:
-            while not _bounds.allow(self):
-                yield None
+            yield from self._wait()
             _bounds.open[self] = None
             if self._left > 0:
                 self._source = Source(self._attributes & _CODEC, self._packed[_HEAD:])
+            # What follows the last record is not looked at: the broker does not look at it either.
             while self._left > 0:
                 yield from self._next_records()
-            if self._buffer:
-                raise CorruptRecordException(f"{len(self._buffer)} bytes after the last record of a batch")
         except TooMuchError as error:
-            yield self._rest(str(error))
+            yield self._rest(f"too large: {error}")
+        except CorruptRecordException as error:
+            if self._next < self.next_offset:
+                yield self._rest(f"unreadable: {error.args[0]}")
         finally:
             _bounds.open.pop(self, None)
             self._source, self._buffer, self._portion = None, bytearray(), 0
 
+    def _wait(self) -> Generator[None, None, None]:
+        while not _bounds.allow(self):
+            yield None
+
     def _next_records(self) -> Generator[Any, None, None]:
         count, end = _whole_records(self._buffer, self._left)
         if count:
-            whole = self._read_by_client(count, end)
-            self._left -= count
-            del self._buffer[:end]
-            self._portion = end
-            if not self._left:
-                # Read to the end now, so that the source is let go before the last records are.
-                yield from self._more()
-                self._source = None
-            for record in whole:
-                yield record
-            self._next = record.offset + 1
+            yield from self._whole(count, end)
             return
         length = _varint(self._buffer, 0)
         if length is None or length[0] <= MOST_RECORD_BYTES:
-            yield from self._more(must=True)
+            yield from self._more()
         else:
-            stub = yield from self._too_large()
-            self._left -= 1
-            self._next = stub.offset + 1
-            yield stub
+            yield self._passed((yield from self._too_large()))
 
-    def _read_by_client(self, count: int, end: int) -> Iterator[Any]:
+    def _whole(self, count: int, end: int) -> Generator[Any, None, None]:
+        """The next records, which are there; a stub for each that the client cannot read."""
+        portion = bytes(memoryview(self._buffer)[:end])
+        del self._buffer[:end]
+        self._portion = end
+        if count == self._left:
+            # Let go before the last records are.
+            self._source = None
+        _bounds.left -= count * _RECORD_BYTES
+        done = 0
+        with suppress(Exception):
+            for record in self._read_by_client(portion, count):
+                done += 1
+                yield self._passed(record)
+        yield from self._singly(memoryview(portion), done, count)
+
+    def _singly(self, portion: memoryview, done: int, count: int) -> Generator[Any, None, None]:
+        """Those of some records that are not `done`, each read by itself."""
+        _, at = _whole_records(portion, done)
+        for _ in range(count - done):
+            _bounds.left -= _SINGLE_BYTES
+            yield from self._wait()
+            _, length = _whole_records(portion[at:], 1)
+            data = bytes(portion[at : at + length])
+            at += length
+            try:
+                record = next(self._read_by_client(data, 1))
+            except Exception as error:
+                record = self._unreadable(data, error)
+            yield self._passed(record)
+
+    def _passed(self, record: Any) -> Any:
+        self._left -= 1
+        self._next = record.offset + 1
+        return record
+
+    def _read_by_client(self, data: bytes, count: int) -> Iterator[Any]:
         head = bytearray(self._packed[:_HEAD])
         head[22] &= ~_CODEC & 0xFF
         struct.pack_into(">i", head, _HEAD - 4, count)
-        return iter(DefaultRecordBatch(b"".join((head, memoryview(self._buffer)[:end]))))
+        return iter(DefaultRecordBatch(b"".join((head, data))))
 
-    def _more(self, *, must: bool = False) -> Generator[None, None, None]:
-        """Unpack one more piece; `must`: there has to be one."""
-        while not _bounds.allow(self):
-            yield None
+    def _more(self) -> Generator[None, None, None]:
+        """Unpack one more piece; there has to be one."""
+        yield from self._wait()
         assert self._source is not None
         piece = self._source.read(_PIECE_BYTES)
-        if must and not piece:
+        if not piece:
             raise CorruptRecordException("a batch ends before its last record")
         self._buffer += piece
         self._unpacked += len(piece)
@@ -203,7 +243,7 @@ class CompressedBatch:
 
     def _take_varint(self) -> Generator[None, None, int]:
         while (found := _varint(self._buffer, 0)) is None:
-            yield from self._more(must=True)
+            yield from self._more()
         del self._buffer[: found[1]]
         return found[0]
 
@@ -212,7 +252,7 @@ class CompressedBatch:
         digest, kept, left = sha256(), b"", length
         while left > 0:
             if not self._buffer:
-                yield from self._more(must=True)
+                yield from self._more()
             part = bytes(memoryview(self._buffer)[:left])
             del self._buffer[:left]
             left -= len(part)
@@ -224,49 +264,57 @@ class CompressedBatch:
         first, last = self._times
         return (last, 1) if self._attributes & _LOG_APPEND_TIME else (first + delta, 0)
 
+    def _unreadable(self, data: bytes, error: Exception) -> _Stub:
+        """A record whose length is right and nothing else."""
+        problem = f"unreadable: a record of {len(data)} bytes: {type(error).__name__}"
+        timestamp, kind = self._time(0)
+        cut = Cut(problem, len(data), sha256(data).digest())
+        return _Stub(self._next, timestamp, kind, None, data[:KEPT_BYTES], cut)
+
     def _rest(self, problem: str) -> _Stub:
         """One record for all that are left: it lies at the last offset, so that the position passes them by."""
         packed = self._packed[_HEAD:]
-        problem = f"too large: {problem}; all that is left of the batch, {len(packed)} bytes compressed"
+        problem = f"{problem}; all that is left of the batch, {len(packed)} bytes compressed"
         cut = Cut(problem, len(packed), sha256(packed).digest(), self._next, max(1, self._left))
         timestamp, kind = self._time(0)
         return _Stub(self.next_offset - 1, timestamp, kind, None, bytes(packed[:KEPT_BYTES]), cut)
 
 
 class _LegacyRefused:
-    """A compressed message set of before Kafka 0.11 that unpacks to too much: one stub, at its last offset."""
+    """A compressed message set of before Kafka 0.11 that cannot be unpacked: one stub, at its last offset."""
 
     is_control_batch = is_transactional = False
     producer_id = None
 
-    def __init__(self, packed: memoryview) -> None:
+    def __init__(self, packed: memoryview, problem: str) -> None:
         head = LegacyRecordBatch(packed, packed[16])
         self.validate_crc, self.next_offset = head.validate_crc, head.next_offset
         self.base_offset = self.next_offset - 1
-        self._packed = packed
+        self._packed, self._problem = packed, problem
 
     def __iter__(self) -> Iterator[_Stub]:
-        problem = (
-            f"too large: a message set unpacks to more than {MOST_LEGACY_BYTES} bytes: all of it up to here"
-        )
-        cut = Cut(problem, len(self._packed), sha256(self._packed).digest())
+        cut = Cut(f"{self._problem}: all of it up to here", len(self._packed), sha256(self._packed).digest())
         timestamp = struct.unpack_from(">q", self._packed, 18)[0] if self._packed[16] else None
         kept = bytes(self._packed[:KEPT_BYTES])
         return iter([_Stub(self.base_offset, timestamp, 0, None, kept, cut)])
 
 
-def _legacy_fits(data: memoryview, key_at: int) -> bool:
+def _legacy_problem(data: memoryview, key_at: int) -> str | None:
     try:
         value_at = key_at + 8 + max(0, struct.unpack_from(">i", data, key_at)[0])
         source, unpacked = Source(data[17] & _CODEC, data[value_at:]), 0
         while unpacked <= MOST_LEGACY_BYTES and (piece := source.read(_PIECE_BYTES)):
             unpacked += len(piece)
     except TooMuchError:
-        return False
-    return unpacked <= MOST_LEGACY_BYTES
+        unpacked = MOST_LEGACY_BYTES + 1
+    except CorruptRecordException as error:
+        return f"unreadable: {error.args[0]}"
+    if unpacked <= MOST_LEGACY_BYTES:
+        return None
+    return f"too large: a message set unpacks to more than {MOST_LEGACY_BYTES} bytes"
 
 
-def _varint(data: bytearray, at: int) -> tuple[int, int] | None:
+def _varint(data: bytearray | memoryview, at: int) -> tuple[int, int] | None:
     """The number at a place, and where it ends; none where its end is not there yet."""
     value = shift = 0
     for place in range(at, len(data)):
@@ -279,21 +327,26 @@ def _varint(data: bytearray, at: int) -> tuple[int, int] | None:
     return None
 
 
-def _whole_records(data: bytearray, most: int) -> tuple[int, int]:
+def _whole_records(data: bytearray | memoryview, most: int) -> tuple[int, int]:
     """How many records of bounded length are whole from the beginning on, and where the last of them ends."""
     count = end = 0
     # Most lengths take two bytes.
     beyond = len(data) - 1
-    while count < most:
-        if end < beyond and data[end] & 0x81 == 0x80 and data[end + 1] < 0x80:
-            length, begin = (data[end] & 0x7E) >> 1 | data[end + 1] << 6, end + 2
-        elif (found := _varint(data, end)) is not None:
-            length, begin = found
-        else:
-            break
-        if length > MOST_RECORD_BYTES or begin + length > len(data):
-            break
-        if length < 0:
-            raise CorruptRecordException(f"a record of {length} bytes")
-        count, end = count + 1, begin + length
+    try:
+        while count < most:
+            if end < beyond and data[end] & 0x81 == 0x80 and data[end + 1] < 0x80:
+                length, begin = (data[end] & 0x7E) >> 1 | data[end + 1] << 6, end + 2
+            elif (found := _varint(data, end)) is not None:
+                length, begin = found
+            else:
+                break
+            if length > MOST_RECORD_BYTES or begin + length > len(data):
+                break
+            if length < 0:
+                raise CorruptRecordException(f"a record of {length} bytes")
+            count, end = count + 1, begin + length
+    except CorruptRecordException:
+        # Those before it come out first.
+        if not count:
+            raise
     return count, end

@@ -36,25 +36,39 @@ class TooMuchError(Exception):
 
 
 class _Unpacking(Protocol):
-    def read(self, size: int, /) -> bytes:
-        """At most so many of the next bytes; none at the end."""
+    def read1(self, size: int, /) -> bytes:
+        """At most so many of the next bytes, as soon as there are some; none at the end."""
         ...
 
 
 class Source:
-    """Packed data, unpacked as it is read; `window` is the memory that it may take for that, in bytes.
+    """Packed data, unpacked as it is read, and looked at no further than what was read needs.
 
-    Raises TooMuchError, CorruptRecordException and UnsupportedCodecError, now or when it is read.
+    So a fault behind some bytes is met after them. Raises TooMuchError, CorruptRecordException and
+    UnsupportedCodecError, now or when it is read.
     """
 
     def __init__(self, codec: int, data: memoryview) -> None:
         with _told():
-            self._unpacking, self.window = _opened(codec, data)
+            self._unpacking, self._window = _opened(codec, data)
+        self._unpacked = 0
+
+    @property
+    def memory(self) -> int:
+        """The bytes of memory that unpacking takes now, about."""
+        if isinstance(self._unpacking, _Snappy):
+            return self._unpacking.memory
+        if isinstance(self._unpacking, _Lz4):
+            return self._window
+        # No more of a window than was written to it.
+        return min(self._unpacked, self._window)
 
     def read(self, size: int) -> bytes:
         """At most so many of the next bytes; none at the end."""
         with _told():
-            return self._unpacking.read(size)
+            piece = self._unpacking.read1(size)
+        self._unpacked += len(piece)
+        return piece
 
 
 @contextmanager
@@ -91,13 +105,13 @@ class _Lz4:
     """One frame of lz4."""
 
     def __init__(self, data: memoryview) -> None:
-        self._packed = io.BytesIO(data)
+        self._parts = _lz4_parts(data)
         self._unpacking = lz4.frame.LZ4FrameDecompressor()
 
-    def read(self, size: int) -> bytes:
+    def read1(self, size: int) -> bytes:
         """At most so many of the next bytes; none at the end."""
         while not self._unpacking.eof:
-            packed = self._packed.read(_INPUT_BYTES) if self._unpacking.needs_input else b""
+            packed = next(self._parts, b"") if self._unpacking.needs_input else b""
             if self._unpacking.needs_input and not packed:
                 raise EOFError("lz4 frame ends early")
             piece: bytes = self._unpacking.decompress(packed, max_length=size)
@@ -106,14 +120,27 @@ class _Lz4:
         return b""
 
 
+def _lz4_parts(data: memoryview) -> Iterator[memoryview]:
+    """The head of a frame, each of its blocks, and its end: the library gives nothing out of a part with a fault."""
+    flags = data[4]
+    end = 7 + (8 if flags & 0x08 else 0) + (4 if flags & 0x01 else 0)
+    yield data[:end]
+    checksum = 4 if flags & 0x10 else 0
+    while length := int.from_bytes(data[end : end + 4], "little") & 0x7FFFFFFF:
+        begin, end = end, end + 4 + length + checksum
+        yield data[begin:end]
+    yield data[end:]
+
+
 class _Snappy:
     """One raw block of snappy, or many in the framing of xerial."""
 
     def __init__(self, data: memoryview) -> None:
         self._blocks = _xerial_blocks(data[16:]) if data[:8] == _XERIAL else iter([data])
         self._block = memoryview(b"")
+        self.memory = 0
 
-    def read(self, size: int) -> bytes:
+    def read1(self, size: int) -> bytes:
         """At most so many of the next bytes; none at the end."""
         while not self._block:
             packed = next(self._blocks, None)
@@ -122,7 +149,7 @@ class _Snappy:
             length = cramjam.snappy.decompress_raw_len(packed)
             if length > MOST_BLOCK_BYTES:
                 raise TooMuchError(f"a snappy block of {length} bytes")
-            block = bytearray(length)
+            self.memory, block = length, bytearray(length)
             cramjam.snappy.decompress_raw_into(packed, block)
             self._block = memoryview(block)
         piece, self._block = self._block[:size], self._block[size:]

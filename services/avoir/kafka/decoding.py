@@ -47,6 +47,7 @@ class BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
         """The next records; none where they are still to be unpacked."""
         taken: list[ConsumerRecord] = []
         if not self.check_assignment(self._topic_partition) or not self.has_more():
+            self._source.close()
             return taken
         size = 0
         try:

@@ -164,7 +164,8 @@ class Loop:
         await self.positions.seek(consumer, self.assignment)
         if self.assignment.positions is not None:
             places = self.assignment.positions.items()
-            self.reader.forget_passed({self.positions.on_broker(place): at for place, at in places})
+            read = {place: at for place, at in places if place not in self.assignment.stopped}
+            self.reader.forget_passed({self.positions.on_broker(place): at for place, at in read.items()})
             self._send_hint(consumer)
 
     async def _pass_by(self, consumer: AIOKafkaConsumer) -> None:
@@ -247,10 +248,8 @@ class Loop:
         if time.monotonic() <= self._checked_at + _RECHECK_S:
             return
         self._checked_at = time.monotonic()
-        unreadable = bool(self.reader.unreadable)
-        if unreadable:
-            self.reader.look_closely()
-        if unreadable or await self.positions.changed(consumer, self.assignment):
+        self.reader.look_again(consumer)
+        if await self.positions.changed(consumer, self.assignment):
             self.assignment.forget()
 
     def _converted(self, found: Found) -> dict[TopicPartition, list[Record]]:

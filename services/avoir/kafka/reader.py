@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -83,7 +84,7 @@ class Reader:
         if waited_for:
             # What is being unpacked goes on at once; in between all others on this event loop have their turn.
             await asyncio.sleep(0)
-        if time.monotonic() < self._careful_until:
+        if self.unreadable or time.monotonic() < self._careful_until:
             return await self._read_singly(consumer)
         try:
             # While the group rebalances getmany waits for its end, and the service may be asked to stop.
@@ -180,9 +181,16 @@ class Reader:
         return records
 
     def look_closely(self) -> None:
-        """Read one record at a time for a while, stopped partitions included: their alarms stay until they are read."""
+        """Read one record at a time, for a while and as long as one cannot be read."""
         self._careful_until = time.monotonic() + _CAREFUL_S
         self.forget()
+
+    def look_again(self, consumer: AIOKafkaConsumer) -> None:
+        """Try again what could not be read, its alarm stays until then; what was fetched of others stays as it is."""
+        for partition in self.unreadable:
+            with suppress(IllegalStateError):
+                consumer.seek(partition, self._stopped_at[partition])
+                consumer.resume(partition)
 
     async def _read_singly(self, consumer: AIOKafkaConsumer) -> Found:
         found: dict[KafkaPartition, list[ConsumerRecord]] = {}

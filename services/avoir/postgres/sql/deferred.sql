@@ -40,21 +40,31 @@ LEFT JOIN pg_stat_activity a ON a.pid = b.pid;
 
 -- name: read_deferred
 -- What the messages of some partitions wait for, and how many they are.
-SELECT d.waits_for, d.concerns, count(*) AS messages, sum(octet_length(d.value))::bigint AS bytes
+SELECT d.waits_for, d.concerns, count(*) AS messages,
+       sum(octet_length(coalesce(d.key, '')) + octet_length(d.value) + octet_length(d.headers))::bigint AS bytes
 FROM deferred d
 WHERE d.group_id = :group_id
   AND (d.topic, d.partition) IN (SELECT * FROM unnest(:partitions.topic::text[], :partitions.partition::integer[]))
 GROUP BY d.waits_for, d.concerns;
 
 -- name: oldest_deferred
--- The messages of some partitions that wait for some rows, in their order.
-SELECT d.n, d.topic, d.partition, d.kafka_offset, d.timestamp_ms, d.key, d.value, d.headers
-FROM deferred d
-WHERE d.group_id = :group_id
-  AND (d.topic, d.partition) IN (SELECT * FROM unnest(:partitions.topic::text[], :partitions.partition::integer[]))
-  AND d.waits_for = ANY (:waits_for::text[])
-ORDER BY d.n
-LIMIT :limit;
+-- The messages of some partitions that wait for some rows, in their order; no further when they have so many bytes.
+SELECT n, topic, partition, kafka_offset, timestamp_ms, key, value, headers
+FROM (
+    SELECT d.*, sum(size) OVER (ORDER BY n) - size AS bytes_before
+    FROM (
+        SELECT d.*, octet_length(coalesce(d.key, '')) + octet_length(d.value) + octet_length(d.headers) AS size
+        FROM deferred d
+        WHERE d.group_id = :group_id
+          AND (d.topic, d.partition)
+              IN (SELECT * FROM unnest(:partitions.topic::text[], :partitions.partition::integer[]))
+          AND d.waits_for = ANY (:waits_for::text[])
+        ORDER BY d.n
+        LIMIT :limit
+    ) d
+) d
+WHERE bytes_before < :limit_bytes
+ORDER BY n;
 
 -- name: defer_again
 -- Lets messages wait for other rows.
