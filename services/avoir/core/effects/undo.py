@@ -35,6 +35,12 @@ def reinstate(draft: Draft, application: Application, reason: str) -> None:
     A credit line had lowered the total: without its use the total is what it would have been, and a credit note less.
     What it had used of a line item is set aside again for the owner's next invoice.
     """
+    _reinstate(draft, application, reason)
+    recompute_settled_at(draft, application.invoice)
+
+
+def _reinstate(draft: Draft, application: Application, reason: str) -> None:
+    """Reinstate an application without `settled_at`: the caller recomputes that once for all that it undoes."""
     invoice = draft.state.invoices[application.invoice]
     if application.applied_by == "line_item":
         invoice = replace(invoice, restored=invoice.restored + application.amount)
@@ -42,7 +48,6 @@ def reinstate(draft: Draft, application: Application, reason: str) -> None:
         invoice = replace(invoice, applied=invoice.applied - application.amount)
     draft.put(replace(application, reinstated=True), invoice)
     _lower_negative_total(draft, invoice)
-    invoice = remember_settlement(draft, invoice.key)
     for run in in_runs(_slices(draft, application)):
         draft.record(
             application.account,
@@ -94,21 +99,23 @@ def _of_line_item(draft: Draft, application: Application, grant: Grant, amount: 
             assert_never(never)
 
 
-def remember_settlement(draft: Draft, key: InvoiceKey) -> Invoice:
-    """Set an invoice's `settled_at` anew from the payments and applications that still stand."""
-    invoice = draft.state.invoices[key]
-    paid = (settlement for settlement in settlements_on(draft, key) if settlement.amount > 0)
-    applied = (draft.state.applications[each] for each in draft.state.applications_of_invoice.get(key) or ())
+def recompute_settled_at(draft: Draft, key: InvoiceKey) -> None:
+    """Recompute an invoice's `settled_at` from the payments and applications that still stand.
+
+    Reads all of them, so undo everything on the invoice first and call this once at the end.
+    """
+    state = draft.state
+    invoice = state.invoices[key]
+    settlements = (state.settlements[each] for each in state.settlements_of_invoice.get(key) or ())
+    applications = (state.applications[each] for each in state.applications_of_invoice.get(key) or ())
     settled_at = max(
         chain(
             [invoice.finalized_at],
-            (draft.state.payments[settlement.payment].occurred_at for settlement in paid),
-            (application.applied_at for application in applied if not application.reinstated),
+            (state.payments[each.payment].occurred_at for each in settlements if each.amount > 0),
+            (each.applied_at for each in applications if not each.reinstated),
         )
     )
-    invoice = replace(invoice, settled_at=settled_at)
-    draft.put(invoice)
-    return invoice
+    draft.put(replace(invoice, settled_at=settled_at))
 
 
 def settlements_on(draft: Draft, key: InvoiceKey) -> list[Settlement]:
@@ -151,12 +158,13 @@ def void(draft: Draft, key: InvoiceKey) -> None:
     for application_key in sorted(draft.state.applications_of_invoice.get(key) or ()):
         application = draft.state.applications[application_key]
         if not application.reinstated:
-            reinstate(draft, application, why)
+            _reinstate(draft, application, why)
     for entitlement in entitlements_on(draft, key):
         above = excess(draft, entitlement)
         if above > 0:
             take_from_grants(draft, entitlement, above, "invoice_voided")
     _release(draft, key)
+    recompute_settled_at(draft, key)
 
 
 def _release(draft: Draft, key: InvoiceKey) -> None:
@@ -179,6 +187,7 @@ def _release(draft: Draft, key: InvoiceKey) -> None:
 
 
 def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
+    """Undo an amount of a settlement without `settled_at`: the caller recomputes that once per invoice."""
     payment = draft.state.payments[settlement.payment]
     invoice = draft.state.invoices[settlement.invoice]
     payment = replace(payment, settled=payment.settled - amount)
@@ -187,7 +196,6 @@ def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
         payment,
         replace(invoice, settled=invoice.settled - amount),
     )
-    remember_settlement(draft, invoice.key)
     retarget_payment(draft, payment)
 
 
@@ -203,6 +211,7 @@ def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
         held = sum(grant.remaining for grant in draft.grants_for(entitlement.key))
         whole = round_down(held, payment.account.currency)
         over -= take_from_grants(draft, entitlement, min(over, whole), "payment_reversed")
+    undone_on: dict[InvoiceKey, None] = {}
     for settlement_key in sorted(draft.state.settlements_of_payment.get(key) or (), reverse=True):
         settlement = draft.state.settlements[settlement_key]
         undone = min(round_up(max(over, 0), payment.account.currency), settlement.amount)
@@ -211,6 +220,9 @@ def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
         over -= undone
         _undo(draft, settlement, undone)
         _uncover(draft, settlement.invoice, undone)
+        undone_on[settlement.invoice] = None
+    for invoice_key in undone_on:
+        recompute_settled_at(draft, invoice_key)
     payment = draft.state.payments[key]
     payment = replace(payment, reversed=payment.reversed + amount)
     draft.put(payment)
