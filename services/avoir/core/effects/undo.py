@@ -1,4 +1,4 @@
-"""Undoing: invoices voided, payments reversed, applications reinstated; each an exact opposite of what was done."""
+"""Undoes applications, payments and invoices: each the exact opposite of what was done."""
 
 from itertools import chain
 from typing import assert_never
@@ -30,10 +30,10 @@ from avoir.core.state.draft import Draft
 
 
 def reinstate(draft: Draft, application: Application, reason: str) -> None:
-    """Give applied credit back to its grants; the invoice is due again as before.
+    """Give applied credit back to its grants; the amount is due again as before.
 
-    A credit line had lowered the total: without its use the total is what it would have been, and a credit note less.
-    What it had used of a line item is set aside again for the owner's next invoice.
+    If a credit line had lowered the total, the total rises to what it would have been, and a credit note shrinks. What
+    the line had used of a line item is reserved again for the owner's next invoice.
     """
     _reinstate(draft, application, reason)
     recompute_settled_at(draft, application.invoice)
@@ -87,7 +87,7 @@ def _reserve_again(draft: Draft, application: Application) -> None:
 
 
 def _of_line_item(draft: Draft, application: Application, grant: Grant, amount: int) -> int:
-    """How much of an application's slice was a line item: used by a credit line, or moved by hand."""
+    """Part of an application's slice that was a line item: used by a credit line, or moved by hand."""
     match application.applied_by:
         case "line_item":
             return amount if is_line_item(draft, grant.key) else 0
@@ -119,7 +119,7 @@ def recompute_settled_at(draft: Draft, key: InvoiceKey) -> None:
 
 
 def settlements_on(draft: Draft, key: InvoiceKey) -> list[Settlement]:
-    """What payments settled of an invoice: `amount_paid` first, then by the payments' time and id."""
+    """Settlements of an invoice: `amount_paid` first, then by the payments' time and id."""
     known = [draft.state.settlements[each] for each in draft.state.settlements_of_invoice.get(key) or ()]
 
     def order(settlement: Settlement) -> tuple[object, ...]:
@@ -140,19 +140,19 @@ def entitlements_on(draft: Draft, key: InvoiceKey) -> list[Entitlement]:
 
 
 def negative_total_key(key: InvoiceKey) -> EntitlementKey:
-    """What the credit of an invoice's negative total is due under."""
+    """Entitlement key of an invoice's negative total."""
     return EntitlementKey(key.tenant_id, "negative_total", key.invoice_id, "")
 
 
 def credit_line_key(line: Line) -> EntitlementKey:
-    """What a credit line that used more than its grant held is short under."""
+    """Entitlement key of a credit line that used more than its grant held."""
     return line.key._replace(kind="credit_line")
 
 
-def void(draft: Draft, key: InvoiceKey) -> None:
-    """Undo an invoice that is marked voided: its applications, its lines' credit, and the payments on it.
+def undo_invoice(draft: Draft, key: InvoiceKey) -> None:
+    """Undo a voided invoice: its applications, its lines' credit, and its payments.
 
-    What could not be taken back from its lines is kept from the payments, so that only the rest is overpayment.
+    What could not be taken back from its lines is withheld from the payments; only the rest is overpayment.
     """
     why: Released = "invoice_voided"
     for application_key in sorted(draft.state.applications_of_invoice.get(key) or ()):
@@ -200,9 +200,9 @@ def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
 
 
 def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
-    """Reverse so much more of a payment: its remaining overpayment goes first, then what it settled, last first.
+    """Reverse a further amount of a payment: its remaining overpayment first, then what it settled, last first.
 
-    Whole minor units only, as draws may have left fractions: what is due on an invoice is payable in money again.
+    Only whole minor units, since draws may have left fractions: the amount due on an invoice must be payable in money.
     """
     payment = draft.state.payments[key]
     entitlement = draft.state.entitlements.get(payment.entitlement)

@@ -1,4 +1,4 @@
-"""What Avoir concluded from one message, and why: the row that is kept for ever."""
+"""A decision: the conclusion from one message and its reason, a row kept for ever."""
 
 import json
 from collections.abc import Mapping
@@ -24,8 +24,9 @@ Outcome = Literal[
 
 
 class OutcomeMeaning(Struct, frozen=True):
-    """What an outcome means as a sentence, and the `events` that come of it; `note` adds for docs/reasons.md what the
-    words leave out. Events and note are Markdown.
+    """Meaning of an outcome as a sentence, and the resulting `events`;
+
+    `note` adds details for docs/reasons.md. Events and note are Markdown.
     """
 
     words: str
@@ -78,16 +79,16 @@ OUTCOMES: Mapping[Outcome | Literal["skipped"], OutcomeMeaning] = {
 }
 
 MAX_LISTED = 8
-"""How many lines or ids the facts of a decision name; beyond that they say how many there are."""
+"""Maximum lines or ids that the facts of a decision list; beyond that they give the number."""
 
 MAX_FACTS = 2048
-"""How many bytes the facts of a decision have as JSON at most."""
+"""Maximum size of a decision's facts as JSON, in bytes."""
 
 MAX_CUT = 64
-"""How much of an id is kept in facts that would be too long otherwise."""
+"""Length of an id that is cut because the facts would be too long."""
 
 CUT = "…"
-"""What stands for the rest of it."""
+"""Replacement for the cut part."""
 
 
 class Decision(Struct, frozen=True):
@@ -111,7 +112,7 @@ _COMPACT = msgspec.json.Encoder()
 
 
 def would_change(reason: Reason, outcome: Outcome = "declined", *, is_command: bool = False) -> str | None:
-    """What would change a decision that gave nothing, in a sentence; None where it gave something."""
+    """Remedy for a decision that gave nothing, in a sentence; None if it gave something."""
     meaning = REASONS[reason]
     if is_command and meaning.refused is not None:
         return meaning.refused.remedy
@@ -119,24 +120,26 @@ def would_change(reason: Reason, outcome: Outcome = "declined", *, is_command: b
 
 
 def listed(key: str, items: list[Any]) -> dict[str, Any]:
-    """A list of facts, cut to what a decision may hold; the cut is named."""
+    """A list of facts, cut to the limit of a decision; the cut is marked."""
     if len(items) <= MAX_LISTED:
         return {key: items}
     return {key: items[:MAX_LISTED], f"{key}_in_all": len(items)}
 
 
 def fitting(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Facts of at most 2 KiB: lists lose their last items (and say how many there were), then ids their end."""
+    """Facts of at most 2 KiB: lists lose their last items (with their number), then ids are cut."""
     # Spaces at most double what JSON takes without them, and few facts come near to their limit.
     if 2 * len(_COMPACT.encode(facts)) <= MAX_FACTS or _size(facts) <= MAX_FACTS:
         return facts
-    found = dict(facts)
+    shortened = dict(facts)
     lists = [key for key, value in facts.items() if isinstance(value, list)]
-    while _size(found) > MAX_FACTS and any(len(found[key]) > 1 for key in lists):
-        longest = max(lists, key=lambda key: len(found[key]))
-        found.setdefault(f"{longest}_in_all", len(found[longest]))
-        found[longest] = found[longest][:-1]
-    return found if _size(found) <= MAX_FACTS else {key: _cut(value) for key, value in found.items()}
+    while _size(shortened) > MAX_FACTS and any(len(shortened[key]) > 1 for key in lists):
+        longest = max(lists, key=lambda key: len(shortened[key]))
+        shortened.setdefault(f"{longest}_in_all", len(shortened[longest]))
+        shortened[longest] = shortened[longest][:-1]
+    return (
+        shortened if _size(shortened) <= MAX_FACTS else {key: _cut(value) for key, value in shortened.items()}
+    )
 
 
 def _size(facts: Mapping[str, Any]) -> int:

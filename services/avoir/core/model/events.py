@@ -1,4 +1,4 @@
-"""What Avoir tells others: one frozen value an event, amounts in micros, times in UTC."""
+"""Events: one frozen value each, amounts in micros, times in UTC."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -132,7 +132,7 @@ class CreditDrawn(Struct, frozen=True):
 
 
 class CreditRefillRequested(Struct, frozen=True):
-    """Available credit fell below `threshold`: a refill of `amount` is asked for, once until one came."""
+    """Available credit fell below `threshold`: a refill of `amount` is requested, once until one comes."""
 
     amount: int
     threshold: int
@@ -145,7 +145,10 @@ class CreditNoteIssued(Struct, frozen=True):
 
 
 class CreditShortfall(Struct, frozen=True):
-    """What could not be taken back: `amount` is the change (negative: made up for), `outstanding` what is left."""
+    """Amount that could not be taken back:
+
+    `amount` is the change (negative: made up for), `outstanding` the current shortfall.
+    """
 
     amount: int
     outstanding: int
@@ -191,8 +194,8 @@ class Cause(NamedTuple):
 class Event(Struct, frozen=True):
     """An event with its envelope; `available` and `reserved` are the account's balance after it.
 
-    Where no account is concerned `account`, `seq` and the balance are None and `owner` says who asked, if known.
-    Nothing of the account's events of earlier epochs counts from the number `voids_from` on.
+    If no account is concerned, `account`, `seq` and the balance are None and `owner` is the requester, if known. From
+    the number `voids_from` on, no event of an earlier epoch counts for the account.
     """
 
     event_id: UUID
@@ -211,7 +214,7 @@ class Event(Struct, frozen=True):
 
 
 class Balance(Struct, frozen=True):
-    """The latest standing of an account (`credit-balance`): `event_id` and `seq` of the event it stands at."""
+    """Latest balance of an account (`credit-balance`), with `event_id` and `seq` of its last event."""
 
     event_id: UUID
     account: AccountKey

@@ -29,7 +29,7 @@ GRANT_BUCKETS: Mapping[str, str] = {
     "voided": "lost",
     "taken_back": "taken",
 }
-"""Where a grant keeps what went to a ledger account; what is not issued yet is pending."""
+"""Part of a grant that corresponds to a ledger account; unissued credit is pending."""
 
 BUCKETS: tuple[CustomerAccount, CustomerAccount] = ("available", "reserved")
 GENESIS = bytes(32)
@@ -69,7 +69,10 @@ class Entry(Struct, frozen=True):
 
 
 def post(grant: Grant, posting: Posting) -> Grant:
-    """The grant after a posting. ValueError if an amount is not above zero or a ledger account would be overdrawn."""
+    """The grant after a posting.
+
+    Raises ValueError if the amount is not positive or a ledger account would be overdrawn.
+    """
     if posting.amount <= 0:
         raise ValueError(f"a posting of {posting.amount} micros")
     bucket = GRANT_BUCKETS[posting.source]

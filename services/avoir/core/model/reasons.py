@@ -21,7 +21,7 @@ NothingGiven = Literal[
     "unpaid",
     "nothing_unused",
 ]
-"""Why a change of a booking or plan gave nothing, in the order in which the reasons are looked for."""
+"""Reasons why a change of a booking or plan gave nothing, in the order in which they are checked."""
 
 Refusal = Literal[
     "insufficient_credit",
@@ -36,16 +36,16 @@ Refusal = Literal[
 """Why a command was refused."""
 
 Waiting = Literal["unknown_invoice", "unknown_payment", "not_effective"]
-"""What a message other than a change waits for."""
+"""Reasons why a message other than a change waits."""
 
 Done = Literal["reserved", "released", "voided", "refunded", "drawn", "policy_set"]
-"""What a command did, other than to give credit or to use it on an invoice."""
+"""Results of a command that neither gives credit nor uses it on an invoice."""
 
 Recorded = Literal["recorded", "changed", "invoice_voided", "payment_reversed", Done]
-"""What was done where no credit was given or used on an invoice."""
+"""Results of a message that neither gave credit nor used it on an invoice."""
 
 Unhandled = Literal["malformed", "duplicate", "conflict", "parked"]
-"""Why a message changed nothing."""
+"""Reasons why a message changed nothing."""
 
 Source = Literal[
     "booking_cancelled",
@@ -56,10 +56,10 @@ Source = Literal[
     "negative_invoice",
     "granted",
 ]
-"""Where credit comes from."""
+"""Sources of credit."""
 
 GrantReason = Literal["referral", "goodwill", "adjustment", "promotion", "purchase", "other"]
-"""Why credit was granted by command."""
+"""Reasons for granting credit by command."""
 
 AppliedBy = Literal["auto", "command", "line_item", "reservation"]
 """How credit came to be used on an invoice."""
@@ -68,13 +68,13 @@ Lowered = Literal["invoice_voided", "payment_reversed", "changed"]
 """Why less is due than before."""
 
 TakenBack = Literal[Lowered, "payment_settled_invoice"]
-"""Why credit is taken back, other than by command."""
+"""Reasons for taking credit back, other than a command's."""
 
 Released = Literal["invoice_voided", "moved", "not_needed"]
-"""Why credit that was used or set aside becomes available again, other than by command or rejection."""
+"""Reasons why used or reserved credit becomes available again, other than those of a command or rejection."""
 
 ShortfallReason = Literal[Lowered, "credit_line"]
-"""Why credit is short."""
+"""Reasons for a shortfall."""
 
 Reason = Literal[
     NothingGiven,
@@ -113,7 +113,7 @@ UNUSED_AND_PAID = (
     "A change that leaves some of it unused, and payment of the rest of the invoice; "
     "payment alone gives no credit."
 )
-"""The remedy for `unpaid` where the change, paid or not, leaves nothing unused."""
+"""Remedy for `unpaid` if the change, paid or not, leaves nothing unused."""
 
 REASONS: Mapping[Reason, Meaning] = {
     "not_billed": Meaning(

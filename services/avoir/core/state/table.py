@@ -1,4 +1,4 @@
-"""Rows by key, as layers: a fork sees what lies below it and keeps its own changes until they are taken over."""
+"""Rows by key, in layers: a fork sees its base and keeps its own changes until they are merged."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
@@ -8,7 +8,7 @@ V = TypeVar("V")
 
 
 class Table(Generic[K, V]):
-    """A copy-on-write layer of rows; rows themselves are frozen. What lies below a layer is known to it."""
+    """A copy-on-write layer of frozen rows. It knows what lies below it."""
 
     __slots__ = ("_known", "_known_below", "below", "get", "rows")
 
@@ -35,25 +35,25 @@ class Table(Generic[K, V]):
         """A layer above this one."""
         return Table(self)
 
-    def take_over(self, fork: "Table[K, V]") -> None:
-        """Make what was put in a fork this layer's own, and known what was known to it alone."""
+    def merge(self, fork: "Table[K, V]") -> None:
+        """Merge a fork's rows into this layer, including what only the fork knew."""
         self.rows.update(fork.rows)
         self._known.update(fork._known)
 
     def mark_known(self) -> None:
-        """Let the rows that this layer has now be those that are known: what is put from now on changes them."""
+        """Mark this layer's rows as known: later puts are changes."""
         self._known = self.rows.copy()
 
     def know(self, key: K) -> None:
-        """Let the row of one key be known as it stands."""
+        """Mark the row of one key as known in its current form."""
         self._known[key] = self.rows[key]
 
     def added(self) -> Iterator[V]:
-        """The rows that were put under keys that were not known."""
+        """Rows put under unknown keys."""
         return (row for key, row in self.rows.items() if self._before(key) is None)
 
     def updated(self) -> Iterator[V]:
-        """The rows that were put in the place of known ones."""
+        """Rows put in place of known ones."""
         return (
             row
             for key, row in self.rows.items()
@@ -66,7 +66,7 @@ class Table(Generic[K, V]):
 
 
 class Index(Table[K, Sequence[V]]):
-    """Values by key, in layers: a fork keeps what was appended to it, so appending costs the same at any length."""
+    """Values by key, in layers: a fork keeps only what was appended to it, so appending costs the same at any length."""
 
     __slots__ = ()
 
@@ -80,15 +80,15 @@ class Index(Table[K, Sequence[V]]):
         return Index(self)
 
     def append(self, key: K, value: V) -> None:
-        """Put a value behind those of a key."""
+        """Append a value to a key."""
         own = self.rows.get(key)
         if own is None:
             self.rows[key] = [value]
         else:
             own.append(value)  # type: ignore[attr-defined]
 
-    def take_over(self, fork: "Table[K, Sequence[V]]") -> None:
-        """Put what was appended to a fork behind what is here."""
+    def merge(self, fork: "Table[K, Sequence[V]]") -> None:
+        """Append a fork's values."""
         for key, values in fork.rows.items():
             own = self.rows.get(key)
             if own is None:
