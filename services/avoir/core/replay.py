@@ -33,7 +33,7 @@ class Replay(Struct, eq=False):
     def decide(self, message: Message, now: datetime, policy_used: Mapping[str, Any]) -> Decided:
         """Decide a message at its moment, under the policy recorded in its decision. Raises what decide raises."""
         self.policy = _with_refills(learned(self.policy, policy_used), policy_used, message)
-        # A decision on a use of credit tells the refills that counted, or there were none.
+        # A decision on a use of credit records the refill keys in force; without them there were none.
         policy = self.policy if "refill_threshold" in policy_used else _without_refills(self.policy)
         decided = decide(self.state, message, Moment(now, self.epoch, policy))
         self.state.merge(decided.state)

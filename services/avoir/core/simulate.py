@@ -37,8 +37,9 @@ FLOWS: Mapping[str, tuple[Flow, int]] = {
     "expired": ("expired", -1),
     "voided": ("voided", -1),
 }
-"""Figure that an entry belongs to, by counter account, and the sign that makes it positive; the rest are internal
-movements.
+"""Figure that an entry belongs to, by counter account, and the sign that makes it positive.
+
+Entries with other counter accounts move credit within the account.
 """
 
 
@@ -59,7 +60,7 @@ class Figures(Struct, frozen=True):
 
 
 def with_flow(figures: Figures, counter_account: str, source: str, amount: int) -> Figures:
-    """The figures with what entries with this counter account, of grants of this source, moved in all."""
+    """Add the total (micros) of entries with this counter account, of grants of this source, to figures."""
     if counter_account not in FLOWS:
         return figures
     flow, sign = FLOWS[counter_account]
@@ -90,7 +91,7 @@ def under(policy: Policy, keys: Mapping[str, Any]) -> Policy:
 
 
 def learned(policy: Policy, policy_used: Mapping[str, Any], keys: Collection[str] = ()) -> Policy:
-    """The widest policy as far as a decision records it (keys that no message had set), with some keys replaced."""
+    """The widest policy, updated from a decision: from all values that no message had set, except `keys`."""
     narrower = {*policy_used.get("set_by", ()), *keys}
     return replace(
         policy, **{key: policy_used[key] for key in LEARNED if key in policy_used and key not in narrower}
@@ -116,8 +117,8 @@ class Simulation(Struct, eq=False):
     ) -> Decided:
         """Decide a message at a time and keep its effects; the clock must have reached that time.
 
-        `told` is the decision's policy, from which the widest scope becomes known. A message on which the code fails is
-        parked, and one beyond the limits is rejected, as in the service.
+        `policy_used` is the decision's policy, from which the widest scope becomes known. A message on which the code
+        fails is parked, and one beyond the limits is rejected, as in the service.
         """
         self.pass_time(now)
         self._learn(policy_used or {})

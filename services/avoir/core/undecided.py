@@ -36,7 +36,7 @@ def _undecided(message: Message, outcome: Outcome, reason: Unhandled, problem: s
 
 
 def problem_of(error: Exception) -> str:
-    """Facts recorded about an error."""
+    """Text recorded about an error, as `problem` in the facts."""
     return printable(str(error)) if isinstance(error, TooMuchError) else brief(error)
 
 

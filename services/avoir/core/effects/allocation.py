@@ -16,12 +16,12 @@ class Part(NamedTuple):
 
 
 def is_unexpired(grant: Grant, at: datetime, now: datetime) -> bool:
-    """Check that a grant has not expired, both at a moment and now."""
+    """Check whether a grant is unexpired, both at a moment and now."""
     return not grant.is_expired(max(at, now))
 
 
 def is_usable(grant: Grant, at: datetime, now: datetime) -> bool:
-    """Check that a grant is usable at a moment: effective by then, and unexpired both then and now."""
+    """Check whether a grant is usable at a moment: effective by then, and unexpired both then and now."""
     return grant.effective_at <= at and is_unexpired(grant, at, now)
 
 
@@ -40,7 +40,7 @@ def allocate(
 ) -> tuple[tuple[Part, ...], int]:
     """Split an amount (micros) over grants in the order given, at most `part_of` from each.
 
-    Returns the parts and the rest; reads no more grants than it needs.
+    Returns the parts and the rest of the amount; reads no more grants than it needs.
     """
     parts: list[Part] = []
     if amount > 0:

@@ -15,7 +15,7 @@ from avoir.core.model.rows import Application, ApplicationKey, Invoice
 from avoir.core.state.draft import BY_TIME, Draft
 
 MAX_SLICES = 500
-"""Maximum grants per event and application, so that both have a bounded size."""
+"""Maximum number of grants per event and application, so that both have a bounded size."""
 
 T = TypeVar("T")
 
@@ -101,5 +101,5 @@ def taken_from(by: AppliedBy) -> CustomerAccount:
 
 
 def slices(parts: Sequence[Part]) -> tuple[Slice, ...]:
-    """Parts of grants as the events' slices."""
+    """Parts of grants as the slices of an event."""
     return tuple(Slice(part.grant.key.id, part.amount, part.grant.source) for part in parts)

@@ -17,7 +17,7 @@ def worth(draft: Draft, entitlement: Entitlement) -> int:
 
 
 def credit_for(draft: Draft, entitlement: Entitlement) -> CreditFor:
-    """Purpose of an entitlement's credit, in the events' terms."""
+    """Invoice line or payment that an entitlement's credit is given for, in the form of the events."""
     key = entitlement.key
     if key.kind == "payment":
         return CreditFor(payment_id=key.id)
@@ -31,7 +31,7 @@ def credit_for(draft: Draft, entitlement: Entitlement) -> CreditFor:
 
 
 def retarget_payment(draft: Draft, payment: Payment) -> None:
-    """Set a payment's entitlement to what the payment has left; none if nothing is left and nothing was given."""
+    """Set the target of a payment's entitlement to what the payment has left; makes the entitlement when needed."""
     entitlement = draft.state.entitlements.get(payment.entitlement)
     if entitlement is not None:
         if entitlement.target != payment.left:

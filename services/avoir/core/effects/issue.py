@@ -1,4 +1,4 @@
-"""Issues what has become due, as new grants."""
+"""Issues credit that has become due, as new grants."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -81,7 +81,7 @@ def issued(grant: Grant, line_item: LineItem | None = None) -> CreditIssued:
 
 
 def await_refill(draft: Draft, key: AccountKey) -> None:
-    """Register that prepaid credit came, so that a refill may be requested again."""
+    """Record that prepaid credit came, so that a refill may be requested again."""
     account = draft.account(key)
     if account.refill_asked:
         draft.put(replace(account, refill_asked=False))

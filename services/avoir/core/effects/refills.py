@@ -1,4 +1,4 @@
-"""Asks for a refill when a use has left little: once, and again only after prepaid credit came.
+"""Requests a refill when a use leaves little credit: once, and again only after prepaid credit came.
 
 quiet --a use leaves less than the threshold--> asked --a prepaid line or a purchase is issued--> quiet
 """
@@ -16,7 +16,7 @@ from avoir.core.state.draft import Draft
 def ask_for_refills(draft: Draft) -> Mapping[str, Any]:
     """Request a refill for each account whose available credit this message used, if the policy says so.
 
-    Returns the policy values that counted, in a decision's form.
+    Returns the policy values used, as a decision records them.
     """
     policy_used: Mapping[str, Any] = {}
     for key in dict.fromkeys(_used(draft)):

@@ -1,4 +1,4 @@
-"""Credit set aside for an invoice to come: made, used, lowered, released.
+"""Reservations: credit reserved for an invoice to come. Made, used, lowered, released.
 
     held --used on the invoice--> applied --the invoice is voided--> available, and held again as a line item
     held --not needed, released by hand, its invoice voided--> available, and what was moved of a line item held again
@@ -164,7 +164,7 @@ def _due(draft: Draft, key: InvoiceKey | None) -> int | None:
 
 
 def by_application(rows: Iterable[Reservation]) -> list[list[Reservation]]:
-    """Reservations by the application they belong to, in their order, and no more at a time than an event can tell."""
+    """Group reservations by application, in order, in runs of at most `MAX_SLICES`, one event each."""
     grouped: dict[UUID, list[Reservation]] = {}
     for row in rows:
         grouped.setdefault(row.key.application_id, []).append(row)

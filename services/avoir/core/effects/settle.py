@@ -1,12 +1,12 @@
-"""The heart: after every message, until nothing changes, money and credit go where they are due.
+"""Settling: after every message, until nothing changes, money and credit go where they are due.
 
-For one account: (1) payments settle the invoices they are for; (2) what is no longer due is taken back, credit
-lines that were short take what came back, then what is left of payments is issued; (3) invoices take what is
-reserved for them, automatic ones then available credit; (4) what has become due is issued. Within a pass invoices
-only become settled and never reopen, so each repetition settles at least one: `settle` ends.
+For one account: (1) payments settle their invoices; (2) credit that is no longer due is taken back, credit lines with
+a shortfall use what came back, then the rest of each payment is issued; (3) invoices use what is reserved for them,
+then automatic ones use available credit; (4) credit that has become due is issued. Within a pass invoices only become
+settled and never reopen, so each repetition settles at least one: `settle` ends.
 
-Before a message everything is at rest, so only what the message touched, and what depends on it, can need anything.
-That worklist is what a pass walks; tests hold it against the same pass over everything.
+Before a message everything is at rest, so only what the message touched, and what depends on it, can need work. A pass
+covers only this worklist; tests compare it with the same pass over everything.
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ from avoir.core.state.draft import Draft, Touched, payment_order
 def settle(draft: Draft, accounts: Iterable[AccountKey], reason: Lowered) -> None:
     """Bring the accounts to rest; credit that is no longer due is taken back for this reason.
 
-    RuntimeError if that took more passes than the changed invoices allow (a defect).
+    Raises RuntimeError after more passes than the changed invoices allow (a defect).
     """
     for account in sorted(set(accounts)):
         expire_overdue(draft, account)
@@ -58,7 +58,7 @@ def settle_once(draft: Draft, account: AccountKey, reason: Lowered) -> bool:
     _expire(draft, account, touched_grants(draft, touched))
     for payment in payments_to_check(draft, account, touched):
         settle_invoices(draft, payment)
-    # What was written until now leaves nothing to do but what follows in this pass.
+    # Writes so far are covered by the rest of this pass; only later ones make another pass necessary.
     before = draft.writes
     entitlements = _EntitlementsToCheck(draft, touched)
     for entitlement in entitlements:
@@ -133,8 +133,9 @@ def entitlements_to_check(draft: Draft, touched: Touched) -> list[Entitlement]:
 
 
 def invoices_to_check(draft: Draft, account: AccountKey, touched: Touched) -> Iterator[Invoice]:
-    """Invoices that may take credit, oldest first: touched ones, and those that a touched grant is early enough for,
-    while it has something left; other credit would already be on them.
+    """Invoices that may take credit, oldest first: touched ones, and those that a touched grant is early enough for.
+
+    The latter only while the grant has something left: any other credit would already be on them.
     """
     now, grants = draft.moment.now, [grant for grant in touched_grants(draft, touched) if grant.available > 0]
 
@@ -160,7 +161,7 @@ def _sort_key(invoice: Invoice) -> tuple[object, ...]:
 
 
 def expire_overdue(draft: Draft, account: AccountKey) -> None:
-    """Expire what remains of all of an account's grants whose time has come, to the second."""
+    """Expire what remains of an account's grants that have reached their `expires_at`."""
     now = draft.moment.now
     over = takewhile(lambda grant: grant.is_expired(now), draft.state.walk("grants_to_expire", account))
     _expire(draft, account, list(over))

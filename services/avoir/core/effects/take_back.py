@@ -1,4 +1,4 @@
-"""Takes back what was given above the worth, and says what could not be taken back."""
+"""Takes back what was given above the worth, and reports what could not be taken back."""
 
 from msgspec.structs import replace
 

@@ -22,7 +22,7 @@ MOVED: Released = "moved"
 
 
 def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclusion:
-    """Apply credit to an invoice with something due, or reserve it where the invoice is not finalized yet."""
+    """Apply credit to an invoice with something due, or reserve it if the invoice is not finalized yet."""
     account = AccountKey(message.tenant_id, *command.owner, command.currency)
     key = InvoiceKey(message.tenant_id, command.invoice_id)
     expire_overdue(draft, account)
@@ -116,7 +116,7 @@ def _line_items(draft: Draft, grant: Grant) -> list[Reservation]:
 
 
 def _release_moved(draft: Draft, funds: Funds) -> tuple[Part, ...]:
-    """Part of a named grant, after releasing what is moved from its line item."""
+    """Release what a command moves from the line item of the named grant; returns the part of the grant to use."""
     [(grant, amount)] = funds.parts
     left = funds.moved
     for row in _line_items(draft, grant):
@@ -128,7 +128,7 @@ def _release_moved(draft: Draft, funds: Funds) -> tuple[Part, ...]:
 
 
 def _reserve(draft: Draft, account: AccountKey, parts: tuple[Part, ...], invoice_id: str, moved: int) -> None:
-    # What is reserved under one id is used, and undone, as one application.
+    # Each run gets its own id: what is reserved under one id is used, and undone, as one application.
     for run in in_runs(parts):
         reserve(
             draft,

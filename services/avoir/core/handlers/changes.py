@@ -1,4 +1,4 @@
-"""Changes of bookings and plans: what they make lines worth."""
+"""Changes of bookings and plans: new targets of their lines."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -91,7 +91,7 @@ def _policy_of(draft: Draft, tenant_id: str, owner: Owner, at: datetime) -> InFo
 def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> Mapping[str, Any]:
     """Give changes the policy of the first invoice's owner, now that this invoice comes first by finalization.
 
-    Returns the values of the last of these changes, in a decision's form.
+    Returns the values of the last of these changes, as a decision records them.
     """
     policy_used: Mapping[str, Any] = {}
     changes = draft.changes(subject)
@@ -136,7 +136,7 @@ def _kept_of_plan(policy: Policy) -> dict[str, Any]:
 def to_change(
     message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled, policy: Policy
 ) -> Change:
-    """A change as it is kept, with the policy values in force for it."""
+    """A change as it is stored, with the policy values in force for it."""
     shared: dict[str, Any] = {
         "subject": subject_of_change(message, fact),
         "owner": fact.owner,

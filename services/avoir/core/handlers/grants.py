@@ -1,6 +1,6 @@
 """Grants by command: given now or when their time comes, and voided by decision.
 
-pending --effective_at comes--> issued (available) --its time is over--> expired
+pending --effective_at comes--> issued (available) --expires_at comes--> expired
 pending or available or reserved --void-credit--> voided
 """
 

@@ -1,4 +1,4 @@
-"""Invoices: what is recorded when one is finalized, and what is undone when one is voided."""
+"""Invoices: recording one that is finalized, undoing one that is voided."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +38,7 @@ from avoir.core.state.draft import Draft
 from avoir.core.worth.targets import costs
 
 MOST_LINES = 10_000
-"""Maximum lines that may bill one booking or plan, on all its invoices."""
+"""Maximum number of lines that may bill one booking or plan, on all its invoices."""
 
 
 def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusion:
@@ -51,7 +51,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     invoice = _open_invoice(draft, message, fact, account, policy.policy)
     expire_overdue(draft, account)
     unknown = use_credit_lines(draft, invoice) if not invoice.voided else []
-    # What somebody else set aside for this invoice cannot be used on it.
+    # Credit that another account reserved for this invoice can't be used on it.
     accounts = {account, *release_for(draft, key, "not_needed", besides=account)}
     policy_used: Mapping[str, Any] = policy.used("auto_apply")
     for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):

@@ -1,4 +1,4 @@
-"""Payments: what one settles and leaves, and what goes back when it is reversed."""
+"""Payments: settling invoices with one, and reversing it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

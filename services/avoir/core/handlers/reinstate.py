@@ -21,7 +21,7 @@ from avoir.core.state.draft import Draft
 
 
 def reject(draft: Draft, message: Message, fact: ApplicationRejected) -> Conclusion:
-    """Undo an application that could not be used; an already undone one stays undone."""
+    """Undo an application that could not be used; one that is already undone stays undone."""
     key = ApplicationKey.parse(message.tenant_id, fact.application_id)
     application = draft.state.applications.get(key)
     if application is not None:

@@ -26,7 +26,7 @@ def set_policy(draft: Draft, message: Message, command: SetCreditPolicy) -> Conc
 
 
 def scope_of(tenant_id: str, command: SetCreditPolicy) -> ScopeKey:
-    """Whom a policy is for."""
+    """Scope that a command sets keys for."""
     if command.owner is not None:
         return ScopeKey.of_owner(tenant_id, command.owner)
     return ScopeKey(tenant_id, command.scope, command.invoice_id or "")

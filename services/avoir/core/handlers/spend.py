@@ -34,7 +34,7 @@ def draw(draft: Draft, message: Message, command: DrawCredit) -> Conclusion:
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
     runs = in_runs(parts)
     for run in runs:
-        # Only the last one asks for more than it gets, so that what all of them ask for is what was asked for.
+        # Only the last event may ask for more than it gets, so that `asked` of all adds up to the command's amount.
         _draw(draft, account, run, left if run is runs[-1] else 0, command.reference)
     facts = {
         "drawn": format_decimal(amount, account.currency),

@@ -18,7 +18,7 @@ from avoir.core.worth.targets import (
 
 
 class Why(NamedTuple):
-    """The outcome of a change that issued nothing, and what would change it where the reason alone does not say."""
+    """Outcome of a change that issued nothing, and the remedy if the reason alone does not give it."""
 
     outcome: Outcome
     reason: NothingGiven

@@ -13,7 +13,7 @@ PolicyScope = Literal["tenant", "owner", "invoice"]
 
 
 class Actor(NamedTuple):
-    """Who gives a command."""
+    """The person or system that gives a command."""
 
     type: str
     id: str

@@ -24,7 +24,7 @@ Outcome = Literal[
 
 
 class OutcomeMeaning(Struct, frozen=True):
-    """Meaning of an outcome as a sentence, and the resulting `events`;
+    """Meaning of an outcome as a sentence, and the resulting `events`.
 
     `note` adds details for docs/reasons.md. Events and note are Markdown.
     """
@@ -37,11 +37,11 @@ class OutcomeMeaning(Struct, frozen=True):
 OUTCOMES: Mapping[Outcome | Literal["skipped"], OutcomeMeaning] = {
     "issued": OutcomeMeaning(
         "Credit was given.",
-        "`credit-issued`, and whatever else followed",
-        "It was due for this message, or for another that had waited for it.",
+        "`credit-issued`, and any events that followed",
+        "It was due for this message, or for another that had been waiting for it.",
     ),
     "applied": OutcomeMeaning(
-        "Credit was used.", "`credit-applied`", "It was used on an invoice, and none was given."
+        "Credit was used.", "`credit-applied`", "It was used on an invoice, and none was issued."
     ),
     "recorded": OutcomeMeaning(
         "It was recorded; there was no credit to give or to use.",
@@ -50,21 +50,21 @@ OUTCOMES: Mapping[Outcome | Literal["skipped"], OutcomeMeaning] = {
     ),
     "waiting": OutcomeMeaning(
         "No credit was given yet.",
-        note="Something has to come first; the message is picked up by itself when it does.",
+        note="Something must come first; Avoir continues automatically when it does.",
     ),
     "declined": OutcomeMeaning(
         "No credit was given.",
         "`credit-declined` for changes of bookings and plans, and for commands",
-        "A change gave nothing, for good or as things stand; or a command was refused.",
+        "A change gave nothing, for good or for now; or a command was refused.",
     ),
     "rejected": OutcomeMeaning(
-        "It was not accepted, so nothing was changed.",
+        "It was rejected, so nothing was changed.",
         "`credit-dead-letter`",
-        "The message could not be read, or says what cannot be taken.",
+        "The message could not be read, or its contents are not acceptable.",
     ),
     "duplicate": OutcomeMeaning(
-        "The same message had been handled before, so nothing was changed.",
-        note="A message with the same key and the same contents counts as the same.",
+        "The same message had already been handled, so nothing was changed.",
+        note="A message with the same key and the same contents is the same message.",
     ),
     "conflict": OutcomeMeaning(
         "It contradicted an earlier message with the same key, so nothing was changed.",
@@ -72,14 +72,14 @@ OUTCOMES: Mapping[Outcome | Literal["skipped"], OutcomeMeaning] = {
         "The first message stands.",
     ),
     "parked": OutcomeMeaning(
-        "Avoir failed on this message and set it aside; it can be replayed after a fix.",
+        "Avoir failed on this message and parked it; it can be replayed after a fix.",
         "`credit-dead-letter`",
     ),
-    "skipped": OutcomeMeaning("An operator passed by the message, because no program could read it."),
+    "skipped": OutcomeMeaning("An operator skipped the message, because no program could read it."),
 }
 
 MAX_LISTED = 8
-"""Maximum lines or ids that the facts of a decision list; beyond that they give the number."""
+"""Maximum number of lines or ids in each list of a decision's facts; beyond that the facts give the number."""
 
 MAX_FACTS = 2048
 """Maximum size of a decision's facts as JSON, in bytes."""

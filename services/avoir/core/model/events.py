@@ -28,7 +28,7 @@ class AccountKey(NamedTuple):
 
     @property
     def owner(self) -> Owner:
-        """Who holds the credit."""
+        """Holder of the credit."""
         return Owner(self.owner_type, self.owner_id)
 
 
@@ -43,7 +43,7 @@ class CreditFor(Struct, frozen=True):
 
 
 class LineItem(Struct, frozen=True):
-    """How a grant shows on an invoice: `amount` and `tax` are zero or below."""
+    """A grant as a line of an invoice: `amount` and `tax` are zero or below."""
 
     credit_line_id: UUID
     description: str
@@ -82,7 +82,7 @@ class CreditApplied(Struct, frozen=True):
 
 
 class CreditReserved(Struct, frozen=True):
-    """Credit of one grant set aside for an invoice to come; `invoice_id` None is the owner's next one."""
+    """Credit of one grant reserved for an invoice to come; `invoice_id` None is the owner's next one."""
 
     application_id: UUID
     grant_id: UUID
@@ -145,9 +145,9 @@ class CreditNoteIssued(Struct, frozen=True):
 
 
 class CreditShortfall(Struct, frozen=True):
-    """Amount that could not be taken back:
+    """Credit that could not be taken back.
 
-    `amount` is the change (negative: made up for), `outstanding` the current shortfall.
+    `amount` is the change (negative: made up for), `outstanding` the shortfall after it.
     """
 
     amount: int

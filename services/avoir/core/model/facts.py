@@ -13,7 +13,7 @@ ReversalReason = Literal["refund", "chargeback", "failed"]
 
 
 class Owner(NamedTuple):
-    """Who holds credit."""
+    """Holder of credit."""
 
     type: str
     id: str

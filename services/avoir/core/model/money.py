@@ -16,7 +16,7 @@ class TooMuchError(ValueError):
 
 @cache
 def exponent(currency: str) -> int:
-    """The number of decimals of an ISO 4217 currency (EUR 2, JPY 0, KWD 3)."""
+    """Number of decimals of an ISO 4217 currency (EUR 2, JPY 0, KWD 3)."""
     decimals: int | None = Currency(currency).exponent
     if decimals is None:
         raise ValueError(f"{currency} has no minor unit")

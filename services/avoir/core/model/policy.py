@@ -40,7 +40,7 @@ class Policy(Struct, frozen=True):
 
 
 class ScopeKey(NamedTuple):
-    """Whom a policy is for: a tenant (id empty), an owner (`type/id`) or an invoice."""
+    """Scope of a policy: a tenant (id empty), an owner (`type/id`) or an invoice."""
 
     tenant_id: str
     scope: PolicyScope
@@ -61,8 +61,9 @@ def scopes_of(tenant_id: str, owner: Owner | None, invoice_id: str | None) -> li
 
 
 class PolicyVersion(Struct, frozen=True):
-    """Keys that one `set-credit-policy` set: they apply to what occurs at or after `occurred_at`, until another sets
-    them.
+    """Keys that one `set-credit-policy` set.
+
+    They apply to everything that occurs at or after `occurred_at`, until another message sets them.
     """
 
     key: ScopeKey
@@ -89,14 +90,14 @@ class InForce(NamedTuple):
     set_by: Mapping[str, str]
 
     def used(self, *keys: str) -> dict[str, Any]:
-        """Policy values in a decision's form, with the versions they come from."""
+        """Policy values as a decision records them; `set_by` has the event ids of the versions they come from."""
         values = {key: getattr(self.policy, key) for key in keys}
         versions = {key: self.set_by[key] for key in keys if key in self.set_by}
         return values | ({"set_by": versions} if versions else {})
 
 
 def merge_policy_used(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Merge the policy values of two decisions; the other one's values win."""
+    """Merge the policy values that two parts of a decision used; those of `other` win."""
     if not one or not other:
         return one or other
     kept = {key: event_id for key, event_id in one.get("set_by", {}).items() if key not in other}

@@ -59,8 +59,8 @@ class GrantKey(NamedTuple):
     @classmethod
     def parse(cls, tenant_id: str, grant_id: str | None) -> "GrantKey | None":
         """Key of a grant that a message names; None for an id that Avoir can't have made."""
-        id = parse_id(grant_id) if grant_id is not None else None
-        return None if id is None else cls(tenant_id, id)
+        parsed = parse_id(grant_id) if grant_id is not None else None
+        return None if parsed is None else cls(tenant_id, parsed)
 
 
 class ApplicationKey(NamedTuple):
@@ -128,7 +128,7 @@ class Account(Struct, frozen=True):
         return replace(self, seq=self.seq + 1, epoch=epoch, epoch_from=self.seq + 1)
 
     def voids_from(self, epoch: int) -> int | None:
-        """First number from which events of earlier epochs are void; None in the first epoch."""
+        """Number from which events of earlier epochs are void under this epoch; None in the first epoch."""
         if epoch == 1:
             return None
         return self.epoch_from if epoch == self.epoch else self.seq + 1
@@ -138,7 +138,7 @@ class Account(Struct, frozen=True):
         return derived_id(*self.key, epoch, self.seq)
 
     def balance(self, event_id: UUID, epoch: int, as_of: datetime) -> Balance:
-        """Current balance record of the account."""
+        """Balance of the account after its last event, which is `event_id`."""
         return Balance(
             event_id=event_id,
             account=self.key,
@@ -229,9 +229,9 @@ class Line(Struct, frozen=True):
 
 
 class _Change(Struct, frozen=True):
-    """Fields of every change: whose it is, from which message, in which order, and the policy values that count for it.
+    """Fields of every change: its owner, message, sort order, and the policy values that apply to it.
 
-    One that is `superseded` decides nothing any more, whatever comes: another counts wherever it does, and after it.
+    A `superseded` change never decides anything any more: another counts wherever it does, and comes after it.
     """
 
     topic: ClassVar[str]
@@ -251,17 +251,17 @@ class _Change(Struct, frozen=True):
 
     @property
     def key(self) -> ChangeKey:
-        """What it is unique by."""
+        """Unique key: the message that it came with."""
         return ChangeKey(self.subject.tenant_id, self.topic, self.event_id)
 
     @property
     def settle_by(self) -> datetime | None:
-        """The time by which an invoice must be settled for the change to give credit; None where any will do."""
+        """The time by which an invoice must be settled for the change to give credit; None if any time will do."""
         return self.occurred_at if self.unpaid_change == "never" else None
 
 
 class BookingCancellation(_Change, frozen=True):
-    """A booking that will not take place; `fee` is kept, in `currency`."""
+    """A cancelled booking; `fee` is kept, in `currency`."""
 
     topic = "booking-cancelled"
     source = "booking_cancelled"
@@ -270,7 +270,7 @@ class BookingCancellation(_Change, frozen=True):
 
 
 class BookingShortening(_Change, frozen=True):
-    """A booking that takes less than what was billed: by the two periods, or by the two prices in `currency`."""
+    """A shortened booking: by the two periods, or by the two prices in `currency`."""
 
     topic = "booking-shortened"
     source = "booking_shortened"
@@ -282,7 +282,7 @@ class BookingShortening(_Change, frozen=True):
 
 
 class PlanCancellation(_Change, frozen=True):
-    """A plan that ends: what of its periods is `unused`, and by which `proration`; it has no amounts of its own."""
+    """A cancelled plan: `unused` and `proration` say which part of its periods is unused; it has no amounts."""
 
     topic = "plan-cancelled"
     source = "plan_cancelled"
@@ -355,7 +355,7 @@ class Settlement(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[PaymentKey, int]:
-        """What it is unique by."""
+        """Unique key: the payment, and the number of the settlement within it."""
         return self.payment, self.n
 
 

@@ -47,7 +47,7 @@ BY_TIME = Cause("", "")
 
 
 class Moment(Struct, frozen=True):
-    """Time and place of deciding a batch: database clock (after the last lock), epoch, widest policy."""
+    """Circumstances in which a batch is decided: database clock (after the last lock), epoch, widest policy."""
 
     now: datetime
     epoch: int
@@ -100,10 +100,9 @@ class Draft(Struct, eq=False):
                     getattr(touched, kind).add(row.key)
 
     def begin_pass(self, key: AccountKey) -> Touched:
-        """Begin a new pass over an account; returns the growing set of what counts as touched: in this pass and the one
-        before.
+        """Begin a new pass over an account; returns what counts as touched in it, which grows during the pass.
 
-        Anything older is at rest.
+        That is what was touched in this pass and the one before; anything older is at rest.
         """
         touched = self._touched[key] = self._touched_now.pop(key) if key in self._touched_now else Touched()
         return touched
@@ -111,8 +110,8 @@ class Draft(Struct, eq=False):
     def new_id(self, tenant_id: str, *parts: object) -> UUID:
         """Derive an id from the message, so that a retry gives the same (RFC 9562 UUIDv5).
 
-        Effects of time alone are distinguished by the number of the preceding event of the account: the same whenever,
-        and together with whatever, they are handled.
+        Effects of time alone are distinguished by the number of the account's preceding event, which is the same
+        whenever they are handled, and together with whichever other accounts.
         """
         if self.cause is None:
             follows = self.events[-1].seq if self.events else None

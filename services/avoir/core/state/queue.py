@@ -1,4 +1,4 @@
-"""Ordered rows of an account, such as its open invoices: read from any place on, loaded as far as needed."""
+"""Ordered rows of an account, such as its open invoices: read from any sort key on, loaded as far as needed."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _SHARE = 32
 
 
 class GapError(LookupError):
-    """A walk along a queue came to places that are not loaded: those after `after`."""
+    """A walk along a queue came to rows that are not loaded: those after the sort key `after`."""
 
     def __init__(self, after: SortKey) -> None:
         super().__init__(after)
@@ -29,7 +29,7 @@ class GapError(LookupError):
 
 
 class NotLoadedError(Exception):
-    """More of a queue is needed than is loaded: load what comes after a place, then decide again."""
+    """More of a queue is needed than is loaded: load what comes after the sort key `after`, then decide again."""
 
     def __init__(self, queue: str, account: AccountKey, after: SortKey) -> None:
         super().__init__(queue, account, after)
@@ -39,10 +39,10 @@ class NotLoadedError(Exception):
 
 
 class Queue(Struct, frozen=True):
-    """Places in order. Places of rows that have left stay until they are skipped, so readers check the rows.
+    """Sort keys in order. Those of rows that have left stay until they are skipped, so readers check the rows.
 
-    `gaps` are stretches that are not loaded: from just after one place up to another, or to the end (None). Places
-    before `start` have left. New places are kept separately, so that adding one does not copy all.
+    `gaps` are stretches that are not loaded: from just after one sort key up to another, or to the end (None). Those
+    before `start` in `base` have left. New ones are kept separately, so that adding one does not copy all.
     """
 
     base: Sequence[SortKey] = ()
@@ -51,7 +51,7 @@ class Queue(Struct, frozen=True):
     gaps: tuple[Gap, ...] = ()
 
     def add(self, sort_key: SortKey) -> "Queue":
-        """The queue with one more place."""
+        """The queue with one more sort key."""
         new = list(self.new)
         insort(new, sort_key)
         if len(new) <= _FEW + len(self.base) // _SHARE:
@@ -59,7 +59,7 @@ class Queue(Struct, frozen=True):
         return replace(self, base=sorted([*self.base[self.start :], *new]), start=0, new=())
 
     def since(self, since: SortKey) -> Iterator[SortKey]:
-        """The places from one on. Raises GapError where it comes to what is not loaded."""
+        """Sort keys from one on. Raises GapError at a stretch that is not loaded."""
         at, last = since, None
         first = max(self.start, bisect_left(self.base, since))
         sort_keys: Iterator[SortKey] = map(self.base.__getitem__, range(first, len(self.base)))
@@ -73,7 +73,7 @@ class Queue(Struct, frozen=True):
         self._refuse_gap(at, None)
 
     def loaded(self, after: SortKey, last: SortKey | None) -> "Queue":
-        """The queue after loading everything between a place and a last one, or the end (None)."""
+        """The queue after loading everything that comes after a sort key, up to a last one or the end (None)."""
         gaps: list[Gap] = []
         for begin, end in self.gaps:
             if begin < after:

@@ -121,7 +121,7 @@ class References:
 
     @property
     def locked_first(self) -> set[tuple[str, str, str]]:
-        """The things other than bookings and plans that are locked: invoices, payments, reversals and references."""
+        """Keys to lock before bookings and plans: of invoices, payments, reversals and references."""
         return {
             *((key.tenant_id, "invoice", key.invoice_id) for key in self.about),
             *((key.tenant_id, "payment", key.id) for key in self.payments),

@@ -41,7 +41,7 @@ from avoir.core.state.table import Index, Table
 
 
 class State(Struct, eq=False):
-    """Tables of a batch. Indexes hold keys, or rows that never change; queues hold the places of rows in an order.
+    """Tables of a batch. Indexes hold keys, or rows that never change; queues hold sort keys of rows.
 
     `standing_changes` are those that are not superseded; `lines_elsewhere` is the number of a booking's or plan's lines
     that are stored but not loaded. A fork shares each table with its base until it writes to it.
@@ -112,7 +112,7 @@ class State(Struct, eq=False):
         return iter(self._own[name].rows.values()) if name in self._own else iter(())
 
     def added(self, name: str) -> Iterator[Any]:
-        """The rows of a table that are not known yet."""
+        """Rows of a table that are not known yet."""
         return self._own[name].added() if name in self._own else iter(())
 
     def updated(self, name: str) -> Iterator[Any]:
@@ -132,13 +132,13 @@ class State(Struct, eq=False):
         table.append(key, value)
 
     def enqueue(self, name: str, account: AccountKey, sort_key: SortKey) -> None:
-        """Add a place to one of an account's queues."""
+        """Add a sort key to one of an account's queues."""
         self.put(name, account, (getattr(self, name).get(account) or _EMPTY).add(sort_key))
 
     def walk(self, name: str, account: AccountKey, since: SortKey = BEGINNING) -> Iterator[Any]:
-        """Rows in one of an account's queues from a place on, each in its current form.
+        """Rows in one of an account's queues from a sort key on, each in its current form.
 
-        Raises NotLoadedError at a place that is not loaded.
+        Raises NotLoadedError at a stretch that is not loaded.
         """
         queue: Queue | None = getattr(self, name).get(account)
         if queue is None:
@@ -147,7 +147,7 @@ class State(Struct, eq=False):
         queue = self._without_head(name, account, queue)
         try:
             for sort_key in queue.since(since):
-                # Of the table as it is by now: the first row that is put in a fork makes a layer of its own.
+                # Looked up each time: the first row that is put in a fork replaces the table by a layer of its own.
                 row = getattr(self, table)[sort_key[-1]]
                 if has(row):
                     yield row

@@ -16,7 +16,7 @@ class Table(Generic[K, V]):
     """The row of a key as this layer sees it, or None."""
 
     rows: dict[K, V]
-    """The rows that were put in this layer, each as it stands."""
+    """Rows put in this layer, in their current form."""
 
     def __init__(self, below: "Table[K, V] | None" = None) -> None:
         self.rows = {}
@@ -66,7 +66,7 @@ class Table(Generic[K, V]):
 
 
 class Index(Table[K, Sequence[V]]):
-    """Values by key, in layers: a fork keeps only what was appended to it, so appending costs the same at any length."""
+    """Values by key, in layers: a fork keeps only what was appended to it, so appending takes constant time."""
 
     __slots__ = ()
 
@@ -102,7 +102,7 @@ def _nothing(_: Any) -> None:
 
 
 def _over(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    # A closure: most of what deciding does is looking rows up, and this is Python's fastest way.
+    # A closure, since deciding mostly looks rows up, and this is the fastest way in Python.
     def get(key: Any) -> Any:
         row = own(key)
         return below(key) if row is None else row

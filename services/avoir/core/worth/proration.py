@@ -42,7 +42,10 @@ def unused_by_time(period: Period, ended_at: datetime) -> Fraction:
 
 
 def unused_by_days(period: Period, ended_at: datetime, time_zone: str) -> Fraction:
-    """Remaining share of a running period after `ended_at`, by whole days of a time zone; the day of the end is used."""
+    """Remaining share of a running period after `ended_at`, by whole days of a time zone.
+
+    The day of `ended_at` counts as used.
+    """
     if ended_at <= period.start:
         return ALL
     if ended_at >= period.end:

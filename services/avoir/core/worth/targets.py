@@ -1,4 +1,4 @@
-"""Cost of invoice lines, and the credit that changes to their booking or plan are worth."""
+"""Cost of invoice lines, and the credit that they are worth after changes to their booking or plan."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -64,13 +64,13 @@ def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
 
 
 def change_order(change: Change) -> tuple[int, object, str, str]:
-    """Sort key in which changes count: revision (none below all), occurred_at, event id, topic."""
+    """Sort key of changes, the last of which counts: revision (none below all), occurred_at, event id, topic."""
     revision = -1 if change.revision is None else change.revision
     return revision, change.occurred_at, change.event_id, change.topic
 
 
 def line_order(billed: Billed) -> tuple[object, str, int]:
-    """The order of a booking's lines: finalization, invoice id, place on the invoice."""
+    """Sort key of a booking's lines: finalization, invoice id, position on the invoice."""
     return billed.invoice.finalized_at, billed.invoice.key.invoice_id, billed.line.position
 
 
@@ -80,17 +80,17 @@ def is_timely(finalized_at: datetime, occurred_at: datetime) -> bool:
 
 
 def is_same_currency(change: Change, invoice: Invoice) -> bool:
-    """Check that the change's amounts, if any, are in the invoice's currency."""
+    """Check whether the change's amounts, if any, are in the invoice's currency."""
     return change.currency is None or change.currency == invoice.account.currency
 
 
 def counts(change: Change, invoice: Invoice) -> bool:
-    """Check that a change counts for the lines of an invoice."""
+    """Check whether a change counts for the lines of an invoice."""
     return is_timely(invoice.finalized_at, change.occurred_at) and is_same_currency(change, invoice)
 
 
 class Deciding(NamedTuple):
-    """The last change that counts for an invoice, and the last that asked for credit; None where there is none."""
+    """The last change that counts for an invoice, and the last that asked for credit; None if there is none."""
 
     last: Change | None
     asked: Change | None
@@ -104,7 +104,7 @@ def deciding(in_order: Sequence[Change], invoice: Invoice) -> Deciding:
 
 
 def supersedes(later: Change, earlier: Change) -> bool:
-    """Check that a change supersedes an earlier one for all lines, including future ones.
+    """Check whether a change supersedes an earlier one for all lines, including future ones.
 
     It counts for every line that the earlier one counts for, and comes after it; and it asks, or the other did not.
     """
