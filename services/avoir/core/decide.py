@@ -83,6 +83,7 @@ def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draf
     """Apply the effects of time in accounts: grants begin and expire. The caller merges the draft's state."""
     draft = Draft(state.fork(), moment, None, moment.now)
     for account in accounts:
+        # First, since a grant that began and expired meanwhile must be issued before it can expire.
         grants.begin_due(draft, account)
         expire_overdue(draft, account)
     ask_for_refills(draft)

@@ -70,7 +70,7 @@ def with_flow(figures: Figures, counter_account: str, source: str, amount: int) 
     return replace(figures, given={name: each for name, each in given.items() if each})
 
 
-def added(figures: Figures, others: Figures, sign: Literal[1, -1] = 1) -> Figures:
+def add_figures(figures: Figures, others: Figures, sign: Literal[1, -1] = 1) -> Figures:
     """Add two accounts' figures, or subtract with the sign -1."""
     plain = {
         name: getattr(figures, name) + sign * getattr(others, name)
@@ -82,7 +82,7 @@ def added(figures: Figures, others: Figures, sign: Literal[1, -1] = 1) -> Figure
     return Figures(**plain, given={source: amount for source, amount in given.items() if amount})
 
 
-def under(policy: Policy, keys: Mapping[str, Any]) -> Policy:
+def with_keys(policy: Policy, keys: Mapping[str, Any]) -> Policy:
     """A policy with some keys as a message sets them; None is the default value."""
     values = {"refill_currency" if key == "currency" else key: value for key, value in keys.items()}
     return replace(
@@ -181,6 +181,7 @@ class Simulation(Struct, eq=False):
             source = self.state.grants[GrantKey(entry.account.tenant_id, entry.grant_id)].source
             moved = self._moved.setdefault(entry.account, Counter())
             moved[entry.counter_account, source] += entry.amount
+        # Each moment of an account is queued once, however many grants begin or expire at it.
         for time in _times(fork):
             if time not in self._awaited:
                 self._awaited.add(time)

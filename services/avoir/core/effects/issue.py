@@ -131,6 +131,7 @@ def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) 
     Neither part may be positive, so if a line's amount and tax have opposite signs, tax is limited to between zero and
     the total.
     """
+    # From the cumulative credit, so that the rounded tax of a line's grants adds up to the tax of their sum.
     currency = entitlement.account.currency
     total = line.amount + line.tax
     of_line = min(max(line.tax, 0), total)

@@ -43,6 +43,7 @@ def settle(draft: Draft, accounts: Iterable[AccountKey], reason: Lowered) -> Non
 
     Raises RuntimeError after more passes than the changed invoices allow (a defect).
     """
+    # Sorted, so that a retry, in another process too, makes the same events in the same order.
     for account in sorted(set(accounts)):
         expire_overdue(draft, account)
         passes = 0
@@ -147,6 +148,7 @@ def invoices_to_check(draft: Draft, account: AccountKey, touched: Touched) -> It
     if grants:
         since = min(grant.effective_at for grant in grants)
         others = takewhile(is_something_left, draft.state.walk("taking_invoices", account, (since,)))
+    # Read lazily: each invoice may use up credit, and the rest needs no look once nothing is available.
     mine = sorted((draft.state.invoices[key] for key in touched.invoices), key=_sort_key)
     for invoice in merge(mine, others, key=_sort_key):
         if not draft.account(account).available:
@@ -230,6 +232,7 @@ def _settle_invoice(draft: Draft, payment: Payment, invoice: Invoice, amount: in
         issued = amount - (payment.left - entitlement.given)
         if issued > 0:
             take_from_grants(draft, entitlement, issued, "payment_settled_invoice")
+    # Undone settlements keep their number, with a lower amount, so the count gives the next one.
     n = len(draft.state.settlements_of_payment.get(payment.key) or ()) + 1
     payment = replace(payment, settled=payment.settled + amount)
     draft.put(

@@ -163,11 +163,13 @@ def undo_invoice(draft: Draft, key: InvoiceKey) -> None:
         above = excess(draft, entitlement)
         if above > 0:
             take_from_grants(draft, entitlement, above, "invoice_voided")
+    # After the lines' credit is taken back: only then is it known what to withhold from the payments.
     _release(draft, key)
     recompute_settled_at(draft, key)
 
 
 def _release(draft: Draft, key: InvoiceKey) -> None:
+    # In the order of `settlements_on`: `amount_paid` is withheld before other payments.
     short = {
         each.key: unreturned(draft, each) for each in entitlements_on(draft, key) if each.key.kind == "line"
     }

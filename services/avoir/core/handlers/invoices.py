@@ -66,7 +66,9 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     invoice = draft.state.invoices[key]
     reason: Recorded = "invoice_voided" if invoice.voided else "recorded"
     facts = (
-        invoice_facts(invoice) | _said(fact) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
+        invoice_facts(invoice)
+        | _own_settings(fact)
+        | (listed("lines_of_unknown_credit", unknown) if unknown else {})
     )
     return conclude(message, "recorded", reason, facts, policy_used)
 
@@ -86,7 +88,7 @@ def credit_note_number(invoice_number: str) -> str:
     return f"{invoice_number}-CN1"
 
 
-def _said(fact: InvoiceFinalized) -> dict[str, Any]:
+def _own_settings(fact: InvoiceFinalized) -> dict[str, Any]:
     """The message's own setting for automatic use; `automatic` is the result under the policy."""
     finalization = "automatic" if fact.automatic else "manual"
     return {"finalization": finalization, "auto_apply_credit": fact.auto_apply}
@@ -175,6 +177,7 @@ def void_invoice(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclus
         settle(draft, release_for(draft, key, "invoice_voided"), "invoice_voided")
         return conclude(message, "waiting", "unknown_invoice", {"invoice_id": fact.invoice_id})
     draft.put(replace(invoice, voided=True))
+    # Nothing is due any more, and a credit line's shortfall (its `given`) is not made up for on a void invoice.
     for entitlement in undo.entitlements_on(draft, key):
         given = 0 if entitlement.key.kind == "credit_line" else entitlement.given
         draft.put(replace(entitlement, target=0, given=given))

@@ -72,6 +72,7 @@ def _release(draft: Draft, message: Message, rows: list[Reservation], reason: st
 
 def _undo(draft: Draft, message: Message, application: Application, reason: str) -> Conclusion:
     invoice = draft.state.invoices[application.invoice]
+    # Barred, or settling would use available credit on the invoice again at once.
     draft.put(replace(invoice, barred=True))
     if not application.reinstated:
         undo.reinstate(draft, application, reason)

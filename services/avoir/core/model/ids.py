@@ -3,6 +3,7 @@
 from hashlib import sha1
 from uuid import UUID
 
+# Never changes: ids of events, grants and applications follow from it, and a retry must give the same ones.
 NAMESPACE = UUID("8a3f5c1e-58b1-5d5c-9d0e-6f2b7d1c4a90")
 
 

@@ -33,6 +33,7 @@ GRANT_BUCKETS: Mapping[str, str] = {
 
 BUCKETS: tuple[CustomerAccount, CustomerAccount] = ("available", "reserved")
 GENESIS = bytes(32)
+"""Hash before the first entry of an account."""
 
 _JSON = msgspec.json.Encoder()
 
@@ -90,6 +91,7 @@ def postings_of_all(grant: Grant, destination: LedgerAccount) -> list[Posting]:
     return [posting for posting in parts if posting.amount]
 
 
+# Cached: all entries of a batch have the same `recorded_at`.
 @lru_cache(maxsize=1_024)
 def _instant(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -97,6 +99,7 @@ def _instant(time: datetime) -> str:
 
 def entry_hash(previous: bytes, entry: Entry) -> bytes:
     """SHA-256 over the previous hash and this entry as a compact JSON array (docs/ledger.md gives the bytes)."""
+    # The order of the fields is published and never changes: `verify` and readers recompute the hashes.
     fields = (
         *entry.account,
         entry.seq,

@@ -16,6 +16,7 @@ PaymentKind = Literal["payment", "amount_paid"]
 EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
 ReservedFor = Literal["line_item", "command"]
 
+# Sorts after every `expires_at`.
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 

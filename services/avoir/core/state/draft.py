@@ -93,6 +93,7 @@ class Draft(Struct, eq=False):
         for row in rows:
             kind = TOUCHING.get(type(row))
             if kind is not None:
+                # For this pass, which may still reach the row, and for the next one, in case this pass is already past it.
                 for accounts in (self._touched, self._touched_now):
                     touched = accounts.get(row.account)
                     if touched is None:
@@ -116,6 +117,7 @@ class Draft(Struct, eq=False):
         if self.cause is None:
             follows = self.events[-1].seq if self.events else None
             return derived_id(tenant_id, *BY_TIME, follows, *parts)
+        # A count, since one message may make several ids of the same parts.
         self._ids += 1
         return derived_id(tenant_id, *self.cause, self._ids, *parts)
 
@@ -160,6 +162,7 @@ class Draft(Struct, eq=False):
         occurred_at = occurred_at or self.occurred_at
         before = self.account(key)
         account = before.following(self.moment.epoch)
+        # Entries before grants: each entry holds the balance after it, and chains to the hash of the one before.
         legs = [leg for posting in postings for leg in _legs(posting)]
         for n, leg in enumerate(legs, 1):
             entry = self._entry(account, n, leg, body, cause or BY_TIME, occurred_at)

@@ -16,6 +16,7 @@ SortKey: TypeAlias = tuple[Any, ...]
 BEGINNING: SortKey = ()
 Gap: TypeAlias = tuple[SortKey, SortKey | None]
 
+# New keys are sorted into `base` once there are more than 64 plus 1/32 of its length: rarely, so adding stays cheap.
 _FEW = 64
 _SHARE = 32
 

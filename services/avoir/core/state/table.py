@@ -23,7 +23,7 @@ class Table(Generic[K, V]):
         self.below = below
         self._known: dict[K, V] = {}
         self._known_below = _nothing if below is None else below.get
-        self.get = self.rows.get if below is None else _over(self.rows.get, below.get)
+        self.get = self.rows.get if below is None else _layered_get(self.rows.get, below.get)
 
     def __getitem__(self, key: K) -> V:
         row = self.get(key)
@@ -73,7 +73,7 @@ class Index(Table[K, Sequence[V]]):
     def __init__(self, below: "Table[K, Sequence[V]] | None" = None) -> None:
         super().__init__(below)
         if below is not None:
-            self.get = _after(self.rows.get, below.get)
+            self.get = _joined_get(self.rows.get, below.get)
 
     def fork(self) -> "Index[K, V]":
         """A layer above this one."""
@@ -81,6 +81,7 @@ class Index(Table[K, Sequence[V]]):
 
     def append(self, key: K, value: V) -> None:
         """Append a value to a key."""
+        # Only what this layer appended: copying the entry below would make appending quadratic.
         own = self.rows.get(key)
         if own is None:
             self.rows[key] = [value]
@@ -101,7 +102,7 @@ def _nothing(_: Any) -> None:
     return None
 
 
-def _over(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _layered_get(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:
     # A closure, since deciding mostly looks rows up, and this is the fastest way in Python.
     def get(key: Any) -> Any:
         row = own(key)
@@ -110,7 +111,7 @@ def _over(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[A
     return get
 
 
-def _after(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _joined_get(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def get(key: Any) -> Any:
         here, there = own(key), below(key)
         if here is None or there is None:

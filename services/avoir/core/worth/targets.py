@@ -56,6 +56,7 @@ def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
         if total <= 0:
             cost.append(0)
             continue
+        # Rounding the cumulative share, not each share, makes the shares add up to the discount exactly.
         seen += total
         cumulative = share(discount, seen, positive, currency) if discount else 0
         cost.append(total - (cumulative - given))
