@@ -52,7 +52,7 @@ async def test_what_is_too_far_ahead_is_found_by_its_payment(database: str) -> N
     await timeline.close()
     (words,) = await told(database, ("event", "pp"), ("payment", "pay1"))
     assert words.startswith(
-        "A message on payment-recorded (event pp) says that payment pay1 was recorded. It was not accepted, so nothing "
+        "A message on payment-recorded (event pp) says that payment pay1 was recorded. It was rejected, so nothing "
         "was changed. The reason noted: occurred_at: more than 1 day"
     )
 
@@ -66,7 +66,7 @@ async def test_a_parked_message_is_found_by_its_invoice_with_the_error(database:
     (words,) = await told(database, ("event", "f1"), ("invoice", "i1"))
     assert words.startswith(
         "A message on invoice-finalized (event f1) says that on 1 June 2025 invoice i1 was finalized. "
-        "Avoir failed on this message and set it aside; it can be replayed after a fix. "
+        "Avoir failed on this message and parked it; it can be replayed after a fix. "
         "The reason noted: RuntimeError: a defect\\0."
     )
 
@@ -85,6 +85,6 @@ async def test_what_no_account_can_hold_is_found_by_its_owner(database: str) -> 
         await timeline.tell("grant-credit", event_id=f"g{number}", **grant)
     await timeline.close()
     (words,) = await told(database, ("event", "g9"))
-    assert "says that on 2 June 2025 credit was to be granted to user/u1. It was not accepted" in words
+    assert "says that on 2 June 2025 credit was to be granted to user/u1. It was rejected" in words
     (history,) = await told(database, ("owner", "user/u1"))
     assert words in history

@@ -161,7 +161,7 @@ def unhandled(outcome: str, event_id: str, subject: Subject, **facts: str) -> st
 
 def test_what_was_parked_before_the_error_was_kept_refers_to_the_dead_letter() -> None:
     assert unhandled("parked", "f1", Subject("message", "f1")) == (
-        "A message on invoice-finalized (event f1) came. Avoir failed on this message and set it aside; it can be "
+        "A message on invoice-finalized (event f1) came. Avoir failed on this message and parked it; it can be "
         "replayed after a fix. The dead letter says why."
     )
 

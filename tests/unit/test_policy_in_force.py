@@ -5,7 +5,7 @@ from typing import Any
 
 from avoir.cli.policy.query import ValueInForce, values_in_force
 from avoir.core.model.facts import Owner
-from avoir.core.model.policy import Policy, PolicyVersion, ScopeKey, both_told, scopes_of
+from avoir.core.model.policy import Policy, PolicyVersion, ScopeKey, merge_policy_used, scopes_of
 
 U1 = Owner("user", "u1")
 INVOICE, OWNER, TENANT = scopes_of("t1", U1, "i1")
@@ -58,7 +58,7 @@ def test_refills_are_told_for_each_currency_that_anybody_named() -> None:
 
 def test_of_a_value_that_two_tell_the_later_one_counts_with_who_set_it() -> None:
     one = {"credit_as": "line_item", "auto_apply": False, "set_by": {"credit_as": "e1", "auto_apply": "e2"}}
-    assert both_told(one, {"credit_as": "balance"}) == {
+    assert merge_policy_used(one, {"credit_as": "balance"}) == {
         "credit_as": "balance",
         "auto_apply": False,
         "set_by": {"auto_apply": "e2"},

@@ -131,7 +131,7 @@ class Batch:
 
     def take_over(self, part: "Batch") -> None:
         """Make what a part decided this batch's own."""
-        self.state.take_over(part.state)
+        self.state.merge(part.state)
         self.written.extend(part.written)
         self._letters += part._letters
         self._last |= part._last
@@ -152,7 +152,7 @@ class Batch:
         Then no message can be decided before that has expired too, in another transaction.
         """
         draft = await self._loader.complete(self.state, lambda: expire(self.state, accounts, self._moment))
-        self.state.take_over(draft.state)
+        self.state.merge(draft.state)
         self._publish(draft.events)
         self.written.entries += draft.entries
         return self._loader.is_more_due and bool(draft.events)
@@ -208,7 +208,7 @@ class Batch:
         self._take_over(each.record, decided)
 
     def _take_over(self, record: Record, decided: Decided) -> None:
-        self.state.take_over(decided.state)
+        self.state.merge(decided.state)
         self.written.entries += decided.entries
         self._publish(decided.events)
         self._keep(record, decided.decision)

@@ -17,13 +17,13 @@ from avoir.core.handlers import (
     spend,
 )
 from avoir.core.handlers.outcome import Conclusion, Handler, conclude
-from avoir.core.handlers.set_policy import told_of_issued
+from avoir.core.handlers.set_policy import policy_used_for_issued
 from avoir.core.model.commands import Command
 from avoir.core.model.decision import Decision, Outcome, fitting, would_change
 from avoir.core.model.events import AccountKey, Cause, CreditApplied, CreditIssued, Event
 from avoir.core.model.ledger import Entry
 from avoir.core.model.message import Message
-from avoir.core.model.policy import both_told
+from avoir.core.model.policy import merge_policy_used
 from avoir.core.model.reasons import Reason
 from avoir.core.model.rows import InboxKey
 from avoir.core.state.draft import Draft, Moment
@@ -39,11 +39,11 @@ HANDLERS: Mapping[type, Handler] = {
     **spend.HANDLERS,
     **set_policy.HANDLERS,
 }
-"""What handles each fact and command."""
+"""Handlers of facts and commands."""
 
 
 class Decided(Struct, frozen=True):
-    """The decision on a message with what follows from it; `state` is the fork to take over."""
+    """The decision on a message with its effects; `state` is the fork to merge."""
 
     decision: Decision
     events: list[Event]
@@ -52,14 +52,14 @@ class Decided(Struct, frozen=True):
 
 
 def decide(state: State, message: Message, moment: Moment) -> Decided:
-    """Decide one message over a fork of the state; the caller takes the fork over. Raises only on defects."""
+    """Decide one message over a fork of the state; the caller merges the fork. Raises only on defects."""
     cause = Cause(message.topic, message.event_id)
     draft = Draft(state.fork(), moment, cause, message.occurred_at)
     inbox_key = InboxKey(message.tenant_id, message.topic, message.event_id)
     seen = state.inbox.get(inbox_key)
     conclusion = _handle(draft, message) if seen is None else _seen_before(message, seen)
-    told = both_told(told_of_issued(draft), conclusion.policy)
-    told = both_told(told, ask_for_refills(draft))
+    policy_used = merge_policy_used(policy_used_for_issued(draft), conclusion.policy)
+    policy_used = merge_policy_used(policy_used, ask_for_refills(draft))
     if conclusion.outcome != "conflict":
         draft.state.put("inbox", inbox_key, message.contents)
     outcome, reason = _outcome(draft, conclusion)
@@ -71,7 +71,7 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         outcome=outcome,
         reason=reason,
         facts=conclusion.facts,
-        policy=told,
+        policy=policy_used,
         would_change_it=_remedy(message, conclusion, outcome, reason),
         subject_kind=conclusion.subject_kind,
         subject_id=conclusion.subject_id,
@@ -80,9 +80,10 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
 
 
 def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
-    """What time does by itself in accounts: grants begin and expire. The caller takes the draft's state over."""
+    """Apply the effects of time in accounts: grants begin and expire. The caller merges the draft's state."""
     draft = Draft(state.fork(), moment, None, moment.now)
     for account in accounts:
+        # First, since a grant that began and expired meanwhile must be issued before it can expire.
         grants.begin_due(draft, account)
         expire_overdue(draft, account)
     ask_for_refills(draft)

@@ -1,4 +1,4 @@
-"""A history decided again as it was: each message at its recorded moment, and time where it had acted."""
+"""Decides a history again: each message at its recorded moment, and time where it took effect."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,35 +18,35 @@ from avoir.core.state.state import State
 
 
 class Replay(Struct, eq=False):
-    """The state so far; `policy` is the widest, as far as decisions told it, and events are of the epoch."""
+    """State so far; `policy` is the widest as far as decisions recorded it, and events are of the epoch."""
 
     epoch: int
     policy: Policy
     state: State = field(default_factory=State.empty)
 
     def pass_time(self, account: AccountKey, now: datetime) -> list[Event]:
-        """Let an account's grants begin and expire at a moment at which they did."""
+        """Let an account's grants begin and expire at a recorded moment."""
         draft = expire(self.state, [account], Moment(now, self.epoch, self.policy))
-        self.state.take_over(draft.state)
+        self.state.merge(draft.state)
         return draft.events
 
-    def decide(self, message: Message, now: datetime, told: Mapping[str, Any]) -> Decided:
-        """Decide a message as at its moment, under the policy that its decision told. Raises what decide raises."""
-        self.policy = _with_refills(learned(self.policy, told), told, message)
-        # A decision on a use of credit tells the refills that counted, or there were none.
-        policy = self.policy if "refill_threshold" in told else _without_refills(self.policy)
+    def decide(self, message: Message, now: datetime, policy_used: Mapping[str, Any]) -> Decided:
+        """Decide a message at its moment, under the policy recorded in its decision. Raises what decide raises."""
+        self.policy = _with_refills(learned(self.policy, policy_used), policy_used, message)
+        # A decision on a use of credit records the refill keys in force; without them there were none.
+        policy = self.policy if "refill_threshold" in policy_used else _without_refills(self.policy)
         decided = decide(self.state, message, Moment(now, self.epoch, policy))
-        self.state.take_over(decided.state)
+        self.state.merge(decided.state)
         return decided
 
 
-def _with_refills(policy: Policy, told: Mapping[str, Any], message: Message) -> Policy:
-    if "refill_threshold" not in told or "refill_threshold" in told.get("set_by", ()):
+def _with_refills(policy: Policy, policy_used: Mapping[str, Any], message: Message) -> Policy:
+    if "refill_threshold" not in policy_used or "refill_threshold" in policy_used.get("set_by", ()):
         return policy
     return replace(
         policy,
-        refill_threshold=parse_decimal(told["refill_threshold"]),
-        refill_amount=parse_decimal(told["refill_amount"]),
+        refill_threshold=parse_decimal(policy_used["refill_threshold"]),
+        refill_amount=parse_decimal(policy_used["refill_amount"]),
         refill_currency=getattr(message.body, "currency", None) or policy.refill_currency,
     )
 

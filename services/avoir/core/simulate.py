@@ -1,4 +1,4 @@
-"""A history decided again, or one that never was: messages in order over an empty state, with the time that passes."""
+"""Decides messages in order over an empty state, with the passage of time: a history, or a hypothetical one."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -24,7 +24,7 @@ EPOCH = 1
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 LEARNED = ("auto_apply", "credit_as", "unpaid_change", "expires_after_days", "proration", "time_zone")
-"""The policy keys whose widest values are known from decisions: refills, of one currency each, move no credit."""
+"""Policy keys whose widest values are known from decisions: refill keys, per currency, move no credit."""
 
 Flow = Literal["given", "used", "expired", "voided"]
 
@@ -37,13 +37,16 @@ FLOWS: Mapping[str, tuple[Flow, int]] = {
     "expired": ("expired", -1),
     "voided": ("voided", -1),
 }
-"""What an entry means by its counter account, and the sign that makes that positive; the rest moves inside."""
+"""Figure that an entry belongs to, by counter account, and the sign that makes it positive.
+
+Entries with other counter accounts move credit within the account.
+"""
 
 
 class Figures(Struct, frozen=True):
-    """What became of one account's credit, in micros: available and reserved are given less used, expired and voided.
+    """Figures of one account, in micros: available and reserved are given less used, expired and voided.
 
-    `given` is by source, less what was taken back; `used` is what was applied, drawn and refunded.
+    `given` is by source, less what was taken back; `used` is applied, drawn and refunded.
     """
 
     available: int = 0
@@ -57,7 +60,7 @@ class Figures(Struct, frozen=True):
 
 
 def with_flow(figures: Figures, counter_account: str, source: str, amount: int) -> Figures:
-    """The figures with what entries with this counter account, of grants of this source, moved in all."""
+    """Add the total (micros) of entries with this counter account, of grants of this source, to figures."""
     if counter_account not in FLOWS:
         return figures
     flow, sign = FLOWS[counter_account]
@@ -67,8 +70,8 @@ def with_flow(figures: Figures, counter_account: str, source: str, amount: int) 
     return replace(figures, given={name: each for name, each in given.items() if each})
 
 
-def added(figures: Figures, others: Figures, sign: Literal[1, -1] = 1) -> Figures:
-    """The sums of two accounts' figures, or with the sign -1 their differences."""
+def add_figures(figures: Figures, others: Figures, sign: Literal[1, -1] = 1) -> Figures:
+    """Add two accounts' figures, or subtract with the sign -1."""
     plain = {
         name: getattr(figures, name) + sign * getattr(others, name)
         for name in Figures.__struct_fields__
@@ -79,24 +82,26 @@ def added(figures: Figures, others: Figures, sign: Literal[1, -1] = 1) -> Figure
     return Figures(**plain, given={source: amount for source, amount in given.items() if amount})
 
 
-def under(policy: Policy, keys: Mapping[str, Any]) -> Policy:
-    """A policy with some keys as a message sets them; None is the value that counts where nobody says anything."""
-    named = {"refill_currency" if key == "currency" else key: value for key, value in keys.items()}
+def with_keys(policy: Policy, keys: Mapping[str, Any]) -> Policy:
+    """A policy with some keys as a message sets them; None is the default value."""
+    values = {"refill_currency" if key == "currency" else key: value for key, value in keys.items()}
     return replace(
-        policy, **{key: getattr(Policy(), key) if value is None else value for key, value in named.items()}
+        policy, **{key: getattr(Policy(), key) if value is None else value for key, value in values.items()}
     )
 
 
-def learned(policy: Policy, told: Mapping[str, Any], keys: Collection[str] = ()) -> Policy:
-    """The widest policy as far as a decision tells it: what no message had set, but for some keys."""
-    narrower = {*told.get("set_by", ()), *keys}
-    return replace(policy, **{key: told[key] for key in LEARNED if key in told and key not in narrower})
+def learned(policy: Policy, policy_used: Mapping[str, Any], keys: Collection[str] = ()) -> Policy:
+    """The widest policy, updated from a decision: from all values that no message had set, except `keys`."""
+    narrower = {*policy_used.get("set_by", ()), *keys}
+    return replace(
+        policy, **{key: policy_used[key] for key in LEARNED if key in policy_used and key not in narrower}
+    )
 
 
 class Simulation(Struct, eq=False):
-    """A state that messages are decided over, in order; `keys` of the policy count for everybody, whoever set others.
+    """A state over which messages are decided in order; `keys` of the policy apply to everybody.
 
-    `clock` is the time that has come: grants begin and expire on the way.
+    `clock` is the current time: grants begin and expire on the way.
     """
 
     policy: Policy
@@ -107,14 +112,16 @@ class Simulation(Struct, eq=False):
     _ahead: list[tuple[datetime, AccountKey]] = field(default_factory=list)
     _awaited: set[tuple[datetime, AccountKey]] = field(default_factory=set)
 
-    def decide(self, message: Message, now: datetime, told: Mapping[str, Any] | None = None) -> Decided:
-        """Decide a message at a time, and keep what follows; time must have passed until then.
+    def decide(
+        self, message: Message, now: datetime, policy_used: Mapping[str, Any] | None = None
+    ) -> Decided:
+        """Decide a message at a time and keep its effects; the clock must have reached that time.
 
-        `told` is what a decision says on the policy that counted: so much of the widest scope is known from it. A
-        message on which the code fails is parked, and one that asks for too much rejected, as the service does it.
+        `policy_used` is the decision's policy, from which the widest scope becomes known. A message on which the code
+        fails is parked, and one beyond the limits is rejected, as in the service.
         """
         self.pass_time(now)
-        self._learn(told or {})
+        self._learn(policy_used or {})
         try:
             decided = decide(self.state, self._under_keys(message), self._moment())
         except Exception as error:
@@ -124,7 +131,7 @@ class Simulation(Struct, eq=False):
         return decided
 
     def pass_time(self, until: datetime) -> list[Event]:
-        """Let grants begin and expire, each at its own time, until a moment; gives what that published."""
+        """Let grants begin and expire, each at its own time, until a moment; returns the events."""
         events: list[Event] = []
         while self._ahead and self._ahead[0][0] <= until:
             when, account = heappop(self._ahead)
@@ -137,15 +144,15 @@ class Simulation(Struct, eq=False):
         return events
 
     def figures(self) -> dict[AccountKey, Figures]:
-        """What became of every account's credit so far."""
-        found = {account.key: self._of_entries(account.key) for account in self.state.changed("accounts")}
+        """Figures of every account so far."""
+        figures = {account.key: self._of_entries(account.key) for account in self.state.changed("accounts")}
         for invoice in self.state.changed("invoices"):
-            known = found.get(invoice.account, Figures())
-            found[invoice.account] = replace(known, due=known.due + invoice.due)
+            known = figures.get(invoice.account, Figures())
+            figures[invoice.account] = replace(known, due=known.due + invoice.due)
         for entitlement in self.state.changed("entitlements"):
-            known = found.get(entitlement.account, Figures())
-            found[entitlement.account] = replace(known, shortfall=known.shortfall + entitlement.shortfall)
-        return found
+            known = figures.get(entitlement.account, Figures())
+            figures[entitlement.account] = replace(known, shortfall=known.shortfall + entitlement.shortfall)
+        return figures
 
     def _of_entries(self, key: AccountKey) -> Figures:
         account = self.state.accounts[key]
@@ -157,8 +164,8 @@ class Simulation(Struct, eq=False):
     def _moment(self) -> Moment:
         return Moment(self.clock, EPOCH, self.policy)
 
-    def _learn(self, told: Mapping[str, Any]) -> None:
-        self.policy = learned(self.policy, told, self.keys)
+    def _learn(self, policy_used: Mapping[str, Any]) -> None:
+        self.policy = learned(self.policy, policy_used, self.keys)
 
     def _under_keys(self, message: Message) -> Message:
         body = message.body
@@ -169,11 +176,12 @@ class Simulation(Struct, eq=False):
         return replace(message, body=replace(body, keys=keys))
 
     def _keep(self, fork: State, entries: list[Entry]) -> None:
-        self.state.take_over(fork)
+        self.state.merge(fork)
         for entry in entries:
             source = self.state.grants[GrantKey(entry.account.tenant_id, entry.grant_id)].source
             moved = self._moved.setdefault(entry.account, Counter())
             moved[entry.counter_account, source] += entry.amount
+        # Each moment of an account is queued once, however many grants begin or expire at it.
         for time in _times(fork):
             if time not in self._awaited:
                 self._awaited.add(time)
@@ -181,7 +189,7 @@ class Simulation(Struct, eq=False):
 
 
 def _times(fork: State) -> Iterator[tuple[datetime, AccountKey]]:
-    """When changed grants begin and expire; what is past already comes up with the next moment."""
+    """Moments at which changed grants begin and expire; past ones come up with the next moment."""
     for grant in fork.changed("grants"):
         if grant.pending > 0:
             yield grant.effective_at, grant.account

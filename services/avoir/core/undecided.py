@@ -1,4 +1,4 @@
-"""Decisions on messages that could not be decided: too much was asked for, or the code failed on them."""
+"""Decisions on messages that could not be decided: beyond the limits, or the code failed."""
 
 from avoir.core.model.decision import Decision, Outcome, fitting, would_change
 from avoir.core.model.message import Message
@@ -7,7 +7,7 @@ from avoir.core.model.reasons import Unhandled
 
 
 def fail(message: Message, error: Exception) -> Decision:
-    """The decision on a message that could not be decided: rejected where it asks for too much, else parked."""
+    """Decision on a message that could not be decided: rejected if beyond the limits, otherwise parked."""
     if isinstance(error, TooMuchError):
         return _undecided(message, "rejected", "malformed", problem_of(error))
     return park(message, problem_of(error))
@@ -36,7 +36,7 @@ def _undecided(message: Message, outcome: Outcome, reason: Unhandled, problem: s
 
 
 def problem_of(error: Exception) -> str:
-    """What is noted of an error that a message ran into."""
+    """Text recorded about an error, as `problem` in the facts."""
     return printable(str(error)) if isinstance(error, TooMuchError) else brief(error)
 
 
@@ -46,5 +46,5 @@ def brief(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as every column and header can hold it: without NUL and lone surrogates, at most 500 characters."""
+    """Make a text storable in every column and header: no NUL, no unpaired surrogates, at most 500 characters."""
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")[:500]

@@ -15,7 +15,7 @@ from avoir.core.handlers.invoices import MOST_LINES
 from avoir.core.model.events import AccountKey
 from avoir.core.model.policy import ScopeKey
 from avoir.core.model.rows import Grant, GrantKey, Invoice, InvoiceKey, PaymentKey, Reservation, SubjectKey
-from avoir.core.state.queue import BEGINNING, NotLoadedError, Place, Queue
+from avoir.core.state.queue import BEGINNING, NotLoadedError, Queue, SortKey
 from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.postgres import queries, rows
@@ -135,7 +135,7 @@ class Loader:
         return references.undoing(known, self._locked)
 
     async def _open_invoices(
-        self, accounts: Sequence[AccountKey], after: Place, size: int, *, only_taking: bool = False
+        self, accounts: Sequence[AccountKey], after: SortKey, size: int, *, only_taking: bool = False
     ) -> list[Invoice]:
         """Load open invoices of accounts after a place, at most `size` of each."""
         if not accounts:
@@ -148,14 +148,14 @@ class Loader:
         )
         invoices = [rows.invoice(row) for row in found]
         self._add(invoices)
-        lasts = last_places(((each.account, each.place) for each in invoices), accounts, size)
+        lasts = last_places(((each.account, each.sort_key) for each in invoices), accounts, size)
         for account, last in lasts.items():
             self._loaded("taking_invoices", account, after, last)
             if not only_taking:
                 self._loaded("open_invoices", account, after, last)
         return invoices
 
-    async def _grants_in_use(self, accounts: Sequence[AccountKey], after: Place, size: int) -> list[Grant]:
+    async def _grants_in_use(self, accounts: Sequence[AccountKey], after: SortKey, size: int) -> list[Grant]:
         """Load grants with something available after a place in the order of use, at most `size` of each account."""
         if not accounts:
             return []
@@ -165,12 +165,12 @@ class Loader:
         )
         grants = [rows.grant(row) for row in found]
         self._add(grants)
-        lasts = last_places(((each.account, each.place) for each in grants), accounts, size)
+        lasts = last_places(((each.account, each.sort_key) for each in grants), accounts, size)
         for account, last in lasts.items():
             self._loaded("grants_in_use", account, after, last)
         return grants
 
-    def _loaded(self, name: str, account: AccountKey, after: Place, last: Place | None) -> None:
+    def _loaded(self, name: str, account: AccountKey, after: SortKey, last: SortKey | None) -> None:
         """Note how far a queue of an account is loaded now."""
         known: Queue | None = getattr(self._state, name).get(account)
         queue = known or Queue()

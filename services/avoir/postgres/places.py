@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from avoir.core.model.events import AccountKey
-from avoir.core.state.queue import Place
+from avoir.core.state.queue import SortKey
 
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ class InvoicePlace(NamedTuple):
     invoice_id: str
 
     @classmethod
-    def after(cls, place: Place) -> "InvoicePlace":
+    def after(cls, place: SortKey) -> "InvoicePlace":
         """The place in its columns: the beginning, a moment, or an invoice."""
         finalized_at, key = (*place, _BEFORE_ALL, None)[:2] if len(place) != 1 else (place[0], None)
         return cls(finalized_at, "" if key is None else key.invoice_id)
@@ -34,7 +34,7 @@ class GrantPlace(NamedTuple):
     id: UUID
 
     @classmethod
-    def after(cls, place: Place) -> "GrantPlace":
+    def after(cls, place: SortKey) -> "GrantPlace":
         """The place in its columns: the beginning, or a grant."""
         if not place:
             return _BEFORE_ALL_GRANTS
@@ -46,10 +46,10 @@ _BEFORE_ALL_GRANTS = GrantPlace(-1, None, False, _BEFORE_ALL, UUID(int=0))
 
 
 def last_places(
-    places: Iterable[tuple[AccountKey, Place]], accounts: Iterable[AccountKey], size: int
-) -> dict[AccountKey, Place | None]:
+    places: Iterable[tuple[AccountKey, SortKey]], accounts: Iterable[AccountKey], size: int
+) -> dict[AccountKey, SortKey | None]:
     """The last place of each account's page; None where the page has all that there is."""
-    found: dict[AccountKey, list[Place]] = {account: [] for account in accounts}
+    found: dict[AccountKey, list[SortKey]] = {account: [] for account in accounts}
     for account, place in places:
         found[account].append(place)
     return {account: max(each) if len(each) >= size else None for account, each in found.items()}

@@ -30,7 +30,7 @@ def settle_everything_once(draft: Draft, account: AccountKey, reason: Lowered = 
     invoices = of_account(draft.state.invoices, account)
     for key in sorted(each.key for each in invoices):
         use_reservations(draft, key)
-    for each in sorted(invoices, key=lambda invoice: invoice.place):
+    for each in sorted(invoices, key=lambda invoice: invoice.sort_key):
         invoice = draft.state.invoices[each.key]
         if invoice.due and invoice.automatic and not invoice.barred:
             apply_available(draft, invoice)

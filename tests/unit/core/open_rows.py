@@ -52,7 +52,7 @@ class Needed:
             case InvoiceVoided() as fact:
                 self.undone.add(InvoiceKey(tenant, fact.invoice_id))
             case ApplicationRejected() as fact:
-                application = state.applications.get(ApplicationKey.named(tenant, fact.application_id))
+                application = state.applications.get(ApplicationKey.parse(tenant, fact.application_id))
                 if application is not None:
                     self.undone.add(application.invoice)
         for key in self.undone:

@@ -66,7 +66,7 @@ def test_a_row_that_comes_beyond_a_gap_is_not_reached_before_the_gap_is_loaded()
     state.put(
         "grants_in_use",
         first.account,
-        replace(state.grants_in_use[first.account], gaps=((first.place, None),)),
+        replace(state.grants_in_use[first.account], gaps=((first.sort_key, None),)),
     )
     walked = state.walk("grants_in_use", first.account)
     assert next(walked) == first
@@ -75,7 +75,7 @@ def test_a_row_that_comes_beyond_a_gap_is_not_reached_before_the_gap_is_loaded()
     assert (missing.value.queue, missing.value.account, missing.value.after) == (
         "grants_in_use",
         first.account,
-        first.place,
+        first.sort_key,
     )
 
 
@@ -83,7 +83,7 @@ def test_a_row_that_is_missing_is_not_taken_for_one_that_is_not_loaded() -> None
     state = State.empty()
     there, missing = grant(1), grant(2)
     state.add([there])
-    state.enqueue("grants_in_use", there.account, missing.place)
+    state.enqueue("grants_in_use", there.account, missing.sort_key)
     walked = state.walk("grants_in_use", there.account)
     assert next(walked) == there
     with pytest.raises(KeyError) as error:
@@ -103,7 +103,7 @@ def test_rows_that_have_left_are_passed_by_once_and_come_again_when_they_are_bac
     assert fork.grants_in_use[account].start > 0 and state.grants_in_use[account].start == 0
     fork.add([grants[7]])
     assert [each.key.id.int for each in fork.walk("grants_in_use", account)] == [8, *range(151, 201)]
-    state.take_over(fork)
+    state.merge(fork)
     assert next(state.walk("grants_in_use", account)).key == GrantKey("t1", grants[7].key.id)
 
 

@@ -10,7 +10,7 @@ from avoir.core.model.events import AccountKey, CreditExpired, CreditIssued
 from avoir.core.model.facts import Fact, InvoiceFinalized, Owner
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
-from avoir.core.simulate import Figures, Simulation, added, under
+from avoir.core.simulate import Figures, Simulation, add_figures, with_keys
 from tests.unit.core.world import EURO, U1, at, cancelled, invoice, line, message, payment
 
 ACCOUNT = AccountKey("t1", *U1, "EUR")
@@ -51,7 +51,7 @@ def test_figures_say_where_all_credit_went() -> None:
 def test_a_key_counts_whatever_a_tenant_has_set() -> None:
     keys = {"unpaid_change": "never"}
     for first in ([], [policy_set({"unpaid_change": "wait", "auto_apply": True})]):
-        simulation = Simulation(policy=under(Policy(), keys), keys=keys)
+        simulation = Simulation(policy=with_keys(Policy(), keys), keys=keys)
         for each in first:
             simulation.decide(each, at("06-01"))
         bought_and_cancelled(simulation)
@@ -68,7 +68,7 @@ def test_keys_that_are_not_given_count_as_they_were_set() -> None:
 
 def test_one_key_of_refills_replaces_all_of_them() -> None:
     keys = {"refill_threshold": None}
-    simulation = Simulation(policy=under(Policy(), keys), keys=keys)
+    simulation = Simulation(policy=with_keys(Policy(), keys), keys=keys)
     simulation.decide(policy_set({"refill_threshold": 1, "refill_amount": 2, "currency": "EUR"}), at("06-01"))
     [version] = simulation.state.changed("policies")
     assert version.keys == {}
@@ -84,7 +84,7 @@ def test_the_widest_policy_is_learned_from_what_was_decided() -> None:
 
 def test_none_is_what_counts_where_nobody_says_anything() -> None:
     set_otherwise = Policy(auto_apply=False, expires_after_days=30)
-    assert under(set_otherwise, {"auto_apply": None, "expires_after_days": None}) == Policy()
+    assert with_keys(set_otherwise, {"auto_apply": None, "expires_after_days": None}) == Policy()
 
 
 def test_grants_begin_and_expire_at_their_own_times() -> None:
@@ -140,5 +140,5 @@ def test_a_message_on_which_the_code_fails_is_parked_and_changes_nothing() -> No
 def test_sums_and_differences_of_figures() -> None:
     one = Figures(available=5, given={"granted": 7}, used=2)
     other = Figures(available=1, given={"granted": 7, "prepaid": 3}, due=4)
-    assert added(one, other) == Figures(available=6, given={"granted": 14, "prepaid": 3}, used=2, due=4)
-    assert added(one, other, -1) == Figures(available=4, given={"prepaid": -3}, used=2, due=-4)
+    assert add_figures(one, other) == Figures(available=6, given={"granted": 14, "prepaid": 3}, used=2, due=4)
+    assert add_figures(one, other, -1) == Figures(available=4, given={"prepaid": -3}, used=2, due=-4)

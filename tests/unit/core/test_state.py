@@ -19,7 +19,7 @@ def test_a_fork_keeps_its_changes_to_itself_until_they_are_taken_over() -> None:
     assert (state.accounts[KEY].available, fork.accounts[KEY].available) == (1, 10)
     assert fork.accounts[OTHER].available == 2
     assert list(fork.changed("accounts")) == [account(KEY, 10)]
-    state.take_over(fork)
+    state.merge(fork)
     assert state.accounts[KEY].available == 10
 
 
@@ -30,7 +30,7 @@ def test_what_is_put_after_the_known_rows_is_either_added_or_updated() -> None:
     assert not [*state.added("accounts"), *state.updated("accounts")]
     fork = state.fork()
     fork.add([account(OTHER, 20), account(THIRD, 3)])
-    state.take_over(fork)
+    state.merge(fork)
     assert list(state.added("accounts")) == [account(THIRD, 3)]
     assert list(state.updated("accounts")) == [account(OTHER, 20)]
 

@@ -28,7 +28,7 @@ from avoir.cli.simulate.figures import account_json, account_name, figures_json,
 from avoir.core.model.decision import Decision
 from avoir.core.model.events import Event
 from avoir.core.model.message import Message
-from avoir.core.simulate import BEGINNING, Simulation, under
+from avoir.core.simulate import BEGINNING, Simulation, with_keys
 from avoir.settings import Settings, policy_of
 from avoir.wire.topics import COMMANDS
 
@@ -109,7 +109,7 @@ def _simulate_file(file: str, given: "PolicyGiven", now: datetime | None, *, jso
     until = now or last
     if until < last:
         refuse(f"--now is before the last message, which occurred at {rfc3339(last)}.")
-    simulation = Simulation(policy=under(policy_of(settings), given.keys), keys=given.keys)
+    simulation = Simulation(policy=with_keys(policy_of(settings), given.keys), keys=given.keys)
     steps = _steps(simulation, messages)
     if json:
         told = [_step_json(step, settings) for step in steps]

@@ -27,7 +27,7 @@ from avoir.cli.simulate.comparison import compare as decide_again
 from avoir.cli.simulate.figures import LABELS, account_json, account_name, figures_json, flat
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Owner
-from avoir.core.simulate import Figures, added, under
+from avoir.core.simulate import Figures, add_figures, with_keys
 from avoir.postgres import queries
 from avoir.settings import policy_of
 
@@ -74,7 +74,7 @@ class Comparison:
                 self.together += 1
                 continue
             happened, simulated = self.totals.get(key.currency, (Figures(), Figures()))
-            self.totals[key.currency] = added(happened, both[0]), added(simulated, both[1])
+            self.totals[key.currency] = add_figures(happened, both[0]), add_figures(simulated, both[1])
             self.counted[key.currency] += 1
             self.differing[key.currency] += both[0] != both[1]
             if all_ or both[0] != both[1]:
@@ -86,7 +86,7 @@ async def compare(
 ) -> int:
     """Decide a tenant's history again and print what differs; without another policy nothing should."""
     settings = load_settings(DSN)
-    widest = under(policy_of(settings), given.keys)
+    widest = with_keys(policy_of(settings), given.keys)
     with bars("messages") as progress:
         task = progress.add_task("messages", total=None)
         async with connected(settings, patience_s=PATIENCE_S) as connection, snapshot(connection) as now:
@@ -155,7 +155,7 @@ def _both_json(both: Both, currency: str) -> dict[str, Any]:
     return {
         "happened": figures_json(happened, currency),
         "simulated": figures_json(simulated, currency),
-        "difference": figures_json(added(simulated, happened, -1), currency),
+        "difference": figures_json(add_figures(simulated, happened, -1), currency),
     }
 
 

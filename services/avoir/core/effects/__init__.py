@@ -1,1 +1,1 @@
-"""What follows from a change: issue, take back, settle, reserve, undo."""
+"""Effects of a change: issue, take back, settle, reserve, undo."""

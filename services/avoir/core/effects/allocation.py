@@ -1,4 +1,4 @@
-"""Which grants pay, and in what order."""
+"""Selection of grants, in the order of use."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -9,38 +9,38 @@ from avoir.core.model.rows import Grant
 
 
 class Part(NamedTuple):
-    """So much of one grant."""
+    """An amount of one grant."""
 
     grant: Grant
     amount: int
 
 
 def is_unexpired(grant: Grant, at: datetime, now: datetime) -> bool:
-    """Whether a grant has not expired, both at a moment and now."""
+    """Check whether a grant is unexpired, both at a moment and now."""
     return not grant.is_expired(max(at, now))
 
 
 def is_usable(grant: Grant, at: datetime, now: datetime) -> bool:
-    """Whether a grant can be used at a moment: effective by then, and unexpired both then and now."""
+    """Check whether a grant is usable at a moment: effective by then, and unexpired both then and now."""
     return grant.effective_at <= at and is_unexpired(grant, at, now)
 
 
 def usable(grants: Iterable[Grant], at: datetime, now: datetime) -> Iterator[Grant]:
-    """Those of some grants that have something available and are usable at a moment."""
+    """Grants that have credit available and are usable at a moment."""
     return (grant for grant in grants if grant.available > 0 and is_usable(grant, at, now))
 
 
 def whole(grant: Grant) -> int:
-    """The whole minor units that a grant has available, in micros: all but draws use only these."""
+    """Available whole minor units of a grant, in micros; only draws use fractions."""
     return round_down(grant.available, grant.account.currency)
 
 
 def allocate(
     amount: int, grants: Iterable[Grant], part_of: Callable[[Grant], int] = whole
 ) -> tuple[tuple[Part, ...], int]:
-    """Split an amount (micros) over grants in the order given, of each at most what `part_of` says.
+    """Split an amount (micros) over grants in the order given, at most `part_of` from each.
 
-    Returns the parts and what is left of the amount; looks at no more grants than it takes.
+    Returns the parts and the rest of the amount; reads no more grants than it needs.
     """
     parts: list[Part] = []
     if amount > 0:

@@ -1,4 +1,4 @@
-"""Uses credit on an invoice: the one place where an application is made, whatever asked for it."""
+"""Uses credit on an invoice: the only place that makes applications."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,13 +15,13 @@ from avoir.core.model.rows import Application, ApplicationKey, Invoice
 from avoir.core.state.draft import BY_TIME, Draft
 
 MAX_SLICES = 500
-"""How many grants one event names at most, and one application uses: so both have a bounded size."""
+"""Maximum number of grants per event and application, so that both have a bounded size."""
 
 T = TypeVar("T")
 
 
 def in_runs(parts: Sequence[T]) -> list[Sequence[T]]:
-    """Parts of grants, in their order, by the event that tells of them: runs of at most `MAX_SLICES`."""
+    """Split parts of grants into runs of at most `MAX_SLICES`, one per event."""
     return [parts[start : start + MAX_SLICES] for start in range(0, len(parts), MAX_SLICES)]
 
 
@@ -35,9 +35,9 @@ def apply(
     application_id: UUID | None = None,
     moved: int = 0,
 ) -> None:
-    """Apply parts of grants to an invoice: by itself or a command from what is available, else from what is reserved.
+    """Apply parts of grants to an invoice: from available for automatic use or a command, otherwise from reserved.
 
-    Of many grants each run is an application of its own; the first has the `application_id` and what was `moved`.
+    Each run is a separate application; the first has the `application_id` and `moved`.
     """
     for run in in_runs(parts):
         invoice = _apply(draft, invoice, run, by, at, application_id, moved)
@@ -101,5 +101,5 @@ def taken_from(by: AppliedBy) -> CustomerAccount:
 
 
 def slices(parts: Sequence[Part]) -> tuple[Slice, ...]:
-    """Parts of grants in the words of the events."""
+    """Parts of grants as the slices of an event."""
     return tuple(Slice(part.grant.key.id, part.amount, part.grant.source) for part in parts)

@@ -1,8 +1,8 @@
-"""Credit lines: what an invoice uses of credit by having it as a line.
+"""Credit lines: credit that an invoice uses as a line.
 
-What the line says is used: of the grant's line item first, then of what is available, then of what else is reserved.
-More than the grant holds is a shortfall, made up for when credit comes back to the grant. A line that names no grant of
-the invoice's account lowers the total only.
+The line's amount is used from the grant's line item first, then from available, then from other reservations. What the
+grant lacks is a shortfall, made up for when credit comes back to it. A line that names no grant of the invoice's
+account only lowers the total.
 """
 
 from msgspec.structs import replace
@@ -33,9 +33,9 @@ def use_credit_lines(draft: Draft, invoice: Invoice) -> list[str]:
 
 
 def make_up(draft: Draft, grant: Grant) -> None:
-    """Use credit that came back to a grant on credit lines that had used more of it than it held, oldest first.
+    """Use credit that came back to a grant for credit lines that had used more than it held, oldest first.
 
-    An invoice of which a credit line's use was undone by hand takes no credit by its lines any more.
+    Skips invoices on which the use of a credit line was undone by hand.
     """
     lines = (draft.state.lines[key] for key in draft.state.credit_lines_of_grant.get(grant.key) or ())
     billed = (Billed(draft.state.invoices[line.invoice], line) for line in lines)
@@ -55,7 +55,7 @@ def _grant(draft: Draft, invoice: Invoice, line: Line) -> Grant | None:
 
 
 def _use(draft: Draft, invoice: Invoice, grant: Grant, amount: int) -> int:
-    """Use so much of a grant on an invoice, as far as it goes; returns what could not be used."""
+    """Use an amount of a grant on an invoice, as far as it goes; returns the rest."""
     left = amount
     holding = held_of_grant(draft, grant.key)
     for row in holding:
@@ -69,7 +69,7 @@ def _use(draft: Draft, invoice: Invoice, grant: Grant, amount: int) -> int:
 
 
 def _use_available(draft: Draft, invoice: Invoice, grant: Grant, amount: int) -> int:
-    """Set so much aside for this invoice and use it: what a credit line uses is always reserved before."""
+    """Reserve an amount for this invoice and use it: a credit line always uses reserved credit."""
     if amount <= 0:
         return 0
     application_id = draft.new_id(invoice.key.tenant_id, "credit line", *invoice.key)
@@ -86,7 +86,7 @@ def _use_available(draft: Draft, invoice: Invoice, grant: Grant, amount: int) ->
 
 
 def _use_reserved(draft: Draft, invoice: Invoice, row: Reservation, amount: int) -> int:
-    """Use so much of a reservation, as far as it goes; the first use keeps its id where it was for this invoice."""
+    """Use an amount of a reservation, as far as it goes; the first use keeps its id if it was for this invoice."""
     amount = min(whole_of(row), amount)
     if amount <= 0:
         return 0

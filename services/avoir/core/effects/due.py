@@ -1,4 +1,4 @@
-"""What is due as things stand: what an entitlement is worth now, and what it is due for."""
+"""Worth of an entitlement now, and the purpose of its credit."""
 
 from msgspec.structs import replace
 
@@ -9,7 +9,7 @@ from avoir.core.worth.targets import due_of
 
 
 def worth(draft: Draft, entitlement: Entitlement) -> int:
-    """What an entitlement is worth as things stand, in micros: its target once its invoice is settled."""
+    """Worth of an entitlement now, in micros: its target once its invoice is settled."""
     key = entitlement.invoice
     if key is None:
         return entitlement.target
@@ -17,7 +17,7 @@ def worth(draft: Draft, entitlement: Entitlement) -> int:
 
 
 def credit_for(draft: Draft, entitlement: Entitlement) -> CreditFor:
-    """What an entitlement's credit was given for, in the words of the events."""
+    """Invoice line or payment that an entitlement's credit is given for, in the form of the events."""
     key = entitlement.key
     if key.kind == "payment":
         return CreditFor(payment_id=key.id)
@@ -31,7 +31,7 @@ def credit_for(draft: Draft, entitlement: Entitlement) -> CreditFor:
 
 
 def retarget_payment(draft: Draft, payment: Payment) -> None:
-    """Make what a payment has left its entitlement's target; one with nothing left and nothing given has none."""
+    """Set the target of a payment's entitlement to what the payment has left; makes the entitlement when needed."""
     entitlement = draft.state.entitlements.get(payment.entitlement)
     if entitlement is not None:
         if entitlement.target != payment.left:

@@ -1,4 +1,4 @@
-"""Issues what has become due, as new grants."""
+"""Issues credit that has become due, as new grants."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,11 +14,11 @@ from avoir.core.state.draft import BY_TIME, Draft
 
 DEFAULT_PRIORITY = 50
 LATEST = datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-"""The last moment that a message can tell: what would expire later expires then."""
+"""Last moment that a message can express; later expiries are cut to it."""
 
 
 def issue(draft: Draft, entitlement: Entitlement) -> None:
-    """Issue what an entitlement is worth above what was given, as one new grant."""
+    """Issue an entitlement's worth above what was given, as one new grant."""
     amount = worth(draft, entitlement) - entitlement.given
     if amount <= 0:
         return
@@ -81,14 +81,14 @@ def issued(grant: Grant, line_item: LineItem | None = None) -> CreditIssued:
 
 
 def await_refill(draft: Draft, key: AccountKey) -> None:
-    """Prepaid credit came: the next time that there is little, a refill may be asked for again."""
+    """Record that prepaid credit came, so that a refill may be requested again."""
     account = draft.account(key)
     if account.refill_asked:
         draft.put(replace(account, refill_asked=False))
 
 
 def effective(draft: Draft, entitlement: Entitlement) -> datetime:
-    """When an entitlement's credit counts: the later of what it comes from and its invoice's settlement."""
+    """Effective time of an entitlement's credit: the later of its cause and its invoice's settlement."""
     key = entitlement.invoice
     if key is None:
         return entitlement.due_from
@@ -98,9 +98,9 @@ def effective(draft: Draft, entitlement: Entitlement) -> datetime:
 def expiry(
     draft: Draft, entitlement: Entitlement, line: Line | None, effective_at: datetime
 ) -> datetime | None:
-    """When new credit expires: prepaid lines say so, the policy does for bookings, plans and overpayment.
+    """Expiry of new credit: prepaid lines have their own, the policy sets it for bookings, plans and overpayments.
 
-    That of a negative total expires with the first of the credit lines that the invoice used.
+    Credit of a negative total expires with the first of the invoice's credit lines.
     """
     if entitlement.source == "prepaid":
         return line.expires_at if line is not None else None
@@ -126,11 +126,12 @@ def _first_expiry_of_credit_lines(draft: Draft, entitlement: Entitlement) -> dat
 
 
 def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) -> LineItem:
-    """How a grant shows on an invoice; tax is split off the cumulative credit in the line's own proportion.
+    """Line item of a grant; tax is split off the cumulative credit in the line's proportion.
 
-    Neither part of a credit line may be above zero, so of a line whose amount and tax have opposite signs the tax
-    counts from zero to the total.
+    Neither part may be positive, so if a line's amount and tax have opposite signs, tax is limited to between zero and
+    the total.
     """
+    # From the cumulative credit, so that the rounded tax of a line's grants adds up to the tax of their sum.
     currency = entitlement.account.currency
     total = line.amount + line.tax
     of_line = min(max(line.tax, 0), total)

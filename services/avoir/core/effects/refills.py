@@ -1,4 +1,4 @@
-"""Asks for a refill when a use has left little: once, and again only after prepaid credit came.
+"""Requests a refill when a use leaves little credit: once, and again only after prepaid credit came.
 
 quiet --a use leaves less than the threshold--> asked --a prepaid line or a purchase is issued--> quiet
 """
@@ -14,25 +14,25 @@ from avoir.core.state.draft import Draft
 
 
 def ask_for_refills(draft: Draft) -> Mapping[str, Any]:
-    """Ask for a refill of each account in which this message used available credit, where the policy says so.
+    """Request a refill for each account whose available credit this message used, if the policy says so.
 
-    Returns the policy values that counted, as a decision tells them.
+    Returns the policy values used, as a decision records them.
     """
-    told: Mapping[str, Any] = {}
+    policy_used: Mapping[str, Any] = {}
     for key in dict.fromkeys(_used(draft)):
         account, policy = draft.account(key), draft.policy(key, draft.occurred_at)
         refill = policy.policy.refill
         if refill is None:
             continue
         threshold, amount = refill
-        told = policy.told("refill_threshold", "refill_amount") | {
+        policy_used = policy.used("refill_threshold", "refill_amount") | {
             "refill_threshold": format_decimal(threshold, key.currency),
             "refill_amount": format_decimal(amount, key.currency),
         }
         if not account.refill_asked and account.available < threshold:
             draft.put(replace(account, refill_asked=True))
             draft.record(key, CreditRefillRequested(amount, threshold), cause=draft.cause)
-    return told
+    return policy_used
 
 
 def _used(draft: Draft) -> list[AccountKey]:

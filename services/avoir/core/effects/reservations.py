@@ -1,4 +1,4 @@
-"""Credit set aside for an invoice to come: made, used, lowered, released.
+"""Reservations: credit reserved for an invoice to come. Made, used, lowered, released.
 
     held --used on the invoice--> applied --the invoice is voided--> available, and held again as a line item
     held --not needed, released by hand, its invoice voided--> available, and what was moved of a line item held again
@@ -40,7 +40,7 @@ def reserve(
     reserved_for: ReservedFor,
     moved: int = 0,
 ) -> None:
-    """Set parts of available grants aside under one application; `moved` is of the one part that a line item gave."""
+    """Reserve parts of available grants under one application; `moved` belongs to the part from a line item."""
     cause = draft.cause or BY_TIME
     for part in parts:
         row = Reservation(
@@ -64,7 +64,7 @@ def reserve(
 
 
 def reserve_as_line_item(draft: Draft, grant: Grant, amount: int) -> None:
-    """Set a part of a grant aside for its owner's next invoice, on which it is a line."""
+    """Reserve a part of a grant for its owner's next invoice, as a line item."""
     application_id = draft.new_id(grant.key.tenant_id, "line item", grant.key.id)
     parts = [Part(grant, amount)]
     reserve(
@@ -78,44 +78,44 @@ def reserve_as_line_item(draft: Draft, grant: Grant, amount: int) -> None:
 
 
 def reserve_again(draft: Draft, key: GrantKey, amount: int) -> None:
-    """Set aside again what was a line item and is available once more, unless it has expired meanwhile."""
+    """Reserve available credit as a line item again, unless it has expired meanwhile."""
     grant = draft.state.grants[key]
     if amount > 0 and is_usable(grant, grant.effective_at, draft.moment.now):
         reserve_as_line_item(draft, grant, amount)
 
 
 def is_line_item(draft: Draft, grant: GrantKey) -> bool:
-    """Whether a grant was set aside for its owner's next invoice when it was given."""
+    """Check whether a grant was reserved for its owner's next invoice when it was given."""
     keys = draft.state.reservations_of_grant.get(grant) or ()
     return any(draft.state.reservations[key].reserved_for == "line_item" for key in keys)
 
 
 def held(draft: Draft, keys: Iterable[ReservationKey] | None) -> list[Reservation]:
-    """Those reservations that still hold something, first made first."""
+    """Reservations that still hold something, oldest first."""
     rows = (draft.state.reservations[key] for key in keys or ())
     return sorted((row for row in rows if row.amount > 0), key=lambda row: (row.seq, row.key))
 
 
 def held_of_grant(draft: Draft, grant: GrantKey) -> list[Reservation]:
-    """What holds a grant, in the order in which it is let go: its line item first, then what was reserved last."""
+    """Reservations of a grant in the order in which they are lowered: its line item first, then the newest."""
     rows = held(draft, draft.state.reservations_of_grant.get(grant))
     return sorted(rows, key=lambda row: (row.reserved_for != "line_item", -row.seq))
 
 
 def whole_of(row: Reservation) -> int:
-    """The whole minor units that a reservation holds, in micros: taking back may leave a fraction beside them."""
+    """Whole minor units that a reservation holds, in micros; taking back may leave a fraction."""
     return round_down(row.amount, row.account.currency)
 
 
 def lower(draft: Draft, row: Reservation, amount: int) -> int:
-    """Let a reservation hold so much less; returns what of that was moved. Where it goes is the caller's to record."""
+    """Lower a reservation by an amount; returns how much of that was moved. The caller records where it goes."""
     moved = min(row.moved, amount)
     draft.put(replace(row, amount=row.amount - amount, moved=row.moved - moved))
     return moved
 
 
 def lower_grant(draft: Draft, grant: GrantKey, amount: int) -> None:
-    """Let the reservations of a grant hold so much less in all."""
+    """Lower the reservations of a grant by an amount in total."""
     for row in held_of_grant(draft, grant):
         part = min(row.amount, amount)
         if part > 0:
@@ -126,9 +126,9 @@ def lower_grant(draft: Draft, grant: GrantKey, amount: int) -> None:
 
 
 def release(draft: Draft, rows: Sequence[Reservation], reason: str, amount: int | None = None) -> None:
-    """Make what reservations of one application hold available again, or so much of it, in their order.
+    """Release reservations of one application, or an amount of them, in order.
 
-    What had been moved from a line item is set aside as one again.
+    What was moved from a line item is reserved as one again.
     """
     parts, moved = [], []
     left = sum(row.amount for row in rows) if amount is None else amount
@@ -164,17 +164,17 @@ def _due(draft: Draft, key: InvoiceKey | None) -> int | None:
 
 
 def by_application(rows: Iterable[Reservation]) -> list[list[Reservation]]:
-    """Reservations by the application they belong to, in their order, and no more at a time than an event can tell."""
-    found: dict[UUID, list[Reservation]] = {}
+    """Group reservations by application, in order, in runs of at most `MAX_SLICES`, one event each."""
+    grouped: dict[UUID, list[Reservation]] = {}
     for row in rows:
-        found.setdefault(row.key.application_id, []).append(row)
-    return [list(run) for each in found.values() for run in in_runs(each)]
+        grouped.setdefault(row.key.application_id, []).append(row)
+    return [list(run) for each in grouped.values() for run in in_runs(each)]
 
 
 def release_for(
     draft: Draft, key: InvoiceKey, reason: Released, *, besides: AccountKey | None = None
 ) -> set[AccountKey]:
-    """Release what is reserved for an invoice, all but what one account has; returns the accounts concerned."""
+    """Release what is reserved for an invoice, except one account's; returns the accounts concerned."""
     applications = by_application(held(draft, draft.state.reservations_of_invoice.get(key)))
     released = [rows for rows in applications if rows[0].account != besides]
     for rows in released:
@@ -183,7 +183,7 @@ def release_for(
 
 
 def use_reservations(draft: Draft, key: InvoiceKey) -> None:
-    """Use what is reserved for a finalized invoice on what is due, first reserved first, and release the rest."""
+    """Use reservations for a finalized invoice, oldest first, and release the rest."""
     for rows in by_application(held(draft, draft.state.reservations_of_invoice.get(key))):
         invoice = draft.state.invoices[key]
         _use(draft, invoice, rows)
@@ -193,7 +193,7 @@ def use_reservations(draft: Draft, key: InvoiceKey) -> None:
 
 
 def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
-    """Use reservations of one application; their grants were effective when it was asked for."""
+    """Use reservations of one application; their grants were effective when the command asked for them."""
     parts, moved, due = [], 0, round_down(invoice.due, invoice.account.currency)
     for row in rows:
         grant = draft.state.grants[row.grant]
@@ -216,5 +216,5 @@ def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:
 
 
 def free_id(draft: Draft, row: Reservation) -> UUID | None:
-    """The id that a reservation's first use keeps; None where a credit line has used a part of it before."""
+    """Id that a reservation's first use keeps; None if a credit line has already used a part."""
     return row.key.application_id if draft.state.applications.get(row.application) is None else None

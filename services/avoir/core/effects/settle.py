@@ -1,12 +1,12 @@
-"""The heart: after every message, until nothing changes, money and credit go where they are due.
+"""Settling: after every message, until nothing changes, money and credit go where they are due.
 
-For one account: (1) payments settle the invoices they are for; (2) what is no longer due is taken back, credit
-lines that were short take what came back, then what is left of payments is issued; (3) invoices take what is
-reserved for them, automatic ones then available credit; (4) what has become due is issued. Within a pass invoices
-only become settled and never reopen, so each repetition settles at least one: `settle` ends.
+For one account: (1) payments settle their invoices; (2) credit that is no longer due is taken back, credit lines with
+a shortfall use what came back, then the rest of each payment is issued; (3) invoices use what is reserved for them,
+then automatic ones use available credit; (4) credit that has become due is issued. Within a pass invoices only become
+settled and never reopen, so each repetition settles at least one: `settle` ends.
 
-Before a message everything is at rest, so only what the message touched, and what depends on it, can need anything.
-That worklist is what a pass walks; tests hold it against the same pass over everything.
+Before a message everything is at rest, so only what the message touched, and what depends on it, can need work. A pass
+covers only this worklist; tests compare it with the same pass over everything.
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,8 +41,9 @@ from avoir.core.state.draft import Draft, Touched, payment_order
 def settle(draft: Draft, accounts: Iterable[AccountKey], reason: Lowered) -> None:
     """Bring the accounts to rest; credit that is no longer due is taken back for this reason.
 
-    RuntimeError if that took more passes than the changed invoices allow (a defect).
+    Raises RuntimeError after more passes than the changed invoices allow (a defect).
     """
+    # Sorted, so that a retry, in another process too, makes the same events in the same order.
     for account in sorted(set(accounts)):
         expire_overdue(draft, account)
         passes = 0
@@ -53,14 +54,14 @@ def settle(draft: Draft, accounts: Iterable[AccountKey], reason: Lowered) -> Non
 
 
 def settle_once(draft: Draft, account: AccountKey, reason: Lowered) -> bool:
-    """One pass over what the message touched in an account; says whether it takes another one."""
+    """One pass over what the message touched in an account; returns whether another is needed."""
     touched = draft.begin_pass(account)
     _expire(draft, account, touched_grants(draft, touched))
-    for payment in payments_concerned(draft, account, touched):
+    for payment in payments_to_check(draft, account, touched):
         settle_invoices(draft, payment)
-    # What was written until now leaves nothing to do but what follows in this pass.
+    # Writes so far are covered by the rest of this pass; only later ones make another pass necessary.
     before = draft.writes
-    entitlements = _Concerned(draft, touched)
+    entitlements = _EntitlementsToCheck(draft, touched)
     for entitlement in entitlements:
         take_back(draft, entitlement, reason)
     for grant in touched_grants(draft, touched):
@@ -70,7 +71,7 @@ def settle_once(draft: Draft, account: AccountKey, reason: Lowered) -> bool:
             issue(draft, entitlement)
     for key in sorted(touched.invoices):
         use_reservations(draft, key)
-    for invoice in invoices_concerned(draft, account, touched):
+    for invoice in invoices_to_check(draft, account, touched):
         apply_available(draft, invoice)
     for entitlement in entitlements:
         if entitlement.key.kind in ("line", "negative_total"):
@@ -78,8 +79,8 @@ def settle_once(draft: Draft, account: AccountKey, reason: Lowered) -> bool:
     return draft.writes != before
 
 
-class _Concerned:
-    """The entitlements concerned, each time as they are then; they are looked up only where something was written."""
+class _EntitlementsToCheck:
+    """Entitlements to check, in their current state; looked up only if something was written."""
 
     def __init__(self, draft: Draft, touched: Touched) -> None:
         self._draft, self._touched = draft, touched
@@ -88,18 +89,18 @@ class _Concerned:
 
     def __iter__(self) -> Iterator[Entitlement]:
         if self._writes != self._draft.writes:
-            self._found = entitlements_concerned(self._draft, self._touched)
+            self._found = entitlements_to_check(self._draft, self._touched)
             self._writes = self._draft.writes
         return iter(self._found)
 
 
 def touched_grants(draft: Draft, touched: Touched) -> list[Grant]:
-    """The grants that the message moved something of."""
+    """Grants of which the message moved something."""
     return [draft.state.grants[key] for key in sorted(touched.grants, key=lambda key: key.id.int)]
 
 
-def payments_concerned(draft: Draft, account: AccountKey, touched: Touched) -> list[Payment]:
-    """The payments that may have something to settle: touched ones, and those for a touched invoice that is open."""
+def payments_to_check(draft: Draft, account: AccountKey, touched: Touched) -> list[Payment]:
+    """Payments that may settle something: touched ones, and those for a touched open invoice."""
     keys = set(touched.payments)
     keys |= {key for grant in touched_grants(draft, touched) if (key := grant.payment_key) is not None}
     open_ones = [invoice for key in touched.invoices if (invoice := draft.state.invoices[key]).due > 0]
@@ -111,17 +112,17 @@ def payments_concerned(draft: Draft, account: AccountKey, touched: Touched) -> l
 
 
 def _payments_for(draft: Draft, invoice: Invoice, due: int) -> Iterator[PaymentKey]:
-    """Those that name the invoice, and of those that name none as many as can be needed, given all that is due."""
+    """Payments that name the invoice, and as many of those that name none as the amount due can need."""
     yield from draft.state.payments_of_invoice.get(invoice.key) or ()
     for payment in draft.state.walk("free_payments", invoice.account, (invoice.finalized_at,)):
         yield payment.key
-        due -= free_of(draft, payment)
+        due -= free_amount(draft, payment)
         if due <= 0:
             break
 
 
-def entitlements_concerned(draft: Draft, touched: Touched) -> list[Entitlement]:
-    """The entitlements whose worth or credit may have changed: touched themselves, or their invoice or a grant."""
+def entitlements_to_check(draft: Draft, touched: Touched) -> list[Entitlement]:
+    """Entitlements whose worth or credit may have changed: touched, or with a touched invoice or grant."""
     keys = set(touched.entitlements)
     for invoice in touched.invoices:
         keys.update(draft.state.entitlements_of_invoice.get(invoice) or ())
@@ -132,10 +133,10 @@ def entitlements_concerned(draft: Draft, touched: Touched) -> list[Entitlement]:
     return [entitlement for entitlement in known if entitlement is not None]
 
 
-def invoices_concerned(draft: Draft, account: AccountKey, touched: Touched) -> Iterator[Invoice]:
-    """The invoices that may take credit, oldest first: touched ones, and those a touched grant is early enough for.
+def invoices_to_check(draft: Draft, account: AccountKey, touched: Touched) -> Iterator[Invoice]:
+    """Invoices that may take credit, oldest first: touched ones, and those that a touched grant is early enough for.
 
-    The latter only while such a grant has something left: any other credit would be on them already.
+    The latter only while the grant has something left: any other credit would already be on them.
     """
     now, grants = draft.moment.now, [grant for grant in touched_grants(draft, touched) if grant.available > 0]
 
@@ -147,8 +148,9 @@ def invoices_concerned(draft: Draft, account: AccountKey, touched: Touched) -> I
     if grants:
         since = min(grant.effective_at for grant in grants)
         others = takewhile(is_something_left, draft.state.walk("taking_invoices", account, (since,)))
-    mine = sorted((draft.state.invoices[key] for key in touched.invoices), key=_place)
-    for invoice in merge(mine, others, key=_place):
+    # Read lazily: each invoice may use up credit, and the rest needs no look once nothing is available.
+    mine = sorted((draft.state.invoices[key] for key in touched.invoices), key=_sort_key)
+    for invoice in merge(mine, others, key=_sort_key):
         if not draft.account(account).available:
             return
         invoice = draft.state.invoices[invoice.key]
@@ -156,12 +158,12 @@ def invoices_concerned(draft: Draft, account: AccountKey, touched: Touched) -> I
             yield invoice
 
 
-def _place(invoice: Invoice) -> tuple[object, ...]:
-    return invoice.place
+def _sort_key(invoice: Invoice) -> tuple[object, ...]:
+    return invoice.sort_key
 
 
 def expire_overdue(draft: Draft, account: AccountKey) -> None:
-    """Expire what remains of all of an account's grants whose time has come, to the second."""
+    """Expire what remains of an account's grants that have reached their `expires_at`."""
     now = draft.moment.now
     over = takewhile(lambda grant: grant.is_expired(now), draft.state.walk("grants_to_expire", account))
     _expire(draft, account, list(over))
@@ -185,8 +187,8 @@ def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
 
 
 def settle_invoices(draft: Draft, payment: Payment) -> None:
-    """Use what a payment has left, its unspent overpayment included, on the invoices it is for."""
-    free = free_of(draft, payment)
+    """Use what a payment has left, including its unspent overpayment, on its invoices."""
+    free = free_amount(draft, payment)
     if free <= 0:
         return
     for invoice in invoices_for(draft, payment):
@@ -198,10 +200,10 @@ def settle_invoices(draft: Draft, payment: Payment) -> None:
     retarget_payment(draft, payment)
 
 
-def free_of(draft: Draft, payment: Payment) -> int:
-    """What a payment could still settle, in micros: what is not issued yet, and what remains of its overpayment.
+def free_amount(draft: Draft, payment: Payment) -> int:
+    """Amount that a payment could still settle, in micros: the unissued part plus its remaining overpayment.
 
-    Draws may leave fractions of a minor unit; these settle nothing, so that what is due stays in whole ones.
+    Fractions left by draws settle nothing, so amounts due stay in whole minor units.
     """
     entitlement = draft.state.entitlements.get(payment.entitlement)
     if entitlement is None:
@@ -212,12 +214,12 @@ def free_of(draft: Draft, payment: Payment) -> int:
 
 
 def invoices_for(draft: Draft, payment: Payment) -> Iterable[Invoice]:
-    """The open invoices that a payment is for: those it names, or else the owner's, oldest finalization first."""
+    """Open invoices of a payment: those it names, otherwise the owner's, oldest finalization first."""
     if payment.invoice_ids:
         keys = [InvoiceKey(payment.key.tenant_id, each) for each in dict.fromkeys(payment.invoice_ids)]
-        named = (draft.state.invoices.get(key) for key in keys)
+        invoices = (draft.state.invoices.get(key) for key in keys)
         return [
-            each for each in named if each is not None and each.account == payment.account and each.due > 0
+            each for each in invoices if each is not None and each.account == payment.account and each.due > 0
         ]
     return takewhile(
         lambda invoice: invoice.finalized_at <= payment.occurred_at, draft.open_invoices(payment.account)
@@ -230,6 +232,7 @@ def _settle_invoice(draft: Draft, payment: Payment, invoice: Invoice, amount: in
         issued = amount - (payment.left - entitlement.given)
         if issued > 0:
             take_from_grants(draft, entitlement, issued, "payment_settled_invoice")
+    # Undone settlements keep their number, with a lower amount, so the last number gives the next one.
     n = (draft.state.last_settlement.get(payment.key) or 0) + 1
     payment = replace(payment, settled=payment.settled + amount)
     draft.put(

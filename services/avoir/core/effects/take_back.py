@@ -1,4 +1,4 @@
-"""Takes back what was given above the worth, and says what could not be taken back."""
+"""Takes back what was given above the worth, and reports what could not be taken back."""
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from avoir.core.state.draft import Draft
 
 
 def take_back(draft: Draft, entitlement: Entitlement, reason: Lowered) -> None:
-    """Take back what was given above the worth, as far as it remains, and report what could not be as a shortfall."""
+    """Take back what was given above the worth, as far as it remains, and report the rest as a shortfall."""
     above = excess(draft, entitlement)
     if above <= 0 and entitlement.shortfall == 0:
         return
@@ -22,13 +22,13 @@ def take_back(draft: Draft, entitlement: Entitlement, reason: Lowered) -> None:
 
 
 def excess(draft: Draft, entitlement: Entitlement) -> int:
-    """What was given above the worth; of what a voided invoice's payments have covered, nothing is taken twice."""
+    """Amount given above the worth; what a voided invoice's payments covered is not taken twice."""
     above = entitlement.given - entitlement.covered - worth(draft, entitlement)
     return above - lost_of(draft, entitlement) if entitlement.covered else above
 
 
 def lost_of(draft: Draft, entitlement: Entitlement) -> int:
-    """What of an entitlement's credit expired or was voided."""
+    """Part of an entitlement's credit that expired or was voided."""
     return sum(grant.lost for grant in draft.grants_for(entitlement.key))
 
 
@@ -54,13 +54,13 @@ def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason
 
 
 def unreturned(draft: Draft, entitlement: Entitlement) -> int:
-    """What was given above the worth and spent; what expired or was voided is no shortfall."""
+    """Amount given above the worth and spent; expired or voided credit is no shortfall."""
     above = entitlement.given - entitlement.covered - worth(draft, entitlement)
     return max(0, above - lost_of(draft, entitlement))
 
 
 def report_shortfall(draft: Draft, entitlement: Entitlement, reason: Lowered) -> None:
-    """Record the change of an entitlement's shortfall, if there is one; a smaller one keeps the reason it had."""
+    """Record a change of an entitlement's shortfall; a smaller one keeps its reason."""
     outstanding = unreturned(draft, entitlement)
     change = outstanding - entitlement.shortfall
     if change == 0:

@@ -1,4 +1,4 @@
-"""Undoing: invoices voided, payments reversed, applications reinstated; each an exact opposite of what was done."""
+"""Undoes applications, payments and invoices: each the exact opposite of what was done."""
 
 from itertools import chain
 from typing import assert_never
@@ -30,11 +30,17 @@ from avoir.core.state.draft import Draft
 
 
 def reinstate(draft: Draft, application: Application, reason: str) -> None:
-    """Give applied credit back to its grants; the invoice is due again as before.
+    """Give applied credit back to its grants; the amount is due again as before.
 
-    A credit line had lowered the total: without its use the total is what it would have been, and a credit note less.
-    What it had used of a line item is set aside again for the owner's next invoice.
+    If a credit line had lowered the total, the total rises to what it would have been, and a credit note shrinks. What
+    the line had used of a line item is reserved again for the owner's next invoice.
     """
+    _reinstate(draft, application, reason)
+    recompute_settled_at(draft, application.invoice)
+
+
+def _reinstate(draft: Draft, application: Application, reason: str) -> None:
+    """Reinstate an application without `settled_at`: the caller recomputes that once for all that it undoes."""
     invoice = draft.state.invoices[application.invoice]
     if application.applied_by == "line_item":
         invoice = replace(invoice, restored=invoice.restored + application.amount)
@@ -42,7 +48,6 @@ def reinstate(draft: Draft, application: Application, reason: str) -> None:
         invoice = replace(invoice, applied=invoice.applied - application.amount)
     draft.put(replace(application, reinstated=True), invoice)
     _lower_negative_total(draft, invoice)
-    invoice = remember_settlement(draft, invoice.key)
     for run in in_runs(_slices(draft, application)):
         draft.record(
             application.account,
@@ -82,7 +87,7 @@ def _reserve_again(draft: Draft, application: Application) -> None:
 
 
 def _of_line_item(draft: Draft, application: Application, grant: Grant, amount: int) -> int:
-    """How much of an application's slice was a line item: used by a credit line, or moved by hand."""
+    """Part of an application's slice that was a line item: used by a credit line, or moved by hand."""
     match application.applied_by:
         case "line_item":
             return amount if is_line_item(draft, grant.key) else 0
@@ -94,25 +99,27 @@ def _of_line_item(draft: Draft, application: Application, grant: Grant, amount: 
             assert_never(never)
 
 
-def remember_settlement(draft: Draft, key: InvoiceKey) -> Invoice:
-    """Set an invoice's `settled_at` anew from the payments and applications that still stand."""
-    invoice = draft.state.invoices[key]
-    paid = (settlement for settlement in settlements_on(draft, key) if settlement.amount > 0)
-    applied = (draft.state.applications[each] for each in draft.state.applications_of_invoice.get(key) or ())
+def recompute_settled_at(draft: Draft, key: InvoiceKey) -> None:
+    """Recompute an invoice's `settled_at` from the payments and applications that still stand.
+
+    Reads all of them, so undo everything on the invoice first and call this once at the end.
+    """
+    state = draft.state
+    invoice = state.invoices[key]
+    settlements = (state.settlements[each] for each in state.settlements_of_invoice.get(key) or ())
+    applications = (state.applications[each] for each in state.applications_of_invoice.get(key) or ())
     settled_at = max(
         chain(
             [invoice.finalized_at],
-            (draft.state.payments[settlement.payment].occurred_at for settlement in paid),
-            (application.applied_at for application in applied if not application.reinstated),
+            (state.payments[each.payment].occurred_at for each in settlements if each.amount > 0),
+            (each.applied_at for each in applications if not each.reinstated),
         )
     )
-    invoice = replace(invoice, settled_at=settled_at)
-    draft.put(invoice)
-    return invoice
+    draft.put(replace(invoice, settled_at=settled_at))
 
 
 def settlements_on(draft: Draft, key: InvoiceKey) -> list[Settlement]:
-    """What payments settled of an invoice: `amount_paid` first, then by the payments' time and id."""
+    """Settlements of an invoice: `amount_paid` first, then by the payments' time and id."""
     known = [draft.state.settlements[each] for each in draft.state.settlements_of_invoice.get(key) or ()]
 
     def order(settlement: Settlement) -> tuple[object, ...]:
@@ -133,33 +140,36 @@ def entitlements_on(draft: Draft, key: InvoiceKey) -> list[Entitlement]:
 
 
 def negative_total_key(key: InvoiceKey) -> EntitlementKey:
-    """What the credit of an invoice's negative total is due under."""
+    """Entitlement key of an invoice's negative total."""
     return EntitlementKey(key.tenant_id, "negative_total", key.invoice_id, "")
 
 
 def credit_line_key(line: Line) -> EntitlementKey:
-    """What a credit line that used more than its grant held is short under."""
+    """Entitlement key of a credit line that used more than its grant held."""
     return line.key._replace(kind="credit_line")
 
 
-def void(draft: Draft, key: InvoiceKey) -> None:
-    """Undo an invoice that is marked voided: its applications, its lines' credit, and the payments on it.
+def undo_invoice(draft: Draft, key: InvoiceKey) -> None:
+    """Undo a voided invoice: its applications, its lines' credit, and its payments.
 
-    What could not be taken back from its lines is kept from the payments, so that only the rest is overpayment.
+    What could not be taken back from its lines is withheld from the payments; only the rest is overpayment.
     """
     why: Released = "invoice_voided"
     for application_key in sorted(draft.state.applications_of_invoice.get(key) or ()):
         application = draft.state.applications[application_key]
         if not application.reinstated:
-            reinstate(draft, application, why)
+            _reinstate(draft, application, why)
     for entitlement in entitlements_on(draft, key):
         above = excess(draft, entitlement)
         if above > 0:
             take_from_grants(draft, entitlement, above, "invoice_voided")
+    # After the lines' credit is taken back: only then is it known what to withhold from the payments.
     _release(draft, key)
+    recompute_settled_at(draft, key)
 
 
 def _release(draft: Draft, key: InvoiceKey) -> None:
+    # In the order of `settlements_on`: `amount_paid` is withheld before other payments.
     short = {
         each.key: unreturned(draft, each) for each in entitlements_on(draft, key) if each.key.kind == "line"
     }
@@ -179,6 +189,7 @@ def _release(draft: Draft, key: InvoiceKey) -> None:
 
 
 def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
+    """Undo an amount of a settlement without `settled_at`: the caller recomputes that once per invoice."""
     payment = draft.state.payments[settlement.payment]
     invoice = draft.state.invoices[settlement.invoice]
     payment = replace(payment, settled=payment.settled - amount)
@@ -187,14 +198,13 @@ def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
         payment,
         replace(invoice, settled=invoice.settled - amount),
     )
-    remember_settlement(draft, invoice.key)
     retarget_payment(draft, payment)
 
 
 def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
-    """Reverse so much more of a payment: its remaining overpayment goes first, then what it settled, last first.
+    """Reverse a further amount of a payment: its remaining overpayment first, then what it settled, last first.
 
-    Whole minor units only, as draws may have left fractions: what is due on an invoice is payable in money again.
+    Only whole minor units, since draws may have left fractions: the amount due on an invoice must be payable in money.
     """
     payment = draft.state.payments[key]
     entitlement = draft.state.entitlements.get(payment.entitlement)
@@ -203,6 +213,7 @@ def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
         held = sum(grant.remaining for grant in draft.grants_for(entitlement.key))
         whole = round_down(held, payment.account.currency)
         over -= take_from_grants(draft, entitlement, min(over, whole), "payment_reversed")
+    undone_on: dict[InvoiceKey, None] = {}
     for settlement_key in sorted(draft.state.settlements_of_payment.get(key) or (), reverse=True):
         settlement = draft.state.settlements[settlement_key]
         undone = min(round_up(max(over, 0), payment.account.currency), settlement.amount)
@@ -211,6 +222,9 @@ def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
         over -= undone
         _undo(draft, settlement, undone)
         _uncover(draft, settlement.invoice, undone)
+        undone_on[settlement.invoice] = None
+    for invoice_key in undone_on:
+        recompute_settled_at(draft, invoice_key)
     payment = draft.state.payments[key]
     payment = replace(payment, reversed=payment.reversed + amount)
     draft.put(payment)

@@ -1,4 +1,4 @@
-"""`apply-credit`: credit used on an invoice that was chosen by hand, or set aside for one that is still to come."""
+"""`apply-credit`: uses credit on a chosen invoice, or reserves it for one to come."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ MOVED: Released = "moved"
 
 
 def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclusion:
-    """Apply credit to an invoice with something due, or reserve it where the invoice is not finalized yet."""
+    """Apply credit to an invoice with something due, or reserve it if the invoice is not finalized yet."""
     account = AccountKey(message.tenant_id, *command.owner, command.currency)
     key = InvoiceKey(message.tenant_id, command.invoice_id)
     expire_overdue(draft, account)
@@ -33,20 +33,20 @@ def apply_credit(draft: Draft, message: Message, command: ApplyCredit) -> Conclu
         return refuse(
             draft, message, refused, {"invoice_id": command.invoice_id}, asked=asked, account=account
         )
-    found = _found(draft, account, command, invoice)
-    if isinstance(found, str):
-        return refuse(draft, message, found, {"grant_id": command.grant_id}, asked=asked, account=account)
-    facts = {"available": format_decimal(found.available, account.currency)}
+    funds = _funds(draft, account, command, invoice)
+    if isinstance(funds, str):
+        return refuse(draft, message, funds, {"grant_id": command.grant_id}, asked=asked, account=account)
+    facts = {"available": format_decimal(funds.available, account.currency)}
     if invoice is not None:
         facts["due_on_invoice"] = format_decimal(invoice.due, account.currency)
-    if not found.parts:
+    if not funds.parts:
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
-    parts = _freed(draft, found) if found.moved else found.parts
+    parts = _release_moved(draft, funds) if funds.moved else funds.parts
     if invoice is None:
-        _reserve(draft, account, parts, command.invoice_id, found.moved)
+        _reserve(draft, account, parts, command.invoice_id, funds.moved)
         return conclude(message, "recorded", "reserved", {**asked, **facts})
     at = max(invoice.finalized_at, message.occurred_at)
-    apply(draft, invoice, parts, "command", at=at, moved=found.moved)
+    apply(draft, invoice, parts, "command", at=at, moved=funds.moved)
     settle(draft, [account], "changed")
     return conclude(message, "applied", "command", {**asked, **facts})
 
@@ -63,10 +63,10 @@ def _why_not(draft: Draft, account: AccountKey, key: InvoiceKey, invoice: Invoic
     return "invoice_settled" if invoice.due == 0 else None
 
 
-class Found(NamedTuple):
-    """The credit for a command: parts of grants, none where there is too little.
+class Funds(NamedTuple):
+    """Credit for a command: parts of grants, none if there is too little.
 
-    `available` is what there was, and `moved` what of a named grant is its line item, in micros.
+    `available` is the amount there was, `moved` the part of a named grant's line item, in micros.
     """
 
     parts: tuple[Part, ...]
@@ -74,39 +74,39 @@ class Found(NamedTuple):
     moved: int = 0
 
 
-def _found(
+def _funds(
     draft: Draft, account: AccountKey, command: ApplyCredit, invoice: Invoice | None
-) -> Found | Refusal:
-    """The credit that a command uses, or the reason why the grant that it names cannot be used."""
+) -> Funds | Refusal:
+    """Credit for a command, or the reason why the named grant can't be used."""
     if command.grant_id is not None:
         return _of_named_grant(draft, account, command, invoice)
     held = round_down(draft.account(account).available, account.currency)
     wanted = _wanted(command, invoice, held)
     if wanted > held:
-        return Found((), held)
+        return Funds((), held)
     grants = usable(draft.grants_in_use(account), draft.occurred_at, draft.moment.now)
     parts, left = allocate(wanted, grants)
-    return Found((), wanted - left) if left and command.amount is not None else Found(parts, held)
+    return Funds((), wanted - left) if left and command.amount is not None else Funds(parts, held)
 
 
 def _of_named_grant(
     draft: Draft, account: AccountKey, command: ApplyCredit, invoice: Invoice | None
-) -> Found | Refusal:
+) -> Funds | Refusal:
     grant = named_grant(draft, account, command.grant_id or "")
     if isinstance(grant, str):
         return grant
     if not is_usable(grant, draft.occurred_at, draft.moment.now):
-        return Found((), 0)
+        return Funds((), 0)
     line_item = round_down(sum(row.amount for row in _line_items(draft, grant)), account.currency)
     held = whole(grant) + line_item
     wanted = _wanted(command, invoice, held)
     if wanted > held or wanted == 0:
-        return Found((), held)
-    return Found((Part(grant, wanted),), held, min(wanted, line_item))
+        return Funds((), held)
+    return Funds((Part(grant, wanted),), held, min(wanted, line_item))
 
 
 def _wanted(command: ApplyCredit, invoice: Invoice | None, held: int) -> int:
-    """What is to be used (micros): never more than is due; with no amount asked for as much as possible."""
+    """Amount to use (micros): never more than is due; without an amount, as much as possible."""
     wanted = held if command.amount is None else command.amount
     return wanted if invoice is None else min(wanted, round_down(invoice.due, command.currency))
 
@@ -115,10 +115,10 @@ def _line_items(draft: Draft, grant: Grant) -> list[Reservation]:
     return [row for row in held_of_grant(draft, grant.key) if row.reserved_for == "line_item"]
 
 
-def _freed(draft: Draft, found: Found) -> tuple[Part, ...]:
-    """The part of a named grant with what is moved of its line item released before."""
-    [(grant, amount)] = found.parts
-    left = found.moved
+def _release_moved(draft: Draft, funds: Funds) -> tuple[Part, ...]:
+    """Release what a command moves from the line item of the named grant; returns the part of the grant to use."""
+    [(grant, amount)] = funds.parts
+    left = funds.moved
     for row in _line_items(draft, grant):
         part = min(row.amount, left)
         if part > 0:
@@ -128,7 +128,7 @@ def _freed(draft: Draft, found: Found) -> tuple[Part, ...]:
 
 
 def _reserve(draft: Draft, account: AccountKey, parts: tuple[Part, ...], invoice_id: str, moved: int) -> None:
-    # What is reserved under one id is used, and undone, as one application.
+    # Each run gets its own id: what is reserved under one id is used, and undone, as one application.
     for run in in_runs(parts):
         reserve(
             draft,

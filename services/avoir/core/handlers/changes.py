@@ -1,4 +1,4 @@
-"""Changes of bookings and plans: what they make lines worth."""
+"""Changes of bookings and plans: new targets of their lines."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -57,13 +57,13 @@ def change(
     gave = any(isinstance(event.body, CreditIssued | CreditApplied) for event in draft.events)
     billed = billed_lines(draft, subject)
     facts = change_facts(draft, change, billed)
-    told = policy.told(*_keys_that_count(change))
+    policy_used = policy.used(*_keys_that_count(change))
     if took_back or gave:
-        return conclude(message, "recorded", "changed", facts, told)
+        return conclude(message, "recorded", "changed", facts, policy_used)
     why = why_nothing(draft, change, billed, is_repeated=is_repeated)
     if why.outcome == "declined":
         _publish_declined(draft, change, fact.owner, billed, facts, why)
-    return conclude(message, why.outcome, why.reason, facts, told, why.would_change_it)
+    return conclude(message, why.outcome, why.reason, facts, policy_used, why.would_change_it)
 
 
 MOST_STANDING = 100
@@ -71,7 +71,7 @@ MOST_STANDING = 100
 
 
 def put_change(draft: Draft, change: Change) -> bool:
-    """Keep a change, and note which changes are superseded now; says whether one with its contents was there before."""
+    """Store a change and mark those that it supersedes; returns whether an identical one was stored before."""
     known = draft.changes(change.subject)
     superseded = {each.key for each in known if supersedes(change, each)}
     is_superseded = any(supersedes(each, change) for each in known)
@@ -86,35 +86,35 @@ def put_change(draft: Draft, change: Change) -> bool:
 def subject_of_change(
     message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled
 ) -> SubjectKey:
-    """The booking or plan that a change is about."""
+    """Booking or plan of a change."""
     if isinstance(fact, PlanCancelled):
         return SubjectKey(message.tenant_id, "plan", fact.plan_id)
     return SubjectKey(message.tenant_id, "booking", fact.booking_id)
 
 
 def _policy_of(draft: Draft, tenant_id: str, owner: Owner, at: datetime) -> InForce:
-    """The policy for changes of an owner's bookings and plans; refills, which have a currency, are none of it."""
+    """Policy for changes of an owner's bookings and plans, without refill keys, which have a currency."""
     return draft.policy(AccountKey(tenant_id, *owner, ""), at)
 
 
 def adopt_policies(draft: Draft, subject: SubjectKey, key: InvoiceKey) -> Mapping[str, Any]:
-    """Let changes have the policy of the owner of the first invoice by finalization, now that this one is it.
+    """Give changes the policy of the first invoice's owner, now that this invoice comes first by finalization.
 
-    Returns the values that the last of these changes has now, as a decision tells them.
+    Returns the values of the last of these changes, as a decision records them.
     """
-    told: Mapping[str, Any] = {}
+    policy_used: Mapping[str, Any] = {}
     changes = draft.changes(subject)
     invoices = [invoice for invoice, _ in billed_lines(draft, subject)] if changes else []
     if not changes or invoices[0].key != key:
-        return told
+        return policy_used
     others = [invoice for invoice in invoices if invoice.key != key]
     owner = invoices[0].account.owner
     for change in sorted(changes, key=change_order):
         if owner != (others[0].account.owner if others else change.owner):
             policy = _policy_of(draft, subject.tenant_id, owner, change.occurred_at)
             draft.put(with_policy(change, policy.policy))
-            told = policy.told(*_keys_that_count(change))
-    return told
+            policy_used = policy.used(*_keys_that_count(change))
+    return policy_used
 
 
 def _keys_that_count(change: Change) -> list[str]:
@@ -145,7 +145,7 @@ def _kept_of_plan(policy: Policy) -> dict[str, Any]:
 def to_change(
     message: Message, fact: BookingCancelled | BookingShortened | PlanCancelled, policy: Policy
 ) -> Change:
-    """A change as it is kept, with the policy values in force for it."""
+    """A change as it is stored, with the policy values in force for it."""
     shared: dict[str, Any] = {
         "subject": subject_of_change(message, fact),
         "owner": fact.owner,

@@ -1,6 +1,6 @@
 """Grants by command: given now or when their time comes, and voided by decision.
 
-pending --effective_at comes--> issued (available) --its time is over--> expired
+pending --effective_at comes--> issued (available) --expires_at comes--> expired
 pending or available or reserved --void-credit--> voided
 """
 
@@ -25,7 +25,7 @@ from avoir.core.state.draft import Draft
 
 
 def give(draft: Draft, message: Message, command: GrantCredit) -> Conclusion:
-    """Give credit: at once, or when its `effective_at` has come; a reference makes one grant only."""
+    """Give credit, at once or at its `effective_at`; a reference makes only one grant."""
     known = _of_reference(draft, message, command)
     if known is not None:
         return key_taken(message, known.contents or b"", "reference")
@@ -77,7 +77,7 @@ def begin(draft: Draft, grant: Grant) -> None:
 
 
 def begin_due(draft: Draft, account: AccountKey) -> None:
-    """Issue all pending grants of an account whose time has come, and let open invoices take them."""
+    """Issue an account's pending grants whose time has come, and let open invoices take them."""
     now = draft.moment.now
     due = list(
         takewhile(lambda grant: grant.effective_at <= now, draft.state.walk("grants_to_begin", account))
@@ -88,10 +88,10 @@ def begin_due(draft: Draft, account: AccountKey) -> None:
         settle(draft, [account], "changed")
 
 
-def void(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
-    """Take back what remains of a grant, reserved credit included; what a line was given stays given."""
+def void_grant(draft: Draft, message: Message, command: VoidCredit) -> Conclusion:
+    """Take back what remains of a grant, including reserved credit; what a line was given stays given."""
     asked = {"grant_id": command.grant_id}
-    key = GrantKey.named(message.tenant_id, command.grant_id)
+    key = GrantKey.parse(message.tenant_id, command.grant_id)
     grant = draft.state.grants.get(key) if key is not None else None
     if grant is None:
         return refuse(draft, message, "unknown_grant", asked, asked=asked, account=None)
@@ -139,4 +139,4 @@ def _facts(grant: Grant) -> dict[str, Any]:
     }
 
 
-HANDLERS: Mapping[type, Handler] = {GrantCredit: give, VoidCredit: void}
+HANDLERS: Mapping[type, Handler] = {GrantCredit: give, VoidCredit: void_grant}

@@ -1,4 +1,4 @@
-"""Invoices: what is recorded when one is finalized, and what is undone when one is voided."""
+"""Invoices: recording one that is finalized, undoing one that is voided."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from avoir.core.model.events import (
 from avoir.core.model.facts import InvoiceFinalized, InvoiceVoided
 from avoir.core.model.message import Message
 from avoir.core.model.money import TooMuchError, format_decimal
-from avoir.core.model.policy import Policy, both_told
+from avoir.core.model.policy import Policy, merge_policy_used
 from avoir.core.model.reasons import Recorded
 from avoir.core.model.rows import (
     Entitlement,
@@ -38,7 +38,7 @@ from avoir.core.state.draft import Draft
 from avoir.core.worth.targets import costs
 
 MOST_LINES = 10_000
-"""The most lines that may bill one booking or plan, on all its invoices."""
+"""Maximum number of lines that may bill one booking or plan, on all its invoices."""
 
 
 def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusion:
@@ -51,13 +51,13 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     invoice = _open_invoice(draft, message, fact, account, policy.policy)
     expire_overdue(draft, account)
     unknown = use_credit_lines(draft, invoice) if not invoice.voided else []
-    # What somebody else set aside for this invoice cannot be used on it.
+    # Credit that another account reserved for this invoice can't be used on it.
     accounts = {account, *release_for(draft, key, "not_needed", besides=account)}
-    told: Mapping[str, Any] = policy.told("auto_apply")
+    policy_used: Mapping[str, Any] = policy.used("auto_apply")
     for subject in dict.fromkeys(line.subject for line in draft.state.lines_of_invoice.get(key) or ()):
         if subject is not None:
             _refuse_too_many_lines(draft, subject)
-            told = both_told(told, adopt_policies(draft, subject, key))
+            policy_used = merge_policy_used(policy_used, adopt_policies(draft, subject, key))
             accounts |= retarget(draft, subject)
     settle(draft, accounts, "changed")
     if invoice.total < 0 and not invoice.voided:
@@ -66,9 +66,11 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     invoice = draft.state.invoices[key]
     reason: Recorded = "invoice_voided" if invoice.voided else "recorded"
     facts = (
-        invoice_facts(invoice) | _said(fact) | (listed("lines_of_unknown_credit", unknown) if unknown else {})
+        invoice_facts(invoice)
+        | _own_settings(fact)
+        | (listed("lines_of_unknown_credit", unknown) if unknown else {})
     )
-    return conclude(message, "recorded", reason, facts, told)
+    return conclude(message, "recorded", reason, facts, policy_used)
 
 
 def _refuse_too_many_lines(draft: Draft, subject: SubjectKey) -> None:
@@ -82,12 +84,12 @@ def _refuse_too_many_lines(draft: Draft, subject: SubjectKey) -> None:
 
 
 def credit_note_number(invoice_number: str) -> str:
-    """What the credit note is called that an invoice with a negative total becomes."""
+    """Number of the credit note that an invoice with a negative total becomes."""
     return f"{invoice_number}-CN1"
 
 
-def _said(fact: InvoiceFinalized) -> dict[str, Any]:
-    """What the message itself said on the use of credit; `automatic` is what came of it under the policy."""
+def _own_settings(fact: InvoiceFinalized) -> dict[str, Any]:
+    """The message's own setting for automatic use; `automatic` is the result under the policy."""
     finalization = "automatic" if fact.automatic else "manual"
     return {"finalization": finalization, "auto_apply_credit": fact.auto_apply}
 
@@ -164,7 +166,7 @@ def _paid_with_invoice(invoice: Invoice) -> Payment:
     )
 
 
-def void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
+def void_invoice(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
     key = InvoiceKey(message.tenant_id, fact.invoice_id)
     known = draft.state.voids.get(key)
     if known is not None:
@@ -175,6 +177,7 @@ def void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
         settle(draft, release_for(draft, key, "invoice_voided"), "invoice_voided")
         return conclude(message, "waiting", "unknown_invoice", {"invoice_id": fact.invoice_id})
     draft.put(replace(invoice, voided=True))
+    # Nothing is due any more, and a credit line's shortfall (its `given`) is not made up for on a void invoice.
     for entitlement in undo.entitlements_on(draft, key):
         given = 0 if entitlement.key.kind == "credit_line" else entitlement.given
         draft.put(replace(entitlement, target=0, given=given))
@@ -183,14 +186,14 @@ def void(draft: Draft, message: Message, fact: InvoiceVoided) -> Conclusion:
         if line.subject is not None:
             accounts |= retarget(draft, line.subject)
     expire_overdue(draft, invoice.account)
-    undo.void(draft, key)
+    undo.undo_invoice(draft, key)
     settle(draft, accounts, "invoice_voided")
     facts = invoice_facts(draft.state.invoices[key]) | {"undone": _undone(draft, invoice)}
     return conclude(message, "recorded", "invoice_voided", facts)
 
 
 def _undone(draft: Draft, before: Invoice) -> dict[str, str]:
-    """What a void undid of an invoice as it was before: in money, and of credit used on it and given for it."""
+    """Effects of a void on the invoice's previous state: money, credit used on it and given for it."""
     undone = {
         "due": before.due,
         "payments": before.settled - draft.state.invoices[before.key].settled,
@@ -224,4 +227,4 @@ def invoice_facts(invoice: Invoice) -> dict[str, Any]:
     }
 
 
-HANDLERS: Mapping[type, Handler] = {InvoiceFinalized: finalize, InvoiceVoided: void}
+HANDLERS: Mapping[type, Handler] = {InvoiceFinalized: finalize, InvoiceVoided: void_invoice}

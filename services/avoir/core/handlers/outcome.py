@@ -1,4 +1,4 @@
-"""How a message ends: what a handler concludes, and how a command is refused."""
+"""Result of a message: a handler's conclusion, or the refusal of a command."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -11,7 +11,7 @@ from avoir.core.state.draft import Draft
 
 
 class Conclusion(NamedTuple):
-    """What a handler concludes where no credit was issued or applied."""
+    """A handler's conclusion if no credit was issued or applied."""
 
     outcome: Outcome
     reason: Reason
@@ -20,11 +20,11 @@ class Conclusion(NamedTuple):
     facts: Mapping[str, Any]
     policy: Mapping[str, Any]
     would_change_it: str | None = None
-    """Where it is not what the reason alone says."""
+    """Remedy, if the reason alone does not give it."""
 
 
 Handler = Callable[[Draft, Message, Any], Conclusion]
-"""Handles a message whose body is what it takes last."""
+"""A handler of a message, which takes the body last."""
 
 
 def conclude(
@@ -52,7 +52,7 @@ def refuse(
     asked: Mapping[str, Any],
     account: AccountKey | None,
 ) -> Conclusion:
-    """Refuse a command; `asked` holds what it wanted and `facts` what stands against it, amounts as decimal strings."""
+    """Refuse a command; `asked` holds the request and `facts` the obstacles, amounts as decimal strings."""
     remedy = would_change(reason, is_command=True) or ""
     body = CreditDeclined({"command": message.topic, **asked}, reason, fitting(facts), remedy)
     if account is not None:

@@ -1,4 +1,4 @@
-"""Payments: what one settles and leaves, and what goes back when it is reversed."""
+"""Payments: settling invoices with one, and reversing it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from avoir.core.model.rows import InvoiceKey, Payment, PaymentKey, Reversal, Rev
 from avoir.core.state.draft import Draft
 
 MISMATCHED = "reversals_in_another_currency"
-"""What a payment's facts call reversals that waited for it and do not count, since their currency is another."""
+"""Key in a payment's facts for reversals that waited for it and do not count, because their currency differs."""
 
 
 def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
@@ -48,7 +48,7 @@ def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
     mismatched = sorted(each.key.id for each in _reversals(draft, key) if each.currency != fact.currency)
     if mismatched:
         facts |= listed(MISMATCHED, mismatched)
-    policy = draft.policy(account, message.occurred_at).told("expires_after_days")
+    policy = draft.policy(account, message.occurred_at).used("expires_after_days")
     return conclude(message, "recorded", "recorded", facts, policy)
 
 

@@ -21,8 +21,8 @@ from avoir.core.state.draft import Draft
 
 
 def reject(draft: Draft, message: Message, fact: ApplicationRejected) -> Conclusion:
-    """Undo an application that could not be used; one that is undone already stays so."""
-    key = ApplicationKey.named(message.tenant_id, fact.application_id)
+    """Undo an application that could not be used; one that is already undone stays undone."""
+    key = ApplicationKey.parse(message.tenant_id, fact.application_id)
     application = draft.state.applications.get(key)
     if application is not None:
         return _undo(draft, message, application, fact.reason)
@@ -33,8 +33,8 @@ def reject(draft: Draft, message: Message, fact: ApplicationRejected) -> Conclus
 
 
 def reinstate(draft: Draft, message: Message, command: ReinstateCredit) -> Conclusion:
-    """Undo an application, or else release a reservation, as far as it is still there."""
-    key = ApplicationKey.named(message.tenant_id, command.application_id)
+    """Undo an application, otherwise release a reservation, as far as it still exists."""
+    key = ApplicationKey.parse(message.tenant_id, command.application_id)
     application = draft.state.applications.get(key)
     if application is not None and not application.reinstated:
         return _undo(draft, message, application, command.reason)
@@ -72,6 +72,7 @@ def _release(draft: Draft, message: Message, rows: list[Reservation], reason: st
 
 def _undo(draft: Draft, message: Message, application: Application, reason: str) -> Conclusion:
     invoice = draft.state.invoices[application.invoice]
+    # Barred, or settling would use available credit on the invoice again at once.
     draft.put(replace(invoice, barred=True))
     if not application.reinstated:
         undo.reinstate(draft, application, reason)

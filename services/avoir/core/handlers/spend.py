@@ -18,7 +18,7 @@ from avoir.core.state.draft import Draft
 
 
 def draw(draft: Draft, message: Message, command: DrawCredit) -> Conclusion:
-    """Draw credit, below the minor unit too: all that is asked, or what there is where that is allowed."""
+    """Draw credit, below the minor unit too: the full amount, or what is available if that is allowed."""
     account = AccountKey(message.tenant_id, *command.owner, command.currency)
     expire_overdue(draft, account)
     asked = {**_asked(account, command.amount, command.reference), "allow_partial": command.allow_partial}
@@ -34,7 +34,7 @@ def draw(draft: Draft, message: Message, command: DrawCredit) -> Conclusion:
         return refuse(draft, message, "insufficient_credit", facts, asked=asked, account=account)
     runs = in_runs(parts)
     for run in runs:
-        # Only the last one asks for more than it gets, so that what all of them ask for is what was asked for.
+        # Only the last event may ask for more than it gets, so that `asked` of all adds up to the command's amount.
         _draw(draft, account, run, left if run is runs[-1] else 0, command.reference)
     facts = {
         "drawn": format_decimal(amount, account.currency),
@@ -60,7 +60,7 @@ def _draw(draft: Draft, account: AccountKey, parts: Sequence[Part], short: int, 
 
 
 def refund(draft: Draft, message: Message, command: RefundCredit) -> Conclusion:
-    """Record that credit was paid out: never more than is available, what was paid for first."""
+    """Record that credit was paid out: never more than is available, paid-for credit first."""
     account = AccountKey(message.tenant_id, *command.owner, command.currency)
     expire_overdue(draft, account)
     asked = _asked(account, command.amount, command.reference) | {"grant_id": command.grant_id}
@@ -96,8 +96,8 @@ def _paid_for_first(draft: Draft, account: AccountKey) -> Iterator[Grant]:
 
 
 def named_grant(draft: Draft, account: AccountKey, grant_id: str) -> Grant | Refusal:
-    """A grant named by a command on an account, or the reason why it cannot be used: nobody else's, and not expired."""
-    key = GrantKey.named(account.tenant_id, grant_id)
+    """Grant that a command names, or the reason why it can't be used: another owner's, or expired."""
+    key = GrantKey.parse(account.tenant_id, grant_id)
     grant = draft.state.grants.get(key) if key is not None else None
     if grant is None or grant.account.owner != account.owner:
         return "unknown_grant"

@@ -18,7 +18,7 @@ from avoir.core.worth.targets import (
 
 
 class Why(NamedTuple):
-    """The outcome of a change that issued nothing, and what would change it where the reason alone does not say."""
+    """Outcome of a change that issued nothing, and the remedy if the reason alone does not give it."""
 
     outcome: Outcome
     reason: NothingGiven
@@ -49,10 +49,10 @@ def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed], *, is_re
     lines = [each for each in lines if each.line.cost > 0]
     if not lines:
         return Why("declined", "free")
-    return _why_nothing_of_what_was_asked(draft, change, lines)
+    return _why_asked_gave_nothing(draft, change, lines)
 
 
-def _why_nothing_of_what_was_asked(draft: Draft, change: Change, lines: Sequence[Billed]) -> Why:
+def _why_asked_gave_nothing(draft: Draft, change: Change, lines: Sequence[Billed]) -> Why:
     due = [each for each in lines if each.invoice.due > 0]
     in_time = [each for each in lines if each.invoice.due == 0 and not _is_too_late(draft, each)]
     unused_and_paid = UNUSED_AND_PAID if due else would_change("nothing_unused")

@@ -1,4 +1,4 @@
-"""What Avoir is asked to do: one frozen value a command, amounts in micros, times in UTC."""
+"""Commands: one frozen value each, amounts in micros, times in UTC."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,14 +13,14 @@ PolicyScope = Literal["tenant", "owner", "invoice"]
 
 
 class Actor(NamedTuple):
-    """Who gives a command."""
+    """The person or system that gives a command."""
 
     type: str
     id: str
 
 
 class GrantCredit(Struct, frozen=True):
-    """Give an owner credit; a `purchase` counts as paid for. `effective_at` is set: by default when it was asked."""
+    """Give an owner credit; a `purchase` counts as paid for. `effective_at` is always set; default: `occurred_at`."""
 
     actor: Actor
     owner: Owner
@@ -108,7 +108,7 @@ class DrawCredit(Struct, frozen=True):
 
 
 class SetCreditPolicy(Struct, frozen=True):
-    """Set policy keys for one scope; a key with the value None goes back to the next wider one."""
+    """Set policy keys for one scope; a key with the value None falls back to the next wider one."""
 
     actor: Actor
     scope: PolicyScope

@@ -1,4 +1,4 @@
-"""What Avoir concluded from one message, and why: the row that is kept for ever."""
+"""A decision: the conclusion from one message and its reason, a row kept for ever."""
 
 import json
 from collections.abc import Mapping
@@ -24,8 +24,9 @@ Outcome = Literal[
 
 
 class OutcomeMeaning(Struct, frozen=True):
-    """What an outcome means as a sentence, and the `events` that come of it; `note` adds for docs/reasons.md what the
-    words leave out. Events and note are Markdown.
+    """Meaning of an outcome as a sentence, and the resulting `events`.
+
+    `note` adds details for docs/reasons.md. Events and note are Markdown.
     """
 
     words: str
@@ -36,11 +37,11 @@ class OutcomeMeaning(Struct, frozen=True):
 OUTCOMES: Mapping[Outcome | Literal["skipped"], OutcomeMeaning] = {
     "issued": OutcomeMeaning(
         "Credit was given.",
-        "`credit-issued`, and whatever else followed",
-        "It was due for this message, or for another that had waited for it.",
+        "`credit-issued`, and any events that followed",
+        "It was due for this message, or for another that had been waiting for it.",
     ),
     "applied": OutcomeMeaning(
-        "Credit was used.", "`credit-applied`", "It was used on an invoice, and none was given."
+        "Credit was used.", "`credit-applied`", "It was used on an invoice, and none was issued."
     ),
     "recorded": OutcomeMeaning(
         "It was recorded; there was no credit to give or to use.",
@@ -49,21 +50,21 @@ OUTCOMES: Mapping[Outcome | Literal["skipped"], OutcomeMeaning] = {
     ),
     "waiting": OutcomeMeaning(
         "No credit was given yet.",
-        note="Something has to come first; the message is picked up by itself when it does.",
+        note="Something must come first; Avoir continues automatically when it does.",
     ),
     "declined": OutcomeMeaning(
         "No credit was given.",
         "`credit-declined` for changes of bookings and plans, and for commands",
-        "A change gave nothing, for good or as things stand; or a command was refused.",
+        "A change gave nothing, for good or for now; or a command was refused.",
     ),
     "rejected": OutcomeMeaning(
-        "It was not accepted, so nothing was changed.",
+        "It was rejected, so nothing was changed.",
         "`credit-dead-letter`",
-        "The message could not be read, or says what cannot be taken.",
+        "The message could not be read, or its contents are not acceptable.",
     ),
     "duplicate": OutcomeMeaning(
-        "The same message had been handled before, so nothing was changed.",
-        note="A message with the same key and the same contents counts as the same.",
+        "The same message had already been handled, so nothing was changed.",
+        note="A message with the same key and the same contents is the same message.",
     ),
     "conflict": OutcomeMeaning(
         "It contradicted an earlier message with the same key, so nothing was changed.",
@@ -71,23 +72,23 @@ OUTCOMES: Mapping[Outcome | Literal["skipped"], OutcomeMeaning] = {
         "The first message stands.",
     ),
     "parked": OutcomeMeaning(
-        "Avoir failed on this message and set it aside; it can be replayed after a fix.",
+        "Avoir failed on this message and parked it; it can be replayed after a fix.",
         "`credit-dead-letter`",
     ),
-    "skipped": OutcomeMeaning("An operator passed by the message, because no program could read it."),
+    "skipped": OutcomeMeaning("An operator skipped the message, because no program could read it."),
 }
 
 MAX_LISTED = 8
-"""How many lines or ids the facts of a decision name; beyond that they say how many there are."""
+"""Maximum number of lines or ids in each list of a decision's facts; beyond that the facts give the number."""
 
 MAX_FACTS = 2048
-"""How many bytes the facts of a decision have as JSON at most."""
+"""Maximum size of a decision's facts as JSON, in bytes."""
 
 MAX_CUT = 64
-"""How much of an id is kept in facts that would be too long otherwise."""
+"""Length of an id that is cut because the facts would be too long."""
 
 CUT = "…"
-"""What stands for the rest of it."""
+"""Replacement for the cut part."""
 
 
 class Decision(Struct, frozen=True):
@@ -111,7 +112,7 @@ _COMPACT = msgspec.json.Encoder()
 
 
 def would_change(reason: Reason, outcome: Outcome = "declined", *, is_command: bool = False) -> str | None:
-    """What would change a decision that gave nothing, in a sentence; None where it gave something."""
+    """Remedy for a decision that gave nothing, in a sentence; None if it gave something."""
     meaning = REASONS[reason]
     if is_command and meaning.refused is not None:
         return meaning.refused.remedy
@@ -119,24 +120,26 @@ def would_change(reason: Reason, outcome: Outcome = "declined", *, is_command: b
 
 
 def listed(key: str, items: list[Any]) -> dict[str, Any]:
-    """A list of facts, cut to what a decision may hold; the cut is named."""
+    """A list of facts, cut to the limit of a decision; the cut is marked."""
     if len(items) <= MAX_LISTED:
         return {key: items}
     return {key: items[:MAX_LISTED], f"{key}_in_all": len(items)}
 
 
 def fitting(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Facts of at most 2 KiB: lists lose their last items (and say how many there were), then ids their end."""
+    """Facts of at most 2 KiB: lists lose their last items (with their number), then ids are cut."""
     # Spaces at most double what JSON takes without them, and few facts come near to their limit.
     if 2 * len(_COMPACT.encode(facts)) <= MAX_FACTS or _size(facts) <= MAX_FACTS:
         return facts
-    found = dict(facts)
+    shortened = dict(facts)
     lists = [key for key, value in facts.items() if isinstance(value, list)]
-    while _size(found) > MAX_FACTS and any(len(found[key]) > 1 for key in lists):
-        longest = max(lists, key=lambda key: len(found[key]))
-        found.setdefault(f"{longest}_in_all", len(found[longest]))
-        found[longest] = found[longest][:-1]
-    return found if _size(found) <= MAX_FACTS else {key: _cut(value) for key, value in found.items()}
+    while _size(shortened) > MAX_FACTS and any(len(shortened[key]) > 1 for key in lists):
+        longest = max(lists, key=lambda key: len(shortened[key]))
+        shortened.setdefault(f"{longest}_in_all", len(shortened[longest]))
+        shortened[longest] = shortened[longest][:-1]
+    return (
+        shortened if _size(shortened) <= MAX_FACTS else {key: _cut(value) for key, value in shortened.items()}
+    )
 
 
 def _size(facts: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""What Avoir tells others: one frozen value an event, amounts in micros, times in UTC."""
+"""Events: one frozen value each, amounts in micros, times in UTC."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,7 +28,7 @@ class AccountKey(NamedTuple):
 
     @property
     def owner(self) -> Owner:
-        """Who holds the credit."""
+        """Holder of the credit."""
         return Owner(self.owner_type, self.owner_id)
 
 
@@ -43,7 +43,7 @@ class CreditFor(Struct, frozen=True):
 
 
 class LineItem(Struct, frozen=True):
-    """How a grant shows on an invoice: `amount` and `tax` are zero or below."""
+    """A grant as a line of an invoice: `amount` and `tax` are zero or below."""
 
     credit_line_id: UUID
     description: str
@@ -82,7 +82,7 @@ class CreditApplied(Struct, frozen=True):
 
 
 class CreditReserved(Struct, frozen=True):
-    """Credit of one grant set aside for an invoice to come; `invoice_id` None is the owner's next one."""
+    """Credit of one grant reserved for an invoice to come; `invoice_id` None is the owner's next one."""
 
     application_id: UUID
     grant_id: UUID
@@ -132,7 +132,7 @@ class CreditDrawn(Struct, frozen=True):
 
 
 class CreditRefillRequested(Struct, frozen=True):
-    """Available credit fell below `threshold`: a refill of `amount` is asked for, once until one came."""
+    """Available credit fell below `threshold`: a refill of `amount` is requested, once until one comes."""
 
     amount: int
     threshold: int
@@ -145,7 +145,10 @@ class CreditNoteIssued(Struct, frozen=True):
 
 
 class CreditShortfall(Struct, frozen=True):
-    """What could not be taken back: `amount` is the change (negative: made up for), `outstanding` what is left."""
+    """Credit that could not be taken back.
+
+    `amount` is the change (negative: made up for), `outstanding` the shortfall after it.
+    """
 
     amount: int
     outstanding: int
@@ -191,8 +194,8 @@ class Cause(NamedTuple):
 class Event(Struct, frozen=True):
     """An event with its envelope; `available` and `reserved` are the account's balance after it.
 
-    Where no account is concerned `account`, `seq` and the balance are None and `owner` says who asked, if known.
-    Nothing of the account's events of earlier epochs counts from the number `voids_from` on.
+    If no account is concerned, `account`, `seq` and the balance are None and `owner` is the requester, if known. From
+    the number `voids_from` on, no event of an earlier epoch counts for the account.
     """
 
     event_id: UUID
@@ -211,7 +214,7 @@ class Event(Struct, frozen=True):
 
 
 class Balance(Struct, frozen=True):
-    """The latest standing of an account (`credit-balance`): `event_id` and `seq` of the event it stands at."""
+    """Latest balance of an account (`credit-balance`), with `event_id` and `seq` of its last event."""
 
     event_id: UUID
     account: AccountKey

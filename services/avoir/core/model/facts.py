@@ -1,4 +1,4 @@
-"""What other services tell Avoir: one frozen value a message, amounts in micros, times in UTC."""
+"""Facts: one frozen value each, amounts in micros, times in UTC."""
 
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -13,14 +13,14 @@ ReversalReason = Literal["refund", "chargeback", "failed"]
 
 
 class Owner(NamedTuple):
-    """Who holds credit."""
+    """Holder of credit."""
 
     type: str
     id: str
 
 
 class Subject(NamedTuple):
-    """What a message is about, as decisions are looked up: an owner's id is `type/id`, a policy's its scope."""
+    """Subject of a message, for looking up decisions: an owner's id is `type/id`, a policy's is its scope."""
 
     kind: Literal["invoice", "booking", "plan", "payment", "application", "grant", "owner", "policy"]
     id: str
@@ -63,7 +63,7 @@ class InvoiceFinalized(Struct, frozen=True):
 
 
 class BookingCancelled(Struct, frozen=True):
-    """A booking that will not take place; `fee` (tax included) is kept, in `currency`."""
+    """A cancelled booking; `fee` (tax included) is kept, in `currency`."""
 
     booking_id: str
     owner: Owner
@@ -79,7 +79,7 @@ class BookingCancelled(Struct, frozen=True):
 
 
 class BookingShortened(Struct, frozen=True):
-    """A booking that takes less than what was billed: by the two periods, or by the two prices with `currency`."""
+    """A shortened booking: by the two periods, or by the two prices with `currency`."""
 
     booking_id: str
     owner: Owner

@@ -1,8 +1,9 @@
-"""Ids derived from what they stand for, so that a retry gives the same."""
+"""Ids derived from their subject, so that a retry gives the same id."""
 
 from hashlib import sha1
 from uuid import UUID
 
+# Never changes: ids of events, grants and applications follow from it, and a retry must give the same ones.
 NAMESPACE = UUID("8a3f5c1e-58b1-5d5c-9d0e-6f2b7d1c4a90")
 
 
@@ -12,10 +13,10 @@ def derived_id(*parts: object) -> UUID:
     return UUID(bytes=hashed.digest()[:16], version=5)
 
 
-def named_id(text: str) -> UUID | None:
-    """The id that a message spells, as Avoir publishes it, in either case; None for what it cannot have made."""
+def parse_id(text: str) -> UUID | None:
+    """Parse an id that Avoir may have published, in either case; None for any other text."""
     try:
-        found = UUID(text)
+        parsed = UUID(text)
     except ValueError:
         return None
-    return found if str(found) == text.lower() else None
+    return parsed if str(parsed) == text.lower() else None

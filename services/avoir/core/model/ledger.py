@@ -29,10 +29,11 @@ GRANT_BUCKETS: Mapping[str, str] = {
     "voided": "lost",
     "taken_back": "taken",
 }
-"""Where a grant keeps what went to a ledger account; what is not issued yet is pending."""
+"""Part of a grant that corresponds to a ledger account; unissued credit is pending."""
 
 BUCKETS: tuple[CustomerAccount, CustomerAccount] = ("available", "reserved")
 GENESIS = bytes(32)
+"""Hash before the first entry of an account."""
 
 _JSON = msgspec.json.Encoder()
 
@@ -69,7 +70,10 @@ class Entry(Struct, frozen=True):
 
 
 def post(grant: Grant, posting: Posting) -> Grant:
-    """The grant after a posting. ValueError if an amount is not above zero or a ledger account would be overdrawn."""
+    """The grant after a posting.
+
+    Raises ValueError if the amount is not positive or a ledger account would be overdrawn.
+    """
     if posting.amount <= 0:
         raise ValueError(f"a posting of {posting.amount} micros")
     bucket = GRANT_BUCKETS[posting.source]
@@ -87,6 +91,7 @@ def postings_of_all(grant: Grant, destination: LedgerAccount) -> list[Posting]:
     return [posting for posting in parts if posting.amount]
 
 
+# Cached: all entries of a batch have the same `recorded_at`.
 @lru_cache(maxsize=1_024)
 def _instant(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -94,6 +99,7 @@ def _instant(time: datetime) -> str:
 
 def entry_hash(previous: bytes, entry: Entry) -> bytes:
     """SHA-256 over the previous hash and this entry as a compact JSON array (docs/ledger.md gives the bytes)."""
+    # The order of the fields is published and never changes: `verify` and readers recompute the hashes.
     fields = (
         *entry.account,
         entry.seq,

@@ -7,16 +7,16 @@ from iso4217 import Currency
 MICROS_PER_MAJOR = 1_000_000
 
 MOST_MICROS = 10**18 - 1
-"""The most that an account can hold: what an amount of a message can say, with twelve digits and six decimals."""
+"""Maximum amount of an account: what an amount in a message can express (twelve digits, six decimals)."""
 
 
 class TooMuchError(ValueError):
-    """An account would hold more than it can."""
+    """An account would exceed the maximum."""
 
 
 @cache
 def exponent(currency: str) -> int:
-    """The number of decimals of an ISO 4217 currency (EUR 2, JPY 0, KWD 3)."""
+    """Number of decimals of an ISO 4217 currency (EUR 2, JPY 0, KWD 3)."""
     decimals: int | None = Currency(currency).exponent
     if decimals is None:
         raise ValueError(f"{currency} has no minor unit")
@@ -50,13 +50,13 @@ def round_down(amount: int, currency: str) -> int:
 
 
 def round_up(amount: int, currency: str) -> int:
-    """An amount of zero or more in micros, raised to whole minor units."""
+    """An amount of zero or more in micros, rounded up to whole minor units."""
     return amount + -amount % minor_unit(currency)
 
 
 @lru_cache(maxsize=8_192)
 def parse_decimal(text: str) -> int:
-    """A decimal string of the wire (at most six decimals) in micros."""
+    """Parse a decimal string of the wire (at most six decimals) into micros."""
     whole, _, fraction = text.partition(".")
     micros = int(whole) * MICROS_PER_MAJOR
     if fraction:

@@ -1,4 +1,4 @@
-"""The settings of a business that decide how its credit comes and goes, and which of them is in force when."""
+"""Policies: the settings that govern how credit is given and used, and which are in force when."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from avoir.core.model.facts import Owner
 from avoir.core.model.money import format_decimal
 
 REFILL = frozenset({"refill_threshold", "refill_amount"})
-"""The keys that are amounts: they count only in their own currency."""
+"""Keys that are amounts: they apply only in their own currency."""
 
 
 class Policy(Struct, frozen=True):
@@ -40,7 +40,7 @@ class Policy(Struct, frozen=True):
 
 
 class ScopeKey(NamedTuple):
-    """Whom a policy is for: a tenant (id empty), an owner (`type/id`) or an invoice."""
+    """Scope of a policy: a tenant (id empty), an owner (`type/id`) or an invoice."""
 
     tenant_id: str
     scope: PolicyScope
@@ -53,7 +53,7 @@ class ScopeKey(NamedTuple):
 
 
 def scopes_of(tenant_id: str, owner: Owner | None, invoice_id: str | None) -> list[ScopeKey]:
-    """The scopes that count for an owner, or for one of its invoices, narrowest first."""
+    """Scopes that apply to an owner or one of its invoices, narrowest first."""
     scopes = [] if invoice_id is None else [ScopeKey(tenant_id, "invoice", invoice_id)]
     if owner is not None:
         scopes.append(ScopeKey.of_owner(tenant_id, owner))
@@ -61,7 +61,10 @@ def scopes_of(tenant_id: str, owner: Owner | None, invoice_id: str | None) -> li
 
 
 class PolicyVersion(Struct, frozen=True):
-    """What one `set-credit-policy` set: it counts for what occurs at or after `occurred_at`, until another one does."""
+    """Keys that one `set-credit-policy` set.
+
+    They apply to everything that occurs at or after `occurred_at`, until another message sets them.
+    """
 
     key: ScopeKey
     event_id: str
@@ -81,20 +84,20 @@ def stated(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class InForce(NamedTuple):
-    """The policy at a moment, and which message set each value; values from the widest scope are in none."""
+    """The policy at a moment, and the message that set each value; values from the widest scope have none."""
 
     policy: Policy
     set_by: Mapping[str, str]
 
-    def told(self, *keys: str) -> dict[str, Any]:
-        """Some values as a decision tells them, with the versions that they come from."""
+    def used(self, *keys: str) -> dict[str, Any]:
+        """Policy values as a decision records them; `set_by` has the event ids of the versions they come from."""
         values = {key: getattr(self.policy, key) for key in keys}
         versions = {key: self.set_by[key] for key in keys if key in self.set_by}
         return values | ({"set_by": versions} if versions else {})
 
 
-def both_told(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Policy values as decisions tell them, of two together; of a value that both tell the other one's counts."""
+def merge_policy_used(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Merge the policy values that two parts of a decision used; those of `other` win."""
     if not one or not other:
         return one or other
     kept = {key: event_id for key, event_id in one.get("set_by", {}).items() if key not in other}
@@ -120,7 +123,7 @@ def in_force(
 def _latest(
     versions: Iterable[PolicyVersion], at: datetime, currency: str | None
 ) -> dict[str, tuple[Any, str]]:
-    found: dict[str, tuple[Any, str]] = {}
+    latest: dict[str, tuple[Any, str]] = {}
     for version in sorted(versions, key=lambda each: (each.occurred_at, each.event_id)):
         if version.occurred_at > at:
             break
@@ -128,8 +131,8 @@ def _latest(
         for key, value in version.keys.items():
             if key == "currency" or (key in REFILL and stated not in (None, currency)):
                 continue
-            found[key] = value, version.event_id
-    return found
+            latest[key] = value, version.event_id
+    return latest
 
 
 def _without_refill(policy: Policy) -> Policy:

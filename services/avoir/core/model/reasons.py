@@ -1,7 +1,10 @@
-"""The reasons that Avoir gives: each with what it means, in words for people, and what would change it.
+"""Reasons that Avoir gives, each with its meaning in words for people and its remedy.
 
 Reasons of decisions, events and ledger entries are one list, since a decision that gave or used credit has the reason
-of its first event. What a command or the invoicing service says in words of its own is text, and none of these.
+of its first event. A reason that a command or the invoicing service gives in its own words is free text, not in here.
+
+Remedies are stored with decisions and published in `credit-declined`, so their texts never change. The other texts are
+only shown.
 """
 
 from collections.abc import Mapping
@@ -21,7 +24,7 @@ NothingGiven = Literal[
     "unpaid",
     "nothing_unused",
 ]
-"""Why a change of a booking or plan gave nothing, in the order in which the reasons are looked for."""
+"""Reasons why a change of a booking or plan gave nothing, in the order in which they are checked."""
 
 Refusal = Literal[
     "insufficient_credit",
@@ -33,19 +36,19 @@ Refusal = Literal[
     "invoice_voided",
     "unknown_application",
 ]
-"""Why a command was refused."""
+"""Reasons for refusing a command."""
 
 Waiting = Literal["unknown_invoice", "unknown_payment", "not_effective"]
-"""What a message other than a change waits for."""
+"""Reasons why a message other than a change waits."""
 
 Done = Literal["reserved", "released", "voided", "refunded", "drawn", "policy_set"]
-"""What a command did, other than to give credit or to use it on an invoice."""
+"""Results of a command that neither gives credit nor uses it on an invoice."""
 
 Recorded = Literal["recorded", "changed", "invoice_voided", "payment_reversed", Done]
-"""What was done where no credit was given or used on an invoice."""
+"""Results of a message that neither gave credit nor used it on an invoice."""
 
 Unhandled = Literal["malformed", "duplicate", "conflict", "parked"]
-"""Why a message changed nothing."""
+"""Reasons why a message changed nothing."""
 
 Source = Literal[
     "booking_cancelled",
@@ -56,25 +59,25 @@ Source = Literal[
     "negative_invoice",
     "granted",
 ]
-"""Where credit comes from."""
+"""Sources of credit."""
 
 GrantReason = Literal["referral", "goodwill", "adjustment", "promotion", "purchase", "other"]
-"""Why credit was granted by command."""
+"""Reasons for granting credit by command."""
 
 AppliedBy = Literal["auto", "command", "line_item", "reservation"]
-"""How credit came to be used on an invoice."""
+"""Ways in which credit comes to be used on an invoice."""
 
 Lowered = Literal["invoice_voided", "payment_reversed", "changed"]
-"""Why less is due than before."""
+"""Reasons why less is due than before."""
 
 TakenBack = Literal[Lowered, "payment_settled_invoice"]
-"""Why credit is taken back, other than by command."""
+"""Reasons for taking credit back, other than a command's."""
 
 Released = Literal["invoice_voided", "moved", "not_needed"]
-"""Why credit that was used or set aside becomes available again, other than by command or rejection."""
+"""Reasons why used or reserved credit becomes available again, other than those of a command or rejection."""
 
 ShortfallReason = Literal[Lowered, "credit_line"]
-"""Why credit is short."""
+"""Reasons for a shortfall."""
 
 Reason = Literal[
     NothingGiven,
@@ -93,12 +96,11 @@ Reason = Literal[
 
 
 class Meaning(Struct, frozen=True):
-    """What a reason means as a sentence, and what would change a decision that was made for it (None: nothing stood
-    against it).
+    """Meaning of a reason as a sentence, and the remedy of a decision with that reason (None: nothing to remedy).
 
-    `declined` is the remedy of a decision that is final where `remedy` is that of one that waits; `refused` is the
-    meaning for a command, and `moved` the words for credit that moved, where they differ. `note` adds for
-    docs/reasons.md, in Markdown, what the words leave out.
+    `declined` is the remedy of a final decision if `remedy` is that of a waiting one. `refused` is the meaning for a
+    command, and `moved` the words for credit that moved, if they differ. `note` adds details for docs/reasons.md, in
+    Markdown.
     """
 
     words: str
@@ -113,7 +115,7 @@ UNUSED_AND_PAID = (
     "A change that leaves some of it unused, and payment of the rest of the invoice; "
     "payment alone gives no credit."
 )
-"""The remedy for `unpaid` where the change, paid or not, leaves nothing unused."""
+"""Remedy for `unpaid` if the change, paid or not, leaves nothing unused."""
 
 REASONS: Mapping[Reason, Meaning] = {
     "not_billed": Meaning(
@@ -126,33 +128,33 @@ REASONS: Mapping[Reason, Meaning] = {
         refused=Meaning(
             "The invoice is void.",
             "Nothing: the invoice is void, and nothing is due on it.",
-            note="Also where only its void is known.",
+            note="This applies even if only its void is known.",
         ),
         moved="The invoice was voided.",
-        note="Where several billed it, all of them had.",
+        note="If several invoices billed it, all of them had been voided.",
     ),
     "billed_after_change": Meaning(
-        "It was billed only after the change, on an invoice that could take it into account.",
+        "It was billed only after the change, so the invoice could already take the change into account.",
         "An invoice that bills it, finalized no later than this change and told later, once paid.",
     ),
     "currency_mismatch": Meaning(
-        "The amounts were in another currency than the invoice or payment they were for.",
+        "The amounts were in a different currency than the invoice or payment.",
         "The same change with its amounts in the currency of the invoice.",
         refused=Meaning(
-            "The invoice or the credit is in another currency.",
+            "The invoice or the credit is in a different currency.",
             "The same command in the currency of the invoice or of the credit.",
         ),
-        note="A reversal of a payment is `declined` for it too.",
+        note="A reversal of a payment is `declined` for the same reason.",
     ),
     "already_credited": Meaning(
-        "The credit for it had been given before.",
+        "The credit for it had already been given.",
         "Nothing: the credit for this has been given already.",
-        note="The same change came before under another event id, or all that it is worth had been given.",
+        note="Either the same change came before under another event id, or its whole worth had been given.",
     ),
     "superseded": Meaning(
         "A later change to the same booking or plan counts instead.",
         "Nothing for this change: a later change counts.",
-        note="Nothing of what is due comes from this one.",
+        note="None of the credit that is due comes from this change.",
     ),
     "not_requested": Meaning(
         "It was changed by an admin who did not ask for credit.",
@@ -164,112 +166,112 @@ REASONS: Mapping[Reason, Meaning] = {
         "Payment of the rest of the invoice.",
         declined="A payment that had come in by the time of the change and is told later, while the invoice is still "
         "due; what was paid after the change gives no credit (unpaid_change: never).",
-        note="With `waiting` the credit comes with the payment. With `declined` the policy `unpaid_change: never` "
-        "wanted the invoice settled by the time of the change. Where the change leaves nothing unused, the remedy "
+        note="With `waiting`, the credit comes with the payment. With `declined`, the policy `unpaid_change: never` "
+        "required the invoice to be settled by the time of the change. If the change leaves nothing unused, the remedy "
         "says that payment alone gives no credit.",
     ),
     "nothing_unused": Meaning(
-        "Nothing of what had been paid for was left unused.",
+        "No part of what had been paid for was left unused.",
         "A change that leaves some of what was paid for unused.",
-        note="All of it was kept as a fee, say, or it was the running period of a plan.",
+        note="For example, all of it was kept as a fee, or it was the running period of a plan.",
     ),
     "insufficient_credit": Meaning(
         "There was less credit available than was asked for.",
         "An amount of at most what is available, or more credit.",
-        note="Of a grant there may be nothing left at all. The facts say how much there is.",
+        note="If the command named a grant, nothing may be left of it. The facts say how much there is.",
     ),
     "credit_expired": Meaning(
         "The credit had expired.",
         "Nothing: what was left of the credit has expired; new credit can be granted.",
-        note="By the command's time, or by now.",
+        note="Either by the command's time or by now.",
     ),
     "unknown_grant": Meaning(
         "The credit is not known for this customer.",
         "The id of a grant of this owner and tenant.",
-        note="There is no such grant in this tenant, or it is another owner's.",
+        note="There is no such grant in this tenant, or it belongs to another owner.",
     ),
     "unknown_invoice": Meaning(
         "The invoice is not known for this customer.",
         "The invoice's finalization.",
-        refused=Meaning("The invoice is somebody else's.", "An invoice of this owner."),
-        note="The void of an invoice that is not known yet.",
+        refused=Meaning("The invoice belongs to another owner.", "An invoice of this owner."),
+        note="A void came before its invoice.",
     ),
     "invoice_settled": Meaning(
         "Nothing was left to pay on the invoice.", "Nothing: nothing is due on the invoice any more."
     ),
     "unknown_application": Meaning(
-        "The use of credit that it names is not known, or was undone before.",
+        "The use of credit that it names is not known, or was already undone.",
         "The id of an application or reservation of this tenant that was not undone since.",
         refused=Meaning(
-            "There is no such use of credit, or it was undone before.",
+            "There is no such use of credit, or it was already undone.",
             "The id of an application or reservation of this tenant that was not undone since.",
-            note="Where it was undone, the facts say so (`undone_already`). `credit-application-rejected` is "
-            "`declined` for it too, where Avoir never published the application in this tenant.",
+            note="If it was undone, the facts say so (`undone_already`). `credit-application-rejected` is `declined` "
+            "for the same reason if Avoir never published the application in this tenant.",
         ),
     ),
     "unknown_payment": Meaning(
         "The payment is not known yet.", "The payment itself.", note="A reversal came before its payment."
     ),
     "not_effective": Meaning(
-        "Its time has not come yet.",
+        "It has not taken effect yet.",
         "Its effective date: the credit is given then.",
-        note="A grant by command whose `effective_at` is to come.",
+        note="A grant by command with a future `effective_at`.",
     ),
-    "recorded": Meaning("The fact is known now."),
+    "recorded": Meaning("The fact was recorded."),
     "changed": Meaning(
         "The booking or plan was changed again.",
-        note="Credit was taken back, as the line is worth less than after the change before.",
+        note="Credit was taken back, because the line is worth less than after the previous change.",
     ),
     "payment_reversed": Meaning(
         "The payment was reversed.",
-        note="Also where the invoicing service could not use an application, or a command undid one: undoing a payment "
-        "by credit is undoing a payment.",
+        note="This applies too if the invoicing service could not use an application, or a command undid one: undoing "
+        "a payment by credit is undoing a payment.",
     ),
-    "reserved": Meaning("The invoice is not finalized yet, so the credit was set aside for it."),
-    "released": Meaning("What was set aside under that id was let go."),
+    "reserved": Meaning("The invoice is not finalized yet, so the credit was reserved for it."),
+    "released": Meaning("The reserved credit was released."),
     "voided": Meaning("What was left of the credit was taken back."),
     "refunded": Meaning("The credit was paid out in money."),
     "drawn": Meaning("The credit was drawn for usage."),
-    "policy_set": Meaning("The settings count for what happens from then on."),
+    "policy_set": Meaning("The settings apply to everything that happens from then on."),
     "malformed": Meaning(
-        "The message could not be read, or says what cannot be taken.",
+        "The message could not be read, or its contents are not acceptable.",
         "The message corrected and sent again.",
-        note="`problem` in the facts, and the dead letter's reason, name the field and the problem.",
+        note="`problem` in the facts and the dead letter's reason name the field and the problem.",
     ),
-    "duplicate": Meaning("It had been handled before."),
+    "duplicate": Meaning("It had already been handled."),
     "conflict": Meaning(
-        "The key was used before with other contents.",
+        "The key was used before with different contents.",
         "A new id for different contents; the first message with this id stands.",
     ),
     "parked": Meaning(
-        "Avoir itself failed on it.",
+        "Avoir failed on it.",
         "A mended release of Avoir, and the message replayed.",
-        note="`problem` in the facts, and the dead letter, say how; `avoir dead-letters replay` replays it.",
+        note="`problem` in the facts and the dead letter say how; `avoir dead-letters replay` replays it.",
     ),
     "booking_cancelled": Meaning("A booking that had been paid for was cancelled."),
     "booking_shortened": Meaning("A booking that had been paid for was shortened."),
     "plan_cancelled": Meaning("A plan was cancelled, and what had been paid for ahead was left unused."),
     "overpayment": Meaning("More was paid than was due."),
-    "prepaid": Meaning("Credit was bought on an invoice that is paid."),
+    "prepaid": Meaning("Credit was bought on an invoice that has been paid."),
     "negative_invoice": Meaning("The total of the invoice was negative."),
     "granted": Meaning(
-        "It was granted by hand.", note="A source only: the reason of such credit is one of those below."
+        "It was granted by hand.", note="A source only: such credit has one of the reasons below."
     ),
     "referral": Meaning("It was granted for a referral."),
     "goodwill": Meaning("It was granted as goodwill."),
-    "adjustment": Meaning("It was granted to put something right."),
+    "adjustment": Meaning("It was granted as an adjustment."),
     "promotion": Meaning("It was granted as a promotion."),
     "purchase": Meaning("It was bought."),
     "other": Meaning("It was granted by hand."),
-    "auto": Meaning("Available credit is used on a new invoice by itself."),
-    "command": Meaning("It was used by hand on the invoice that was chosen."),
+    "auto": Meaning("Available credit is used automatically on new invoices."),
+    "command": Meaning("It was used by hand on a chosen invoice."),
     "line_item": Meaning("The invoice had it as a line."),
-    "reservation": Meaning("It had been set aside for the invoice."),
-    "payment_settled_invoice": Meaning("The payment was needed for an invoice after all."),
-    "moved": Meaning("It was moved to another invoice.", note="By `apply-credit`."),
+    "reservation": Meaning("It had been reserved for the invoice."),
+    "payment_settled_invoice": Meaning("The payment was needed for an invoice."),
+    "moved": Meaning("It was moved to another invoice.", note="`apply-credit` moved it."),
     "not_needed": Meaning(
-        "The invoice did not need it.", note="It is settled without it, or another owner's."
+        "The invoice did not need it.", note="The invoice is settled without it, or belongs to another owner."
     ),
-    "credit_line": Meaning("The invoice used more of the credit than was left of it."),
-    "expired": Meaning("Its time was over."),
+    "credit_line": Meaning("The invoice used more credit than the grant held."),
+    "expired": Meaning("It expired."),
 }

@@ -1,4 +1,4 @@
-"""The rows that Avoir knows things by: frozen values, each with the key that it is unique by."""
+"""Rows of the core: frozen values, each with its unique key."""
 
 from datetime import UTC, datetime
 from typing import ClassVar, Literal, NamedTuple
@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from avoir.core.model.events import AccountKey, Balance
 from avoir.core.model.facts import ChangedBy, LineKind, Owner, Period, SubjectKind, Unused
-from avoir.core.model.ids import derived_id, named_id
+from avoir.core.model.ids import derived_id, parse_id
 from avoir.core.model.reasons import AppliedBy, GrantReason, ShortfallReason, Source
 
 PaymentKind = Literal["payment", "amount_paid"]
 EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
 ReservedFor = Literal["line_item", "command"]
 
+# Sorts after every `expires_at`.
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -41,7 +42,7 @@ class PaymentKey(NamedTuple):
 
 
 class EntitlementKey(NamedTuple):
-    """What credit can be due for: an invoice line, what a payment has left, or an invoice's negative total.
+    """Something that credit can be due for: an invoice line, what a payment has left, or an invoice's negative total.
 
     A `credit_line` is the opposite: an invoice line that used more than its grant held, for which nothing is due.
     """
@@ -57,10 +58,10 @@ class GrantKey(NamedTuple):
     id: UUID
 
     @classmethod
-    def named(cls, tenant_id: str, grant_id: str | None) -> "GrantKey | None":
-        """The key of a grant that a message names; None for an id that Avoir cannot have made."""
-        found = named_id(grant_id) if grant_id is not None else None
-        return None if found is None else cls(tenant_id, found)
+    def parse(cls, tenant_id: str, grant_id: str | None) -> "GrantKey | None":
+        """Key of a grant that a message names; None for an id that Avoir can't have made."""
+        parsed = parse_id(grant_id) if grant_id is not None else None
+        return None if parsed is None else cls(tenant_id, parsed)
 
 
 class ApplicationKey(NamedTuple):
@@ -68,13 +69,13 @@ class ApplicationKey(NamedTuple):
     id: UUID
 
     @classmethod
-    def named(cls, tenant_id: str, application_id: str) -> "ApplicationKey":
-        """The key of an application that a message names; of an id that Avoir cannot have made, one that none has."""
-        return cls(tenant_id, named_id(application_id) or UUID(int=0))
+    def parse(cls, tenant_id: str, application_id: str) -> "ApplicationKey":
+        """Key of an application that a message names; for an id that Avoir can't have made, a key that none has."""
+        return cls(tenant_id, parse_id(application_id) or UUID(int=0))
 
 
 class ReservationKey(NamedTuple):
-    """What one application sets aside of one grant."""
+    """Reservation of one grant by one application."""
 
     tenant_id: str
     application_id: UUID
@@ -108,8 +109,8 @@ class InboxKey(NamedTuple):
 class Account(Struct, frozen=True):
     """One owner's credit in one currency, with the number of its last event and the head of its hash chain.
 
-    `refill_asked` stays true from the request of a refill until prepaid credit comes. `epoch` is that of the last
-    event, and `epoch_from` the number that its events under it began with.
+    `refill_asked` is true from a refill request until prepaid credit comes. `epoch` is that of the last event;
+    `epoch_from` is the number of its first event in that epoch.
     """
 
     key: AccountKey
@@ -128,7 +129,7 @@ class Account(Struct, frozen=True):
         return replace(self, seq=self.seq + 1, epoch=epoch, epoch_from=self.seq + 1)
 
     def voids_from(self, epoch: int) -> int | None:
-        """The number from which on nothing of earlier epochs counts under this one; None in the first epoch."""
+        """Number from which events of earlier epochs are void under this epoch; None in the first epoch."""
         if epoch == 1:
             return None
         return self.epoch_from if epoch == self.epoch else self.seq + 1
@@ -138,7 +139,7 @@ class Account(Struct, frozen=True):
         return derived_id(*self.key, epoch, self.seq)
 
     def balance(self, event_id: UUID, epoch: int, as_of: datetime) -> Balance:
-        """How the account stands since that event."""
+        """Balance of the account after its last event, which is `event_id`."""
         return Balance(
             event_id=event_id,
             account=self.key,
@@ -153,9 +154,9 @@ class Account(Struct, frozen=True):
 
 
 class Invoice(Struct, frozen=True):
-    """An invoice; `settled` is paid with money, `applied` with credit, `settled_at` the time of the last of these.
+    """An invoice; `settled` is paid in money, `applied` with credit, `settled_at` is the time of the last of these.
 
-    `restored` is what its credit lines took off the total and no longer do, since their use was reinstated.
+    `restored` is what its credit lines no longer take off the total, because their use was reinstated.
     """
 
     key: InvoiceKey
@@ -176,22 +177,22 @@ class Invoice(Struct, frozen=True):
 
     @property
     def charged(self) -> int:
-        """What is to be paid in all, in micros; below zero where credit is due instead."""
+        """Total to pay, in micros; negative if credit is due instead."""
         return self.total + self.restored
 
     @property
     def due(self) -> int:
-        """What is still to be paid, in micros: zero once voided, and of a credit note."""
+        """Amount still due, in micros: zero for a void invoice and a credit note."""
         return 0 if self.voided else max(self.charged, 0) - self.settled - self.applied
 
     @property
     def takes_credit(self) -> bool:
-        """Whether it takes available credit by itself: something is due, and nobody has said otherwise."""
+        """Check whether it takes available credit automatically: something is due, and automatic use is not barred."""
         return self.automatic and not self.barred and self.due > 0
 
     @property
-    def place(self) -> tuple[datetime, InvoiceKey]:
-        """Its place in the order in which invoices are paid: oldest finalization first."""
+    def sort_key(self) -> tuple[datetime, InvoiceKey]:
+        """Sort key in the order in which invoices are paid: oldest finalization first."""
         return self.finalized_at, self.key
 
 
@@ -212,26 +213,26 @@ class Line(Struct, frozen=True):
 
     @property
     def key(self) -> EntitlementKey:
-        """What credit for this line is due under."""
+        """Entitlement key of this line."""
         return EntitlementKey(self.invoice.tenant_id, "line", self.invoice.invoice_id, self.line_id)
 
     @property
     def credit_grant(self) -> "GrantKey | None":
         """The grant that a credit line names."""
-        return GrantKey.named(self.invoice.tenant_id, self.credit_line_id) if self.kind == "credit" else None
+        return GrantKey.parse(self.invoice.tenant_id, self.credit_line_id) if self.kind == "credit" else None
 
     @property
     def subject(self) -> SubjectKey | None:
-        """The booking or plan that the line bills."""
+        """Booking or plan that the line bills."""
         if self.kind not in ("booking", "plan") or self.subject_id is None:
             return None
         return SubjectKey(self.invoice.tenant_id, self.kind, self.subject_id)
 
 
 class _Change(Struct, frozen=True):
-    """Fields of every change: whose it is, from which message, in which order, and the policy values that count for it.
+    """Fields of every change: its owner, message, sort order, and the policy values that apply to it.
 
-    One that is `superseded` decides nothing any more, whatever comes: another counts wherever it does, and after it.
+    A `superseded` change never decides anything any more: another counts wherever it does, and comes after it.
     """
 
     topic: ClassVar[str]
@@ -251,17 +252,17 @@ class _Change(Struct, frozen=True):
 
     @property
     def key(self) -> ChangeKey:
-        """What it is unique by."""
+        """Unique key: the message that it came with."""
         return ChangeKey(self.subject.tenant_id, self.topic, self.event_id)
 
     @property
     def settle_by(self) -> datetime | None:
-        """The time by which an invoice must be settled for the change to give credit; None where any will do."""
+        """The time by which an invoice must be settled for the change to give credit; None if any time will do."""
         return self.occurred_at if self.unpaid_change == "never" else None
 
 
 class BookingCancellation(_Change, frozen=True):
-    """A booking that will not take place; `fee` is kept, in `currency`."""
+    """A cancelled booking; `fee` is kept, in `currency`."""
 
     topic = "booking-cancelled"
     source = "booking_cancelled"
@@ -270,7 +271,7 @@ class BookingCancellation(_Change, frozen=True):
 
 
 class BookingShortening(_Change, frozen=True):
-    """A booking that takes less than what was billed: by the two periods, or by the two prices in `currency`."""
+    """A shortened booking: by the two periods, or by the two prices in `currency`."""
 
     topic = "booking-shortened"
     source = "booking_shortened"
@@ -282,7 +283,7 @@ class BookingShortening(_Change, frozen=True):
 
 
 class PlanCancellation(_Change, frozen=True):
-    """A plan that ends: what of its periods is `unused`, and by which `proration`; it has no amounts of its own."""
+    """A cancelled plan: `unused` and `proration` say which part of its periods is unused; it has no amounts."""
 
     topic = "plan-cancelled"
     source = "plan_cancelled"
@@ -312,17 +313,17 @@ class Payment(Struct, frozen=True):
 
     @property
     def left(self) -> int:
-        """What is neither reversed nor used on invoices, in micros."""
+        """Amount neither reversed nor used on invoices, in micros."""
         return self.amount - self.reversed - self.settled
 
     @property
-    def place(self) -> tuple[datetime, PaymentKey]:
-        """Its place in the order in which payments of one kind settle: by time and id."""
+    def sort_key(self) -> tuple[datetime, PaymentKey]:
+        """Sort key in the order in which payments of one kind settle: by time and id."""
         return self.occurred_at, self.key
 
     @property
     def entitlement(self) -> EntitlementKey:
-        """What its overpayment is due under."""
+        """Entitlement key of its overpayment."""
         return EntitlementKey(self.key.tenant_id, self.key.kind, self.key.id, "")
 
 
@@ -346,7 +347,7 @@ class Void(Struct, frozen=True):
 
 
 class Settlement(Struct, frozen=True):
-    """The n-th use of a payment: so much of it on an invoice; an undone part is no longer in `amount`."""
+    """The n-th settlement of a payment: an amount on one invoice, without undone parts."""
 
     payment: PaymentKey
     n: int
@@ -355,17 +356,17 @@ class Settlement(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[PaymentKey, int]:
-        """What it is unique by."""
+        """Unique key: the payment, and the number of the settlement within it."""
         return self.payment, self.n
 
 
 class Entitlement(Struct, frozen=True):
-    """What is due (`target`, of at most `cost`), what was given less what was taken back, and what is short.
+    """Amount due (`target`, at most `cost`), amount given less what was taken back, and shortfall.
 
-    `covered` is the part that could not be taken back but was kept from the payments of a voided invoice.
-    `due_from` is the change, payment or finalization that it comes from; where `settle_by` is set the invoice
-    had to be settled by then (policy `unpaid_change: never`). `grants` counts the grants made for it; new ones are
-    reserved at once where `as_line_item` is true, and expire after so many days.
+    `covered` is what could not be taken back but was withheld from the payments of a voided invoice. `due_from` is the
+    change, payment or finalization that it comes from; if `settle_by` is set, the invoice had to be settled by then
+    (policy `unpaid_change: never`). `grants` counts its grants; new ones are reserved at once if `as_line_item` is
+    true, and expire after `expires_after_days`.
     """
 
     key: EntitlementKey
@@ -394,9 +395,9 @@ class Entitlement(Struct, frozen=True):
 
 
 class Grant(Struct, frozen=True):
-    """One credit given, and where its amount is now: available, reserved, spent, lost to time or voids, taken back.
+    """One credit given, and where its amount is now: available, reserved, spent, lost (expired or voided), taken back.
 
-    All of it is `pending`, and on no balance, until a later `effective_at` has come. `contents` is that of the command.
+    All of it is `pending`, and on no balance, until a later `effective_at`. `contents` is that of the command.
     """
 
     key: GrantKey
@@ -432,14 +433,14 @@ class Grant(Struct, frozen=True):
 
     @property
     def remaining(self) -> int:
-        """What is neither spent nor lost nor taken back, in micros."""
+        """Amount neither spent nor lost nor taken back, in micros."""
         return self.available + self.reserved
 
     @property
-    def place(self) -> tuple[int, datetime, bool, datetime, int, GrantKey]:
-        """Its place in the order of use: priority (0 first), expiry (none last), given before paid for, start, id.
+    def sort_key(self) -> tuple[int, datetime, bool, datetime, int, GrantKey]:
+        """Sort key in the order of use: priority (0 first), expiry (none last), given before paid for, start, id.
 
-        The id stands there as a number too: that is compared much faster.
+        The id is included as a number too, which compares much faster.
         """
         expires_at, number = self.expires_at or NEVER, self.key.id.int
         return self.priority, expires_at, self.paid_for, self.effective_at, number, self.key
@@ -450,10 +451,10 @@ class Grant(Struct, frozen=True):
 
 
 class Application(Struct, frozen=True):
-    """Credit used on an invoice: which grants, how much of each.
+    """Credit used on an invoice: grants and amounts.
 
-    `moved` is what `apply-credit` took of a line item for it, at once or for the reservation that it uses: set aside
-    again when it is undone.
+    `moved` is what `apply-credit` took from a line item, directly or through a reservation: it is reserved as a line
+    item again when the use is undone.
     """
 
     key: ApplicationKey
@@ -470,10 +471,10 @@ class Application(Struct, frozen=True):
 
 
 class Reservation(Struct, frozen=True):
-    """Credit of one grant set aside: `amount` is what is still held; without an invoice it is for the owner's next.
+    """Reserved credit of one grant: `amount` is what is still reserved; without an invoice it is for the owner's next.
 
-    `seq` is the number of the event that made it: what is reserved first is used first. `moved` is what `apply-credit`
-    took of a line item for it: the first of it to be used, and set aside again as a line item when it is let go.
+    `seq` is the number of its event: older reservations are used first. `moved` is what `apply-credit` took from a line
+    item: used first, and reserved as a line item again when released.
     """
 
     key: ReservationKey

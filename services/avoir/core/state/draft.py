@@ -1,4 +1,4 @@
-"""What one message changes: a copy-on-write view of the state, with the events and entries recorded on the way."""
+"""Changes of one message: a copy-on-write view of the state, with the events and entries recorded on the way."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -43,11 +43,11 @@ from avoir.core.model.rows import (
 from avoir.core.state.state import State
 
 BY_TIME = Cause("", "")
-"""The cause on entries that time alone made."""
+"""Cause of entries that time alone made."""
 
 
 class Moment(Struct, frozen=True):
-    """When and where a batch is decided: database clock (after the last lock), epoch, and the widest policy."""
+    """Circumstances in which a batch is decided: database clock (after the last lock), epoch, widest policy."""
 
     now: datetime
     epoch: int
@@ -55,7 +55,7 @@ class Moment(Struct, frozen=True):
 
 
 class Touched(Struct, eq=False):
-    """What a message has changed in one account: keys of rows."""
+    """Rows that a message has changed in one account, as keys."""
 
     invoices: set[InvoiceKey] = field(default_factory=set)
     payments: set[PaymentKey] = field(default_factory=set)
@@ -69,11 +69,11 @@ TOUCHING: Mapping[type, str] = {
     Entitlement: "entitlements",
     Grant: "grants",
 }
-"""The rows that an account is settled by, and where their keys are noted."""
+"""Rows that drive settling, and the sets in which their keys are recorded."""
 
 
 class Draft(Struct, eq=False):
-    """The changes of one message so far; they count only when `state` is taken over by the batch's state."""
+    """Changes of one message so far; they count only once `state` is merged into the batch's state."""
 
     state: State
     moment: Moment
@@ -87,12 +87,13 @@ class Draft(Struct, eq=False):
     _touched_now: dict[AccountKey, Touched] = field(default_factory=dict)
 
     def put(self, *rows: Any) -> None:
-        """Set rows, with their index entries, and note what they touch."""
+        """Put rows with their index entries, and record what they touch."""
         self.writes += len(rows)
         self.state.add(rows)
         for row in rows:
             kind = TOUCHING.get(type(row))
             if kind is not None:
+                # For this pass, which may still reach the row, and for the next one, in case this pass is already past it.
                 for accounts in (self._touched, self._touched_now):
                     touched = accounts.get(row.account)
                     if touched is None:
@@ -100,22 +101,23 @@ class Draft(Struct, eq=False):
                     getattr(touched, kind).add(row.key)
 
     def begin_pass(self, key: AccountKey) -> Touched:
-        """Begin a new pass over an account; returns what counts as touched in it, as it grows.
+        """Begin a new pass over an account; returns what counts as touched in it, which grows during the pass.
 
-        That is what was touched in this pass and the one before it; what is older is at rest.
+        That is what was touched in this pass and the one before; anything older is at rest.
         """
         touched = self._touched[key] = self._touched_now.pop(key) if key in self._touched_now else Touched()
         return touched
 
     def new_id(self, tenant_id: str, *parts: object) -> UUID:
-        """An id derived from the message, so that a retry gives the same (RFC 9562 UUIDv5).
+        """Derive an id from the message, so that a retry gives the same (RFC 9562 UUIDv5).
 
-        What time alone causes is told apart by the number of the event that it follows in its account: the same
-        whenever the time is noticed, and in whose company.
+        Effects of time alone are distinguished by the number of the account's preceding event, which is the same
+        whenever they are handled, and together with whichever other accounts.
         """
         if self.cause is None:
             follows = self.events[-1].seq if self.events else None
             return derived_id(tenant_id, *BY_TIME, follows, *parts)
+        # A count, since one message may make several ids of the same parts.
         self._ids += 1
         return derived_id(tenant_id, *self.cause, self._ids, *parts)
 
@@ -127,7 +129,7 @@ class Draft(Struct, eq=False):
         """The policy for an account, or for one of its invoices, in force at a moment."""
         invoice_id = None if invoice is None else invoice.invoice_id
         scopes = scopes_of(account.tenant_id, account.owner, invoice_id)
-        versions = [found for scope in scopes if (found := self.state.policies_of_scope.get(scope))]
+        versions = [versions for scope in scopes if (versions := self.state.policies_of_scope.get(scope))]
         return in_force(self.moment.policy, versions, at, account.currency)
 
     def open_invoices(self, key: AccountKey) -> Iterator[Invoice]:
@@ -143,7 +145,7 @@ class Draft(Struct, eq=False):
         return [self.state.changes[key] for key in self.state.standing_changes.get(subject) or ()]
 
     def grants_for(self, key: EntitlementKey) -> list[Grant]:
-        """The grants of an entitlement, first issued first."""
+        """Grants of an entitlement, oldest first."""
         keys = self.state.grants_of_entitlement.get(key) or ()
         return sorted((self.state.grants[each] for each in keys), key=lambda grant: grant.ordinal)
 
@@ -160,6 +162,7 @@ class Draft(Struct, eq=False):
         occurred_at = occurred_at or self.occurred_at
         before = self.account(key)
         account = before.following(self.moment.epoch)
+        # Entries before grants: each entry holds the balance after it, and chains to the hash of the one before.
         legs = [leg for posting in postings for leg in _legs(posting)]
         for n, leg in enumerate(legs, 1):
             entry = self._entry(account, n, leg, body, cause or BY_TIME, occurred_at)
@@ -254,7 +257,7 @@ MOVEMENTS: Mapping[type, str] = {
     CreditExpired: "expired",
     CreditDrawn: "drawn",
 }
-"""What an entry calls the event that it belongs to."""
+"""Event name of an entry."""
 
 
 class Leg(NamedTuple):

@@ -1,4 +1,4 @@
-"""Rows of an account in an order, such as its open invoices: walked from any place on, loaded as far as needed."""
+"""Ordered rows of an account, such as its open invoices: read from any sort key on, loaded as far as needed."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
@@ -10,28 +10,29 @@ from msgspec.structs import replace
 
 from avoir.core.model.events import AccountKey
 
-Place: TypeAlias = tuple[Any, ...]
-"""What orders a row, and last its key; a shorter one comes before all that begin with it."""
+SortKey: TypeAlias = tuple[Any, ...]
+"""Sort key of a row, ending with its key; a shorter one comes before all that begin with it."""
 
-BEGINNING: Place = ()
-Gap: TypeAlias = tuple[Place, Place | None]
+BEGINNING: SortKey = ()
+Gap: TypeAlias = tuple[SortKey, SortKey | None]
 
+# New keys are sorted into `base` once there are more than 64 plus 1/32 of its length: rarely, so adding stays cheap.
 _FEW = 64
 _SHARE = 32
 
 
 class GapError(LookupError):
-    """A walk along a queue came to places that are not loaded: those after `after`."""
+    """A walk along a queue came to rows that are not loaded: those after the sort key `after`."""
 
-    def __init__(self, after: Place) -> None:
+    def __init__(self, after: SortKey) -> None:
         super().__init__(after)
         self.after = after
 
 
 class NotLoadedError(Exception):
-    """More of a queue is needed than the state holds: load what comes after a place, then decide again."""
+    """More of a queue is needed than is loaded: load what comes after the sort key `after`, then decide again."""
 
-    def __init__(self, queue: str, account: AccountKey, after: Place) -> None:
+    def __init__(self, queue: str, account: AccountKey, after: SortKey) -> None:
         super().__init__(queue, account, after)
         self.queue = queue
         self.account = account
@@ -39,41 +40,41 @@ class NotLoadedError(Exception):
 
 
 class Queue(Struct, frozen=True):
-    """Places in order. Those of rows that have left stay until they are passed by: whoever walks looks at the rows.
+    """Sort keys in order. Those of rows that have left stay until they are skipped, so readers check the rows.
 
-    `gaps` are the stretches that are not loaded: from just after one place up to another, or to the end (None).
-    Places before `start` have left. New ones are kept apart, so that adding one doesn't copy all.
+    `gaps` are stretches that are not loaded: from just after one sort key up to another, or to the end (None). Those
+    before `start` in `base` have left. New ones are kept separately, so that adding one does not copy all.
     """
 
-    base: Sequence[Place] = ()
+    base: Sequence[SortKey] = ()
     start: int = 0
-    new: tuple[Place, ...] = ()
+    new: tuple[SortKey, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
-    def add(self, place: Place) -> "Queue":
-        """The queue with one place more."""
+    def add(self, sort_key: SortKey) -> "Queue":
+        """The queue with one more sort key."""
         new = list(self.new)
-        insort(new, place)
+        insort(new, sort_key)
         if len(new) <= _FEW + len(self.base) // _SHARE:
             return replace(self, new=tuple(new))
         return replace(self, base=sorted([*self.base[self.start :], *new]), start=0, new=())
 
-    def since(self, since: Place) -> Iterator[Place]:
-        """The places from one on. Raises GapError where it comes to what is not loaded."""
+    def since(self, since: SortKey) -> Iterator[SortKey]:
+        """Sort keys from one on. Raises GapError at a stretch that is not loaded."""
         at, last = since, None
         first = max(self.start, bisect_left(self.base, since))
-        places: Iterator[Place] = map(self.base.__getitem__, range(first, len(self.base)))
+        sort_keys: Iterator[SortKey] = map(self.base.__getitem__, range(first, len(self.base)))
         if self.new:
-            places = merge(places, self.new[bisect_left(self.new, since) :])
-        for place in places:
-            if place != last:
-                self._refuse_gap(at, place)
-                yield place
-                at = last = place
+            sort_keys = merge(sort_keys, self.new[bisect_left(self.new, since) :])
+        for sort_key in sort_keys:
+            if sort_key != last:
+                self._refuse_gap(at, sort_key)
+                yield sort_key
+                at = last = sort_key
         self._refuse_gap(at, None)
 
-    def loaded(self, after: Place, last: Place | None) -> "Queue":
-        """The queue after all was added that comes after a place, up to a last one or the end (None)."""
+    def loaded(self, after: SortKey, last: SortKey | None) -> "Queue":
+        """The queue after loading everything that comes after a sort key, up to a last one or the end (None)."""
         gaps: list[Gap] = []
         for begin, end in self.gaps:
             if begin < after:
@@ -82,7 +83,7 @@ class Queue(Struct, frozen=True):
                 gaps.append((max(begin, last), end))
         return replace(self, gaps=tuple(gap for gap in gaps if gap[1] is None or gap[0] < gap[1]))
 
-    def _refuse_gap(self, at: Place, place: Place | None) -> None:
+    def _refuse_gap(self, at: SortKey, sort_key: SortKey | None) -> None:
         for begin, end in self.gaps:
-            if (place is None or begin < place) and (end is None or at < end):
+            if (sort_key is None or begin < sort_key) and (end is None or at < end):
                 raise GapError(max(begin, at))

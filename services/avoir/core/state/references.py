@@ -1,4 +1,4 @@
-"""The rows that the messages of a batch refer to: they are locked and loaded."""
+"""Rows that the messages of a batch refer to, to be locked and loaded."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,10 +37,10 @@ from avoir.core.model.rows import (
 
 @dataclass(slots=True)
 class References:
-    """Keys of the rows that messages refer to, by kind; `about` are the invoices that messages are about.
+    """Keys of referenced rows, by kind; `about` are the invoices that messages are about.
 
-    `changing` are the bookings and plans that are changed by then, in this batch or before: only of these do lines
-    matter that are on other invoices than those referred to.
+    `changing` are the bookings and plans that are changed, in this batch or before: only for these do lines on other
+    invoices matter.
     """
 
     inbox: dict[InboxKey, bytes] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class References:
     accounts: set[AccountKey] = field(default_factory=set)
 
     def add(self, message: Message) -> None:
-        """Note what a message refers to."""
+        """Record what a message refers to."""
         tenant_id, body = message.tenant_id, message.body
         self.inbox.setdefault(InboxKey(tenant_id, message.topic, message.event_id), message.contents)
         self.scopes.add(ScopeKey(tenant_id, "tenant", ""))
@@ -100,12 +100,12 @@ class References:
             case "payment":
                 self.payments.add(PaymentKey(tenant_id, "payment", subject.id))
             case "application":
-                self.applications.add(ApplicationKey.named(tenant_id, subject.id))
+                self.applications.add(ApplicationKey.parse(tenant_id, subject.id))
             case "grant":
                 self._grant(tenant_id, subject.id)
 
     def _grant(self, tenant_id: str, grant_id: str | None) -> None:
-        grant = GrantKey.named(tenant_id, grant_id)
+        grant = GrantKey.parse(tenant_id, grant_id)
         if grant is not None:
             self.grants.add(grant)
 
@@ -121,7 +121,7 @@ class References:
 
     @property
     def locked_first(self) -> set[tuple[str, str, str]]:
-        """The things other than bookings and plans that are locked: invoices, payments, reversals and references."""
+        """Keys to lock before bookings and plans: of invoices, payments, reversals and references."""
         return {
             *((key.tenant_id, "invoice", key.invoice_id) for key in self.about),
             *((key.tenant_id, "payment", key.id) for key in self.payments),
@@ -130,10 +130,10 @@ class References:
         }
 
     def undoing(self, known: Mapping[Any, AccountKey], accounts: Iterable[AccountKey]) -> set[AccountKey]:
-        """Those of the batch's accounts in which one of its messages may undo what another of them did.
+        """Accounts of the batch in which one message may undo what another did.
 
         `known` gives the accounts of stored invoices, payments and applications by key. An application that is not
-        stored yet may come up in the batch (a restored database), so its whole tenant counts.
+        stored yet may appear in the batch (after a restore), so its whole tenant counts.
         """
         keys: Iterable[Any] = (*self.voided, *self.reversed, *self.applications)
         undoing = {known.get(key) or self.finalized.get(key) or self.paid.get(key) for key in keys}

@@ -1,4 +1,4 @@
-"""What Avoir knows while it decides: rows in copy-on-write tables, with the indexes and queues that decisions walk."""
+"""State of deciding: rows in copy-on-write tables, with the indexes and queues that decisions read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -36,17 +36,16 @@ from avoir.core.model.rows import (
     SubjectKey,
     Void,
 )
-from avoir.core.state.queue import BEGINNING, GapError, NotLoadedError, Place, Queue
+from avoir.core.state.queue import BEGINNING, GapError, NotLoadedError, Queue, SortKey
 from avoir.core.state.table import Index, Table
 
 
 class State(Struct, eq=False):
-    """The tables of a batch. Indexes hold keys, or rows that never change; queues hold the places of rows in an order.
+    """Tables of a batch. Indexes hold keys, or rows that never change; queues hold sort keys of rows.
 
-    `standing_changes` are those of a booking or plan that are not superseded, and `lines_elsewhere` is how many of its
-    lines are stored and not here. `last_settlement` is the highest number of a payment's settlements, which need not
-    be here.
-    A fork shares each table with what it lies on until it puts something there.
+    `standing_changes` are those that are not superseded; `lines_elsewhere` is the number of a booking's or plan's lines
+    that are stored but not loaded; `last_settlement` is the highest number of a payment's settlements, loaded or not. A
+    fork shares each table with its base until it writes to it.
     """
 
     inbox: Table[InboxKey, bytes]
@@ -91,7 +90,7 @@ class State(Struct, eq=False):
 
     @classmethod
     def empty(cls) -> "State":
-        """A state in which nothing is known."""
+        """An empty state."""
         tables: dict[str, Any] = {name: Index() if name in INDEXES else Table() for name in STATE_TABLES}
         return cls(**tables, _own=tables)
 
@@ -99,27 +98,27 @@ class State(Struct, eq=False):
         """A copy-on-write view of this state."""
         return replace(self, _own={})
 
-    def take_over(self, fork: "State") -> None:
-        """Make the changes of a fork this state's own."""
+    def merge(self, fork: "State") -> None:
+        """Merge the changes of a fork into this state."""
         for name, table in fork._own.items():
             own = self._own.get(name)
-            (self._layer(name) if own is None else own).take_over(table)
+            (self._layer(name) if own is None else own).merge(table)
 
     def mark_known(self) -> None:
-        """Let what was put so far be what is known; `added` and `updated` tell the rest from it."""
+        """Mark everything put so far as known; `added` and `updated` report what comes after."""
         for table in self._own.values():
             table.mark_known()
 
     def changed(self, name: str) -> Iterator[Any]:
-        """The rows of a table that were put in this state, each as it stands."""
+        """Rows of a table put in this state, in their current form."""
         return iter(self._own[name].rows.values()) if name in self._own else iter(())
 
     def added(self, name: str) -> Iterator[Any]:
-        """The rows of a table that are not known yet."""
+        """Rows of a table that are not known yet."""
         return self._own[name].added() if name in self._own else iter(())
 
     def updated(self, name: str) -> Iterator[Any]:
-        """The rows of a table that take the place of known ones."""
+        """Rows of a table that replace known ones."""
         return self._own[name].updated() if name in self._own else iter(())
 
     def put(self, name: str, key: Any, row: Any) -> None:
@@ -135,17 +134,17 @@ class State(Struct, eq=False):
         table.append(key, value)
 
     def number_settlement(self, payment: PaymentKey, n: int) -> None:
-        """Note that a payment has a settlement of a number."""
+        """Note that a payment has a settlement with number `n`."""
         self.put("last_settlement", payment, max(n, self.last_settlement.get(payment) or 0))
 
-    def enqueue(self, name: str, account: AccountKey, place: Place) -> None:
-        """Add a place to one of an account's queues."""
-        self.put(name, account, (getattr(self, name).get(account) or _EMPTY).add(place))
+    def enqueue(self, name: str, account: AccountKey, sort_key: SortKey) -> None:
+        """Add a sort key to one of an account's queues."""
+        self.put(name, account, (getattr(self, name).get(account) or _EMPTY).add(sort_key))
 
-    def walk(self, name: str, account: AccountKey, since: Place = BEGINNING) -> Iterator[Any]:
-        """The rows in one of an account's queues from a place on, each as it stands when it is reached.
+    def walk(self, name: str, account: AccountKey, since: SortKey = BEGINNING) -> Iterator[Any]:
+        """Rows in one of an account's queues from a sort key on, each in its current form.
 
-        Raises NotLoadedError where it comes to what is not loaded.
+        Raises NotLoadedError at a stretch that is not loaded.
         """
         queue: Queue | None = getattr(self, name).get(account)
         if queue is None:
@@ -153,16 +152,16 @@ class State(Struct, eq=False):
         table, has = QUEUES[name]
         queue = self._without_head(name, account, queue)
         try:
-            for place in queue.since(since):
-                # Of the table as it is by now: the first row that is put in a fork makes a layer of its own.
-                row = getattr(self, table)[place[-1]]
+            for sort_key in queue.since(since):
+                # Looked up each time: the first row that is put in a fork replaces the table by a layer of its own.
+                row = getattr(self, table)[sort_key[-1]]
                 if has(row):
                     yield row
         except GapError as gap:
             raise NotLoadedError(name, account, gap.after) from None
 
     def _without_head(self, name: str, account: AccountKey, queue: Queue) -> Queue:
-        """A queue whose first row is still in it: what was used up is passed by once."""
+        """A queue whose first row is still in it; skips used-up rows once."""
         table, has = QUEUES[name]
         rows, start = getattr(self, table), queue.start
         while start < len(queue.base) and not has(rows[queue.base[start][-1]]):
@@ -173,7 +172,7 @@ class State(Struct, eq=False):
         return queue
 
     def add_known(self, rows: Iterable[Any]) -> None:
-        """Put rows that were loaded later, but for those that are here already and may have changed meanwhile."""
+        """Put rows that were loaded later, except those already present, which may have changed meanwhile."""
         for row in rows:
             name = TABLES[type(row)]
             key = row.key
@@ -187,7 +186,7 @@ class State(Struct, eq=False):
             ADDERS[type(row)](self, row)
 
     def _layer(self, name: str) -> Table[Any, Any]:
-        """A layer of this state's own over a table that it has shared until now."""
+        """This state's own layer over a table shared until now."""
         table: Table[Any, Any] = getattr(self, name).fork()
         self._own[name] = table
         setattr(self, name, table)
@@ -208,11 +207,11 @@ TABLES: Mapping[type, str] = {
     Application: "applications",
     Reservation: "reservations",
 }
-"""The tables of which more may be loaded while a batch is decided."""
+"""Tables of which more may be loaded while a batch is decided."""
 
 
 class Queued(NamedTuple):
-    """The table whose rows a queue holds, and whether a row is still in it."""
+    """Table whose rows a queue holds, and the test whether a row is still in it."""
 
     table: str
     has: Callable[[Any], bool]
@@ -226,8 +225,9 @@ QUEUES: Mapping[str, Queued] = {
     "taking_invoices": Queued("invoices", lambda invoice: invoice.takes_credit),
     "free_payments": Queued("payments", lambda payment: payment.left > 0),
 }
-"""Grants in the order of use, by when they begin, by when they expire; invoices with something due, and those of them
-that take credit by themselves, oldest finalization first; payments that have something left and name none, by time."""
+"""Grants in the order of use, by start, by expiry; invoices with something due, and those that take credit
+automatically, oldest finalization first; payments with something left that name no invoice, by time.
+"""
 
 
 def _add_account(state: State, row: Account) -> None:
@@ -238,9 +238,9 @@ def _add_invoice(state: State, row: Invoice) -> None:
     before = state.invoices.get(row.key)
     state.put("invoices", row.key, row)
     if row.due > 0 and (before is None or before.due == 0):
-        state.enqueue("open_invoices", row.account, row.place)
+        state.enqueue("open_invoices", row.account, row.sort_key)
     if row.takes_credit and (before is None or not before.takes_credit):
-        state.enqueue("taking_invoices", row.account, row.place)
+        state.enqueue("taking_invoices", row.account, row.sort_key)
 
 
 def _add_line(state: State, row: Line) -> None:
@@ -268,7 +268,7 @@ def _add_payment(state: State, row: Payment) -> None:
             state.index("payments_of_invoice", InvoiceKey(row.key.tenant_id, invoice_id), row.key)
     state.put("payments", row.key, row)
     if row.left > 0 and not row.invoice_ids and (before is None or before.left == 0):
-        state.enqueue("free_payments", row.account, row.place)
+        state.enqueue("free_payments", row.account, row.sort_key)
 
 
 def _add_reversal(state: State, row: Reversal) -> None:
@@ -306,7 +306,7 @@ def _add_grant(state: State, row: Grant) -> None:
             state.enqueue("grants_to_begin", row.account, (row.effective_at, row.key.id.int, row.key))
     state.put("grants", row.key, row)
     if row.available > 0 and (before is None or before.available == 0):
-        state.enqueue("grants_in_use", row.account, row.place)
+        state.enqueue("grants_in_use", row.account, row.sort_key)
     if row.expires_at is not None and row.remaining > 0 and (before is None or before.remaining == 0):
         state.enqueue("grants_to_expire", row.account, (row.expires_at, row.key.id.int, row.key))
 

@@ -21,19 +21,19 @@ ALL = Fraction(1, 1)
 
 
 def length(period: Period) -> int:
-    """How long a period is, in microseconds."""
+    """Length of a period, in microseconds."""
     return (period.end - period.start) // MICROSECOND
 
 
 def unused_of_shortened(period: Period, remaining: Period) -> Fraction:
-    """What of a billed period the remaining period leaves unused: 1 - overlap / period."""
+    """Unused share of a billed period given the remaining period: 1 - overlap / period."""
     start, end = max(period.start, remaining.start), min(period.end, remaining.end)
     overlap = max(0, (end - start) // MICROSECOND)
     return Fraction(length(period) - overlap, length(period))
 
 
 def unused_by_time(period: Period, ended_at: datetime) -> Fraction:
-    """What of a running period is left after `ended_at`, by elapsed time."""
+    """Remaining share of a running period after `ended_at`, by elapsed time."""
     if ended_at <= period.start:
         return ALL
     if ended_at >= period.end:
@@ -42,7 +42,10 @@ def unused_by_time(period: Period, ended_at: datetime) -> Fraction:
 
 
 def unused_by_days(period: Period, ended_at: datetime, time_zone: str) -> Fraction:
-    """What of a running period is left after `ended_at`, by whole days of a time zone; the day of the end is used."""
+    """Remaining share of a running period after `ended_at`, by whole days of a time zone.
+
+    The day of `ended_at` counts as used.
+    """
     if ended_at <= period.start:
         return ALL
     if ended_at >= period.end:

@@ -1,4 +1,4 @@
-"""What invoice lines cost, and what credit the changes to their booking or plan are worth."""
+"""Cost of invoice lines, and the credit that they are worth after changes to their booking or plan."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -33,17 +33,17 @@ class Billed(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The credit that a line is worth once its invoice is paid, in micros, and the change that it comes from."""
+    """Credit that a line is worth once its invoice is paid, in micros, and the change it comes from."""
 
     amount: int
     change: Change
 
 
 def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
-    """What each line cost, in micros: its total less its share of the discounts; zero for lines below zero.
+    """Cost of each line, in micros: total less its share of the discounts; zero for lines below zero.
 
-    Discounts are all negative lines but those of kind `credit`, at most the sum of the positive lines, shared over
-    the positive lines in order by rounding the cumulative share (design: money, rounding).
+    Discounts are all negative lines except kind `credit`, at most the sum of the positive lines, shared over these in
+    order by rounding the cumulative share.
     """
     totals = [line.amount + line.tax for line in lines]
     positive = sum(total for total in totals if total > 0)
@@ -56,6 +56,7 @@ def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
         if total <= 0:
             cost.append(0)
             continue
+        # Rounding the cumulative share, not each share, makes the shares add up to the discount exactly.
         seen += total
         cumulative = share(discount, seen, positive, currency) if discount else 0
         cost.append(total - (cumulative - given))
@@ -64,13 +65,13 @@ def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
 
 
 def change_order(change: Change) -> tuple[int, object, str, str]:
-    """The order in which changes count: revision (none below all), occurred_at, event id, topic."""
+    """Sort key of changes, the last of which counts: revision (none below all), occurred_at, event id, topic."""
     revision = -1 if change.revision is None else change.revision
     return revision, change.occurred_at, change.event_id, change.topic
 
 
 def line_order(billed: Billed) -> tuple[object, str, int]:
-    """The order of a booking's lines: finalization, invoice id, place on the invoice."""
+    """Sort key of a booking's lines: finalization, invoice id, position on the invoice."""
     return billed.invoice.finalized_at, billed.invoice.key.invoice_id, billed.line.position
 
 
@@ -80,17 +81,17 @@ def is_timely(finalized_at: datetime, occurred_at: datetime) -> bool:
 
 
 def is_same_currency(change: Change, invoice: Invoice) -> bool:
-    """Whether the change's amounts, if it has any, are in the invoice's currency."""
+    """Check whether the change's amounts, if any, are in the invoice's currency."""
     return change.currency is None or change.currency == invoice.account.currency
 
 
 def counts(change: Change, invoice: Invoice) -> bool:
-    """Whether a change counts for the lines of an invoice."""
+    """Check whether a change counts for the lines of an invoice."""
     return is_timely(invoice.finalized_at, change.occurred_at) and is_same_currency(change, invoice)
 
 
 class Deciding(NamedTuple):
-    """The last change that counts for an invoice, and the last that asked for credit; None where there is none."""
+    """The last change that counts for an invoice, and the last that asked for credit; None if there is none."""
 
     last: Change | None
     asked: Change | None
@@ -104,7 +105,7 @@ def deciding(in_order: Sequence[Change], invoice: Invoice) -> Deciding:
 
 
 def supersedes(later: Change, earlier: Change) -> bool:
-    """Whether a change leaves an earlier one nothing to decide, on lines still to come too.
+    """Check whether a change supersedes an earlier one for all lines, including future ones.
 
     It counts for every line that the earlier one counts for, and comes after it; and it asks, or the other did not.
     """
@@ -150,7 +151,7 @@ def _unused_of_plan(change: PlanCancellation, line: Line) -> Fraction:
 
 
 def worths(change: Change, billed: Sequence[Billed]) -> dict[EntitlementKey, int]:
-    """What one change alone makes each line worth, in micros; `billed` in order, all lines that are not voided."""
+    """Worth of each line after one change alone, in micros; `billed` in order, all lines that are not voided."""
     fee_left = change.fee if isinstance(change, BookingCancellation) else 0
     worth = {}
     for invoice, line in billed:
@@ -170,9 +171,9 @@ def worths(change: Change, billed: Sequence[Billed]) -> dict[EntitlementKey, int
 
 
 def targets(billed: Sequence[Billed], changes: Sequence[Change]) -> dict[EntitlementKey, Target]:
-    """The target of each line of one booking or plan from all its lines and changes known; lines without are left out.
+    """Target of each line of one booking or plan from all its known lines and changes; lines without one are left out.
 
-    The target is what the last asked-for change is worth, and no more than what the last change of all is worth.
+    The target is what the last asked-for change is worth, and at most what the last change of all is worth.
     """
     lines = sorted((each for each in billed if not each.invoice.voided), key=line_order)
     in_order = sorted(changes, key=change_order)
@@ -184,13 +185,13 @@ def targets(billed: Sequence[Billed], changes: Sequence[Change]) -> dict[Entitle
             known = worth_of[change.topic, change.event_id] = worths(change, lines)
         return known[key]
 
-    found = {}
+    target_of = {}
     for invoice, line in lines:
         last, asked = deciding(in_order, invoice)
         if last is not None and asked is not None and line.cost > 0:
             key = line.key
-            found[key] = Target(min(worth(asked, key), worth(last, key)), asked)
-    return found
+            target_of[key] = Target(min(worth(asked, key), worth(last, key)), asked)
+    return target_of
 
 
 def is_too_late(invoice: Invoice, settle_by: datetime | None) -> bool:
