@@ -93,7 +93,7 @@ class Draft(Struct, eq=False):
         for row in rows:
             kind = TOUCHING.get(type(row))
             if kind is not None:
-                # For this pass, which may still reach the row, and for the next one, in case this pass is already past it.
+                # For this pass, which may still reach the row, and for the next, in case this one is already past it.
                 for accounts in (self._touched, self._touched_now):
                     touched = accounts.get(row.account)
                     if touched is None:
