@@ -27,7 +27,7 @@ from avoir.postgres.migrate import migrate
 from avoir.record import Record, TopicPartition
 from avoir.wire.topics import SUBSCRIBED
 from benchmarks.usage import PostgresMeter
-from deploy.local.databases import dsn_of, execute
+from deploy.local.harness.databases import own_database
 from deploy.local.process import StackError
 from deploy.local.stack import running_postgres
 
@@ -180,22 +180,20 @@ class Rig:
 @asynccontextmanager
 async def rig(admin_dsn: str) -> AsyncIterator[Rig]:
     """A handler on a new database, which is dropped in the end."""
-    name = f"avoir_hot_{os.getpid()}"
-    await execute(admin_dsn, f'CREATE DATABASE "{name}"')
-    connection = KeptConnection(Database(SecretStr(dsn_of(admin_dsn, name))))
-    watching = await asyncpg.connect(dsn_of(admin_dsn, name))
-    try:
-        await migrate(dsn_of(admin_dsn, name))
-        async with connection.use() as opened:
-            places = [TopicPartition(topic, 0) for topic in SUBSCRIBED]
-            await opened.execute(
-                *queries.add_positions(group_id="hot", partitions=places, next_offsets=[0] * len(places))
-            )
-        yield Rig(Handler(connection, Rules("hot")), await PostgresMeter.on(watching))
-    finally:
-        await connection.close()
-        await watching.close()
-        await execute(admin_dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
+    async with own_database(admin_dsn, f"avoir_hot_{os.getpid()}") as dsn:
+        connection = KeptConnection(Database(SecretStr(dsn)))
+        watching = await asyncpg.connect(dsn)
+        try:
+            await migrate(dsn)
+            async with connection.use() as opened:
+                places = [TopicPartition(topic, 0) for topic in SUBSCRIBED]
+                await opened.execute(
+                    *queries.add_positions(group_id="hot", partitions=places, next_offsets=[0] * len(places))
+                )
+            yield Rig(Handler(connection, Rules("hot")), await PostgresMeter.on(watching))
+        finally:
+            await connection.close()
+            await watching.close()
 
 
 async def run(admin_dsn: str, most: int) -> list[dict[str, Any]]:

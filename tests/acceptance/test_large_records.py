@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.deployment import Process
+from deploy.local.harness.service import ServiceProcess
+from deploy.local.harness.topics import configure
 from tests.acceptance.events import Heard
 from tests.acceptance.facts import EXAMPLES, body, fact, owner
 from tests.acceptance.packing import GZIP, LZ4, SNAPPY, ZSTD, Value, batch, hash_of, publish
 from tests.acceptance.publishing import Place, Publisher, Sending
 from tests.acceptance.service import Service, deployed
-from tests.integration.stage import configure
 
 INVOICE, CANCELLED, PAID = "invoice-finalized", "booking-cancelled", "payment-recorded"
 MOST_MB = 400
@@ -36,17 +36,17 @@ LARGEST = b'{"note": "' + b"x" * 900_000 + b'"}'
 
 @pytest.fixture(scope="module")
 def large(
-    kafka: str, postgres: str, compiled: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, Process]]:
+    kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, ServiceProcess]]:
     """A service of these tests' own, whose memory they look at."""
-    with deployed(kafka, postgres, tmp_path_factory.mktemp("large"), compiled) as service:
+    with deployed(kafka, postgres, tmp_path_factory.mktemp("large")) as service:
         process = service.deployment.serve()
         yield service, process
         process.check()
         assert process.stop() == 0, process.tail()
 
 
-def peak_mb(process: Process) -> int:
+def peak_mb(process: ServiceProcess) -> int:
     """The most memory that a process has had, in megabytes."""
     if sys.platform != "linux":
         return 0
@@ -107,7 +107,7 @@ def heard_at(service: Service, offset: int) -> Heard:
 
 @pytest.mark.parametrize(("codec", "length"), GIANTS.values(), ids=GIANTS)
 def test_a_giant_is_dead_lettered_by_length_and_hash_and_all_around_it_is_handled(
-    large: tuple[Service, Process], codec: int, length: int
+    large: tuple[Service, ServiceProcess], codec: int, length: int
 ) -> None:
     service, process = large
     tenant = f"giant-{codec}"
@@ -132,7 +132,7 @@ def test_a_giant_is_dead_lettered_by_length_and_hash_and_all_around_it_is_handle
 
 @pytest.mark.parametrize(("codec", "count"), [(ZSTD, 400), (GZIP, 150), (LZ4, 100), (SNAPPY, 15)])
 def test_many_records_just_below_the_limit_are_held_in_bounded_memory(
-    large: tuple[Service, Process], codec: int, count: int
+    large: tuple[Service, ServiceProcess], codec: int, count: int
 ) -> None:
     service, process = large
     data = batch([LARGEST] * count, codec)
@@ -144,7 +144,7 @@ def test_many_records_just_below_the_limit_are_held_in_bounded_memory(
     assert peak_mb(process) < MOST_MB
 
 
-def test_what_is_cut_is_shown_so_and_cannot_be_replayed(large: tuple[Service, Process]) -> None:
+def test_what_is_cut_is_shown_so_and_cannot_be_replayed(large: tuple[Service, ServiceProcess]) -> None:
     service, _ = large
     (offset,) = publish_among_others(service, "cut", ZSTD, [2_000_000])
     (letter,) = letters_at(service, [offset])
@@ -156,7 +156,7 @@ def test_what_is_cut_is_shown_so_and_cannot_be_replayed(large: tuple[Service, Pr
 
 
 def test_a_batch_is_followed_so_far_and_the_rest_of_it_is_one_dead_letter(
-    large: tuple[Service, Process],
+    large: tuple[Service, ServiceProcess],
 ) -> None:
     service, process = large
     tenant = "followed"
@@ -188,7 +188,7 @@ def until_taken(service: Service, big: Sending, within_s: float = 30) -> Place:
             time.sleep(POLL_S)
 
 
-def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, Process]) -> None:
+def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, ServiceProcess]) -> None:
     service, process = large
     asyncio.run(configure(service.kafka, service.prefix + PAID, {"max.message.bytes": "6000000"}))
     value = b'{"note": "' + b"z" * 4_000_000 + b'"}'

@@ -12,11 +12,11 @@ from avoir.batch.batch import Rules
 from avoir.batch.handle import Handler
 from avoir_events import COMMANDS, EVENTS, FACTS
 from benchmarks.mix import mix
+from deploy.local.harness.databases import connection_to
 from tests.acceptance import test_command_reasons, test_commands, test_reasons
 from tests.acceptance.cases import NAMED, Case, Run, filled, load_cases, runs_of
 from tests.acceptance.events import Heard
 from tests.integration.handler import GROUP, delivering
-from tests.integration.stage import connection_to
 
 MESSAGES, CUSTOMERS, BATCH = 3_000, 150, 250
 ORDERS_OF_A_CASE = 4

@@ -4,14 +4,18 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from avoir.postgres import queries
 from avoir.postgres.connect import KeptConnection
 from avoir.record import BatchReport, Fenced, Notable, Record, TopicPartition
 from avoir.settings import Settings
+from deploy.local.harness.service import ServiceProcess, environment_of, service_process
 
 OUT = "credit-issued"
+PROGRAM = (sys.executable, "-m", "tests.integration.tally")
 
 
 class Tally:
@@ -117,6 +121,11 @@ class Tally:
             [Notable(r.topic, (r.value or b"").decode(), "t1", "parked", "test") for r in parked],
             statements=6,
         )
+
+
+def counting_process(settings: Settings, log: Path) -> AbstractContextManager[ServiceProcess]:
+    """A process of the service with this handler."""
+    return service_process(environment_of(settings), log, PROGRAM)
 
 
 if __name__ == "__main__":

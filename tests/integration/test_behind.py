@@ -14,17 +14,14 @@ from avoir.kafka.client import Client
 from avoir.kafka.heads import _TAILS, last_heads
 from avoir.kafka.topics import TopicNames
 from avoir.wire.outgoing import balance_record
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import consume
+from deploy.local.harness.topics import make_topics
+from deploy.local.harness.waiting import until
 from tests.integration.handler import delivering
-from tests.integration.stage import (
-    add_outbox,
-    connection_to,
-    consume,
-    make_topics,
-    outbox_count,
-    produce_unreadable,
-    until,
-)
+from tests.integration.outbox_rows import add_outbox, outbox_count
 from tests.integration.test_relay import relaying
+from tests.integration.unreadable import produce_unreadable
 from tests.unit.core.world import cancelled, invoice, line, message
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)

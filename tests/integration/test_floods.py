@@ -13,9 +13,9 @@ from avoir.core.model.facts import PaymentRecorded
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
 from avoir.record import KEPT_BYTES, Cut, Record
+from deploy.local.harness.databases import connection_to
 from tests.integration.handler import delivering
 from tests.integration.records import value
-from tests.integration.stage import connection_to
 from tests.integration.test_handle import cancellation, finalized
 from tests.unit.core.world import invoice, line, message, payment
 

@@ -11,9 +11,11 @@ from aiokafka import AIOKafkaProducer
 
 from avoir.process.wiring import names_of
 from avoir.settings import Settings
-from tests.integration.process import avoir
-from tests.integration.running import FACT, OTHER, Run, handled, make_all_topics, running, send, until_handled
-from tests.integration.stage import connection_to, delete_topic, make_topics, settings_for, until
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import avoir, settings_for
+from deploy.local.harness.topics import delete_topic, make_all_topics, make_topics
+from deploy.local.harness.waiting import until
+from tests.integration.running import FACT, OTHER, Run, handled, running, send, until_handled
 from tests.integration.tally import OUT
 
 UNREADY_S, HELD_S = 2.0, 2.0

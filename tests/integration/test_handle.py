@@ -25,9 +25,9 @@ from avoir.postgres.load import Loader
 from avoir.postgres.rows import PAYMENTS
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
+from deploy.local.harness.databases import connection_to
 from tests.integration.handler import GROUP, delivering
 from tests.integration.records import value
-from tests.integration.stage import connection_to
 from tests.unit.core.asking import granted, take_away, use_on
 from tests.unit.core.world import World, cancelled, invoice, line, message, payment, reversal, voided
 

@@ -9,10 +9,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.process.wiring import names_of
 from avoir.settings import Settings
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
 from deploy.local.kafka import launched_kafka
 from tests.integration.proxy import Proxy, proxy
-from tests.integration.running import FACT, make_all_topics, positions, running, send, until_handled
-from tests.integration.stage import connection_to, settings_for, until
+from tests.integration.running import FACT, positions, running, send, until_handled
 
 WITHIN_S = 5.0
 """So long after the last batch monitors may still see a lag."""

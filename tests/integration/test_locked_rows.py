@@ -18,10 +18,12 @@ from avoir.process.service import Service
 from avoir.process.wiring import credit_handler
 from avoir.record import Record, TopicPartition
 from avoir.settings import Settings
-from tests.integration.process import avoir
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import avoir, settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
 from tests.integration.records import value
-from tests.integration.running import make_all_topics, publish, serving, until_decided
-from tests.integration.stage import connection_to, settings_for, until
+from tests.integration.running import publish, serving, until_decided
 from tests.unit.core.asking import drawn, granted
 from tests.unit.core.world import cancelled, invoice, line, message, payment
 

@@ -13,27 +13,23 @@ from avoir.kafka.reader import Reader
 from avoir.process.wiring import names_of
 from avoir.record import Record
 from avoir.settings import Settings
-from tests.integration.process import avoir
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import produce
+from deploy.local.harness.service import avoir, settings_for
+from deploy.local.harness.topics import make_all_topics, make_topics
+from deploy.local.harness.waiting import until
 from tests.integration.running import (
     FACT,
     OTHER,
     check_output,
     check_output_after_restart,
     handled,
-    make_all_topics,
     positions,
     running,
     send,
     until_handled,
 )
-from tests.integration.stage import (
-    connection_to,
-    make_topics,
-    produce,
-    produce_unreadable,
-    settings_for,
-    until,
-)
+from tests.integration.unreadable import produce_unreadable
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from avoir.core.state.state import State
 from avoir.postgres.connect import Connection
 from avoir.postgres.load import FIRST_PAGE, Loader
 from avoir.postgres.session import Session
+from deploy.local.harness.databases import connection_to
 from tests.integration.handler import GROUP, delivering
 from tests.integration.records import Deliverer
-from tests.integration.stage import connection_to
 from tests.unit.core.asking import drawn, granted
 from tests.unit.core.world import cancelled, invoice, line, message, payment, reversal, shortened
 

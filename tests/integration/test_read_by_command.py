@@ -10,10 +10,11 @@ import pytest
 from confluent_kafka import Consumer
 
 from avoir.cli.base.exits import Exit
-from deploy.local.databases import execute
+from deploy.local.harness.databases import connection_to, execute
+from deploy.local.harness.records import produce
 from tests.integration.command import Command
-from tests.integration.stage import connection_to, produce, produce_unreadable
 from tests.integration.timeline import GROUP, Timeline, cancellation, invoice
+from tests.integration.unreadable import produce_unreadable
 
 BOOKING = {"kind": "booking", "booking_id": "b1", "paid": "121.00"}
 

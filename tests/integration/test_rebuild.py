@@ -18,8 +18,9 @@ from avoir.core.model.policy import Policy
 from avoir.postgres.connect import Connection, Database
 from avoir.postgres.headers import unpacked
 from avoir.wire.topics import DECIDED_EVENTS
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.waiting import until
 from tests.integration.handler import GROUP, delivering
-from tests.integration.stage import connection_to, until
 from tests.integration.test_handle_equals_core import EXAMPLES, delivered, drawn_timelines, made_up
 from tests.integration.test_simulate_equals_history import POLICIES
 from tests.integration.timeline import Timeline, cancellation, invoice

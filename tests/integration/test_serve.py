@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from avoir.kafka.topics import TopicNames
 from avoir.settings import Settings
-from avoir.wire.topics import EVENTS, SUBSCRIBED
-from tests.integration.process import service_process
-from tests.integration.stage import connection_to, make_topics, produce, settings_for, until
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import produce
+from deploy.local.harness.service import environment_of, service_process, settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
+from tests.integration.tally import counting_process
 
 
 @pytest.fixture
@@ -21,16 +23,9 @@ def settings(kafka: str, database: str, topic_prefix: str) -> Settings:
     return settings_for(kafka, database, topic_prefix)
 
 
-async def _make_topics(settings: Settings) -> TopicNames:
-    names = TopicNames(settings.kafka_topic_prefix)
-    actual = [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)]
-    await make_topics(settings.kafka_bootstrap_servers, actual, partitions=2)
-    return names
-
-
 async def test_it_says_when_it_is_ready_counts_and_ends_with_0(settings: Settings, tmp_path: Path) -> None:
-    names = await _make_topics(settings)
-    with service_process(settings, tmp_path / "log") as service:
+    names = await make_all_topics(settings)
+    with counting_process(settings, tmp_path / "log") as service:
         await service.ready()
         live = await service.get("/livez")
         assert live is not None
@@ -63,7 +58,7 @@ async def test_it_starts_while_everything_is_away_and_can_be_ended(
     settings: Settings, tmp_path: Path
 ) -> None:
     away = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})
-    with service_process(away, tmp_path / "log") as service:
+    with counting_process(away, tmp_path / "log") as service:
 
         async def lives() -> bool:
             return await service.get("/livez") is not None
@@ -75,7 +70,7 @@ async def test_it_starts_while_everything_is_away_and_can_be_ended(
 
 
 async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings, tmp_path: Path) -> None:
-    names = await _make_topics(settings)
+    names = await make_all_topics(settings)
     stuck = (
         "import sys; from avoir.process.serve import serve; from avoir.settings import Settings;"
         " from tests.integration.tally import Tally\n"
@@ -84,7 +79,9 @@ async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings
         "settings = Settings().model_copy(update={'stuck_after_s': 2.0})\n"
         "sys.exit(serve(settings, Stuck))"
     )
-    with service_process(settings, tmp_path / "log", ("-c", stuck)) as service:
+    with service_process(
+        environment_of(settings), tmp_path / "log", (sys.executable, "-c", stuck)
+    ) as service:
         await service.ready()
         await produce(settings.kafka_bootstrap_servers, [(names.actual("invoice-voided"), b"k", b"1")])
         assert await service.ended(20) == 1
@@ -92,8 +89,8 @@ async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings
 
 
 async def test_the_real_handler_is_wired(settings: Settings, tmp_path: Path) -> None:
-    names = await _make_topics(settings)
-    with service_process(settings, tmp_path / "log", ("-m", "avoir", "serve")) as service:
+    names = await make_all_topics(settings)
+    with service_process(environment_of(settings), tmp_path / "log") as service:
         await service.ready()
         await produce(settings.kafka_bootstrap_servers, [(names.actual("invoice-voided"), b"k", b"no JSON")])
 

@@ -11,9 +11,9 @@ from avoir.batch.batch import Rules
 from avoir.cli.base.exits import Exit
 from avoir.cli.base.snapshot import snapshot
 from avoir.core.model.policy import Policy
+from deploy.local.harness.databases import connection_to
 from tests.integration.command import Command
 from tests.integration.handler import delivering
-from tests.integration.stage import connection_to
 from tests.integration.timeline import Timeline, cancellation, invoice
 
 ADMIN = {"type": "admin", "id": "a1"}

@@ -10,17 +10,12 @@ from aiokafka import ConsumerRecord
 
 from avoir.cli.base.exits import Exit
 from avoir.kafka.topics import TopicNames
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import consume
+from deploy.local.harness.topics import add_partitions, make_topics, remake_topic
+from deploy.local.harness.waiting import until
 from tests.integration.command import Command
-from tests.integration.stage import (
-    add_outbox,
-    add_partitions,
-    connection_to,
-    consume,
-    make_again,
-    make_topics,
-    outbox_count,
-    until,
-)
+from tests.integration.outbox_rows import add_outbox, outbox_count
 from tests.integration.test_relay import relaying
 
 ACCOUNTS = 60
@@ -101,7 +96,7 @@ async def test_a_topic_made_again_smaller_gets_nothing_until_it_is_large_enough(
 ) -> None:
     async with relaying(kafka, database, topics):
         await publish(database, range(1, 2))
-    await make_again(kafka, topics.actual(EVENT), 1)
+    await remake_topic(kafka, topics.actual(EVENT), 1)
     async with relaying(kafka, database, topics, "two") as relay:
         publishing = asyncio.create_task(publish(database, range(2, 4)))
         await until(lambda: f"{FEW} are used" in relay.state.last_error, 20, "the relay says so")

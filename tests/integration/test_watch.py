@@ -13,8 +13,11 @@ from avoir.postgres.migrate import migrate
 from avoir.process.wiring import names_of
 from avoir.settings import Settings
 from avoir.wire.topics import EVENTS, SUBSCRIBED
-from tests.integration.running import FACT, Run, make_all_topics, running, send, until_handled
-from tests.integration.stage import connection_to, delete_topic, make_topics, settings_for, until
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.topics import delete_topic, make_all_topics, make_topics
+from deploy.local.harness.waiting import until
+from tests.integration.running import FACT, Run, running, send, until_handled
 
 
 @pytest.fixture

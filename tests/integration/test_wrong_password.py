@@ -5,8 +5,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from avoir.postgres.connect import Database
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.waiting import until
 from tests.integration.running import running
-from tests.integration.stage import settings_for, until
 
 
 @pytest.mark.parametrize(
