@@ -138,23 +138,23 @@ class Cost(NamedTuple):
 
 
 class Rig:
-    """A handler on a database of its own, and what it is told."""
+    """A handler on a database of its own, and what it handled."""
 
     def __init__(self, handler: Handler, meter: PostgresMeter) -> None:
         self._handler = handler
         self._meter = meter
         self._offsets = dict.fromkeys((TopicPartition(topic, 0) for topic in SUBSCRIBED), 0)
-        self._told = 0
+        self._delivered = 0
 
-    async def tell(self, makes: Sequence[Make], count: int, at_once: int) -> None:
+    async def handle(self, makes: Sequence[Make], count: int, at_once: int) -> None:
         """Handle messages in batches."""
         for start in range(0, count, at_once):
             records, before = [], dict(self._offsets)
             for _ in range(min(at_once, count - start)):
-                self._told += 1
-                topic, body = makes[self._told % len(makes)](f"n-{self._told}")
+                self._delivered += 1
+                topic, body = makes[self._delivered % len(makes)](f"n-{self._delivered}")
                 place = TopicPartition(topic, 0)
-                value = json.dumps({"tenant_id": "t1", "event_id": f"e-{self._told}", **body}).encode()
+                value = json.dumps({"tenant_id": "t1", "event_id": f"e-{self._delivered}", **body}).encode()
                 records.append(Record(topic, 0, self._offsets[place], int(time.time() * 1000), b"k", value))
                 self._offsets[place] += 1
             places = {TopicPartition(each.topic, 0) for each in records}
@@ -170,7 +170,7 @@ class Rig:
         process, before = [], await self._meter.read()
         for _ in range(ROUNDS):
             begun = time.process_time()
-            await self.tell(makes, MEASURED, at_once)
+            await self.handle(makes, MEASURED, at_once)
             process.append(time.process_time() - begun)
         after = await self._meter.read()
         database = (after.postgres_cpu_s or 0) - (before.postgres_cpu_s or 0)
@@ -200,17 +200,17 @@ async def run(admin_dsn: str, most: int) -> list[dict[str, Any]]:
     """All series, each on a database of its own."""
     found = []
     for series in SERIES:
-        async with rig(admin_dsn) as told:
+        async with rig(admin_dsn) as bench:
             grown, first = 0, dict[int, float]()
             for size in sorted({*SIZES, series.most}):
                 if size > min(most, series.most):
                     break
                 print(f"{series.name}: {size:,}", file=sys.stderr)
-                await told.tell((series.grow,), size - grown, GROWN_AT_ONCE)
+                await bench.handle((series.grow,), size - grown, GROWN_AT_ONCE)
                 # Of lines and changes what is measured stays.
                 grown = size if len(series.makes) > 1 else size + 2 * ROUNDS * MEASURED
                 for at_once in (1, MEASURED):
-                    cost = await told.measure(series.makes, at_once)
+                    cost = await bench.measure(series.makes, at_once)
                     least = first.setdefault(at_once, cost.total)
                     found.append(
                         {

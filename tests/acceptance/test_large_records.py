@@ -91,7 +91,7 @@ def until_all_are_handled(service: Service, tenant: str, count: int) -> None:
     assert len(service.events.of(f"{tenant}-others", "credit-issued")) == 2
 
 
-def letters_at(service: Service, offsets: list[int]) -> list[dict[str, Any]]:
+def dead_letters_at(service: Service, offsets: list[int]) -> list[dict[str, Any]]:
     """The dead letters at these places, in their order."""
     listed = service.ask("dead-letters", "list", "--topic", CANCELLED, "--limit", "1000")["dead_letters"]
     by_place = {(each["partition"], each["offset"]): each for each in listed}
@@ -101,8 +101,8 @@ def letters_at(service: Service, offsets: list[int]) -> list[dict[str, Any]]:
 def heard_at(service: Service, offset: int) -> Heard:
     """What the topic of dead letters has of a place."""
     place = {("avoir-offset", str(offset).encode()), ("avoir-partition", str(PARTITION).encode())}
-    (letter,) = (each for each in service.events.dead_letters() if place <= set(each.headers))
-    return letter
+    (dead_letter,) = (each for each in service.events.dead_letters() if place <= set(each.headers))
+    return dead_letter
 
 
 @pytest.mark.parametrize(("codec", "length"), GIANTS.values(), ids=GIANTS)
@@ -114,18 +114,22 @@ def test_a_giant_is_dead_lettered_by_length_and_hash_and_all_around_it_is_handle
     giants: list[Value] = [length, b"begin" + b"y" * 1_000_000]
     offsets = publish_among_others(service, tenant, codec, giants)
     until_all_are_handled(service, tenant, 3)
-    for letter, giant, offset in zip(letters_at(service, offsets), giants, offsets, strict=True):
+    for dead_letter, giant, offset in zip(dead_letters_at(service, offsets), giants, offsets, strict=True):
         size = giant if isinstance(giant, int) else len(giant)
-        assert (letter["outcome"], letter["messages"], letter["first_offset"]) == ("rejected", 1, None)
-        assert (letter["value_length"], letter["sha256"]) == (size, hash_of(giant))
-        assert "too large" in letter["reason"] and "1000000" in letter["reason"]
-        shown = service.ask("dead-letters", "show", letter["dead_letter_id"])
+        assert (dead_letter["outcome"], dead_letter["messages"], dead_letter["first_offset"]) == (
+            "rejected",
+            1,
+            None,
+        )
+        assert (dead_letter["value_length"], dead_letter["sha256"]) == (size, hash_of(giant))
+        assert "too large" in dead_letter["reason"] and "1000000" in dead_letter["reason"]
+        shown = service.ask("dead-letters", "show", dead_letter["dead_letter_id"])
         kept = bytes(KEPT_BYTES) if isinstance(giant, int) else giant[:KEPT_BYTES]
         assert bytes.fromhex(shown["value"]["hex"]) == kept
-        told = dict(heard_at(service, offset).headers)
+        headers = dict(heard_at(service, offset).headers)
         assert heard_at(service, offset).value is None
-        assert told["avoir-sha256"] == hash_of(giant).encode()
-        assert told["avoir-length"] == str(size).encode()
+        assert headers["avoir-sha256"] == hash_of(giant).encode()
+        assert headers["avoir-length"] == str(size).encode()
     assert service.ask("status")["topics"]
     assert peak_mb(process) < MOST_MB
 
@@ -147,12 +151,12 @@ def test_many_records_just_below_the_limit_are_held_in_bounded_memory(
 def test_what_is_cut_is_shown_so_and_cannot_be_replayed(large: tuple[Service, ServiceProcess]) -> None:
     service, _ = large
     (offset,) = publish_among_others(service, "cut", ZSTD, [2_000_000])
-    (letter,) = letters_at(service, [offset])
+    (dead_letter,) = dead_letters_at(service, [offset])
     where = f"{CANCELLED}/{PARTITION}@{offset}"
-    refused = service.deployment.fault("dead-letters", "replay", letter["dead_letter_id"], code=1)
+    refused = service.deployment.fault("dead-letters", "replay", dead_letter["dead_letter_id"], code=1)
     assert where in refused and "2000000" in refused
-    shown = service.deployment.call("dead-letters", "show", letter["dead_letter_id"])
-    assert letter["sha256"] in shown and "2000000" in shown
+    shown = service.deployment.call("dead-letters", "show", dead_letter["dead_letter_id"])
+    assert dead_letter["sha256"] in shown and "2000000" in shown
 
 
 def test_a_batch_is_followed_so_far_and_the_rest_of_it_is_one_dead_letter(
@@ -169,7 +173,7 @@ def test_a_batch_is_followed_so_far_and_the_rest_of_it_is_one_dead_letter(
     )
     service.settle(SETTLED_S)
     assert len(service.events.of(tenant, "credit-issued")) == 2
-    giant, rest = letters_at(service, [first + 1, first + 3])
+    giant, rest = dead_letters_at(service, [first + 1, first + 3])
     assert (giant["messages"], giant["value_length"]) == (1, 1_080_000_000)
     assert (rest["first_offset"], rest["messages"]) == (first + 2, 2)
     assert (rest["value_length"], rest["sha256"]) == (len(data) - 61, hash_of(data[61:]))
@@ -196,9 +200,11 @@ def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, Service
     place = until_taken(service, big)
     service.settle(SETTLED_S)
     listed = service.ask("dead-letters", "list", "--topic", PAID, "--limit", "1000")["dead_letters"]
-    (letter,) = (each for each in listed if (each["partition"], each["offset"]) == (PARTITION, place.offset))
-    assert (letter["value_length"], letter["sha256"]) == (len(value), hash_of(value))
-    shown = service.ask("dead-letters", "show", letter["dead_letter_id"])
+    (dead_letter,) = (
+        each for each in listed if (each["partition"], each["offset"]) == (PARTITION, place.offset)
+    )
+    assert (dead_letter["value_length"], dead_letter["sha256"]) == (len(value), hash_of(value))
+    shown = service.ask("dead-letters", "show", dead_letter["dead_letter_id"])
     assert bytes.fromhex(shown["value"]["hex"]) == value[:KEPT_BYTES]
     assert bytes.fromhex(shown["key"]["hex"]) == b"k" * KEPT_BYTES
     assert shown["headers"] == []

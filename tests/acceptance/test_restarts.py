@@ -17,7 +17,7 @@ SMALL_BATCHES = "100"
 MOST_S_TO_END = 10
 
 
-def story(number: int) -> Iterator[Sending]:
+def scenario(number: int) -> Iterator[Sending]:
     """A paid booking, cancelled, twice told; money on account; an invoice that both pay: 31.00 is left."""
     who = owner(number)
     lines = [EXAMPLES[INVOICE]["lines"][0] | {"booking_id": f"b{number}"}]
@@ -61,7 +61,7 @@ def until_issued(service: Service, count: int) -> None:
 
 def test_nothing_is_lost_or_doubled(deploy: Deploy) -> None:
     service = deploy(AVOIR_KAFKA_MAX_RECORDS=SMALL_BATCHES)
-    service.publish(sent for number in range(OWNERS) for sent in story(number))
+    service.publish(sent for number in range(OWNERS) for sent in scenario(number))
     stopped = service.deployment.serve()
     until_issued(service, 100)
     begun = time.monotonic()

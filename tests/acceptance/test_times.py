@@ -54,8 +54,10 @@ def places(service: Service) -> list[Place]:
 
 def test_each_is_dead_lettered_with_the_name_of_its_field(places: list[Place], service: Service) -> None:
     reasons = {}
-    for letter in service.events.dead_letters():
-        said = {name: (value or b"").decode() for name, value in letter.headers if name.startswith("avoir-")}
+    for dead_letter in service.events.dead_letters():
+        said = {
+            name: (value or b"").decode() for name, value in dead_letter.headers if name.startswith("avoir-")
+        }
         place = Place(said["avoir-topic"], int(said["avoir-partition"]), int(said["avoir-offset"]))
         reasons[place] = said["avoir-reason"]
     wanted = [f'{field.name}: not in the years 1900 to 9998 in UTC: "{time}"' for field, time in BAD]

@@ -15,7 +15,7 @@ BURST = 20
 TENANT = "pairs"
 
 
-def story(number: int) -> tuple[Sending, Sending, Sending]:
+def scenario(number: int) -> tuple[Sending, Sending, Sending]:
     """An unpaid invoice, its payment and the cancellation of what it bills."""
     ids = {"invoice_id": f"i{number}", "owner": owner(number)}
     lines = [EXAMPLES[INVOICE]["lines"][0] | {"booking_id": f"b{number}"}]
@@ -40,7 +40,7 @@ def story(number: int) -> tuple[Sending, Sending, Sending]:
 
 def across(number: int, halves: tuple[Places, Places]) -> Iterator[Sending]:
     """A story whose invoice one process reads, and payment and cancellation the other."""
-    for sent in story(number):
+    for sent in scenario(number):
         side = number % 2 if sent.topic == INVOICE else 1 - number % 2
         partitions = sorted(partition for topic, partition in halves[side] if topic == sent.topic)
         yield replace(sent, partition=partitions[number // 2 % len(partitions)])

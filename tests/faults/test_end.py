@@ -14,7 +14,7 @@ from deploy.local.harness.databases import connection_to
 from deploy.local.harness.waiting import until
 from deploy.local.postgres import Postgres
 from tests.faults.test_outages import prepared, send
-from tests.integration.tally import counting_process
+from tests.integration.counting_handler import counting_process
 
 MOST_S_TO_END = 10
 

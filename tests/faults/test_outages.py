@@ -22,8 +22,8 @@ from deploy.local.harness.topics import make_all_topics
 from deploy.local.harness.waiting import until
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
+from tests.integration.counting_handler import counting_process
 from tests.integration.running import handled
-from tests.integration.tally import counting_process
 
 KEYS = 20
 LEASE_S = Settings.model_fields["relay_lease_s"].default

@@ -16,7 +16,7 @@ from deploy.local.harness.databases import connection_to
 from tests.acceptance import test_command_reasons, test_commands, test_reasons
 from tests.acceptance.cases import NAMED, Case, Run, filled, load_cases, runs_of
 from tests.acceptance.events import Heard
-from tests.integration.handler import GROUP, delivering
+from tests.integration.delivery import GROUP, delivering
 
 MESSAGES, CUSTOMERS, BATCH = 3_000, 150, 250
 ORDERS_OF_A_CASE = 4
@@ -72,13 +72,20 @@ async def run(dsn: str) -> Dump:
 def _runs() -> list[Run]:
     """The cases of the help pages in some orders, and a story for each command and each reason; a tenant for each."""
     pages = [islice(runs_of(case, f"case-{n}"), ORDERS_OF_A_CASE) for n, case in enumerate(load_cases())]
-    stories = {f"commands-{n}": each.steps for n, each in enumerate(test_commands.CASES)}
-    stories |= {each.tenant: each.steps for each in test_command_reasons.STORIES}
-    for story in test_reasons.STORIES:
-        stories[story.tenant] = tuple(test_commands.step(*names, **fields) for *names, fields in story.steps)
+    scenarios = {f"commands-{n}": each.steps for n, each in enumerate(test_commands.CASES)}
+    scenarios |= {each.tenant: each.steps for each in test_command_reasons.SCENARIOS}
+    for scenario in test_reasons.SCENARIOS:
+        scenarios[scenario.tenant] = tuple(
+            test_commands.step(*names, **fields) for *names, fields in scenario.steps
+        )
     return [each for runs in pages for each in runs] + [
-        Run(Case(tenant, "given", steps, (), {}), tenant, tuple((each,) for each in steps), as_told=True)
-        for tenant, steps in stories.items()
+        Run(
+            Case(tenant, "given", steps, (), {}),
+            tenant,
+            tuple((each,) for each in steps),
+            in_given_order=True,
+        )
+        for tenant, steps in scenarios.items()
     ]
 
 

@@ -14,8 +14,8 @@ from avoir.settings import Settings
 from deploy.local.harness.databases import connection_to
 from deploy.local.harness.records import consume, produce
 from deploy.local.harness.waiting import until
+from tests.integration.counting_handler import OUT, CountingHandler
 from tests.integration.records import value
-from tests.integration.tally import OUT, Tally
 
 FACT, OTHER = "booking-cancelled", "invoice-finalized"
 
@@ -25,7 +25,7 @@ class Run:
     """A service that runs in this process, and its counting handler."""
 
     service: Service
-    tally: Tally
+    handler: CountingHandler
     stopping: asyncio.Event
 
     async def joined(self) -> None:
@@ -34,16 +34,16 @@ class Run:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Run]:
-    tallies: list[Tally] = []
+    handlers: list[CountingHandler] = []
 
-    def make(settings: Settings, connection: KeptConnection) -> Tally:
-        tallies.append(Tally(settings, connection))
-        return tallies[-1]
+    def make(settings: Settings, connection: KeptConnection) -> CountingHandler:
+        handlers.append(CountingHandler(settings, connection))
+        return handlers[-1]
 
     service, stopping = build(settings, make), asyncio.Event()
     task = asyncio.create_task(service.run(stopping))
     try:
-        yield Run(service, tallies[0], stopping)
+        yield Run(service, handlers[0], stopping)
     finally:
         stopping.set()
         await asyncio.wait_for(task, 15)

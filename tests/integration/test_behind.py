@@ -18,7 +18,7 @@ from deploy.local.harness.databases import connection_to
 from deploy.local.harness.records import consume
 from deploy.local.harness.topics import make_topics
 from deploy.local.harness.waiting import until
-from tests.integration.handler import delivering
+from tests.integration.delivery import delivering
 from tests.integration.outbox_rows import add_outbox, outbox_count
 from tests.integration.test_relay import relaying
 from tests.integration.unreadable import produce_unreadable

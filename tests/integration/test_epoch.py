@@ -17,7 +17,7 @@ from deploy.local.harness.records import consume
 from deploy.local.harness.service import settings_for
 from deploy.local.harness.topics import make_topics
 from deploy.local.harness.waiting import until
-from tests.integration.handler import delivering
+from tests.integration.delivery import delivering
 from tests.integration.outbox_rows import outbox_count
 from tests.integration.test_relay import relaying
 from tests.unit.core.world import cancelled, invoice, line, message

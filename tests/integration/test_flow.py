@@ -15,8 +15,8 @@ from deploy.local.harness.databases import connection_to
 from deploy.local.harness.service import avoir, settings_for
 from deploy.local.harness.topics import delete_topic, make_all_topics, make_topics
 from deploy.local.harness.waiting import until
+from tests.integration.counting_handler import OUT
 from tests.integration.running import FACT, OTHER, Run, handled, running, send, until_handled
-from tests.integration.tally import OUT
 
 UNREADY_S, HELD_S = 2.0, 2.0
 

@@ -13,9 +13,9 @@ from avoir.settings import Settings
 from deploy.local.harness.service import ServiceProcess, settings_for
 from deploy.local.harness.topics import make_all_topics
 from deploy.local.harness.waiting import until
+from tests.integration.counting_handler import counting_process
 from tests.integration.proxy import Proxy, proxy
 from tests.integration.running import running, send, until_handled
-from tests.integration.tally import counting_process
 
 GIVE_UP_S = 2.0
 

@@ -26,9 +26,9 @@ from avoir.postgres.rows import PAYMENTS
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
 from deploy.local.harness.databases import connection_to
-from tests.integration.handler import GROUP, delivering
+from tests.integration.delivery import GROUP, delivering
 from tests.integration.records import value
-from tests.unit.core.asking import granted, take_away, use_on
+from tests.unit.core.commands import granted, take_away, use_on
 from tests.unit.core.world import World, cancelled, invoice, line, message, payment, reversal, voided
 
 
@@ -425,10 +425,10 @@ async def test_a_known_row_that_is_not_there_is_an_error_and_not_lost(database: 
 
 @pytest.mark.parametrize("first", ["payment", "reversal"])
 async def test_a_reversal_in_another_currency_than_its_payment_is_an_alarm(database: str, first: str) -> None:
-    told = [
+    both = [
         message("p", "06-02", payment("p1", "60.00")),
         message("r", "06-03", reversal("r1", "p1", "20.00", "USD")),
     ]
     async with delivering(database) as (deliverer, _):
-        report = await deliverer.deliver(told if first == "payment" else told[::-1])
+        report = await deliverer.deliver(both if first == "payment" else both[::-1])
     assert report.alarms == {"currency_mismatch": 1}

@@ -29,12 +29,12 @@ async def seen_by_monitors(settings: Settings, kafka: str) -> dict[tuple[str, in
     names, admin = names_of(settings), AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        told = await admin.list_consumer_group_offsets(settings.kafka_group_id)
+        offsets = await admin.list_consumer_group_offsets(settings.kafka_group_id)
     finally:
         await admin.close()
     async with AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False) as consumer:
-        ends = await consumer.end_offsets(list(told)) if told else {}
-    return {(names.default(at.topic), at.partition): (told[at].offset, ends[at]) for at in told}
+        ends = await consumer.end_offsets(list(offsets)) if offsets else {}
+    return {(names.default(at.topic), at.partition): (offsets[at].offset, ends[at]) for at in offsets}
 
 
 async def until_no_lag(settings: Settings, kafka: str) -> None:

@@ -18,7 +18,7 @@ from deploy.local.harness.records import produce
 from deploy.local.harness.service import ServiceProcess, settings_for
 from deploy.local.harness.topics import make_all_topics
 from deploy.local.harness.waiting import until
-from tests.integration.tally import counting_process
+from tests.integration.counting_handler import counting_process
 
 SLOW = (
     b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Never: ",

@@ -11,7 +11,7 @@ from avoir.cli.outbox.retry import retry_refused
 from avoir.postgres import queries
 from deploy.local.harness.databases import connection_to
 from tests.integration.command import Command
-from tests.integration.handler import delivering
+from tests.integration.delivery import delivering
 from tests.integration.outbox_rows import add_outbox
 from tests.unit.core.world import cancelled, invoice, line, message
 

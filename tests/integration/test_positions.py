@@ -145,11 +145,11 @@ async def test_a_position_whose_records_were_deleted_while_the_service_runs_is_s
     async with running(settings) as run:
         await fill(settings, 0, range(10))
         await until_handled(settings, 10)
-        run.tally.fault = ConnectionError("not now")
+        run.handler.fault = ConnectionError("not now")
         await fill(settings, 0, range(10, 30))
         await delete_records(settings.kafka_bootstrap_servers, names_of(settings).actual(FACT), 0, 20)
         await until(lambda: (FACT, 0) in run.service.loop.assignment.stopped, 30)
-        run.tally.fault = None
+        run.handler.fault = None
         await stays_stopped(settings, run, {0}, range(1000, 1003))
         await set_to_begin(settings, 0)
         await until_handled(settings, 10 + 10 + 3, 30)

@@ -15,7 +15,7 @@ from deploy.local.harness.records import produce
 from deploy.local.harness.service import environment_of, service_process, settings_for
 from deploy.local.harness.topics import make_all_topics
 from deploy.local.harness.waiting import until
-from tests.integration.tally import counting_process
+from tests.integration.counting_handler import counting_process
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings
     names = await make_all_topics(settings)
     stuck = (
         "import sys; from avoir.process.serve import serve; from avoir.settings import Settings;"
-        " from tests.integration.tally import Tally\n"
-        "class Stuck(Tally):\n"
+        " from tests.integration.counting_handler import CountingHandler\n"
+        "class Stuck(CountingHandler):\n"
         "    async def handle(self, records, positions): raise KeyError('a fault that does not go away')\n"
         "settings = Settings().model_copy(update={'stuck_after_s': 2.0})\n"
         "sys.exit(serve(settings, Stuck))"
@@ -113,19 +113,19 @@ async def test_expiry_runs_in_batches_until_nothing_is_left(settings: Settings) 
     from avoir.process.housekeeping import Housekeeping
     from avoir.process.wiring import database_of
     from avoir.record import BatchReport
-    from tests.integration.tally import Tally
+    from tests.integration.counting_handler import CountingHandler
 
     reports: list[BatchReport] = []
     database, stopping = database_of(settings), asyncio.Event()
-    tallies = [Tally(settings, KeptConnection(database)) for _ in range(2)]
-    tallies[0].to_expire = 25
+    handlers = [CountingHandler(settings, KeptConnection(database)) for _ in range(2)]
+    handlers[0].to_expire = 25
     parts = [
-        Housekeeping(database, tally, name, interval_s=0.05, rows=10, done=reports.append)
-        for tally, name in zip(tallies, ("one", "two"), strict=True)
+        Housekeeping(database, handler, name, interval_s=0.05, rows=10, done=reports.append)
+        for handler, name in zip(handlers, ("one", "two"), strict=True)
     ]
     first = asyncio.create_task(parts[0].run(stopping))
     await until(lambda: len(reports) == 3)
-    tallies[1].to_expire = 5
+    handlers[1].to_expire = 5
     second_stops = asyncio.Event()
     second = asyncio.create_task(parts[1].run(second_stops))
     await asyncio.sleep(0.3)
@@ -140,11 +140,12 @@ async def test_expiry_runs_in_batches_until_nothing_is_left(settings: Settings) 
 
 
 async def test_expiry_goes_on_where_partitions_cannot_be_made(settings: Settings) -> None:
+    from tests.integration.tally import Tally
+
     from avoir.postgres.connect import KeptConnection
     from avoir.process.housekeeping import Housekeeping
     from avoir.process.wiring import database_of
     from avoir.record import BatchReport
-    from tests.integration.tally import Tally
 
     reports: list[BatchReport] = []
     database, stopping = database_of(settings), asyncio.Event()

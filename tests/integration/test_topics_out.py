@@ -115,21 +115,21 @@ async def test_status_tells_of_partitions_that_are_not_used_and_of_those_that_mi
     monkeypatch.setenv("AVOIR_KAFKA_BOOTSTRAP_SERVERS", kafka)
     monkeypatch.setenv("AVOIR_KAFKA_TOPIC_PREFIX", topics.actual(EVENT).removesuffix(EVENT))
 
-    async def told() -> dict[str, tuple[Any, Any]]:
+    async def partitions_shown() -> dict[str, tuple[Any, Any]]:
         topics_out = (await command.json("status"))["topics_out"]
         return {each["topic"]: (each["partitions"], each["used"]) for each in topics_out}
 
-    assert (await told())[EVENT] == (FEW, None)
+    assert (await partitions_shown())[EVENT] == (FEW, None)
     async with relaying(kafka, database, topics):
         await publish(database, range(1, 2))
-    assert (await told())[EVENT] == (FEW, FEW)
+    assert (await partitions_shown())[EVENT] == (FEW, FEW)
     assert "partitions, and" not in await command.text("status")
     await add_partitions(kafka, [topics.actual(EVENT)], MANY)
     async with connection_to(database) as connection:
         await connection.execute(
             "UPDATE topics_out SET partitions = 5 WHERE topic = $1", topics.actual(BALANCE)
         )
-    found = await told()
+    found = await partitions_shown()
     assert (found[EVENT], found[BALANCE]) == ((MANY, FEW), (FEW, 5))
     words = await command.text("status", code=Exit.OK)
     assert f"{EVENT} has {MANY} partitions, and {FEW} are used: what was added stays empty." in words

@@ -43,11 +43,11 @@ async def test_lag_and_backlog_are_measured(settings: Settings) -> None:
     await make_all_topics(settings)
     async with running(settings) as run:
         await run.joined()
-        run.tally.fault = KeyError("not now")
+        run.handler.fault = KeyError("not now")
         await send(settings, range(10), (FACT,))
         await until(lambda: _metric(run, "avoir_lag_messages", topic=FACT) == 10)
         await until(lambda: (_metric(run, "avoir_oldest_unhandled_seconds") or 0) > 0.1)
-        run.tally.fault = None
+        run.handler.fault = None
         await until(lambda: _metric(run, "avoir_lag_messages", topic=FACT) == 0)
         await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
         await until(lambda: _metric(run, "avoir_outbox_rows") == 0)
@@ -62,9 +62,9 @@ async def test_the_oldest_waiting_message_is_as_old_as_kafka_says(settings: Sett
         an_hour_ago = int(time.time() * 1000) - hour_ms
         await producer.send_and_wait(names.actual(FACT), b"1", b"k", timestamp_ms=an_hour_ago)
     async with running(settings) as run:
-        run.tally.fault = KeyError("not now")
+        run.handler.fault = KeyError("not now")
         await until(lambda: (_metric(run, "avoir_oldest_unhandled_seconds") or 0) > 3599)
-        run.tally.fault = None
+        run.handler.fault = None
         await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
 
 
@@ -83,17 +83,17 @@ async def test_a_time_that_a_producer_made_up_raises_no_alarm(settings: Settings
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
         await producer.send_and_wait(names.actual(FACT), b"1", b"k", timestamp_ms=timestamp_ms)
         async with running(settings) as run:
-            run.tally.fault = KeyError("not now")
+            run.handler.fault = KeyError("not now")
             await until(alarmed)
-            run.tally.fault = None
+            run.handler.fault = None
             await until_handled(settings, 1)
             await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
-            run.tally.fault = KeyError("not now")
+            run.handler.fault = KeyError("not now")
             # Now the process has seen the partition with nothing waiting: a time of an hour ago counts no more either.
             ago_ms = timestamp_ms or int(time.time() * 1000) - 7_200_000
             await producer.send_and_wait(names.actual(FACT), b"2", b"k", timestamp_ms=ago_ms)
             await until(alarmed)
-            run.tally.fault = None
+            run.handler.fault = None
             await until_handled(settings, 2)
     assert not impossible
 

@@ -15,10 +15,10 @@ from avoir.settings import Settings
 from deploy.local.harness.service import ServiceProcess, environment_of, service_process
 
 OUT = "credit-issued"
-PROGRAM = (sys.executable, "-m", "tests.integration.tally")
+PROGRAM = (sys.executable, "-m", "tests.integration.counting_handler")
 
 
-class Tally:
+class CountingHandler:
     """Claims each message's value as its id, and writes an outbox row with the next number of its key.
 
     In one transaction with the offsets, like the real handler. A value of `park...` counts as parked,
@@ -132,4 +132,4 @@ if __name__ == "__main__":
     from avoir.process.serve import serve
 
     assert os.environ["AVOIR_KAFKA_BOOTSTRAP_SERVERS"]
-    sys.exit(serve(Settings(), Tally))
+    sys.exit(serve(Settings(), CountingHandler))
