@@ -165,7 +165,7 @@ class Rig:
     async def measure(self, makes: Sequence[Make], at_once: int) -> Cost:
         """The least of some rounds in this process: what else the machine does makes them dearer, never cheaper.
 
-        Of Postgres the mean: its processes' time is only told in hundredths of a second.
+        Of Postgres the mean: its processes' time is only counted in hundredths of a second.
         """
         process, before = [], await self._meter.read()
         for _ in range(ROUNDS):

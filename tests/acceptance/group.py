@@ -1,4 +1,4 @@
-"""Who of a consumer group reads which partitions, as the broker tells it."""
+"""The partitions that each member of a consumer group reads, as the broker knows them."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Each reason for which a command is refused, or what it did: through topics, and as `avoir explain` tells it."""
+"""Each reason for which a command is refused, or what it did: through topics, and as `avoir explain` words it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -151,7 +151,7 @@ SCENARIOS = (
 
 @pytest.fixture(scope="module")
 def played(service: Service) -> dict[str, Any]:
-    """All stories, told side by side, and how each last message is explained."""
+    """All scenarios, played side by side, and how each last message is explained."""
     play(
         service,
         [

@@ -1,4 +1,4 @@
-"""Each reason for which facts give nothing, or not yet: through topics, and as `avoir explain` tells it."""
+"""Each reason for which facts give nothing, or not yet: through topics, and as `avoir explain` words it."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -176,7 +176,7 @@ SCENARIOS = (
 
 @pytest.fixture(scope="module")
 def played(service: Service) -> dict[str, Any]:
-    """All stories, told side by side, and how each last message is explained."""
+    """All scenarios, played side by side, and how each last message is explained."""
     for number in range(max(len(scenario.steps) for scenario in SCENARIOS)):
         service.publish(each for scenario in SCENARIOS for each in scenario.step(number))
         service.settle()

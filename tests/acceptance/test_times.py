@@ -1,4 +1,4 @@
-"""Times at the ends of what can be told: outside in UTC they are refused, inside all that is published can be read."""
+"""Times at the ends of what can be said: outside in UTC they are refused, inside all that is published can be read."""
 
 import json
 from datetime import datetime
@@ -78,7 +78,7 @@ def test_neighbours_are_handled_and_nothing_comes_of_the_others(
 
 
 def at_the_edges() -> list[Sending]:
-    """Facts and commands with the first and the last time that can be told, by every field that has one."""
+    """Facts and commands with the first and the last time that can be said, by every field that has one."""
     period = {"start": FIRST, "end": LAST}
     booked = {"line_id": "l1", "kind": "booking", "booking_id": "b1", "amount": "100.00", "period": period}
     sold = {"line_id": "l2", "kind": "prepaid", "amount": "21.00", "expires_at": LAST}

@@ -1,4 +1,4 @@
-"""Two processes of one group, which handle the halves of one story at the same moment."""
+"""Two processes of one group, which handle the halves of one scenario at the same moment."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,7 +39,7 @@ def scenario(number: int) -> tuple[Sending, Sending, Sending]:
 
 
 def across(number: int, halves: tuple[Places, Places]) -> Iterator[Sending]:
-    """A story whose invoice one process reads, and payment and cancellation the other."""
+    """A scenario whose invoice one process reads, and payment and cancellation the other."""
     for sent in scenario(number):
         side = number % 2 if sent.topic == INVOICE else 1 - number % 2
         partitions = sorted(partition for topic, partition in halves[side] if topic == sent.topic)

@@ -59,7 +59,7 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
 
 @pytest.fixture(scope="module")
 def played(service: Service) -> None:
-    """All stories, told side by side, each message handled before the next."""
+    """All scenarios, played side by side, each message handled before the next."""
     for number in range(max(map(len, SCENARIOS.values()))):
         service.publish(
             sending(topic, body(topic, tenant, event_id, **_known(service, tenant, fields)))
@@ -84,7 +84,7 @@ def account(service: Service, tenant: str) -> Account:
 
 
 def due(service: Service, tenant: str, invoice_id: str) -> str:
-    """What is due on an invoice, as the command line tells it."""
+    """What is due on an invoice, as the command line shows it."""
     (invoice,) = service.ask("explain", "--invoice", invoice_id, "--tenant", tenant)["invoices"]
     return str(invoice["due"])
 

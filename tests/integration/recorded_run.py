@@ -29,7 +29,7 @@ LEFT_OUT = ["deferred", "epochs", "leases", "migrations", "topics_out"]
 """Tables that handling does not write, but for what waits for a row that somebody keeps locked."""
 
 PREPARED = """
--- Whatever calls the clock by its name gets what the run set: later than all that is told, and in months that have no
+-- Whatever calls the clock by its name gets what the run set: later than all that happens, and in months that have no
 -- partition whenever this runs.
 ALTER FUNCTION pg_catalog.clock_timestamp() RENAME TO clock_timestamp_of_the_machine;
 CREATE TABLE public.clock AS SELECT timestamptz '2026-01-01 00:00Z' AS now;
@@ -70,7 +70,7 @@ async def run(dsn: str) -> Dump:
 
 
 def _runs() -> list[Run]:
-    """The cases of the help pages in some orders, and a story for each command and each reason; a tenant for each."""
+    """The help pages' cases in some orders, and a scenario for each command and each reason; a tenant for each."""
     pages = [islice(runs_of(case, f"case-{n}"), ORDERS_OF_A_CASE) for n, case in enumerate(load_cases())]
     scenarios = {f"commands-{n}": each.steps for n, each in enumerate(test_commands.CASES)}
     scenarios |= {each.tenant: each.steps for each in test_command_reasons.SCENARIOS}

@@ -40,7 +40,7 @@ async def topics(kafka: str, topic_prefix: str) -> TopicNames:
 async def has_read(
     kafka: str, names: TopicNames, accounts: Sequence[Account], epoch: int = 1, ce_source: str = "/avoir"
 ) -> None:
-    """Readers were told of these accounts."""
+    """The heads of these accounts were published."""
     async with AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True) as producer:
         for account in accounts:
             balance = account.balance(account.event_id(epoch), epoch, NOW)

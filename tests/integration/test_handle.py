@@ -368,7 +368,7 @@ async def test_what_was_set_aside_and_used_of_a_grant_is_not_read_again(database
 
 HOSTILE = {
     "a NUL in a header's name": Record("booking-cancelled", 0, 0, 1_000, b"k", b"{}", (("a\0b", b"x"),)),
-    "a NUL in a name that is told": Record(
+    "a NUL in a name that is reported": Record(
         "booking-cancelled", 0, 0, 1_000, b"k", b"{}", (("ce_\0", b"\xff"),)
     ),
     "a very long name": Record(

@@ -151,7 +151,7 @@ async def test_a_credit_line_is_used_after_all_and_rejected_in_one_batch(databas
 def made_up(
     chance: random.Random, world: World, delivered_before: list[Message], tenant_id: str
 ) -> list[Message]:
-    """A batch of a few messages, told to the world one by one, now and then one that was told before."""
+    """A batch of a few messages, which the world handles one by one, now and then one that it had before."""
     batch: list[Message] = []
     for _ in range(chance.choice([1, 1, 2, 3, 5, 12])):
         body, when = Somebody(chance, world).anything(), f"06-0{chance.randint(1, 9)}"

@@ -191,8 +191,8 @@ def test_draws_of_one_day_are_told_together_and_setting_aside_once() -> None:
         step("reinstated", "available", "-4", 5, **aside, ledger_account="reserved", reason="not_needed"),
         step("reinstated", "reserved", "4", 5, **aside, reason="not_needed"),
     )
-    telling = tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,)))
-    assert telling.since == (
+    words = tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,)))
+    assert words.since == (
         "On 3 June 2025 0.30 EUR of it was drawn for usage, in 2 draws.",
         "On 4 June 2025 4.00 EUR of it was set aside for invoice i9.",
         "On 5 June 2025 4.00 EUR of it, set aside for invoice i9, became available again: the invoice did not need it.",

@@ -1,4 +1,4 @@
-"""Which policy values are told to be in force, and where they come from."""
+"""Policy values in force, and where they come from."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -69,10 +69,10 @@ AGAIN_UNDER_A_NEW_ID = {
 @pytest.mark.parametrize("what", ASKED)
 def test_a_command_sent_twice_counts_once(what: str) -> None:
     world = asked_of()
-    told = message("x", "06-03", ASKED[what][0](world))
-    assert world.handle(told).outcome not in ("declined", "duplicate")
+    asked = message("x", "06-03", ASKED[what][0](world))
+    assert world.handle(asked).outcome not in ("declined", "duplicate")
     balance, events = world.balance(), len(world.events)
-    again = world.handle(told)
+    again = world.handle(asked)
     assert (again.outcome, again.facts) == ("duplicate", {"same": "event_id"})
     assert (world.balance(), len(world.events)) == (balance, events)
 
@@ -103,10 +103,10 @@ def test_a_command_under_a_new_id_is_another_command(what: str) -> None:
 
 def test_a_refused_command_sent_again_is_a_duplicate_though_it_could_be_carried_out_by_now() -> None:
     world = World()
-    told = message("d", "06-02", drawn("5"))
-    assert world.handle(told).reason == "insufficient_credit"
+    asked = message("d", "06-02", drawn("5"))
+    assert world.handle(asked).reason == "insufficient_credit"
     world.decide("g", "06-01", granted("10"))
-    assert world.handle(told).outcome == "duplicate"
+    assert world.handle(asked).outcome == "duplicate"
     assert world.decide("d2", "06-02", drawn("5")).outcome == "recorded"
 
 

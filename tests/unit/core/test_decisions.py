@@ -61,12 +61,12 @@ def test_the_first_reason_that_holds_is_the_one_told(
     reason: str, before: list[Message], when: str, fact: Fact
 ) -> None:
     world = given(*before)
-    told = len(world.events)
+    published = len(world.events)
     decision = world.decide("z", when, fact)
     assert decision.reason == reason
     assert decision.outcome == ("waiting" if reason == "unpaid" else "declined")
     assert decision.would_change_it
-    declined = [event.body for event in world.events[told:] if isinstance(event.body, CreditDeclined)]
+    declined = [event.body for event in world.events[published:] if isinstance(event.body, CreditDeclined)]
     assert [body.reason for body in declined] == ([] if reason == "unpaid" else [reason])
 
 
@@ -230,8 +230,8 @@ def test_a_conflict_does_not_use_up_its_event_id() -> None:
 
 def test_event_ids_and_keys_are_those_of_a_tenant() -> None:
     world = given(message("1", "06-01", payment("p1", "5.00")))
-    told = world.handle(message("1", "06-02", payment("p1", "6.00"), tenant="t2"))
-    assert told.outcome == "issued"
+    decision = world.handle(message("1", "06-02", payment("p1", "6.00"), tenant="t2"))
+    assert decision.outcome == "issued"
 
 
 LONG = "\N{GRINNING FACE}" * 190

@@ -73,7 +73,7 @@ class Consumer:
 
 
 class Play:
-    """One tenant whose clock moves on, told whatever may be told."""
+    """One tenant whose clock moves on, with messages of every kind."""
 
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)

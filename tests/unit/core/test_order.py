@@ -45,7 +45,7 @@ def targets(world: World) -> dict[EntitlementKey, int]:
 
 
 def net_from_facts(world: World, timeline: Sequence[Message]) -> dict[AccountKey, int]:
-    """The net positions from what was told alone: payments, grants and targets less what invoices charge."""
+    """The net positions from the messages alone: payments, grants and targets less what invoices charge."""
     void = {each.body.invoice_id for each in timeline if isinstance(each.body, InvoiceVoided)}
     net: dict[AccountKey, int] = {}
 

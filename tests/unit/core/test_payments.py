@@ -67,8 +67,11 @@ def test_a_payment_settles_only_invoices_of_its_owner_and_currency_and_says_so(o
 
 
 def test_amount_paid_settles_before_any_payment_and_the_rest_is_overpayment() -> None:
-    told = [bill("i1", "06-02", "100.00", paid="60.00"), message("p", "06-01", payment("p1", "70.00", "i1"))]
-    for order in (told, told[::-1]):
+    delivered = [
+        bill("i1", "06-02", "100.00", paid="60.00"),
+        message("p", "06-01", payment("p1", "70.00", "i1")),
+    ]
+    for order in (delivered, delivered[::-1]):
         world = given(*order)
         assert (world.due("i1"), world.available()) == (0, 30)
         assert rows(world.state.grants)[0].source == "overpayment"
@@ -132,25 +135,25 @@ def test_reversals_count_up_to_the_amount_of_the_payment() -> None:
 
 
 def test_a_reversal_of_an_unknown_payment_waits_for_it() -> None:
-    told = [
+    delivered = [
         bill("i1", "06-01", "50.00"),
         message("r", "06-03", reversal("r1", "p1", "20.00")),
         message("p", "06-02", payment("p1", "60.00", "i1")),
     ]
-    world = given(*told)
+    world = given(*delivered)
     assert (world.decisions[1].outcome, world.decisions[1].reason) == ("waiting", "unknown_payment")
-    for order in itertools.permutations(told):
+    for order in itertools.permutations(delivered):
         again = given(*order)
         assert (again.due("i1"), again.available()) == (10, 0)
 
 
 @pytest.mark.parametrize("first", ["payment", "reversal"])
 def test_a_reversal_in_another_currency_is_declined_and_changes_nothing(first: str) -> None:
-    told = [
+    delivered = [
         message("p", "06-02", payment("p1", "60.00")),
         message("r", "06-03", reversal("r1", "p1", "20.00", "USD")),
     ]
-    world = given(*(told if first == "payment" else told[::-1]))
+    world = given(*(delivered if first == "payment" else delivered[::-1]))
     assert world.available() == 60
     if first == "payment":
         assert (world.decisions[-1].outcome, world.decisions[-1].reason) == ("declined", "currency_mismatch")

@@ -1,4 +1,4 @@
-"""`set-credit-policy`: whom a policy is for, from when it counts, and how a decision tells which one did."""
+"""`set-credit-policy`: whom a policy is for, from when it counts, and how a decision shows which one did."""
 
 from datetime import timedelta
 from itertools import permutations

@@ -1,4 +1,4 @@
-"""What holds of every story, whatever happens in it: properties that random search tries to break."""
+"""What holds of every history, whatever happens in it: properties that random search tries to break."""
 
 from typing import Any
 

@@ -122,7 +122,7 @@ def test_reserved_credit_expires_and_is_voided_like_any_other() -> None:
 
 
 def test_credit_that_counts_only_after_the_finalization_is_used_all_the_same_where_it_was_reserved() -> None:
-    """The invoice was finalized before the grant and is told after the command: it was chosen by hand."""
+    """The invoice was finalized before the grant and comes after the command: it was chosen by hand."""
     world = with_credit()
     world.decide("g", "06-10", granted("80"))
     world.decide("r", "06-11", use_on("i9"))
