@@ -122,12 +122,12 @@ async def test_a_message_of_a_time_to_come_hides_no_partition_that_stands_still(
             for n in range(2):
                 await producer.send_and_wait(topic, b"%d" % n, partition=n, timestamp_ms=in_an_hour_ms)
         await until_handled(settings, 2)
-        run.tally.fault = ConnectionError("not now")
+        run.handler.fault = ConnectionError("not now")
         await send(settings, range(2, 12), (FACT,))
         await until_says(run, "loop", "not moved for")
         await asyncio.sleep(UNREADY_S)
         assert "not moved for" in await status(settings)
-        run.tally.fault = None
+        run.handler.fault = None
         await until_handled(settings, 12)
         assert (await status(settings)).startswith("Keeps up: ")
 

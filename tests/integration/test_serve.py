@@ -140,27 +140,26 @@ async def test_expiry_runs_in_batches_until_nothing_is_left(settings: Settings) 
 
 
 async def test_expiry_goes_on_where_partitions_cannot_be_made(settings: Settings) -> None:
-    from tests.integration.tally import Tally
-
     from avoir.postgres.connect import KeptConnection
     from avoir.process.housekeeping import Housekeeping
     from avoir.process.wiring import database_of
     from avoir.record import BatchReport
+    from tests.integration.counting_handler import CountingHandler
 
     reports: list[BatchReport] = []
     database, stopping = database_of(settings), asyncio.Event()
-    tally = Tally(settings, KeptConnection(database))
-    tally.to_expire = 5
+    handler = CountingHandler(settings, KeptConnection(database))
+    handler.to_expire = 5
     async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
         await connection.execute(
             "CREATE OR REPLACE FUNCTION ensure_partitions(months_ahead integer DEFAULT 2) RETURNS integer"
             " LANGUAGE plpgsql AS $$ BEGIN RAISE duplicate_table USING MESSAGE = 'it is there'; END $$"
         )
-    expiry = Housekeeping(database, tally, "one", interval_s=0.05, rows=10, done=reports.append)
+    expiry = Housekeeping(database, handler, "one", interval_s=0.05, rows=10, done=reports.append)
     task = asyncio.create_task(expiry.run(stopping))
     with capture_logs() as logs:
         await until(lambda: len(reports) == 2)
-        tally.to_expire = 7
+        handler.to_expire = 7
         await until(lambda: len(reports) == 3)
     stopping.set()
     await task

@@ -174,15 +174,15 @@ async def test_it_waits_for_what_only_others_can_end_and_ends_when_it_stands_sti
     impatient = settings.model_copy(update={"stuck_after_s": 5.0, "unready_after_s": 1.0})
     async with running(impatient) as run:
         await run.joined()
-        run.tally.fault = error("not now")
+        run.handler.fault = error("not now")
         await send(settings, range(5))
         await until(lambda: "not now" in run.service.loop.state.last_error)
         await asyncio.sleep(10)
         assert not run.service.fault
         assert "not now" in (await _checks(run))["loop"]
-        run.tally.fault = None
+        run.handler.fault = None
         await until_handled(settings, 5)
-        run.tally.fault = KeyError("not now")
+        run.handler.fault = KeyError("not now")
         await send(settings, range(5, 10))
         await until(lambda: "nothing moved" in run.service.fault, 20)
 
