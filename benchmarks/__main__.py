@@ -18,7 +18,7 @@ from benchmarks.check import check
 from benchmarks.mix import Wire, mix, of_some_customers
 from benchmarks.report import Runs, ratios, show
 from benchmarks.service import BenchmarkError, run_program, run_service
-from benchmarks.stage import PARTITIONS, Stage, feed, publish, stage, topics_in
+from benchmarks.testbed import PARTITIONS, Testbed, feed, publish, testbed, topics_in
 from benchmarks.usage import Figures
 from deploy.local.process import StackError
 from deploy.local.stack import running_stack
@@ -72,42 +72,42 @@ def _count(text: str) -> int:
 async def _measure(kafka: str, dsn: str, count: int, processes: int) -> tuple[Runs, dict[str, Any]]:
     messages = mix(count)
     some = of_some_customers(messages, min(PLAIN_MESSAGES, count))
-    async with stage(kafka, dsn) as place:
+    async with testbed(kafka, dsn) as bed:
         with _bar("publish", count):
-            await publish(kafka, place.prefix("service"), messages)
+            await publish(kafka, bed.prefix("service"), messages)
         with _bar("Avoir", count) as bar:
-            service = await run_service(place, count, processes, bar)
+            service = await run_service(bed, count, processes, bar)
         with _bar("check", 1):
-            checked = await check(place, messages)
+            checked = await check(bed, messages)
             service = replace(service, events_out=checked["events"] / count)
         with _bar("floor", count * FLOOR_ROUNDS) as bar:
-            floor = await _floor(place, count, checked["event_bytes"], bar)
+            floor = await _floor(bed, count, checked["event_bytes"], bar)
         with _bar("floor by hand", count * FLOOR_ROUNDS) as bar:
-            by_hand = await _floor(place, count, checked["event_bytes"], bar, by_hand=True)
+            by_hand = await _floor(bed, count, checked["event_bytes"], bar, by_hand=True)
         with _bar("plain handler", len(some)) as bar:
-            plain = await _plain(place, some, bar)
+            plain = await _plain(bed, some, bar)
     return Runs(service, floor, by_hand, plain), checked
 
 
-async def _floor(place: Stage, count: int, event_bytes: int, bar: Any, *, by_hand: bool = False) -> Figures:
+async def _floor(bed: Testbed, count: int, event_bytes: int, bar: Any, *, by_hand: bool = False) -> Figures:
     asked = {
-        "topics": topics_in(place.prefix("service")),
-        "topic_out": place.prefix("floor") + "credit-issued",
+        "topics": topics_in(bed.prefix("service")),
+        "topic_out": bed.prefix("floor") + "credit-issued",
         "event_bytes": event_bytes,
         "messages": count * FLOOR_ROUNDS,
         "rounds": FLOOR_ROUNDS,
         "by_hand": by_hand,
     }
-    return await run_program("benchmarks.floor", place, "floor", asked, bar)
+    return await run_program("benchmarks.floor", bed, "floor", asked, bar)
 
 
-async def _plain(place: Stage, messages: Sequence[Wire], bar: Any) -> Figures:
-    prefix = place.prefix("plain")
+async def _plain(bed: Testbed, messages: Sequence[Wire], bar: Any) -> Figures:
+    prefix = bed.prefix("plain")
     group = prefix + "group"
     asked = {"prefix": prefix, "topics": topics_in(prefix), "group": group, "messages": len(messages)}
     async with asyncio.TaskGroup() as together:
-        running = together.create_task(run_program("benchmarks.plain", place, "plain", asked, bar))
-        together.create_task(feed(place.kafka, prefix, messages, group))
+        running = together.create_task(run_program("benchmarks.plain", bed, "plain", asked, bar))
+        together.create_task(feed(bed.kafka, prefix, messages, group))
     return running.result()
 
 

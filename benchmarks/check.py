@@ -14,7 +14,7 @@ from avoir.cli.verify.query import verify
 from avoir.wire.topics import EVENTS
 from benchmarks.mix import Wire
 from benchmarks.service import BenchmarkError
-from benchmarks.stage import PARTITIONS, Stage
+from benchmarks.testbed import PARTITIONS, Testbed
 
 READ_S = 120.0
 _DECISIONS = """
@@ -28,10 +28,10 @@ SELECT coalesce(sum(messages), 0)::bigint FROM avoir.dead_letters WHERE outcome 
 _EVENTS = "SELECT coalesce(sum(seq), 0)::bigint FROM avoir.accounts"
 
 
-async def check(stage: Stage, messages: Sequence[Wire]) -> dict[str, Any]:
+async def check(bed: Testbed, messages: Sequence[Wire]) -> dict[str, Any]:
     """Raise BenchmarkError where something is not as it must be; else what was decided and published."""
     connection = await asyncpg.connect(
-        stage.databases["service"],
+        bed.databases["service"],
         timeout=10,
         command_timeout=600,
         server_settings={"search_path": "avoir"},
@@ -49,7 +49,7 @@ async def check(stage: Stage, messages: Sequence[Wire]) -> dict[str, Any]:
         await connection.close()
     if differences:
         raise BenchmarkError(f"verify finds {len(differences)} differences, the first: {differences[0]}")
-    published, sizes = await _published(stage)
+    published, sizes = await _published(bed)
     if published["numbered"] != numbered:
         raise BenchmarkError(f"{published['numbered']} events are out of {numbered} that have a number")
     return {
@@ -77,7 +77,7 @@ async def _outcomes(
     return decided
 
 
-async def _published(stage: Stage) -> tuple[dict[str, int], list[int]]:
+async def _published(bed: Testbed) -> tuple[dict[str, int], list[int]]:
     """Read every event back as a consumer does; of each account the numbers must begin at 1, rise and have no gap.
 
     Events are published at least once: what is not above an account's last number in a topic is dropped and counted.
@@ -86,9 +86,9 @@ async def _published(stage: Stage) -> tuple[dict[str, int], list[int]]:
     seqs: dict[tuple[str, str], list[int]] = {}
     last: dict[tuple[str, str, str], int] = {}
     sizes: list[int] = []
-    prefix = stage.prefix("service")
+    prefix = bed.prefix("service")
     places = [TopicPartition(prefix + topic, n) for topic in EVENTS for n in range(PARTITIONS)]
-    async with AIOKafkaConsumer(bootstrap_servers=stage.kafka, isolation_level="read_committed") as consumer:
+    async with AIOKafkaConsumer(bootstrap_servers=bed.kafka, isolation_level="read_committed") as consumer:
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)

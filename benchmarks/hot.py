@@ -27,7 +27,7 @@ from avoir.postgres.migrate import migrate
 from avoir.record import Record, TopicPartition
 from avoir.wire.topics import SUBSCRIBED
 from benchmarks.usage import PostgresMeter
-from deploy.local.databases import dsn_of, execute
+from deploy.local.harness.databases import own_database
 from deploy.local.process import StackError
 from deploy.local.stack import running_postgres
 
@@ -138,23 +138,23 @@ class Cost(NamedTuple):
 
 
 class Rig:
-    """A handler on a database of its own, and what it is told."""
+    """A handler on a database of its own, and what it handled."""
 
     def __init__(self, handler: Handler, meter: PostgresMeter) -> None:
         self._handler = handler
         self._meter = meter
         self._offsets = dict.fromkeys((TopicPartition(topic, 0) for topic in SUBSCRIBED), 0)
-        self._told = 0
+        self._delivered = 0
 
-    async def tell(self, makes: Sequence[Make], count: int, at_once: int) -> None:
+    async def handle(self, makes: Sequence[Make], count: int, at_once: int) -> None:
         """Handle messages in batches."""
         for start in range(0, count, at_once):
             records, before = [], dict(self._offsets)
             for _ in range(min(at_once, count - start)):
-                self._told += 1
-                topic, body = makes[self._told % len(makes)](f"n-{self._told}")
+                self._delivered += 1
+                topic, body = makes[self._delivered % len(makes)](f"n-{self._delivered}")
                 place = TopicPartition(topic, 0)
-                value = json.dumps({"tenant_id": "t1", "event_id": f"e-{self._told}", **body}).encode()
+                value = json.dumps({"tenant_id": "t1", "event_id": f"e-{self._delivered}", **body}).encode()
                 records.append(Record(topic, 0, self._offsets[place], int(time.time() * 1000), b"k", value))
                 self._offsets[place] += 1
             places = {TopicPartition(each.topic, 0) for each in records}
@@ -165,12 +165,12 @@ class Rig:
     async def measure(self, makes: Sequence[Make], at_once: int) -> Cost:
         """The least of some rounds in this process: what else the machine does makes them dearer, never cheaper.
 
-        Of Postgres the mean: its processes' time is only told in hundredths of a second.
+        Of Postgres the mean: its processes' time is only counted in hundredths of a second.
         """
         process, before = [], await self._meter.read()
         for _ in range(ROUNDS):
             begun = time.process_time()
-            await self.tell(makes, MEASURED, at_once)
+            await self.handle(makes, MEASURED, at_once)
             process.append(time.process_time() - begun)
         after = await self._meter.read()
         database = (after.postgres_cpu_s or 0) - (before.postgres_cpu_s or 0)
@@ -180,39 +180,37 @@ class Rig:
 @asynccontextmanager
 async def rig(admin_dsn: str) -> AsyncIterator[Rig]:
     """A handler on a new database, which is dropped in the end."""
-    name = f"avoir_hot_{os.getpid()}"
-    await execute(admin_dsn, f'CREATE DATABASE "{name}"')
-    connection = KeptConnection(Database(SecretStr(dsn_of(admin_dsn, name))))
-    watching = await asyncpg.connect(dsn_of(admin_dsn, name))
-    try:
-        await migrate(dsn_of(admin_dsn, name))
-        async with connection.use() as opened:
-            places = [TopicPartition(topic, 0) for topic in SUBSCRIBED]
-            await opened.execute(
-                *queries.add_positions(group_id="hot", partitions=places, next_offsets=[0] * len(places))
-            )
-        yield Rig(Handler(connection, Rules("hot")), await PostgresMeter.on(watching))
-    finally:
-        await connection.close()
-        await watching.close()
-        await execute(admin_dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
+    async with own_database(admin_dsn, f"avoir_hot_{os.getpid()}") as dsn:
+        connection = KeptConnection(Database(SecretStr(dsn)))
+        watching = await asyncpg.connect(dsn)
+        try:
+            await migrate(dsn)
+            async with connection.use() as opened:
+                places = [TopicPartition(topic, 0) for topic in SUBSCRIBED]
+                await opened.execute(
+                    *queries.add_positions(group_id="hot", partitions=places, next_offsets=[0] * len(places))
+                )
+            yield Rig(Handler(connection, Rules("hot")), await PostgresMeter.on(watching))
+        finally:
+            await connection.close()
+            await watching.close()
 
 
 async def run(admin_dsn: str, most: int) -> list[dict[str, Any]]:
     """All series, each on a database of its own."""
     found = []
     for series in SERIES:
-        async with rig(admin_dsn) as told:
+        async with rig(admin_dsn) as bench:
             grown, first = 0, dict[int, float]()
             for size in sorted({*SIZES, series.most}):
                 if size > min(most, series.most):
                     break
                 print(f"{series.name}: {size:,}", file=sys.stderr)
-                await told.tell((series.grow,), size - grown, GROWN_AT_ONCE)
+                await bench.handle((series.grow,), size - grown, GROWN_AT_ONCE)
                 # Of lines and changes what is measured stays.
                 grown = size if len(series.makes) > 1 else size + 2 * ROUNDS * MEASURED
                 for at_once in (1, MEASURED):
-                    cost = await told.measure(series.makes, at_once)
+                    cost = await bench.measure(series.makes, at_once)
                     least = first.setdefault(at_once, cost.total)
                     found.append(
                         {

@@ -70,7 +70,7 @@ def mix(count: int, *, customers: int = CUSTOMERS, seed: int = 1) -> list[Wire]:
 
 
 def of_some_customers(messages: Sequence[Wire], most: int) -> list[Wire]:
-    """All messages of some customers, at most so many: shorter, and each customer's story is whole.
+    """All messages of some customers, at most so many: shorter, and each customer's history is whole.
 
     The first messages of a month would not do: nobody has credit yet.
     """

@@ -1,4 +1,4 @@
-"""How a benchmark is told: a table for people, the same figures as JSON for scripts."""
+"""The report of a benchmark: a table for people, the same figures as JSON for scripts."""
 
 from typing import Any, NamedTuple
 

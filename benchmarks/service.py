@@ -10,20 +10,19 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 import psutil
 
-from benchmarks.stage import Stage
+from benchmarks.testbed import Testbed
 from benchmarks.usage import Figures, PostgresMeter, Reading, peak_bytes, tree_cpu_s, used
-from deploy.local.process import free_port
+from deploy.local.harness.service import ServiceProcess, service_process
 
 POLL_S = 0.05
-STOP_S = 20.0
 START_S = 60.0
 SLOWEST_PER_S = 150
 GROUP = "bench"
@@ -49,17 +48,10 @@ class _Moment:
     database: Reading
 
 
-class _Served(NamedTuple):
-    """One of the processes, and where it tells its metrics."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-
-
-async def run_service(stage: Stage, messages: int, processes: int, progress: Progress) -> Figures:
+async def run_service(bed: Testbed, messages: int, processes: int, progress: Progress) -> Figures:
     """Run the service until all messages are handled and published; figures from when each process had a batch on."""
     connection = await asyncpg.connect(
-        stage.databases["service"],
+        bed.databases["service"],
         timeout=10,
         command_timeout=60,
         server_settings={"enable_seqscan": "off"},
@@ -68,13 +60,13 @@ async def run_service(stage: Stage, messages: int, processes: int, progress: Pro
         await connection.execute("CHECKPOINT")
         meter = await PostgresMeter.on(connection)
         async with AsyncExitStack() as stack:
-            served = [await stack.enter_async_context(_serving(stage)) for _ in range(processes)]
+            served = [await stack.enter_async_context(_serving(bed)) for _ in range(processes)]
             await _begun(served, progress)
             begin = await _until(served, connection, meter, START_S, 1, progress)
             within_s = START_S + messages / SLOWEST_PER_S
             end = await _until(served, connection, meter, within_s, messages, progress)
-            peaks = [peak_bytes(process.pid) for process, _ in served]
-            counted = sum((_metrics(port) for _, port in served), Counter())
+            peaks = [peak_bytes(each.process.pid) for each in served]
+            counted = sum((_metrics(each.port) for each in served), Counter())
     finally:
         await connection.close()
     batches = counted["avoir_batch_messages_count"]
@@ -90,7 +82,7 @@ async def run_service(stage: Stage, messages: int, processes: int, progress: Pro
     )
 
 
-async def _begun(served: Sequence[_Served], progress: Progress) -> None:
+async def _begun(served: Sequence[ServiceProcess], progress: Progress) -> None:
     """Return once each process has handled a batch: until then they share the partitions out."""
     deadline = time.monotonic() + START_S
     while not all(_handled(each) for each in served):
@@ -101,21 +93,21 @@ async def _begun(served: Sequence[_Served], progress: Progress) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def _handled(each: _Served) -> int:
+def _handled(each: ServiceProcess) -> int:
     try:
         return _metrics(each.port)["avoir_batch_messages_count"]
     except OSError:
         return 0
 
 
-def _alive(served: Sequence[_Served]) -> None:
-    for process, _ in served:
-        if process.poll() is not None:
-            raise BenchmarkError(f"the service ended with status {process.returncode}")
+def _alive(served: Sequence[ServiceProcess]) -> None:
+    for each in served:
+        if not each.runs:
+            raise BenchmarkError(f"the service ended with status {each.process.returncode}")
 
 
 async def _until(
-    served: Sequence[_Served],
+    served: Sequence[ServiceProcess],
     connection: "asyncpg.Connection[asyncpg.Record]",
     meter: PostgresMeter,
     within_s: float,
@@ -126,7 +118,7 @@ async def _until(
     while True:
         handled = await connection.fetchval(_HANDLED)
         if handled >= messages and (messages == 1 or await connection.fetchval(_IS_OUT)):
-            cpu_s = sum(tree_cpu_s(psutil.Process(process.pid)) for process, _ in served)
+            cpu_s = sum(tree_cpu_s(psutil.Process(each.process.pid)) for each in served)
             return _Moment(time.monotonic(), handled, cpu_s, await meter.read())
         progress(handled)
         _alive(served)
@@ -136,41 +128,24 @@ async def _until(
 
 
 @asynccontextmanager
-async def _serving(stage: Stage) -> AsyncIterator[_Served]:
-    port = free_port()
+async def _serving(bed: Testbed) -> AsyncIterator[ServiceProcess]:
     environment = os.environ | {
-        "AVOIR_KAFKA_BOOTSTRAP_SERVERS": stage.kafka,
-        "AVOIR_POSTGRES_DSN": stage.databases["service"],
-        "AVOIR_KAFKA_TOPIC_PREFIX": stage.prefix("service"),
-        "AVOIR_KAFKA_GROUP_ID": GROUP + stage.run,
+        "AVOIR_KAFKA_BOOTSTRAP_SERVERS": bed.kafka,
+        "AVOIR_POSTGRES_DSN": bed.databases["service"],
+        "AVOIR_KAFKA_TOPIC_PREFIX": bed.prefix("service"),
+        "AVOIR_KAFKA_GROUP_ID": GROUP + bed.run,
         "AVOIR_HTTP_HOST": "127.0.0.1",
-        "AVOIR_HTTP_PORT": str(port),
     }
-    with tempfile.TemporaryDirectory(prefix="avoir-bench-") as folder:
-        log_path = Path(folder) / "serve.log"
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(  # noqa: ASYNC220 - it starts once, before anything is measured
-                [sys.executable, "-m", "avoir", "serve"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+    with (
+        tempfile.TemporaryDirectory(prefix="avoir-bench-") as folder,
+        service_process(environment, Path(folder) / "serve.log") as service,
+    ):
         try:
-            yield _Served(process, port)
+            yield service
         except BenchmarkError as error:
-            raise BenchmarkError(f"{error}. The end of its log:\n{_tail(log_path)}") from None
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(STOP_S)
+            raise BenchmarkError(f"{error}. The end of its log:\n{_tail(service.log)}") from None
+        with suppress(subprocess.TimeoutExpired):
+            service.stop()
 
 
 def _tail(log: Path) -> str:
@@ -187,16 +162,16 @@ def _metrics(port: int) -> Counter[str]:
 
 
 async def run_program(
-    module: str, stage: Stage, runner: str, asked: dict[str, Any], progress: Progress
+    module: str, bed: Testbed, runner: str, asked: dict[str, Any], progress: Progress
 ) -> Figures:
     """Run a program of this package as a process of its own; it prints its figures when it is done."""
-    connection = await asyncpg.connect(stage.databases[runner], timeout=10, command_timeout=60)
+    connection = await asyncpg.connect(bed.databases[runner], timeout=10, command_timeout=60)
     try:
         await connection.execute("CHECKPOINT")
         meter = await PostgresMeter.on(connection)
         before = await meter.read()
         within_s = START_S + asked["messages"] / SLOWEST_PER_S * 3
-        asked |= {"kafka": stage.kafka, "dsn": stage.databases[runner], "within_s": within_s}
+        asked |= {"kafka": bed.kafka, "dsn": bed.databases[runner], "within_s": within_s}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", module, json.dumps(asked), stdout=subprocess.PIPE
         )

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 import tests.examples  # noqa: F401 - registers the Hypothesis profile
-from deploy.local.databases import dsn_of, execute
+from deploy.local.harness.databases import dsn_of, execute, own_database
 from deploy.local.kafka import Kafka, launched_kafka
 from deploy.local.postgres import Postgres, launched_postgres
 from deploy.local.process import StackError
@@ -82,10 +82,8 @@ async def _make_template(admin_dsn: str, name: str) -> None:
 @pytest.fixture
 async def database(postgres: str, migrated_template: str) -> AsyncIterator[str]:
     """DSN of a database of the test's own, migrated and empty."""
-    name = f"avoir_{uuid.uuid4().hex[:12]}"
-    await execute(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"')
-    yield dsn_of(postgres, name)
-    await execute(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
+    async with own_database(postgres, f"avoir_{uuid.uuid4().hex[:12]}", migrated_template) as dsn:
+        yield dsn
 
 
 @pytest.fixture

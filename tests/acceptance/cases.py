@@ -43,7 +43,7 @@ class Run:
     case: Case
     tenant: str
     waves: tuple[tuple[dict[str, Any], ...], ...]
-    as_told: bool
+    in_given_order: bool
 
     def __str__(self) -> str:
         ids = ["+".join(step["value"]["event_id"] for step in wave) for wave in self.waves]
@@ -65,14 +65,14 @@ def load_cases() -> list[Case]:
 def runs_of(case: Case, tenant: str) -> Iterator[Run]:
     """The case in every order it is promised for; where that is any, with repeats and all at once too."""
     if case.order == "given":
-        yield Run(case, f"{tenant}-given", _cut(case.steps, case.waves), as_told=True)
+        yield Run(case, f"{tenant}-given", _cut(case.steps, case.waves), in_given_order=True)
         return
     for number, order in enumerate(_orders(case.steps)):
         single = tuple((step,) for step in order)
         repeated = (*((step, step) for step in order), order[::-1])
-        yield Run(case, f"{tenant}-{number}", single, as_told=order == case.steps)
-        yield Run(case, f"{tenant}-{number}-repeated", repeated, as_told=order == case.steps)
-    yield Run(case, f"{tenant}-at-once", (case.steps,), as_told=False)
+        yield Run(case, f"{tenant}-{number}", single, in_given_order=order == case.steps)
+        yield Run(case, f"{tenant}-{number}-repeated", repeated, in_given_order=order == case.steps)
+    yield Run(case, f"{tenant}-at-once", (case.steps,), in_given_order=False)
 
 
 def _orders(steps: tuple[dict[str, Any], ...]) -> list[tuple[dict[str, Any], ...]]:
@@ -136,7 +136,7 @@ def check(run: Run, heard: Sequence[Heard]) -> None:
     for each in expect.get("applied", ()):
         assert applied(heard, each["invoice_id"]) == Decimal(each["amount"])
     found = declined(heard)
-    if run.as_told:
+    if run.in_given_order:
         assert {(each["event_id"], each["reason"]) for each in expect.get("declined", ())} <= set(found)
     if "declined_count" in expect:
         assert len(found) == expect["declined_count"]

@@ -10,17 +10,9 @@ from tests.acceptance.service import Deploy, Service, deployed
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where compiled Python is kept for all programs that the tests start."""
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="session")
-def service(
-    kafka: str, postgres: str, compiled: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
+def service(kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service of the whole run; in the end it goes on SIGTERM with exit code 0."""
-    with deployed(kafka, postgres, tmp_path_factory.mktemp("service"), compiled) as service:
+    with deployed(kafka, postgres, tmp_path_factory.mktemp("service")) as service:
         process = service.deployment.serve()
         yield service
         process.check()
@@ -28,7 +20,7 @@ def service(
 
 
 @pytest.fixture
-def deploy(kafka: str, postgres: str, compiled: Path, tmp_path: Path) -> Iterator[Deploy]:
+def deploy(kafka: str, postgres: str, tmp_path: Path) -> Iterator[Deploy]:
     """Sets up a service of the test's own: `deploy(AVOIR_...="...")`; the test starts its processes."""
     with ExitStack() as ends:
-        yield lambda **settings: ends.enter_context(deployed(kafka, postgres, tmp_path, compiled, settings))
+        yield lambda **settings: ends.enter_context(deployed(kafka, postgres, tmp_path, settings))

@@ -1,4 +1,4 @@
-"""Who of a consumer group reads which partitions, as the broker tells it."""
+"""The partitions that each member of a consumer group reads, as the broker knows them."""
 
 import time
 
@@ -32,19 +32,19 @@ def members(service: Service) -> dict[str, Places]:
     group = service.deployment.environment["AVOIR_KAFKA_GROUP_ID"]
     admin = AdminClient({"bootstrap.servers": service.kafka, "log_level": 0})
     try:
-        told = admin.describe_consumer_groups([group], request_timeout=ASK_S)[group].result()
+        described = admin.describe_consumer_groups([group], request_timeout=ASK_S)[group].result()
     except KafkaException as error:
         if error.args[0].code() in NOT_KNOWN_YET:
             return {}
         raise
-    if told.state != ConsumerGroupState.STABLE:
+    if described.state != ConsumerGroupState.STABLE:
         return {}
     return {
         member.member_id: frozenset(
             (place.topic.removeprefix(service.prefix), place.partition)
             for place in member.assignment.topic_partitions
         )
-        for member in told.members
+        for member in described.members
     }
 
 
@@ -66,8 +66,8 @@ def until_lag_monitors_see_none(service: Service, within_s: float = 15) -> None:
     end = time.monotonic() + within_s
     while True:
         asked = [ConsumerGroupTopicPartitions(group)]
-        told = admin.list_consumer_group_offsets(asked, request_timeout=ASK_S)[group].result()
-        places = {(each.topic, each.partition): each.offset for each in told.topic_partitions}
+        described = admin.list_consumer_group_offsets(asked, request_timeout=ASK_S)[group].result()
+        places = {(each.topic, each.partition): each.offset for each in described.topic_partitions}
         wanted = {TopicPartition(*place): LATEST for place in places}
         ends = {
             (place.topic, place.partition): future.result().offset

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.local.databases import dsn_of, execute
-from tests.acceptance.deployment import Deployment, environment_for
+from deploy.local.harness.databases import dsn_of, execute
+from deploy.local.harness.service import environment_of, settings_for
+from tests.acceptance.deployment import PARTITIONS, Deployment
 from tests.acceptance.events import Events
 from tests.acceptance.publishing import Place, Publisher, Sending
 
@@ -45,7 +46,7 @@ Deploy = Callable[..., Service]
 
 @contextmanager
 def deployed(
-    kafka: str, postgres: str, folder: Path, cache: Path, settings: dict[str, str] | None = None
+    kafka: str, postgres: str, folder: Path, settings: dict[str, str] | None = None
 ) -> Iterator[Service]:
     """A service that is set up and does not run yet, with a database and topics of its own."""
     name = f"accept-{uuid.uuid4().hex[:8]}"
@@ -54,7 +55,8 @@ def deployed(
     # In a thread, because pytest may hold an event loop of its own here.
     with ThreadPoolExecutor(max_workers=3) as threads:
         threads.submit(asyncio.run, execute(postgres, f'CREATE DATABASE "{name}"')).result()
-        deployment = Deployment({**environment_for(kafka, dsn, prefix, cache), **(settings or {})}, folder)
+        given = environment_of(settings_for(kafka, dsn, prefix, kafka_partitions=PARTITIONS))
+        deployment = Deployment({**given, **(settings or {})}, folder)
         for done in [
             threads.submit(deployment.call, *words) for words in (("migrate",), ("topics", "create"))
         ]:

@@ -135,11 +135,11 @@ def _neighbours(kind: Kind) -> tuple[Sending, Sending]:
 def _dead_letter(service: Service, place: Place) -> Heard:
     wanted = (place.topic, str(place.partition), str(place.offset))
     found = []
-    for letter in service.events.dead_letters():
-        headers = {name: value for name, value in letter.headers if name.startswith("avoir-") and value}
+    for dead_letter in service.events.dead_letters():
+        headers = {name: value for name, value in dead_letter.headers if name.startswith("avoir-") and value}
         said = CreditDeadLetter.model_validate({name: value.decode() for name, value in headers.items()})
         if (said.topic, said.partition, said.offset) == wanted:
-            found.append(letter)
+            found.append(dead_letter)
     assert len(found) == 1
     return found[0]
 
@@ -148,18 +148,18 @@ def _dead_letter(service: Service, place: Place) -> Heard:
 def test_it_is_dead_lettered_as_it_came_and_its_neighbours_are_handled(
     kind: Kind, places: dict[str, Place], service: Service
 ) -> None:
-    letter = _dead_letter(service, places[kind.name])
+    dead_letter = _dead_letter(service, places[kind.name])
     sent = kind.sending()
-    added = letter.headers[len(sent.headers) :]
-    assert (letter.key, letter.headers[: len(sent.headers)]) == (sent.key, sent.headers)
+    added = dead_letter.headers[len(sent.headers) :]
+    assert (dead_letter.key, dead_letter.headers[: len(sent.headers)]) == (sent.key, sent.headers)
     assert [name for name, _ in added[:4]] == list(ADDED)
     reason = (added[0][1] or b"").decode()
     assert all(word in reason for word in kind.says), reason
     if sent.value is not None and len(sent.value) > LIMIT:
-        assert letter.value is None
+        assert dead_letter.value is None
         assert dict(added)["avoir-sha256"] == sha256(sent.value).hexdigest().encode()
     else:
-        assert (letter.value, len(added)) == (sent.value, 4)
+        assert (dead_letter.value, len(added)) == (sent.value, 4)
     issued = service.events.of(kind.tenant, "credit-issued")
     assert [each.body["caused_by"]["event_id"] for each in issued] == ["after"]
 
@@ -167,8 +167,8 @@ def test_it_is_dead_lettered_as_it_came_and_its_neighbours_are_handled(
 def test_the_table_keeps_all_bytes_of_what_is_too_large_for_the_topic(
     places: dict[str, Place], service: Service
 ) -> None:
-    letter = _dead_letter(service, places["too large"])
-    dead_letter_id = (dict(letter.headers)["avoir-dead-letter-id"] or b"").decode()
+    dead_letter = _dead_letter(service, places["too large"])
+    dead_letter_id = (dict(dead_letter.headers)["avoir-dead-letter-id"] or b"").decode()
     shown = service.ask("dead-letters", "show", dead_letter_id)
     assert bytes.fromhex(shown["value"]["hex"]) == LARGE
     assert bytes.fromhex(shown["key"]["hex"]) == b"key \xfe"
@@ -184,7 +184,7 @@ def test_every_one_is_listed_with_what_is_wrong(places: dict[str, Place], servic
     listed = service.ask("dead-letters", "list", "--outcome", "rejected", "--all", "--limit", "1000")
     found = {(each["topic"], each["partition"], each["offset"]): each for each in listed["dead_letters"]}
     for kind in KINDS:
-        letter = found[places[kind.name]]
-        assert all(word in letter["reason"] for word in kind.says)
+        dead_letter = found[places[kind.name]]
+        assert all(word in dead_letter["reason"] for word in kind.says)
         # Where nothing can be read the letter lies under the empty tenant.
-        assert letter["tenant_id"] in (kind.tenant if kind.fields is not None else "", "", "bad-edited")
+        assert dead_letter["tenant_id"] in (kind.tenant if kind.fields is not None else "", "", "bad-edited")

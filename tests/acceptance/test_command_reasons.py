@@ -1,4 +1,4 @@
-"""Each reason for which a command is refused, or what it did: through topics, and as `avoir explain` tells it."""
+"""Each reason for which a command is refused, or what it did: through topics, and as `avoir explain` words it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from tests.acceptance.test_commands import (
 NOBODYS = "00000000-0000-0000-0000-000000000001"
 
 
-class Story(NamedTuple):
+class Scenario(NamedTuple):
     """Messages, each handled before the next; the last one is decided as said here."""
 
     name: str
@@ -43,8 +43,8 @@ class Story(NamedTuple):
         return f"asked-{self.name.replace(' ', '-')}"
 
 
-def refused(reason: str, name: str, *steps: Step) -> Story:
-    return Story(name, "declined", reason, steps)
+def refused(reason: str, name: str, *steps: Step) -> Scenario:
+    return Scenario(name, "declined", reason, steps)
 
 
 GRANT = grant("g", "50.00")
@@ -52,7 +52,7 @@ OLD = grant("old", "50.00", expires_at=JUNE_5)
 DOLLARS = grant("dollars", "50.00", currency="USD")
 OPEN = invoice("i1", "100.00")
 
-STORIES = (
+SCENARIOS = (
     refused("insufficient_credit", "draw", GRANT, step("draw-credit", "asked", amount="50.01")),
     refused("insufficient_credit", "refund", GRANT, step("refund-credit", "asked", amount="50.01")),
     refused("insufficient_credit", "use", MANUAL, GRANT, OPEN, use("asked", "i1", amount="50.01")),
@@ -90,22 +90,22 @@ STORIES = (
     refused("invoice_voided", "void invoice", GRANT, OPEN, void("i1"), use("asked", "i1")),
     refused("unknown_application", "nobodys application", step("reinstate-credit", "asked")),
     refused("unknown_application", "undone twice", GRANT, OPEN, undo("first", "f-i1"), undo("asked", "f-i1")),
-    Story("issued", "issued", "referral", (grant("asked", "50.00", reason="referral"),)),
-    Story(
+    Scenario("issued", "issued", "referral", (grant("asked", "50.00", reason="referral"),)),
+    Scenario(
         "to come",
         "waiting",
         "not_effective",
         (grant("asked", "50.00", effective_at="2100-01-01T00:00:00Z"),),
     ),
-    Story("applied", "applied", "command", (MANUAL, GRANT, OPEN, use("asked", "i1"))),
-    Story("reserved", "recorded", "reserved", (GRANT, use("asked", "i9"))),
-    Story(
+    Scenario("applied", "applied", "command", (MANUAL, GRANT, OPEN, use("asked", "i1"))),
+    Scenario("reserved", "recorded", "reserved", (GRANT, use("asked", "i9"))),
+    Scenario(
         "used from a reservation",
         "applied",
         "reservation",
         (GRANT, use("r", "i1"), invoice("i1", "100.00", finalization="manual")),
     ),
-    Story(
+    Scenario(
         "used as a line",
         "applied",
         "line_item",
@@ -118,29 +118,29 @@ STORIES = (
             ),
         ),
     ),
-    Story("undone", "recorded", "recorded", (GRANT, OPEN, undo("asked", "f-i1"))),
-    Story("released", "recorded", "released", (GRANT, use("r", "i9"), undo("asked", "r"))),
-    Story("voided", "recorded", "voided", (GRANT, step("void-credit", "asked", grant_id="$grant:g"))),
-    Story("refunded", "recorded", "refunded", (GRANT, step("refund-credit", "asked"))),
-    Story("drawn", "recorded", "drawn", (GRANT, step("draw-credit", "asked", amount="0.000001"))),
-    Story("policy set", "recorded", "policy_set", (step("set-credit-policy", "asked"),)),
-    Story("again", "duplicate", "duplicate", (GRANT, GRANT)),
-    Story(
+    Scenario("undone", "recorded", "recorded", (GRANT, OPEN, undo("asked", "f-i1"))),
+    Scenario("released", "recorded", "released", (GRANT, use("r", "i9"), undo("asked", "r"))),
+    Scenario("voided", "recorded", "voided", (GRANT, step("void-credit", "asked", grant_id="$grant:g"))),
+    Scenario("refunded", "recorded", "refunded", (GRANT, step("refund-credit", "asked"))),
+    Scenario("drawn", "recorded", "drawn", (GRANT, step("draw-credit", "asked", amount="0.000001"))),
+    Scenario("policy set", "recorded", "policy_set", (step("set-credit-policy", "asked"),)),
+    Scenario("again", "duplicate", "duplicate", (GRANT, GRANT)),
+    Scenario(
         "the reference again",
         "duplicate",
         "duplicate",
         (grant("g", "50.00", reference="order 1"), grant("asked", "50.00", reference="order 1")),
     ),
-    Story("other contents", "conflict", "conflict", (GRANT, grant("g", "60.00"))),
-    Story(
+    Scenario("other contents", "conflict", "conflict", (GRANT, grant("g", "60.00"))),
+    Scenario(
         "the reference with other contents",
         "conflict",
         "conflict",
         (grant("g", "50.00", reference="order 1"), grant("asked", "60.00", reference="order 1")),
     ),
-    Story("nothing asked for", "rejected", "malformed", (step("draw-credit", "asked", amount="0"),)),
-    Story("below the cent", "rejected", "malformed", (step("refund-credit", "asked", amount="0.001"),)),
-    Story(
+    Scenario("nothing asked for", "rejected", "malformed", (step("draw-credit", "asked", amount="0"),)),
+    Scenario("below the cent", "rejected", "malformed", (step("refund-credit", "asked", amount="0.001"),)),
+    Scenario(
         "over before it begins",
         "rejected",
         "malformed",
@@ -150,8 +150,8 @@ STORIES = (
 
 
 @pytest.fixture(scope="module")
-def told(service: Service) -> dict[str, Any]:
-    """All stories, told side by side, and how each last message is explained."""
+def played(service: Service) -> dict[str, Any]:
+    """All scenarios, played side by side, and how each last message is explained."""
     play(
         service,
         [
@@ -159,33 +159,35 @@ def told(service: Service) -> dict[str, Any]:
                 Case(each.name, "given", each.steps, (), {}),
                 each.tenant,
                 tuple((one,) for one in each.steps),
-                as_told=True,
+                in_given_order=True,
             )
-            for each in STORIES
+            for each in SCENARIOS
         ],
     )
 
-    def explain(story: Story) -> Any:
-        return service.ask("explain", story.asked, "--tenant", story.tenant)
+    def explain(scenario: Scenario) -> Any:
+        return service.ask("explain", scenario.asked, "--tenant", scenario.tenant)
 
     with ThreadPoolExecutor(max_workers=2) as threads:
-        return dict(zip((story.name for story in STORIES), threads.map(explain, STORIES), strict=True))
+        return dict(
+            zip((scenario.name for scenario in SCENARIOS), threads.map(explain, SCENARIOS), strict=True)
+        )
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_reason(story: Story, told: dict[str, Any], service: Service) -> None:
-    explained, topic = told[story.name], story.steps[-1]["topic"]
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_reason(scenario: Scenario, played: dict[str, Any], service: Service) -> None:
+    explained, topic = played[scenario.name], scenario.steps[-1]["topic"]
     decision = [each for each in explained["decisions"] if each["topic"] == topic][-1]
-    assert (decision["outcome"], decision["reason"]) == (story.outcome, story.reason)
+    assert (decision["outcome"], decision["reason"]) == (scenario.outcome, scenario.reason)
     assert explained["words"]["decided"]
-    gave_nothing = story.outcome in ("declined", "waiting", "conflict", "rejected")
+    gave_nothing = scenario.outcome in ("declined", "waiting", "conflict", "rejected")
     assert bool(decision["would_change_it"]) == gave_nothing
-    events = service.events.of(story.tenant)
-    assert declined(events) == ([(story.asked, story.reason)] if story.outcome == "declined" else [])
+    events = service.events.of(scenario.tenant)
+    assert declined(events) == ([(scenario.asked, scenario.reason)] if scenario.outcome == "declined" else [])
 
 
 def test_a_refused_command_tells_what_was_asked_and_how_much_there_is(
-    told: dict[str, Any], service: Service
+    played: dict[str, Any], service: Service
 ) -> None:
     (event,) = service.events.of("asked-use", "credit-declined")
     assert event.body["asked"] == {

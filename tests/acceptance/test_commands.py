@@ -255,7 +255,7 @@ CASES = (
 def played(service: Service) -> dict[str, Run]:
     """All cases, each in a tenant of its own, played side by side."""
     runs = {
-        each.name: Run(each, f"commands-{number}", tuple((one,) for one in each.steps), as_told=True)
+        each.name: Run(each, f"commands-{number}", tuple((one,) for one in each.steps), in_given_order=True)
         for number, each in enumerate(CASES)
     }
     play(service, list(runs.values()))
@@ -296,7 +296,7 @@ def test_a_credit_note_expires_with_the_first_of_the_credit_lines_it_used(servic
             "i1", "10.00", credit_line("-20.00", "$grant:a", "a"), credit_line("-20.00", "$grant:b", "b")
         ),
     )
-    play(service, [Run(case("note", *steps), tenant, tuple((each,) for each in steps), as_told=True)])
+    play(service, [Run(case("note", *steps), tenant, tuple((each,) for each in steps), in_given_order=True)])
     issued = once(service.events.of(tenant, "credit-issued"))[-1].body
     assert (issued["amount"], issued["source"], issued["expires_at"]) == (
         "30.00",

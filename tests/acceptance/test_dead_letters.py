@@ -14,7 +14,7 @@ INVOICE, CANCELLED = "invoice-finalized", "booking-cancelled"
 MOST_AHEAD = timedelta(hours=24)
 
 
-def letters_of(service: Service, tenant: str, *arguments: str) -> list[dict[str, str]]:
+def dead_letters_of(service: Service, tenant: str, *arguments: str) -> list[dict[str, str]]:
     """The dead letters of a tenant, the newest first."""
     listed = service.ask("dead-letters", "list", "--tenant", tenant, *arguments)
     found: list[dict[str, str]] = listed["dead_letters"]
@@ -25,8 +25,8 @@ def heard(service: Service, sent: Sending, count: int = 1) -> list[Heard]:
     """Wait until so many dead letters with the bytes of this record arrived."""
 
     def found() -> list[Heard] | None:
-        letters = [each for each in service.events.dead_letters() if each.value == sent.value]
-        return letters if len(letters) >= count else None
+        dead_letters = [each for each in service.events.dead_letters() if each.value == sent.value]
+        return dead_letters if len(dead_letters) >= count else None
 
     return service.events.until(found, f"{count} dead letter(s)")
 
@@ -43,19 +43,19 @@ def test_a_replay_is_handled_as_new_once_the_situation_is_another(service: Servi
     too_early = fact(CANCELLED, tenant, "early", occurred_at=(soon + MOST_AHEAD).isoformat())
     service.publish([fact(INVOICE, tenant, "billed"), too_early])
     heard(service, too_early)
-    (letter,) = letters_of(service, tenant)
-    assert (letter["outcome"], letter["event_id"]) == ("rejected", "early")
-    assert "occurred_at" in letter["reason"]
+    (dead_letter,) = dead_letters_of(service, tenant)
+    assert (dead_letter["outcome"], dead_letter["event_id"]) == ("rejected", "early")
+    assert "occurred_at" in dead_letter["reason"]
     while datetime.now(UTC) < soon:
         time.sleep(0.05)
-    replayed = service.ask("dead-letters", "replay", letter["dead_letter_id"])["replayed"]
-    assert replayed == [letter["dead_letter_id"]]
+    replayed = service.ask("dead-letters", "replay", dead_letter["dead_letter_id"])["replayed"]
+    assert replayed == [dead_letter["dead_letter_id"]]
     assert until_issued(service, tenant).body["caused_by"] == {"topic": CANCELLED, "event_id": "early"}
     decisions = service.ask("explain", "early", "--tenant", tenant)["decisions"]
     assert [each["outcome"] for each in decisions] == ["rejected", "issued"]
-    assert letters_of(service, tenant) == []
-    assert letters_of(service, tenant, "--all")[0]["replayed_at"]
-    again = service.ask("dead-letters", "replay", letter["dead_letter_id"], code=1)
+    assert dead_letters_of(service, tenant) == []
+    assert dead_letters_of(service, tenant, "--all")[0]["replayed_at"]
+    again = service.ask("dead-letters", "replay", dead_letter["dead_letter_id"], code=1)
     assert again["replayed"] == []
 
 
@@ -64,13 +64,13 @@ def test_a_replay_of_the_same_fault_is_refused_again(service: Service) -> None:
     bad = fact(CANCELLED, tenant, "bad", changed_by="nobody")
     service.publish([bad])
     heard(service, bad)
-    (letter,) = letters_of(service, tenant)
-    service.ask("dead-letters", "replay", letter["dead_letter_id"])
+    (dead_letter,) = dead_letters_of(service, tenant)
+    service.ask("dead-letters", "replay", dead_letter["dead_letter_id"])
     first, second = heard(service, bad, 2)
     assert first.headers[:2] == second.headers[:2]
-    (newer,) = letters_of(service, tenant)
-    assert newer["reason"] == letter["reason"]
-    assert newer["dead_letter_id"] != letter["dead_letter_id"]
+    (newer,) = dead_letters_of(service, tenant)
+    assert newer["reason"] == dead_letter["reason"]
+    assert newer["dead_letter_id"] != dead_letter["dead_letter_id"]
 
 
 def test_the_corrected_message_may_have_the_same_event_id(service: Service) -> None:
@@ -89,16 +89,16 @@ def test_a_conflict_changes_nothing_and_is_kept_as_it_came(service: Service) -> 
     headers = (("trace", b"\xff"), ("ce_id", b"c"))
     other = replace(fact(CANCELLED, tenant, "c", fee="10.00", currency="EUR"), key=b"\xfe", headers=headers)
     (place,) = service.publish([other])
-    (letter,) = heard(service, other)
-    assert letter.key == other.key
-    assert letter.headers == (
+    (dead_letter,) = heard(service, other)
+    assert dead_letter.key == other.key
+    assert dead_letter.headers == (
         *headers,
         ("avoir-reason", b"conflict"),
         ("avoir-topic", CANCELLED.encode()),
         ("avoir-partition", str(place.partition).encode()),
         ("avoir-offset", str(place.offset).encode()),
     )
-    (kept,) = letters_of(service, tenant, "--outcome", "conflict")
+    (kept,) = dead_letters_of(service, tenant, "--outcome", "conflict")
     shown = service.ask("dead-letters", "show", kept["dead_letter_id"])
     assert bytes.fromhex(shown["value"]["hex"]) == other.value
     service.settle()

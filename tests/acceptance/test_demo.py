@@ -1,4 +1,4 @@
-"""The demo as a user runs it, on servers that are named: the story comes out as told, and nothing stays behind."""
+"""The demo as a user runs it, on servers that are given: all comes out as expected, and nothing stays behind."""
 
 import asyncio
 import os
@@ -9,10 +9,10 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.wire.topics import BALANCE, COMMANDS, EVENTS, FACTS
-from deploy.local.demo import customer, story
+from deploy.local.demo import customer, facts
 from deploy.local.folders import CHECKOUT
 
-NOT_TOLD = {
+LEFT_OUT = {
     BALANCE,
     "credit-shortfall",
     "reinstate-credit",
@@ -21,21 +21,21 @@ NOT_TOLD = {
 }
 
 
-def test_the_story_tells_all_but_what_goes_wrong() -> None:
-    steps = [*story.facts(), *customer.customer()]
-    sent = {told.topic for step in steps for told in step.told}
-    out = {topic for step in steps for told in step.told for topic, _ in told.out}
+def test_the_scenario_has_all_but_what_goes_wrong() -> None:
+    steps = [*facts.facts(), *customer.customer()]
+    sent = {message.topic for step in steps for message in step.messages}
+    out = {topic for step in steps for message in step.messages for topic, _ in message.out}
     by_time = {topic for step in steps for topic, _ in step.by_time}
-    assert sent | out | by_time == {*FACTS, *COMMANDS, *EVENTS} - NOT_TOLD
+    assert sent | out | by_time == {*FACTS, *COMMANDS, *EVENTS} - LEFT_OUT
 
 
-def test_only_facts_are_told_in_another_order() -> None:
-    told = story.in_another_order(story.facts())
-    assert {each.topic for each in told} <= set(FACTS)
-    assert len(told) == sum(len(step.told) for step in story.facts())
+def test_only_facts_are_sent_in_another_order() -> None:
+    messages = facts.in_another_order(facts.facts())
+    assert {each.topic for each in messages} <= set(FACTS)
+    assert len(messages) == sum(len(step.messages) for step in facts.facts())
 
 
-def test_the_demo_tells_its_story_and_leaves_nothing_behind(kafka: str, postgres: str) -> None:
+def test_the_demo_comes_out_and_leaves_nothing_behind(kafka: str, postgres: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "deploy.local.demo"],
         cwd=CHECKOUT,
@@ -49,7 +49,7 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(kafka: str, postgres
     assert "The same in both orders." in done.stdout
     assert "no differences" in done.stdout
     assert f"$ avoir statement {customer.WHO}" in done.stdout
-    assert "NOT AS TOLD" not in done.stdout
+    assert "NOT AS EXPECTED" not in done.stdout
     assert not asyncio.run(left_behind(kafka, postgres))
 
 

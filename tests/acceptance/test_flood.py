@@ -43,9 +43,9 @@ def test_sixty_thousand_records_of_one_byte_leave_a_thousand_dead_letters_a_minu
     minutes = 2 + int(time.monotonic() - begun) // 60
     counts = service.ask("status")["dead_letters"]
     assert sum(each["messages"] for each in counts) == RECORDS
-    letters = service.ask("dead-letters", "list", "--limit", "100000")["dead_letters"]
-    kept = [each for each in letters if each["outcome"] == "rejected"]
-    floods = [each for each in letters if each["outcome"] == "summarised"]
+    dead_letters = service.ask("dead-letters", "list", "--limit", "100000")["dead_letters"]
+    kept = [each for each in dead_letters if each["outcome"] == "rejected"]
+    floods = [each for each in dead_letters if each["outcome"] == "summarised"]
     assert MOST_LETTERS <= len(kept) <= MOST_LETTERS * minutes
     assert len(service.events.dead_letters()) == len(kept)
     assert 1 <= len(floods) <= minutes

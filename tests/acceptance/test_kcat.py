@@ -90,5 +90,8 @@ def test_a_record_that_no_client_can_read_is_passed_by_on_record(service: Servic
     service.deployment.call(*skip, str(place.offset), "--reason", "not this one", code=1)
     service.deployment.call(*skip, str(place.offset + 1), "--reason", "a header name that is no UTF-8")
     service.events.until(lambda: len(service.events.of(tenant, "credit-issued")) == 2, "what lies behind it")
-    (letter,) = service.ask("dead-letters", "list", "--outcome", "skipped")["dead_letters"]
-    assert (letter["offset"], letter["reason"]) == (place.offset + 1, "a header name that is no UTF-8")
+    (dead_letter,) = service.ask("dead-letters", "list", "--outcome", "skipped")["dead_letters"]
+    assert (dead_letter["offset"], dead_letter["reason"]) == (
+        place.offset + 1,
+        "a header name that is no UTF-8",
+    )

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.deployment import PARTITIONS, Process
+from deploy.local.harness.service import ServiceProcess
+from deploy.local.harness.topics import configure
+from tests.acceptance.deployment import PARTITIONS
 from tests.acceptance.events import Heard
 from tests.acceptance.facts import EXAMPLES, body, fact, owner
 from tests.acceptance.packing import (
@@ -29,7 +31,6 @@ from tests.acceptance.packing import (
 )
 from tests.acceptance.publishing import Place, Publisher, Sending
 from tests.acceptance.service import Deploy, Service, deployed
-from tests.integration.stage import configure
 
 INVOICE, CANCELLED, PAID = "invoice-finalized", "booking-cancelled", "payment-recorded"
 MOST_MB = 400
@@ -49,17 +50,17 @@ LARGEST = b'{"note": "' + b"x" * 900_000 + b'"}'
 
 @pytest.fixture(scope="module")
 def large(
-    kafka: str, postgres: str, compiled: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, Process]]:
+    kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, ServiceProcess]]:
     """A service of these tests' own, whose memory they look at."""
-    with deployed(kafka, postgres, tmp_path_factory.mktemp("large"), compiled) as service:
+    with deployed(kafka, postgres, tmp_path_factory.mktemp("large")) as service:
         process = service.deployment.serve()
         yield service, process
         process.check()
         assert process.stop() == 0, process.tail()
 
 
-def peak_mb(process: Process) -> int:
+def peak_mb(process: ServiceProcess) -> int:
     """The most memory that a process has had, in megabytes."""
     if sys.platform != "linux":
         return 0
@@ -104,7 +105,7 @@ def until_all_are_handled(service: Service, tenant: str, count: int) -> None:
     assert len(service.events.of(f"{tenant}-others", "credit-issued")) == 2
 
 
-def letters_at(service: Service, offsets: list[int]) -> list[dict[str, Any]]:
+def dead_letters_at(service: Service, offsets: list[int]) -> list[dict[str, Any]]:
     """The dead letters at these places, in their order."""
     listed = service.ask("dead-letters", "list", "--topic", CANCELLED, "--limit", "1000")["dead_letters"]
     by_place = {(each["partition"], each["offset"]): each for each in listed}
@@ -114,38 +115,42 @@ def letters_at(service: Service, offsets: list[int]) -> list[dict[str, Any]]:
 def heard_at(service: Service, offset: int) -> Heard:
     """What the topic of dead letters has of a place."""
     place = {("avoir-offset", str(offset).encode()), ("avoir-partition", str(PARTITION).encode())}
-    (letter,) = (each for each in service.events.dead_letters() if place <= set(each.headers))
-    return letter
+    (dead_letter,) = (each for each in service.events.dead_letters() if place <= set(each.headers))
+    return dead_letter
 
 
 @pytest.mark.parametrize(("codec", "length"), GIANTS.values(), ids=GIANTS)
 def test_a_giant_is_dead_lettered_by_length_and_hash_and_all_around_it_is_handled(
-    large: tuple[Service, Process], codec: int, length: int
+    large: tuple[Service, ServiceProcess], codec: int, length: int
 ) -> None:
     service, process = large
     tenant = f"giant-{codec}"
     giants: list[Value] = [length, b"begin" + b"y" * 1_000_000]
     offsets = publish_among_others(service, tenant, codec, giants)
     until_all_are_handled(service, tenant, 3)
-    for letter, giant, offset in zip(letters_at(service, offsets), giants, offsets, strict=True):
+    for dead_letter, giant, offset in zip(dead_letters_at(service, offsets), giants, offsets, strict=True):
         size = giant if isinstance(giant, int) else len(giant)
-        assert (letter["outcome"], letter["messages"], letter["first_offset"]) == ("rejected", 1, None)
-        assert (letter["value_length"], letter["sha256"]) == (size, hash_of(giant))
-        assert "too large" in letter["reason"] and "1000000" in letter["reason"]
-        shown = service.ask("dead-letters", "show", letter["dead_letter_id"])
+        assert (dead_letter["outcome"], dead_letter["messages"], dead_letter["first_offset"]) == (
+            "rejected",
+            1,
+            None,
+        )
+        assert (dead_letter["value_length"], dead_letter["sha256"]) == (size, hash_of(giant))
+        assert "too large" in dead_letter["reason"] and "1000000" in dead_letter["reason"]
+        shown = service.ask("dead-letters", "show", dead_letter["dead_letter_id"])
         kept = bytes(KEPT_BYTES) if isinstance(giant, int) else giant[:KEPT_BYTES]
         assert bytes.fromhex(shown["value"]["hex"]) == kept
-        told = dict(heard_at(service, offset).headers)
+        headers = dict(heard_at(service, offset).headers)
         assert heard_at(service, offset).value is None
-        assert told["avoir-sha256"] == hash_of(giant).encode()
-        assert told["avoir-length"] == str(size).encode()
+        assert headers["avoir-sha256"] == hash_of(giant).encode()
+        assert headers["avoir-length"] == str(size).encode()
     assert service.ask("status")["topics"]
     assert peak_mb(process) < MOST_MB
 
 
 @pytest.mark.parametrize(("codec", "count"), [(ZSTD, 400), (GZIP, 150), (LZ4, 100), (SNAPPY, 15)])
 def test_many_records_just_below_the_limit_are_held_in_bounded_memory(
-    large: tuple[Service, Process], codec: int, count: int
+    large: tuple[Service, ServiceProcess], codec: int, count: int
 ) -> None:
     service, process = large
     data = batch([LARGEST] * count, codec)
@@ -190,7 +195,7 @@ WORST: dict[str, tuple[int, int, Pack]] = {
 
 @pytest.mark.parametrize(("codec", "count", "pack"), WORST.values(), ids=WORST)
 def test_what_takes_most_memory_on_every_partition_at_once(
-    large: tuple[Service, Process], codec: int, count: int, pack: Pack
+    large: tuple[Service, ServiceProcess], codec: int, count: int, pack: Pack
 ) -> None:
     service, process = large
     wide = batch([LARGEST] * 160, ZSTD, pack=zstd_of_the_largest_window)
@@ -202,19 +207,19 @@ def test_what_takes_most_memory_on_every_partition_at_once(
     assert peak_mb(process) < MOST_MB
 
 
-def test_what_is_cut_is_shown_so_and_cannot_be_replayed(large: tuple[Service, Process]) -> None:
+def test_what_is_cut_is_shown_so_and_cannot_be_replayed(large: tuple[Service, ServiceProcess]) -> None:
     service, _ = large
     (offset,) = publish_among_others(service, "cut", ZSTD, [2_000_000])
-    (letter,) = letters_at(service, [offset])
+    (dead_letter,) = dead_letters_at(service, [offset])
     where = f"{CANCELLED}/{PARTITION}@{offset}"
-    refused = service.deployment.fault("dead-letters", "replay", letter["dead_letter_id"], code=1)
+    refused = service.deployment.fault("dead-letters", "replay", dead_letter["dead_letter_id"], code=1)
     assert where in refused and "2000000" in refused
-    shown = service.deployment.call("dead-letters", "show", letter["dead_letter_id"])
-    assert letter["sha256"] in shown and "2000000" in shown
+    shown = service.deployment.call("dead-letters", "show", dead_letter["dead_letter_id"])
+    assert dead_letter["sha256"] in shown and "2000000" in shown
 
 
 def test_a_batch_is_followed_so_far_and_the_rest_of_it_is_one_dead_letter(
-    large: tuple[Service, Process],
+    large: tuple[Service, ServiceProcess],
 ) -> None:
     service, process = large
     tenant = "followed"
@@ -227,7 +232,7 @@ def test_a_batch_is_followed_so_far_and_the_rest_of_it_is_one_dead_letter(
     )
     service.settle(SETTLED_S)
     assert len(service.events.of(tenant, "credit-issued")) == 2
-    giant, rest = letters_at(service, [first + 1, first + 3])
+    giant, rest = dead_letters_at(service, [first + 1, first + 3])
     assert (giant["messages"], giant["value_length"]) == (1, 1_080_000_000)
     assert (rest["first_offset"], rest["messages"]) == (first + 2, 2)
     assert (rest["value_length"], rest["sha256"]) == (len(data) - 61, hash_of(data[61:]))
@@ -246,7 +251,7 @@ def until_taken(service: Service, big: Sending, within_s: float = 30) -> Place:
             time.sleep(POLL_S)
 
 
-def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, Process]) -> None:
+def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, ServiceProcess]) -> None:
     service, process = large
     asyncio.run(configure(service.kafka, service.prefix + PAID, {"max.message.bytes": "6000000"}))
     value = b'{"note": "' + b"z" * 4_000_000 + b'"}'
@@ -254,9 +259,11 @@ def test_what_is_too_large_uncompressed_is_cut_too(large: tuple[Service, Process
     place = until_taken(service, big)
     service.settle(SETTLED_S)
     listed = service.ask("dead-letters", "list", "--topic", PAID, "--limit", "1000")["dead_letters"]
-    (letter,) = (each for each in listed if (each["partition"], each["offset"]) == (PARTITION, place.offset))
-    assert (letter["value_length"], letter["sha256"]) == (len(value), hash_of(value))
-    shown = service.ask("dead-letters", "show", letter["dead_letter_id"])
+    (dead_letter,) = (
+        each for each in listed if (each["partition"], each["offset"]) == (PARTITION, place.offset)
+    )
+    assert (dead_letter["value_length"], dead_letter["sha256"]) == (len(value), hash_of(value))
+    shown = service.ask("dead-letters", "show", dead_letter["dead_letter_id"])
     assert bytes.fromhex(shown["value"]["hex"]) == value[:KEPT_BYTES]
     assert bytes.fromhex(shown["key"]["hex"]) == b"k" * KEPT_BYTES
     assert shown["headers"] == []

@@ -81,8 +81,8 @@ def test_the_accounts_add_up_for_a_consumer_and_for_the_books(events: list[Heard
     statement = service.ask("statement", "user/u1", "--tenant", TENANT)
     (account,) = statement["accounts"]
     assert account["closing"] == {"available": "0.00", "reserved": "0.00"}
-    told = service.deployment.call("explain", "draw", "--tenant", TENANT)
-    assert f"{DRAWN / 100:.2f} EUR" in told
+    explained = service.deployment.call("explain", "draw", "--tenant", TENANT)
+    assert f"{DRAWN / 100:.2f} EUR" in explained
 
 
 def test_neighbours_are_handled_meanwhile(events: list[Heard], service: Service) -> None:

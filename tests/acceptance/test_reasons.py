@@ -1,4 +1,4 @@
-"""Each reason for which facts give nothing, or not yet: through topics, and as `avoir explain` tells it."""
+"""Each reason for which facts give nothing, or not yet: through topics, and as `avoir explain` words it."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ Step = tuple[str, str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class Scenario:
     """Messages, each handled before the next; the last one, `asked`, is decided as said here."""
 
     name: str
@@ -47,25 +47,25 @@ UNPAID: Step = (INVOICE, "billed", {"amount_paid": "0.00"})
 FREE: Step = (INVOICE, "billed", {"lines": [line("b1", "0.00")], "total": "0.00", "amount_paid": "0.00"})
 CHANGED: Step = (CANCELLED, "asked", {})
 
-STORIES = (
-    Story("not billed", "declined", "not_billed", (CHANGED,), published=True),
-    Story(
+SCENARIOS = (
+    Scenario("not billed", "declined", "not_billed", (CHANGED,), published=True),
+    Scenario(
         "billed after the change",
         "declined",
         "billed_after_change",
         (BILLED, (CANCELLED, "asked", {"occurred_at": "2025-05-15T00:00:00Z"})),
         published=True,
     ),
-    Story("unpaid", "waiting", "unpaid", (UNPAID, CHANGED)),
-    Story("free", "declined", "free", (FREE, CHANGED), published=True),
-    Story(
+    Scenario("unpaid", "waiting", "unpaid", (UNPAID, CHANGED)),
+    Scenario("free", "declined", "free", (FREE, CHANGED), published=True),
+    Scenario(
         "not requested",
         "declined",
         "not_requested",
         (BILLED, (CANCELLED, "asked", {"changed_by": "admin"})),
         published=True,
     ),
-    Story(
+    Scenario(
         "already credited",
         "declined",
         "already_credited",
@@ -73,14 +73,14 @@ STORIES = (
         published=True,
         available="121.00",
     ),
-    Story(
+    Scenario(
         "nothing unused",
         "declined",
         "nothing_unused",
         (BILLED, (SHORTENED, "asked", {"remaining_price": "121.00"})),
         published=True,
     ),
-    Story(
+    Scenario(
         "superseded",
         "declined",
         "superseded",
@@ -88,65 +88,65 @@ STORIES = (
         published=True,
         available="60.50",
     ),
-    Story(
+    Scenario(
         "a fee in another currency",
         "declined",
         "currency_mismatch",
         (BILLED, (CANCELLED, "asked", {"fee": "10.00", "currency": "USD"})),
         published=True,
     ),
-    Story(
+    Scenario(
         "a reversal in another currency",
         "declined",
         "currency_mismatch",
         (UNPAID, (PAID, "paid", {}), (REVERSED, "asked", {"currency": "USD"})),
     ),
-    Story(
+    Scenario(
         "invoice voided",
         "declined",
         "invoice_voided",
         (UNPAID, (VOIDED, "void", {}), CHANGED),
         published=True,
     ),
-    Story("a void before its invoice", "waiting", "unknown_invoice", ((VOIDED, "asked", {}),)),
-    Story("a reversal before its payment", "waiting", "unknown_payment", ((REVERSED, "asked", {}),)),
-    Story("unknown application", "declined", "unknown_application", ((REJECTED, "asked", {}),)),
-    Story(
+    Scenario("a void before its invoice", "waiting", "unknown_invoice", ((VOIDED, "asked", {}),)),
+    Scenario("a reversal before its payment", "waiting", "unknown_payment", ((REVERSED, "asked", {}),)),
+    Scenario("unknown application", "declined", "unknown_application", ((REJECTED, "asked", {}),)),
+    Scenario(
         "the same event again",
         "duplicate",
         "duplicate",
         (BILLED, CHANGED, CHANGED),
         available="121.00",
     ),
-    Story(
+    Scenario(
         "the same payment under another event id",
         "duplicate",
         "duplicate",
         (UNPAID, (PAID, "paid", {}), (PAID, "asked", {})),
     ),
-    Story(
+    Scenario(
         "the same event id with other contents",
         "conflict",
         "conflict",
         (BILLED, CHANGED, (CANCELLED, "asked", {"changed_by": "admin"})),
         available="121.00",
     ),
-    Story(
+    Scenario(
         "the same invoice with other contents",
         "conflict",
         "conflict",
         (BILLED, (INVOICE, "asked", {"amount_paid": "0.00"})),
     ),
-    Story("malformed", "rejected", "malformed", ((CANCELLED, "asked", {"changed_by": "nobody"}),)),
-    Story("credit issued", "issued", "booking_cancelled", (BILLED, CHANGED), available="121.00"),
-    Story(
+    Scenario("malformed", "rejected", "malformed", ((CANCELLED, "asked", {"changed_by": "nobody"}),)),
+    Scenario("credit issued", "issued", "booking_cancelled", (BILLED, CHANGED), available="121.00"),
+    Scenario(
         "credit that waited comes with the payment",
         "issued",
         "booking_cancelled",
         (UNPAID, (CANCELLED, "changed", {}), (PAID, "asked", {})),
         available="121.00",
     ),
-    Story(
+    Scenario(
         "credit applied",
         "applied",
         "auto",
@@ -159,8 +159,8 @@ STORIES = (
             ),
         ),
     ),
-    Story("recorded", "recorded", "recorded", ((INVOICE, "asked", {}),)),
-    Story(
+    Scenario("recorded", "recorded", "recorded", ((INVOICE, "asked", {}),)),
+    Scenario(
         "a change that takes credit back",
         "recorded",
         "changed",
@@ -175,35 +175,37 @@ STORIES = (
 
 
 @pytest.fixture(scope="module")
-def told(service: Service) -> dict[str, Any]:
-    """All stories, told side by side, and how each last message is explained."""
-    for number in range(max(len(story.steps) for story in STORIES)):
-        service.publish(each for story in STORIES for each in story.step(number))
+def played(service: Service) -> dict[str, Any]:
+    """All scenarios, played side by side, and how each last message is explained."""
+    for number in range(max(len(scenario.steps) for scenario in SCENARIOS)):
+        service.publish(each for scenario in SCENARIOS for each in scenario.step(number))
         service.settle()
 
-    def explain(story: Story) -> Any:
-        return service.ask("explain", story.asked, "--tenant", story.tenant)
+    def explain(scenario: Scenario) -> Any:
+        return service.ask("explain", scenario.asked, "--tenant", scenario.tenant)
 
     with ThreadPoolExecutor(max_workers=2) as threads:
-        return dict(zip((story.name for story in STORIES), threads.map(explain, STORIES), strict=True))
+        return dict(
+            zip((scenario.name for scenario in SCENARIOS), threads.map(explain, SCENARIOS), strict=True)
+        )
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_reason(story: Story, told: dict[str, Any], service: Service) -> None:
-    explained = told[story.name]
-    topic = story.steps[-1][0]
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_reason(scenario: Scenario, played: dict[str, Any], service: Service) -> None:
+    explained = played[scenario.name]
+    topic = scenario.steps[-1][0]
     decision = [each for each in explained["decisions"] if each["topic"] == topic][-1]
-    assert (decision["outcome"], decision["reason"]) == (story.outcome, story.reason)
+    assert (decision["outcome"], decision["reason"]) == (scenario.outcome, scenario.reason)
     assert explained["words"]["decided"]
-    gave_nothing = story.outcome in ("declined", "waiting", "conflict", "rejected")
+    gave_nothing = scenario.outcome in ("declined", "waiting", "conflict", "rejected")
     assert bool(decision["would_change_it"]) == gave_nothing
-    events = service.events.of(story.tenant)
-    assert declined(events) == ([(story.asked, story.reason)] if story.published else [])
+    events = service.events.of(scenario.tenant)
+    assert declined(events) == ([(scenario.asked, scenario.reason)] if scenario.published else [])
     held = [str(account.available) for account in checked_accounts(events).values()]
-    assert (held or ["0.00"]) == [story.available]
+    assert (held or ["0.00"]) == [scenario.available]
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("played")
 def test_people_ask_by_booking_invoice_plan_payment_and_grant(service: Service) -> None:
     tenant = "why-credit-issued"
     (issued,) = service.events.of(tenant, "credit-issued")
@@ -222,13 +224,13 @@ def test_a_change_to_something_unpaid_is_declined_for_good_where_the_policy_says
 ) -> None:
     service = deploy(AVOIR_POLICY_UNPAID_CHANGE="never")
     service.deployment.serve()
-    story = Story("never", "declined", "unpaid", (UNPAID, CHANGED, (PAID, "paid", {})))
-    for number in range(len(story.steps)):
-        service.publish(story.step(number))
+    scenario = Scenario("never", "declined", "unpaid", (UNPAID, CHANGED, (PAID, "paid", {})))
+    for number in range(len(scenario.steps)):
+        service.publish(scenario.step(number))
         service.settle()
-    events = service.events.of(story.tenant)
+    events = service.events.of(scenario.tenant)
     assert declined(events) == [("asked", "unpaid")]
-    assert not service.events.of(story.tenant, "credit-issued")
-    (decision,) = service.ask("explain", "asked", "--tenant", story.tenant)["decisions"]
+    assert not service.events.of(scenario.tenant, "credit-issued")
+    (decision,) = service.ask("explain", "asked", "--tenant", scenario.tenant)["decisions"]
     assert (decision["outcome"], decision["reason"]) == ("declined", "unpaid")
     assert decision["policy"]["unpaid_change"] == "never"

@@ -24,7 +24,7 @@ TENANTS = ("one", "two")
 OWNERS = 12
 
 
-def story(tenant: str, number: int) -> list[Sending]:
+def scenario(tenant: str, number: int) -> list[Sending]:
     """A paid booking that is cancelled, credit by hand, some of both used and drawn, and a draw that is refused."""
     who, lines = owner(number), [EXAMPLES[INVOICE]["lines"][0] | {"booking_id": f"b{number}"}]
     later = {"lines": [line(f"later{number}", "30.00")], "total": "30.00", "amount_paid": "0.00"}
@@ -45,7 +45,7 @@ def story(tenant: str, number: int) -> list[Sending]:
 
 
 def publish(service: Service, numbers: range) -> None:
-    service.publish(each for tenant in TENANTS for number in numbers for each in story(tenant, number))
+    service.publish(each for tenant in TENANTS for number in numbers for each in scenario(tenant, number))
 
 
 def lose(service: Service, topics: tuple[str, ...]) -> None:
@@ -75,7 +75,7 @@ def test_all_that_was_lost_comes_again_and_readers_end_in_the_same_state(deploy:
     service.publish([Sending(CANCELLED, b"{", b"k")])
     service.settle()
     held = {tenant: service.events.of(tenant) for tenant in TENANTS}
-    letters = [(each.key, each.value, each.headers) for each in service.events.dead_letters()]
+    dead_letters = [(each.key, each.value, each.headers) for each in service.events.dead_letters()]
     service.deployment.call("events", "rebuild", code=1)
     assert process.stop() == 0
 
@@ -92,7 +92,7 @@ def test_all_that_was_lost_comes_again_and_readers_end_in_the_same_state(deploy:
             old = {(each.topic, each.key, each.body["seq"]) for each in held[tenant]}
             new = {(each.topic, each.key, each.body["seq"]) for each in after.of(tenant)}
             assert {each for each in old if each[0] != "credit-balance"} <= new
-        assert [(each.key, each.value, each.headers) for each in after.dead_letters()] == letters
+        assert [(each.key, each.value, each.headers) for each in after.dead_letters()] == dead_letters
     finally:
         after.close()
 

@@ -17,8 +17,8 @@ SMALL_BATCHES = "100"
 MOST_S_TO_END = 10
 
 
-def story(number: int) -> Iterator[Sending]:
-    """A paid booking, cancelled, twice told; money on account; an invoice that both pay: 31.00 is left."""
+def scenario(number: int) -> Iterator[Sending]:
+    """A paid booking, cancelled, published twice; money on account; an invoice that both pay: 31.00 is left."""
     who = owner(number)
     lines = [EXAMPLES[INVOICE]["lines"][0] | {"booking_id": f"b{number}"}]
     later = [line(f"later{number}", "100.00")]
@@ -61,7 +61,7 @@ def until_issued(service: Service, count: int) -> None:
 
 def test_nothing_is_lost_or_doubled(deploy: Deploy) -> None:
     service = deploy(AVOIR_KAFKA_MAX_RECORDS=SMALL_BATCHES)
-    service.publish(sent for number in range(OWNERS) for sent in story(number))
+    service.publish(sent for number in range(OWNERS) for sent in scenario(number))
     stopped = service.deployment.serve()
     until_issued(service, 100)
     begun = time.monotonic()
@@ -80,7 +80,7 @@ def test_nothing_is_lost_or_doubled(deploy: Deploy) -> None:
 
 
 def check(service: Service) -> None:
-    """Every owner has what the story leaves, by the events and by the database."""
+    """Every owner has what the scenario leaves, by the events and by the database."""
     events = service.events.of(TENANT)
     accounts = checked_accounts(events)
     assert len(accounts) == OWNERS
@@ -89,8 +89,8 @@ def check(service: Service) -> None:
     issued = Counter(each.body["source"] for each in kept if each.topic == "credit-issued")
     assert issued == {"booking_cancelled": OWNERS, "overpayment": OWNERS}
     assert Counter(each.topic for each in kept)["credit-declined"] <= OWNERS
-    told = service.ask("balance", "--tenant", TENANT, "--limit", str(OWNERS))["accounts"]
-    assert Counter(each["available"] for each in told) == {"31.00": OWNERS}
+    accounts = service.ask("balance", "--tenant", TENANT, "--limit", str(OWNERS))["accounts"]
+    assert Counter(each["available"] for each in accounts) == {"31.00": OWNERS}
     proved = service.ask("verify")
     assert (proved["tenants"], proved["differences"]) == (1, 0)
     assert not service.events.dead_letters()

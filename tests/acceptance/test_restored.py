@@ -1,7 +1,6 @@
 """The database is restored to an earlier moment: the service waits for a new epoch, and readers add up right."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.databases import execute
+from deploy.local.harness.databases import execute
+from deploy.local.harness.service import ServiceProcess
 from deploy.local.process import free_port
-from tests.acceptance.deployment import Process
 from tests.acceptance.downstream import in_the_ledger, sums
 from tests.acceptance.facts import JUNE_5, body, owner
 from tests.acceptance.publishing import Sending, sending
@@ -73,14 +72,10 @@ def restore(service: Service) -> None:
     )
 
 
-def lines(process: Process) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
-
-
-def until_it_refuses(process: Process, within_s: float = 60) -> None:
+def until_it_refuses(process: ServiceProcess, within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while True:
-        said = [each for each in lines(process) if "ahead of the ledger" in each["event"]]
+        said = [each for each in process.lines() if "ahead of the ledger" in each["event"]]
         if said:
             assert said[0]["level"] == "critical"
             assert said[0]["command"].startswith("avoir epoch raise")

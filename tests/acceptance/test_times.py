@@ -1,4 +1,4 @@
-"""Times at the ends of what can be told: outside in UTC they are refused, inside all that is published can be read."""
+"""Times at the ends of what can be said: outside in UTC they are refused, inside all that is published can be read."""
 
 import json
 from datetime import datetime
@@ -54,8 +54,10 @@ def places(service: Service) -> list[Place]:
 
 def test_each_is_dead_lettered_with_the_name_of_its_field(places: list[Place], service: Service) -> None:
     reasons = {}
-    for letter in service.events.dead_letters():
-        said = {name: (value or b"").decode() for name, value in letter.headers if name.startswith("avoir-")}
+    for dead_letter in service.events.dead_letters():
+        said = {
+            name: (value or b"").decode() for name, value in dead_letter.headers if name.startswith("avoir-")
+        }
         place = Place(said["avoir-topic"], int(said["avoir-partition"]), int(said["avoir-offset"]))
         reasons[place] = said["avoir-reason"]
     wanted = [f'{field.name}: not in the years 1900 to 9998 in UTC: "{time}"' for field, time in BAD]
@@ -77,7 +79,7 @@ def test_neighbours_are_handled_and_nothing_comes_of_the_others(
 
 
 def at_the_edges() -> list[Sending]:
-    """Facts and commands with the first and the last time that can be told, by every field that has one."""
+    """Facts and commands with the first and the last time that can be said, by every field that has one."""
     period = {"start": FIRST, "end": LAST}
     booked = {"line_id": "l1", "kind": "booking", "booking_id": "b1", "amount": "100.00", "period": period}
     sold = {"line_id": "l2", "kind": "prepaid", "amount": "21.00", "expires_at": LAST}

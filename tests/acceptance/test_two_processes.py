@@ -1,4 +1,4 @@
-"""Two processes of one group, which handle the halves of one story at the same moment."""
+"""Two processes of one group, which handle the halves of one scenario at the same moment."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ BURST = 20
 TENANT = "pairs"
 
 
-def story(number: int) -> tuple[Sending, Sending, Sending]:
+def scenario(number: int) -> tuple[Sending, Sending, Sending]:
     """An unpaid invoice, its payment and the cancellation of what it bills."""
     ids = {"invoice_id": f"i{number}", "owner": owner(number)}
     lines = [EXAMPLES[INVOICE]["lines"][0] | {"booking_id": f"b{number}"}]
@@ -39,8 +39,8 @@ def story(number: int) -> tuple[Sending, Sending, Sending]:
 
 
 def across(number: int, halves: tuple[Places, Places]) -> Iterator[Sending]:
-    """A story whose invoice one process reads, and payment and cancellation the other."""
-    for sent in story(number):
+    """A scenario whose invoice one process reads, and payment and cancellation the other."""
+    for sent in scenario(number):
         side = number % 2 if sent.topic == INVOICE else 1 - number % 2
         partitions = sorted(partition for topic, partition in halves[side] if topic == sent.topic)
         yield replace(sent, partition=partitions[number // 2 % len(partitions)])

@@ -36,7 +36,7 @@ ON_ACCOUNT: Step = (
 )
 OWED = {"amount_paid": "0.00", "finalization": "manual"}
 
-STORIES: dict[str, tuple[Step, ...]] = {
+SCENARIOS: dict[str, tuple[Step, ...]] = {
     "undone-rejected": (*CREDIT, USED, (REJECTED, "undo", {"application_id": "?"}), ON_ACCOUNT),
     "undone-voided-use": (*CREDIT, USED, (VOIDED, "undo", {"invoice_id": "i2"})),
     "undone-voided-source": (*CREDIT, USED, (VOIDED, "undo", {})),
@@ -58,12 +58,12 @@ STORIES: dict[str, tuple[Step, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def told(service: Service) -> None:
-    """All stories, told side by side, each message handled before the next."""
-    for number in range(max(map(len, STORIES.values()))):
+def played(service: Service) -> None:
+    """All scenarios, played side by side, each message handled before the next."""
+    for number in range(max(map(len, SCENARIOS.values()))):
         service.publish(
             sending(topic, body(topic, tenant, event_id, **_known(service, tenant, fields)))
-            for tenant, steps in STORIES.items()
+            for tenant, steps in SCENARIOS.items()
             for topic, event_id, fields in steps[number : number + 1]
         )
         service.settle()
@@ -84,12 +84,12 @@ def account(service: Service, tenant: str) -> Account:
 
 
 def due(service: Service, tenant: str, invoice_id: str) -> str:
-    """What is due on an invoice, as the command line tells it."""
+    """What is due on an invoice, as the command line shows it."""
     (invoice,) = service.ask("explain", "--invoice", invoice_id, "--tenant", tenant)["invoices"]
     return str(invoice["due"])
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("played")
 def test_after_a_rejection_the_amount_is_due_and_the_invoice_takes_no_credit_by_itself(
     service: Service,
 ) -> None:
@@ -102,7 +102,7 @@ def test_after_a_rejection_the_amount_is_due_and_the_invoice_takes_no_credit_by_
     assert due(service, tenant, "i2") == "100.00"
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("played")
 def test_voiding_an_invoice_reinstates_what_was_applied_to_it(service: Service) -> None:
     tenant = "undone-voided-use"
     (back,) = service.events.of(tenant, "credit-reinstated")
@@ -110,7 +110,7 @@ def test_voiding_an_invoice_reinstates_what_was_applied_to_it(service: Service) 
     assert account(service, tenant).available == Decimal("121.00")
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("played")
 def test_voiding_an_invoice_takes_back_its_credit_and_gives_back_what_was_paid(service: Service) -> None:
     spent, unused = "undone-voided-source", "undone-voided-unused"
     for tenant in (spent, unused):
@@ -123,7 +123,7 @@ def test_voiding_an_invoice_takes_back_its_credit_and_gives_back_what_was_paid(s
     assert not service.events.of(spent, "credit-shortfall")
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("played")
 def test_a_reversed_payment_takes_back_the_credit_that_it_had_released(service: Service) -> None:
     tenant = "undone-reversed"
     (taken,) = service.events.of(tenant, "credit-voided")
@@ -132,7 +132,7 @@ def test_a_reversed_payment_takes_back_the_credit_that_it_had_released(service: 
     assert due(service, tenant, "i1") == "121.00"
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("played")
 def test_what_was_spent_and_cannot_be_taken_back_is_a_shortfall(service: Service) -> None:
     tenant = "undone-short"
     (taken,) = service.events.of(tenant, "credit-voided")
@@ -145,7 +145,7 @@ def test_what_was_spent_and_cannot_be_taken_back_is_a_shortfall(service: Service
     assert applied(service.events.of(tenant), "i2") == Decimal("100.00")
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("played")
 def test_a_booking_lengthened_again_keeps_the_credit_of_the_last_revision(service: Service) -> None:
     tenant = "undone-lengthened"
     (taken,) = service.events.of(tenant, "credit-voided")

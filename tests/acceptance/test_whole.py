@@ -48,8 +48,8 @@ def test_monitors_that_ask_the_broker_see_no_lag(accounts: dict[str, Account], s
 
 
 def test_a_balance_is_what_the_events_say(accounts: dict[str, Account], service: Service) -> None:
-    told = service.ask("balance", "--tenant", TENANT)
-    (account,) = told["accounts"]
+    balances = service.ask("balance", "--tenant", TENANT)
+    (account,) = balances["accounts"]
     heard = accounts[f"{TENANT}/user/u1/EUR"]
     assert (account["owner"], account["currency"]) == ({"type": "user", "id": "u1"}, "EUR")
     assert Decimal(account["available"]) == heard.available == Decimal("121.00")

@@ -28,8 +28,8 @@ def test_check_names_the_files_that_differ(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "json" / "gone.schema.json").write_text("{}")
     (tmp_path / "asyncapi.json").unlink()
     assert main(["--folder", str(tmp_path), "--check"]) == 1
-    told = capsys.readouterr().err
-    assert [line.split()[0] for line in told.splitlines()] == [
+    errors = capsys.readouterr().err
+    assert [line.split()[0] for line in errors.splitlines()] == [
         "asyncapi.json",
         "json/gone.schema.json",
         "json/void-credit.schema.json",

@@ -130,8 +130,8 @@ def test_each_metric_is_told_and_no_other() -> None:
     exported = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     _, _, watching = text_of(ROOT / "docs/operators.md").partition("## Watching")
     table = re.findall(r"^\| (`avoir_[^|]+) \|", watching, re.MULTILINE)
-    told = {name for row in table for name in re.findall(r"`(avoir_\w+)", row)}
-    assert told == exported
+    documented = {name for row in table for name in re.findall(r"`(avoir_\w+)", row)}
+    assert documented == exported
 
 
 def test_the_map_has_a_line_for_each_file_of_the_service() -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from avoir.postgres.migrate import migrate
 from avoir.settings import Settings
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.waiting import until
 from deploy.local.postgres import Postgres
 from tests.faults.test_outages import prepared, send
-from tests.integration.process import service_process
-from tests.integration.stage import connection_to, until
+from tests.integration.counting_handler import counting_process
 
 MOST_S_TO_END = 10
 
@@ -42,7 +43,7 @@ async def test_it_ends_in_time_while_the_database_is_stalled(
     dsn = urlsplit(own_postgres.dsn).geturl()
     await migrate(dsn)
     settings = await prepared(kafka, dsn, topic_prefix)
-    with service_process(settings, tmp_path / "in the middle") as service:
+    with counting_process(settings, tmp_path / "in the middle") as service:
         await service.ready()
         async with in_a_transaction(settings):
             own_postgres.server.pause()
@@ -53,7 +54,7 @@ async def test_it_ends_in_time_while_the_database_is_stalled(
                 own_postgres.server.resume()
         assert "did not end in time" in {line["event"] for line in service.lines()}
     own_postgres.server.pause()
-    with service_process(settings, tmp_path / "before the schema is read") as service:
+    with counting_process(settings, tmp_path / "before the schema is read") as service:
 
         async def lives() -> bool:
             return await service.get("/livez") is not None

@@ -11,9 +11,12 @@ import pytest
 from avoir.postgres.migrate import migrate
 from avoir.process.service import Service
 from avoir.settings import Settings
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
 from deploy.local.postgres import Postgres
-from tests.integration.running import make_all_topics, publish, serving, until_decided
-from tests.integration.stage import connection_to, settings_for, until
+from tests.integration.running import publish, serving, until_decided
 from tests.unit.core.world import message, payment
 
 

@@ -15,12 +15,15 @@ import pytest
 from avoir.kafka.topics import TopicNames
 from avoir.postgres.migrate import migrate
 from avoir.settings import Settings
-from avoir.wire.topics import EVENTS, SUBSCRIBED
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import consume, produce
+from deploy.local.harness.service import ServiceProcess, settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
-from tests.integration.process import ServiceProcess, service_process
+from tests.integration.counting_handler import counting_process
 from tests.integration.running import handled
-from tests.integration.stage import connection_to, consume, make_topics, produce, settings_for, until
 
 KEYS = 20
 LEASE_S = Settings.model_fields["relay_lease_s"].default
@@ -29,9 +32,9 @@ MOST_S_TO_TAKE_OVER = 3.0
 
 async def prepared(kafka: str, dsn: str, prefix: str) -> Settings:
     """Topics, and settings with small batches, so that a fault meets work under way."""
-    names = TopicNames(prefix)
-    await make_topics(kafka, [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)], partitions=2)
-    return settings_for(kafka, dsn, prefix, kafka_max_records=100, relay_rows=100, relay_lease_s=LEASE_S)
+    settings = settings_for(kafka, dsn, prefix, kafka_max_records=100, relay_rows=100, relay_lease_s=LEASE_S)
+    await make_all_topics(settings)
+    return settings
 
 
 async def send(settings: Settings, ids: range) -> None:
@@ -135,8 +138,8 @@ async def test_the_publishing_process_is_killed_and_the_next_one_stopped(
 ) -> None:
     settings = await prepared(kafka, database, topic_prefix)
     with (
-        service_process(settings, tmp_path / "one") as one,
-        service_process(settings, tmp_path / "two") as two,
+        counting_process(settings, tmp_path / "one") as one,
+        counting_process(settings, tmp_path / "two") as two,
     ):
         await asyncio.gather(one.ready(), two.ready())
         async with steady_load(settings, 0) as following:
@@ -166,7 +169,7 @@ async def test_the_broker_is_restarted_and_killed(
     own_kafka: Kafka, database: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     settings = await prepared(own_kafka.bootstrap_servers, database, topic_prefix)
-    with service_process(settings, tmp_path / "log") as service:
+    with counting_process(settings, tmp_path / "log") as service:
         await service.ready()
         await send(settings, range(3000))
         await until(lambda: _handled(settings, 300), 20)
@@ -193,7 +196,7 @@ async def test_the_database_is_restarted_and_killed(
     dsn = urlsplit(own_postgres.dsn).geturl()
     await migrate(dsn)
     settings = await prepared(kafka, dsn, topic_prefix)
-    with service_process(settings, tmp_path / "log") as service:
+    with counting_process(settings, tmp_path / "log") as service:
         await service.ready()
         await send(settings, range(2000))
         await until(lambda: _handled(settings, 300), 20)

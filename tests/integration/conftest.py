@@ -7,7 +7,7 @@ import pytest
 
 from avoir.postgres.connect import Connection
 from tests.integration.command import Command
-from tests.integration.timeline import Timeline
+from tests.integration.direct_handler import DirectHandler
 
 
 @pytest.fixture
@@ -19,11 +19,11 @@ async def connection(database: str) -> AsyncIterator[Connection]:
 
 
 @pytest.fixture
-async def timeline(database: str) -> AsyncIterator[Timeline]:
-    """A handler to tell messages to."""
-    timeline = Timeline(database)
-    yield timeline
-    await timeline.close()
+async def handler(database: str) -> AsyncIterator[DirectHandler]:
+    """The handler, to be given messages one by one."""
+    handler = DirectHandler(database)
+    yield handler
+    await handler.close()
 
 
 @pytest.fixture

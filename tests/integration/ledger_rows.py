@@ -202,10 +202,10 @@ class Book:
         It is recorded a microsecond after `at` for each event before it.
         """
         self.seq += 1
-        told = (event, reason, invoice_id, application_id, event_id)
-        await self._enter(1, side, counter, grant_id, amount, at, told)
+        cause = (event, reason, invoice_id, application_id, event_id)
+        await self._enter(1, side, counter, grant_id, amount, at, cause)
         if counter in self.held:
-            await self._enter(2, counter, side, grant_id, -amount, at, told)
+            await self._enter(2, counter, side, grant_id, -amount, at, cause)
         if counter != "issued":
             await self._move(grant_id, side, BUCKETS.get(counter, counter), amount)
 
@@ -217,9 +217,9 @@ class Book:
         grant_id: UUID,
         amount: int,
         at: datetime,
-        told: tuple[str, str, str | None, UUID | None, str],
+        cause: tuple[str, str, str | None, UUID | None, str],
     ) -> None:
-        event, reason, invoice_id, application_id, event_id = told
+        event, reason, invoice_id, application_id, event_id = cause
         self.held[side] += amount
         entry = Entry(
             self.key,

@@ -12,11 +12,11 @@ from avoir.batch.batch import Rules
 from avoir.batch.handle import Handler
 from avoir_events import COMMANDS, EVENTS, FACTS
 from benchmarks.mix import mix
+from deploy.local.harness.databases import connection_to
 from tests.acceptance import test_command_reasons, test_commands, test_reasons
 from tests.acceptance.cases import NAMED, Case, Run, filled, load_cases, runs_of
 from tests.acceptance.events import Heard
-from tests.integration.handler import GROUP, delivering
-from tests.integration.stage import connection_to
+from tests.integration.delivery import GROUP, delivering
 
 MESSAGES, CUSTOMERS, BATCH = 3_000, 150, 250
 ORDERS_OF_A_CASE = 4
@@ -29,7 +29,7 @@ LEFT_OUT = ["deferred", "epochs", "leases", "migrations", "topics_out"]
 """Tables that handling does not write, but for what waits for a row that somebody keeps locked."""
 
 PREPARED = """
--- Whatever calls the clock by its name gets what the run set: later than all that is told, and in months that have no
+-- Whatever calls the clock by its name gets what the run set: later than all that happens, and in months that have no
 -- partition whenever this runs.
 ALTER FUNCTION pg_catalog.clock_timestamp() RENAME TO clock_timestamp_of_the_machine;
 CREATE TABLE public.clock AS SELECT timestamptz '2026-01-01 00:00Z' AS now;
@@ -70,15 +70,22 @@ async def run(dsn: str) -> Dump:
 
 
 def _runs() -> list[Run]:
-    """The cases of the help pages in some orders, and a story for each command and each reason; a tenant for each."""
+    """The help pages' cases in some orders, and a scenario for each command and each reason; a tenant for each."""
     pages = [islice(runs_of(case, f"case-{n}"), ORDERS_OF_A_CASE) for n, case in enumerate(load_cases())]
-    stories = {f"commands-{n}": each.steps for n, each in enumerate(test_commands.CASES)}
-    stories |= {each.tenant: each.steps for each in test_command_reasons.STORIES}
-    for story in test_reasons.STORIES:
-        stories[story.tenant] = tuple(test_commands.step(*names, **fields) for *names, fields in story.steps)
+    scenarios = {f"commands-{n}": each.steps for n, each in enumerate(test_commands.CASES)}
+    scenarios |= {each.tenant: each.steps for each in test_command_reasons.SCENARIOS}
+    for scenario in test_reasons.SCENARIOS:
+        scenarios[scenario.tenant] = tuple(
+            test_commands.step(*names, **fields) for *names, fields in scenario.steps
+        )
     return [each for runs in pages for each in runs] + [
-        Run(Case(tenant, "given", steps, (), {}), tenant, tuple((each,) for each in steps), as_told=True)
-        for tenant, steps in stories.items()
+        Run(
+            Case(tenant, "given", steps, (), {}),
+            tenant,
+            tuple((each,) for each in steps),
+            in_given_order=True,
+        )
+        for tenant, steps in scenarios.items()
     ]
 
 

@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from avoir.core.model.message import Message
-from avoir.kafka.topics import TopicNames
 from avoir.postgres.connect import KeptConnection
 from avoir.process.service import Service
 from avoir.process.wiring import build, names_of
 from avoir.settings import Settings
-from avoir.wire.topics import EVENTS, SUBSCRIBED
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import consume, produce
+from deploy.local.harness.waiting import until
+from tests.integration.counting_handler import OUT, CountingHandler
 from tests.integration.records import value
-from tests.integration.stage import connection_to, consume, make_topics, produce, until
-from tests.integration.tally import OUT, Tally
 
 FACT, OTHER = "booking-cancelled", "invoice-finalized"
 
@@ -25,33 +25,25 @@ class Run:
     """A service that runs in this process, and its counting handler."""
 
     service: Service
-    tally: Tally
+    handler: CountingHandler
     stopping: asyncio.Event
 
     async def joined(self) -> None:
         await until(lambda: self.service.loop.state.doing == "reading", what="joined the group")
 
 
-async def make_all_topics(settings: Settings) -> TopicNames:
-    """All topics that the service needs, of two partitions each."""
-    names = names_of(settings)
-    actual = [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)]
-    await make_topics(settings.kafka_bootstrap_servers, actual, partitions=2)
-    return names
-
-
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Run]:
-    tallies: list[Tally] = []
+    handlers: list[CountingHandler] = []
 
-    def make(settings: Settings, connection: KeptConnection) -> Tally:
-        tallies.append(Tally(settings, connection))
-        return tallies[-1]
+    def make(settings: Settings, connection: KeptConnection) -> CountingHandler:
+        handlers.append(CountingHandler(settings, connection))
+        return handlers[-1]
 
     service, stopping = build(settings, make), asyncio.Event()
     task = asyncio.create_task(service.run(stopping))
     try:
-        yield Run(service, tallies[0], stopping)
+        yield Run(service, handlers[0], stopping)
     finally:
         stopping.set()
         await asyncio.wait_for(task, 15)

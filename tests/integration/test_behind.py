@@ -14,17 +14,14 @@ from avoir.kafka.client import Client
 from avoir.kafka.heads import _TAILS, last_heads
 from avoir.kafka.topics import TopicNames
 from avoir.wire.outgoing import balance_record
-from tests.integration.handler import delivering
-from tests.integration.stage import (
-    add_outbox,
-    connection_to,
-    consume,
-    make_topics,
-    outbox_count,
-    produce_unreadable,
-    until,
-)
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import consume
+from deploy.local.harness.topics import make_topics
+from deploy.local.harness.waiting import until
+from tests.integration.delivery import delivering
+from tests.integration.outbox_rows import add_outbox, outbox_count
 from tests.integration.test_relay import relaying
+from tests.integration.unreadable import produce_unreadable
 from tests.unit.core.world import cancelled, invoice, line, message
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -43,7 +40,7 @@ async def topics(kafka: str, topic_prefix: str) -> TopicNames:
 async def has_read(
     kafka: str, names: TopicNames, accounts: Sequence[Account], epoch: int = 1, ce_source: str = "/avoir"
 ) -> None:
-    """Readers were told of these accounts."""
+    """The heads of these accounts were published."""
     async with AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True) as producer:
         for account in accounts:
             balance = account.balance(account.event_id(epoch), epoch, NOW)

@@ -13,7 +13,7 @@ from avoir.postgres.headers import packed
 from avoir.postgres.session import Session
 from avoir.record import Record, TopicPartition
 from avoir.wire.incoming import Unreadable
-from tests.integration.handler import GROUP
+from tests.integration.delivery import GROUP
 
 PLACE = TopicPartition("draw-credit", 0)
 LOCKED = ("account", "t1", "user", "u1", "EUR")

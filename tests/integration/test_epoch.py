@@ -13,8 +13,12 @@ from avoir.kafka.publisher import Publisher
 from avoir.kafka.topics import TopicNames
 from avoir.postgres.connect import Database
 from avoir.settings import Settings
-from tests.integration.handler import delivering
-from tests.integration.stage import consume, make_topics, outbox_count, settings_for, until
+from deploy.local.harness.records import consume
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.topics import make_topics
+from deploy.local.harness.waiting import until
+from tests.integration.delivery import delivering
+from tests.integration.outbox_rows import outbox_count
 from tests.integration.test_relay import relaying
 from tests.unit.core.world import cancelled, invoice, line, message
 

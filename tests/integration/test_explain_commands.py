@@ -6,7 +6,7 @@ import pytest
 
 from avoir.cli.base.exits import Exit
 from tests.integration.command import Command
-from tests.integration.timeline import Timeline, cancellation, invoice
+from tests.integration.direct_handler import DirectHandler, cancellation, invoice
 
 OWNER = {"type": "user", "id": "u1"}
 ACTOR = {"actor": {"type": "admin", "id": "a1"}}
@@ -20,9 +20,9 @@ def _settings(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
 
 
 @pytest.fixture
-async def _told(database: str) -> None:
+async def _delivered(database: str) -> None:
     """Booking b1 of 121.00, cancelled but for a fee of 10.00; 20.00 by hand, 12.00 of them set aside, 0.50 drawn."""
-    timeline = Timeline(database)
+    handler = DirectHandler(database)
     paid = {"kind": "booking", "booking_id": "b1", "paid": "121.00"}
     fee = {"fee": "10.00", "currency": "EUR"}
     grant = {"occurred_at": "2025-06-03T00:00:00Z", **ASKED, "reason": "goodwill"}
@@ -59,8 +59,8 @@ async def _told(database: str) -> None:
         ),
     ]
     for event_id, topic, value in messages:
-        await timeline.tell(topic, event_id=event_id, **value)
-    await timeline.close()
+        await handler.handle(topic, event_id=event_id, **value)
+    await handler.close()
 
 
 async def ids(command: Command, event_id: str) -> str:
@@ -69,7 +69,7 @@ async def ids(command: Command, event_id: str) -> str:
     return str(grant["grant_id"])
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_a_grant_tells_who_gave_it_and_where_it_went(command: Command) -> None:
     grant_id = await ids(command, "g1")
     words = await command.text("explain", "--grant", grant_id, "--tenant", "t1")
@@ -90,14 +90,14 @@ async def test_a_grant_tells_who_gave_it_and_where_it_went(command: Command) -> 
     assert [(each["invoice_id"], each["amount"]) for each in grant["held"]] == [("i9", "12.00")]
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_credit_to_come_says_when(command: Command) -> None:
     words = await command.text("explain", "g2", "--tenant", "t1")
     assert "It was to be given on 1 January 2125." in words
     assert "comes on 1 January 2125 as goodwill. Of it: 15.00 EUR to come." in words
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_a_use_and_a_reservation_are_found_by_their_application(command: Command) -> None:
     (held,) = (await command.json("explain", "a1", "--tenant", "t1"))["reservations"]
     words = await command.text("explain", "--application", held["application_id"], "--tenant", "t1")
@@ -111,17 +111,17 @@ async def test_a_use_and_a_reservation_are_found_by_their_application(command: C
         await command.text("explain", "--application", unknown, "--tenant", "t1", code=Exit.FOUND)
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_a_refused_command_says_so_and_nothing_else(command: Command) -> None:
     words = await command.text("explain", "a2", "--tenant", "t1")
     assert "as much credit as possible was to be used on invoice i1 by admin a1. It was refused." in words
     assert "Nothing was left to pay on the invoice." in words
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_an_owner_has_the_last_decisions_told(command: Command) -> None:
-    told = await command.json("explain", "--owner", "user/u1", "--tenant", "t1")
-    assert [each["event_id"] for each in told["decisions"]] == [
+    document = await command.json("explain", "--owner", "user/u1", "--tenant", "t1")
+    assert [each["event_id"] for each in document["decisions"]] == [
         "f1",
         "c1",
         "g1",
@@ -138,45 +138,45 @@ async def test_an_owner_has_the_last_decisions_told(command: Command) -> None:
     await command.text("explain", "--owner", "user/u2", "--tenant", "t1", code=Exit.FOUND)
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_a_line_is_told_to_the_cent(command: Command) -> None:
     line = ("explain", "--invoice", "i1", "--line", "l1", "--tenant", "t1")
     words = await command.text(*line)
     assert (
         "Of the fee of 10.00 EUR, 10.00 EUR is kept from this line, so alone it is worth 111.00 EUR." in words
     )
-    told = await command.json(*line)
-    assert (told["total"], told["cost"], told["target"], told["given"]) == (
+    document = await command.json(*line)
+    assert (document["total"], document["cost"], document["target"], document["given"]) == (
         "121.00",
         "121.00",
         "111.00",
         "111.00",
     )
-    assert [(each["event_id"], each["role"], each["fee_kept"]) for each in told["changes"]] == [
+    assert [(each["event_id"], each["role"], each["fee_kept"]) for each in document["changes"]] == [
         ("c1", "counts", "10.00")
     ]
     await command.text("explain", "--invoice", "i1", "--line", "other", "--tenant", "t1", code=Exit.FOUND)
     await command.text("explain", "--booking", "b1", "--line", "l1", "--tenant", "t1", code=Exit.USAGE)
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_settings_that_counted_name_their_message(command: Command) -> None:
     words = await command.text("explain", "c1", "--tenant", "t1")
     assert "credit expires after 36500 days (set for all customers by message p1 of 1 May 2025)" in words
-    told = await command.json("explain", "c1", "--tenant", "t1")
-    assert [(each["event_id"], each["keys"]) for each in told["policies"]] == [
+    document = await command.json("explain", "c1", "--tenant", "t1")
+    assert [(each["event_id"], each["keys"]) for each in document["policies"]] == [
         ("p1", {"expires_after_days": 36500})
     ]
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_a_message_that_set_something_is_told_with_those_after_it(command: Command) -> None:
     words = await command.text("explain", "p1", "--tenant", "t1")
     assert "the credit settings of all customers were set by admin a1. From then on: credit expires" in words
     assert "no credit is used on new invoices by itself." in words.partition("What happened since")[2]
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_policy_show_tells_what_is_in_force_when_and_why(command: Command) -> None:
     asked = ("policy", "show", "--tenant", "t1", "--owner", "user/u1")
     words = await command.text(*asked)
@@ -195,7 +195,7 @@ async def test_policy_show_tells_what_is_in_force_when_and_why(command: Command)
     await command.text("policy", "show", "--owner", "user/u1", code=Exit.USAGE)
 
 
-@pytest.mark.usefixtures("_told")
+@pytest.mark.usefixtures("_delivered")
 async def test_a_balance_tells_what_comes_and_what_is_set_aside(command: Command) -> None:
     (account,) = (await command.json("balance", "user/u1", "--tenant", "t1"))["accounts"]
     assert account["coming"] == [{"at": LATER, "amount": "15.00"}]

@@ -1,4 +1,4 @@
-"""What is told of a reversal that undid all that a payment had paid."""
+"""The explanation of a reversal that undid all that a payment had paid."""
 
 import pytest
 from pydantic import SecretStr
@@ -7,7 +7,7 @@ from avoir.cli.explain.prose.explanation import tell
 from avoir.cli.explain.query import explain
 from avoir.cli.explain.view import Subject
 from avoir.postgres.connect import Database
-from tests.integration.handler import delivering
+from tests.integration.delivery import delivering
 from tests.unit.core.world import cancelled, invoice, line, message, payment, reversal
 
 
@@ -26,11 +26,11 @@ async def test_a_full_reversal_is_told_with_the_invoice_and_the_credit_that_it_u
             await deliverer.deliver([each])
     connection = await Database(SecretStr(database), role="avoir_readonly").connect()
     try:
-        told = tell(await explain(connection, "t1", subject))
+        words = tell(await explain(connection, "t1", subject))
     finally:
         await connection.close()
-    assert "On 5 June 2025 payment p1 was reversed." in " ".join(told.decided)
-    since, now = " ".join(told.since), " ".join(told.now)
+    assert "On 5 June 2025 payment p1 was reversed." in " ".join(words.decided)
+    since, now = " ".join(words.since), " ".join(words.now)
     assert "On 5 June 2025 20.00 EUR of it was taken back: the payment was reversed." in since
     assert "over 80.00 EUR has 80.00 EUR still due" in now
     assert "80.00 EUR is used: on nothing; 80.00 EUR went back." in now

@@ -11,8 +11,11 @@ from avoir.core.model.facts import PaymentRecorded
 from avoir.core.model.message import Message
 from avoir.core.state.draft import Draft
 from avoir.settings import Settings
-from tests.integration.running import decided, make_all_topics, publish, serving, until_decided
-from tests.integration.stage import connection_to, settings_for, until
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
+from tests.integration.running import decided, publish, serving, until_decided
 from tests.unit.core.world import invoice, line, message, payment
 
 FAULT = """

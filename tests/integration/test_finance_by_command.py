@@ -10,9 +10,9 @@ from avoir.cli.base.exits import Exit
 from avoir.core.model.events import AccountKey
 from avoir.postgres.connect import Connection
 from tests.integration.command import Command
+from tests.integration.direct_handler import DirectHandler, cancellation, invoice
 from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
 from tests.integration.test_read_statement import tamper
-from tests.integration.timeline import Timeline, cancellation, invoice
 
 KEY = AccountKey("t1", "user", "u1", "EUR")
 WHOSE = ("user/u1", "--tenant", "t1")
@@ -24,12 +24,12 @@ def _settings(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
 
 
 async def test_what_the_service_did_adds_up_in_every_form(command: Command, database: str) -> None:
-    timeline = Timeline(database)
+    handler = DirectHandler(database)
     booking = {"kind": "booking", "booking_id": "b1", "paid": "121.00"}
-    await timeline.tell("invoice-finalized", **invoice("i1", "121.00", "2025-06-01T00:00:00Z", **booking))
-    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
-    await timeline.tell("invoice-finalized", **invoice("i2", "80.00", "2025-06-05T00:00:00Z"))
-    await timeline.close()
+    await handler.handle("invoice-finalized", **invoice("i1", "121.00", "2025-06-01T00:00:00Z", **booking))
+    await handler.handle("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+    await handler.handle("invoice-finalized", **invoice("i2", "80.00", "2025-06-05T00:00:00Z"))
+    await handler.close()
     rows = await command.csv("statement", *WHOSE)
     assert [each["document_number"] for each in rows if each["row"] == "movement"] == ["N-i1", "N-i2"]
     assert [each["cause_topic"] for each in rows if each["row"] == "movement"] == [
@@ -47,7 +47,7 @@ async def test_what_the_service_did_adds_up_in_every_form(command: Command, data
 
 
 async def test_granted_reserved_drawn_and_refunded_credit(command: Command, database: str) -> None:
-    timeline = Timeline(database)
+    handler = DirectHandler(database)
     common: dict[str, Any] = {
         "owner": {"type": "user", "id": "u1"},
         "currency": "EUR",
@@ -55,7 +55,7 @@ async def test_granted_reserved_drawn_and_refunded_credit(command: Command, data
     }
 
     async def ask(topic: str, **more: Any) -> None:
-        await timeline.tell(topic, occurred_at=datetime.now(UTC).isoformat(), **common, **more)
+        await handler.handle(topic, occurred_at=datetime.now(UTC).isoformat(), **common, **more)
 
     await ask("grant-credit", amount="50.00", reason="purchase", reference="order_7")
     await ask("grant-credit", amount="5.00", reason="goodwill")
@@ -65,8 +65,8 @@ async def test_granted_reserved_drawn_and_refunded_credit(command: Command, data
     await ask("draw-credit", amount="0.000125", reference="usage_17", allow_partial=False)
     await ask("refund-credit", amount="10.00", reference="gateway 4711", grant_id=None)
     at = datetime.now(UTC).isoformat()
-    await timeline.tell("invoice-finalized", **invoice("i1", "12.00", at))
-    await timeline.close()
+    await handler.handle("invoice-finalized", **invoice("i1", "12.00", at))
+    await handler.close()
     (account,) = (await command.json("statement", *WHOSE))["accounts"]
     assert [(each["event"], each["amount"]) for each in account["movements"]] == [
         ("issued", "50.00"),

@@ -13,9 +13,9 @@ from avoir.core.model.facts import PaymentRecorded
 from avoir.postgres.connect import Connection
 from avoir.postgres.headers import unpacked
 from avoir.record import KEPT_BYTES, Cut, Record
-from tests.integration.handler import delivering
+from deploy.local.harness.databases import connection_to
+from tests.integration.delivery import delivering
 from tests.integration.records import value
-from tests.integration.stage import connection_to
 from tests.integration.test_handle import cancellation, finalized
 from tests.unit.core.world import invoice, line, message, payment
 
@@ -137,12 +137,15 @@ async def test_the_bytes_of_a_minute_are_bounded_too(database: str, monkeypatch:
     async with delivering(database) as (deliverer, _), connection_to(database) as connection:
         values = [bytes([65 + n]) * 10_000 for n in range(5)]
         await deliverer.deliver_values([(TOPIC, each) for each in values])
-        letters = await rows(connection)
-        assert [row["value"] for row in letters] == [*values[:2], *(each[:KEPT_BYTES] for each in values[2:])]
+        dead_letters = await rows(connection)
+        assert [row["value"] for row in dead_letters] == [
+            *values[:2],
+            *(each[:KEPT_BYTES] for each in values[2:]),
+        ]
         hashes = [None, None, *(sha256(each).digest() for each in values[2:])]
-        assert [row["sha256"] for row in letters] == hashes
-        assert [row["value_length"] for row in letters] == [None, None, 10_000, 10_000, 10_000]
-        assert {row["outcome"] for row in letters} == {"rejected"}
+        assert [row["sha256"] for row in dead_letters] == hashes
+        assert [row["value_length"] for row in dead_letters] == [None, None, 10_000, 10_000, 10_000]
+        assert {row["outcome"] for row in dead_letters} == {"rejected"}
 
 
 async def test_a_part_of_a_batch_counts_with_all_its_messages(database: str) -> None:

@@ -11,10 +11,12 @@ from aiokafka import AIOKafkaProducer
 
 from avoir.process.wiring import names_of
 from avoir.settings import Settings
-from tests.integration.process import avoir
-from tests.integration.running import FACT, OTHER, Run, handled, make_all_topics, running, send, until_handled
-from tests.integration.stage import connection_to, delete_topic, make_topics, settings_for, until
-from tests.integration.tally import OUT
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import avoir, settings_for
+from deploy.local.harness.topics import delete_topic, make_all_topics, make_topics
+from deploy.local.harness.waiting import until
+from tests.integration.counting_handler import OUT
+from tests.integration.running import FACT, OTHER, Run, handled, running, send, until_handled
 
 UNREADY_S, HELD_S = 2.0, 2.0
 
@@ -120,12 +122,12 @@ async def test_a_message_of_a_time_to_come_hides_no_partition_that_stands_still(
             for n in range(2):
                 await producer.send_and_wait(topic, b"%d" % n, partition=n, timestamp_ms=in_an_hour_ms)
         await until_handled(settings, 2)
-        run.tally.fault = ConnectionError("not now")
+        run.handler.fault = ConnectionError("not now")
         await send(settings, range(2, 12), (FACT,))
         await until_says(run, "loop", "not moved for")
         await asyncio.sleep(UNREADY_S)
         assert "not moved for" in await status(settings)
-        run.tally.fault = None
+        run.handler.fault = None
         await until_handled(settings, 12)
         assert (await status(settings)).startswith("Keeps up: ")
 

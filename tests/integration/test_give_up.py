@@ -10,10 +10,12 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from pydantic import SecretStr
 
 from avoir.settings import Settings
-from tests.integration.process import ServiceProcess, service_process
+from deploy.local.harness.service import ServiceProcess, settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
+from tests.integration.counting_handler import counting_process
 from tests.integration.proxy import Proxy, proxy
-from tests.integration.running import make_all_topics, running, send, until_handled
-from tests.integration.stage import settings_for, until
+from tests.integration.running import running, send, until_handled
 
 GIVE_UP_S = 2.0
 
@@ -67,8 +69,8 @@ async def test_a_process_without_the_database_leaves_its_partitions_to_the_other
     await make_all_topics(settings)
     async with proxy() as network:
         with (
-            service_process(through(settings, network), tmp_path / "cut") as cut,
-            service_process(settings, tmp_path / "other") as other,
+            counting_process(through(settings, network), tmp_path / "cut") as cut,
+            counting_process(settings, tmp_path / "other") as other,
         ):
             await asyncio.gather(cut.ready(), other.ready())
             await until(

@@ -25,10 +25,10 @@ from avoir.postgres.load import Loader
 from avoir.postgres.rows import PAYMENTS
 from avoir.postgres.session import Session
 from avoir.record import Fenced, Record, TopicPartition
-from tests.integration.handler import GROUP, delivering
+from deploy.local.harness.databases import connection_to
+from tests.integration.delivery import GROUP, delivering
 from tests.integration.records import value
-from tests.integration.stage import connection_to
-from tests.unit.core.asking import granted, take_away, use_on
+from tests.unit.core.commands import granted, take_away, use_on
 from tests.unit.core.world import World, cancelled, invoice, line, message, payment, reversal, voided
 
 
@@ -368,7 +368,7 @@ async def test_what_was_set_aside_and_used_of_a_grant_is_not_read_again(database
 
 HOSTILE = {
     "a NUL in a header's name": Record("booking-cancelled", 0, 0, 1_000, b"k", b"{}", (("a\0b", b"x"),)),
-    "a NUL in a name that is told": Record(
+    "a NUL in a name that is reported": Record(
         "booking-cancelled", 0, 0, 1_000, b"k", b"{}", (("ce_\0", b"\xff"),)
     ),
     "a very long name": Record(
@@ -425,10 +425,10 @@ async def test_a_known_row_that_is_not_there_is_an_error_and_not_lost(database: 
 
 @pytest.mark.parametrize("first", ["payment", "reversal"])
 async def test_a_reversal_in_another_currency_than_its_payment_is_an_alarm(database: str, first: str) -> None:
-    told = [
+    both = [
         message("p", "06-02", payment("p1", "60.00")),
         message("r", "06-03", reversal("r1", "p1", "20.00", "USD")),
     ]
     async with delivering(database) as (deliverer, _):
-        report = await deliverer.deliver(told if first == "payment" else told[::-1])
+        report = await deliverer.deliver(both if first == "payment" else both[::-1])
     assert report.alarms == {"currency_mismatch": 1}

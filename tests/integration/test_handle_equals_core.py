@@ -14,12 +14,12 @@ from avoir.cli.verify.query import verify
 from avoir.core.model.message import Message
 from avoir.postgres import rows as db
 from avoir.postgres.connect import Connection, Database, KeptConnection
-from tests.integration.handler import GROUP, delivering
-from tests.unit.core.asked_at_random import Somebody
-from tests.unit.core.asking import granted, policy
-from tests.unit.core.timelines import timelines
+from tests.integration.delivery import GROUP, delivering
+from tests.unit.core.commands import granted, policy
+from tests.unit.core.random_messages import Somebody
+from tests.unit.core.timeline_strategies import timelines
 from tests.unit.core.world import World, cancelled, invoice, line, rejected, rows, voided
-from tests.unit.core.world import message as told
+from tests.unit.core.world import message as new_message
 
 EXAMPLES = int(os.environ.get("AVOIR_TEST_EXAMPLES", "120"))
 
@@ -77,7 +77,7 @@ async def stored(connection: Connection, tenant_id: str) -> dict[str, dict[Any, 
     }
 
 
-def told_as_read(world: World, name: str) -> dict[Any, Any]:
+def rows_as_read(world: World, name: str) -> dict[Any, Any]:
     found = {each.key: each for each in rows(getattr(world.state, name))}
     match name:
         case "accounts":
@@ -105,7 +105,7 @@ async def test_batches_in_the_database_equal_the_core_alone(database: str) -> No
                 if rows(world.state.applications) and random.Random(seed).random() < 0.5:
                     application = rows(world.state.applications)[-1]
                     no = replace(
-                        told(f"x-{len(world.decisions)}", "06-09", rejected(str(application.key.id))),
+                        new_message(f"x-{len(world.decisions)}", "06-09", rejected(str(application.key.id))),
                         tenant_id=f"t{n}",
                     )
                     world.handle(no)
@@ -119,9 +119,9 @@ async def test_batches_with_commands_in_the_database_equal_the_core_alone(databa
     begin = random.SystemRandom().randrange(2**40) if "AVOIR_TEST_EXAMPLES" in os.environ else 0
     async with delivering(database, Rules(GROUP, page=1)) as (deliverer, kept):
         for seed in range(begin, begin + EXAMPLES // 2):
-            world, chance, told_before = World(), random.Random(seed), list[Message]()
-            while len(told_before) < 40:
-                batch = made_up(chance, world, told_before, f"t{seed}")
+            world, chance, delivered_before = World(), random.Random(seed), list[Message]()
+            while len(delivered_before) < 40:
+                batch = made_up(chance, world, delivered_before, f"t{seed}")
                 await deliverer.deliver(batch)
             await assert_same(kept, world, f"t{seed}", seed)
     await assert_verified(database)
@@ -131,35 +131,37 @@ async def test_a_credit_line_is_used_after_all_and_rejected_in_one_batch(databas
     """As when a restored database catches up: the id of what the batch does is known to others by then."""
     async with delivering(database) as (deliverer, kept):
         world = World()
-        world.told("g", "06-01", granted("50"))
+        world.decide("g", "06-01", granted("50"))
         billed = line("l1", "100", booking="b1"), line("l2", "-50", credit=world.grant_id("g"))
         before = [
-            told("g", "06-01", granted("50")),
-            told("f1", "06-02", invoice("i1", line("l1", "50"))),
-            told("f2", "06-03", invoice("i2", *billed, paid="50")),
-            told("c", "06-04", cancelled("b1")),
+            new_message("g", "06-01", granted("50")),
+            new_message("f1", "06-02", invoice("i1", line("l1", "50"))),
+            new_message("f2", "06-03", invoice("i2", *billed, paid="50")),
+            new_message("c", "06-04", cancelled("b1")),
         ]
         world.handle_all(before[1:])
         await deliverer.deliver(before)
-        world.told("v", "06-05", voided("i1"))
-        no = told("no", "06-06", rejected(world.application_id("v")))
+        world.decide("v", "06-05", voided("i1"))
+        no = new_message("no", "06-06", rejected(world.application_id("v")))
         world.handle(no)
-        await deliverer.deliver([told("v", "06-05", voided("i1")), no])
+        await deliverer.deliver([new_message("v", "06-05", voided("i1")), no])
         await assert_same(kept, world, "t1", 0)
 
 
-def made_up(chance: random.Random, world: World, told_before: list[Message], tenant_id: str) -> list[Message]:
-    """A batch of a few messages, told to the world one by one, now and then one that was told before."""
+def made_up(
+    chance: random.Random, world: World, delivered_before: list[Message], tenant_id: str
+) -> list[Message]:
+    """A batch of a few messages, which the world handles one by one, now and then one that it had before."""
     batch: list[Message] = []
     for _ in range(chance.choice([1, 1, 2, 3, 5, 12])):
         body, when = Somebody(chance, world).anything(), f"06-0{chance.randint(1, 9)}"
-        if not told_before and chance.random() < 0.5:
+        if not delivered_before and chance.random() < 0.5:
             body, when = policy(credit_as="line_item"), "06-01"
-        message = told(f"e{len(told_before)}", when, body, tenant=tenant_id)
-        if told_before and chance.random() < 0.1:
-            message = chance.choice(told_before)
+        message = new_message(f"e{len(delivered_before)}", when, body, tenant=tenant_id)
+        if delivered_before and chance.random() < 0.1:
+            message = chance.choice(delivered_before)
         world.handle(message)
-        told_before.append(message)
+        delivered_before.append(message)
         batch.append(message)
     return batch
 
@@ -180,7 +182,7 @@ async def assert_same(kept: KeptConnection, world: World, tenant_id: str, seed: 
     async with kept.use() as connection:
         found = await stored(connection, tenant_id)
     for name, in_database in found.items():
-        expected = told_as_read(world, name)
+        expected = rows_as_read(world, name)
         actual: dict[Any, Any] = in_database
         if name == "accounts":
             actual = {

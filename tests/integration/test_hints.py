@@ -9,10 +9,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.process.wiring import names_of
 from avoir.settings import Settings
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
 from deploy.local.kafka import launched_kafka
 from tests.integration.proxy import Proxy, proxy
-from tests.integration.running import FACT, make_all_topics, positions, running, send, until_handled
-from tests.integration.stage import connection_to, settings_for, until
+from tests.integration.running import FACT, positions, running, send, until_handled
 
 WITHIN_S = 5.0
 """So long after the last batch monitors may still see a lag."""
@@ -26,12 +29,12 @@ async def seen_by_monitors(settings: Settings, kafka: str) -> dict[tuple[str, in
     names, admin = names_of(settings), AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        told = await admin.list_consumer_group_offsets(settings.kafka_group_id)
+        offsets = await admin.list_consumer_group_offsets(settings.kafka_group_id)
     finally:
         await admin.close()
     async with AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False) as consumer:
-        ends = await consumer.end_offsets(list(told)) if told else {}
-    return {(names.default(at.topic), at.partition): (told[at].offset, ends[at]) for at in told}
+        ends = await consumer.end_offsets(list(offsets)) if offsets else {}
+    return {(names.default(at.topic), at.partition): (offsets[at].offset, ends[at]) for at in offsets}
 
 
 async def until_no_lag(settings: Settings, kafka: str) -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from avoir.kafka.topics import TopicNames
 from avoir.process.http_limits import LIFETIME_S, MAX_CONNECTIONS, Shared
 from avoir.settings import Settings
-from avoir.wire.topics import EVENTS, SUBSCRIBED
-from tests.integration.process import ServiceProcess, service_process
-from tests.integration.stage import make_topics, produce, settings_for, until
+from deploy.local.harness.records import produce
+from deploy.local.harness.service import ServiceProcess, settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
+from tests.integration.counting_handler import counting_process
 
 SLOW = (
     b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Never: ",
@@ -78,11 +79,9 @@ async def counted(service: ServiceProcess, messages: int) -> bool:
 async def test_slow_clients_exhaust_nothing_and_are_gone_after_a_while(
     settings: Settings, tmp_path: Path
 ) -> None:
-    names = TopicNames(settings.kafka_topic_prefix)
-    actual = [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)]
-    await make_topics(settings.kafka_bootstrap_servers, actual, partitions=1)
+    names = await make_all_topics(settings, partitions=1)
     fact = names.actual("booking-cancelled")
-    with service_process(settings, tmp_path / "log") as service:
+    with counting_process(settings, tmp_path / "log") as service:
         await service.ready()
         before = descriptors(service)
         with slow_clients(service.port, CLIENTS) as clients:
@@ -102,10 +101,8 @@ async def test_slow_clients_exhaust_nothing_and_are_gone_after_a_while(
 
 
 async def test_many_who_ask_at_once_are_all_answered(settings: Settings, tmp_path: Path) -> None:
-    names = TopicNames(settings.kafka_topic_prefix)
-    actual = [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)]
-    await make_topics(settings.kafka_bootstrap_servers, actual, partitions=1)
-    with service_process(settings, tmp_path / "log") as service:
+    await make_all_topics(settings, partitions=1)
+    with counting_process(settings, tmp_path / "log") as service:
         await service.ready()
         paths = ("/livez", "/readyz", "/metrics") * (MAX_CONNECTIONS // 4)
         async with httpx.AsyncClient(timeout=30) as client:

@@ -11,8 +11,8 @@ from avoir.cli.status.query import read_status
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection, Database
 from avoir.postgres.lease import Lease
+from deploy.local.harness.databases import connection_to
 from tests.integration.command import Command
-from tests.integration.stage import connection_to
 
 LEASE_S = 30.0
 SET_BACK = timedelta(hours=2)

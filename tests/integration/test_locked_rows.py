@@ -18,11 +18,13 @@ from avoir.process.service import Service
 from avoir.process.wiring import credit_handler
 from avoir.record import Record, TopicPartition
 from avoir.settings import Settings
-from tests.integration.process import avoir
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import avoir, settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
 from tests.integration.records import value
-from tests.integration.running import make_all_topics, publish, serving, until_decided
-from tests.integration.stage import connection_to, settings_for, until
-from tests.unit.core.asking import drawn, granted
+from tests.integration.running import publish, serving, until_decided
+from tests.unit.core.commands import drawn, granted
 from tests.unit.core.world import cancelled, invoice, line, message, payment
 
 ACCOUNT = "SELECT FROM avoir.accounts WHERE tenant_id = 't1' FOR UPDATE"
@@ -150,8 +152,8 @@ async def test_many_rows_locked_at_once_are_asked_about_by_a_few(settings: Setti
                 await publish(settings, messages)
                 await until(lambda: _waits(settings, len(messages)), 60)
             await until_decided(settings, done + len(messages))
-    told = [each for each in logs if each["event"].startswith("a row is kept locked")]
-    assert 0 < len(told) < len(TENANTS)
+    warnings = [each for each in logs if each["event"].startswith("a row is kept locked")]
+    assert 0 < len(warnings) < len(TENANTS)
     for tenant in TENANTS:
         assert await drawn_in_order(settings, tenant) == [f"d{n}-{tenant}" for n in range(3)]
 

@@ -13,29 +13,25 @@ from avoir.kafka.reader import Reader
 from avoir.process.wiring import names_of
 from avoir.record import Record
 from avoir.settings import Settings
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import produce
+from deploy.local.harness.service import avoir, settings_for
+from deploy.local.harness.topics import make_all_topics, make_topics
+from deploy.local.harness.waiting import until
 from tests.acceptance.packing import ZSTD, batch
 from tests.acceptance.packing import publish as publish_batches
-from tests.integration.process import avoir
 from tests.integration.running import (
     FACT,
     OTHER,
     check_output,
     check_output_after_restart,
     handled,
-    make_all_topics,
     positions,
     running,
     send,
     until_handled,
 )
-from tests.integration.stage import (
-    connection_to,
-    make_topics,
-    produce,
-    produce_unreadable,
-    settings_for,
-    until,
-)
+from tests.integration.unreadable import produce_unreadable
 
 
 @pytest.fixture
@@ -51,7 +47,7 @@ async def test_every_message_is_handled_once_and_positions_are_in_postgres(setti
         await until_handled(settings, 500)
         await send(settings, range(500, 600))
         await until_handled(settings, 600)
-        assert {record.topic for batch in run.tally.batches for record in batch} == {FACT, OTHER}
+        assert {record.topic for batch in run.handler.batches for record in batch} == {FACT, OTHER}
     assert sum((await positions(settings)).values()) == 600
     await check_output_after_restart(settings, 600)
 
@@ -65,7 +61,7 @@ async def test_a_renamed_topic_keeps_its_default_name(
     await produce(kafka, [(other, b"k", b"1")])
     async with running(renamed) as run:
         await until_handled(renamed, 1)
-        assert run.tally.batches[0][0].topic == FACT
+        assert run.handler.batches[0][0].topic == FACT
     assert (await positions(renamed))[(FACT, 0)] == 1
 
 
@@ -99,13 +95,13 @@ async def test_errors_of_the_handler_are_waited_out(settings: Settings) -> None:
     async with running(settings) as run:
         await run.joined()
         for fault in (asyncpg.InternalClientError("x"), KeyError("x")):
-            before = len(run.tally.batches)
-            run.tally.fault = fault
+            before = len(run.handler.batches)
+            run.handler.fault = fault
             if before == 0:
                 await send(settings, range(10))
-            await until(partial(_grew, run.tally.batches, before))
+            await until(partial(_grew, run.handler.batches, before))
         assert await handled(settings) == 0
-        run.tally.fault = None
+        run.handler.fault = None
         await until_handled(settings, 10)
 
 
@@ -116,7 +112,7 @@ def _grew(batches: list[list[Record]], before: int) -> bool:
 async def test_a_wrong_schema_stops_the_service(settings: Settings) -> None:
     async with running(settings) as run:
         await run.joined()
-        run.tally.fault = asyncpg.UndefinedColumnError("no such column")
+        run.handler.fault = asyncpg.UndefinedColumnError("no such column")
         await send(settings, range(3))
         await asyncio.wait_for(run.stopping.wait(), 10)
         assert "avoir migrate" in run.service.fault
@@ -204,7 +200,7 @@ async def test_a_position_outside_of_the_topic_stops_the_partition_only(
             await until_handled(settings, 40)
             assert "stands at 500" in (await run.service.health.checks())["offsets"]
             assert all(
-                record.topic != FACT or record.partition != 0 for b in run.tally.batches for record in b
+                record.topic != FACT or record.partition != 0 for b in run.handler.batches for record in b
             )
             await avoir(settings, "offsets", "set", FACT, "0", "begin", "--reason", "test")
             await until_handled(settings, 100)
@@ -226,7 +222,7 @@ async def test_a_position_that_is_set_while_the_partition_is_idle_counts_without
             return {place: at for place, at in now.items() if place in stood} == stood
 
         await until(there_again, 30, "what was handled is read again")
-        assert sum(map(len, run.tally.batches)) >= 40
+        assert sum(map(len, run.handler.batches)) >= 40
 
 
 async def test_two_services_share_the_partitions_and_lose_nothing(settings: Settings) -> None:
@@ -238,7 +234,7 @@ async def test_two_services_share_the_partitions_and_lose_nothing(settings: Sett
             await until(lambda: len(second.service.loop.assignment.positions or {}) > 0, 15)
             await send(settings, range(400, 600))
             await until_handled(settings, 600)
-            assert second.tally.batches
+            assert second.handler.batches
         await send(settings, range(600, 700))
         await until_handled(settings, 700)
         await check_output(settings, 700)
@@ -255,5 +251,5 @@ async def test_kafka_is_told_the_positions_as_a_hint(settings: Settings) -> None
     finally:
         await admin.close()
     names, stored = names_of(settings), await positions(settings)
-    told = {(names.default(at.topic), at.partition): meta.offset for at, meta in offsets.items()}
-    assert told == stored
+    hints = {(names.default(at.topic), at.partition): meta.offset for at, meta in offsets.items()}
+    assert hints == stored

@@ -18,10 +18,10 @@ from avoir.core.state.state import State
 from avoir.postgres.connect import Connection
 from avoir.postgres.load import FIRST_PAGE, Loader
 from avoir.postgres.session import Session
-from tests.integration.handler import GROUP, delivering
+from deploy.local.harness.databases import connection_to
+from tests.integration.delivery import GROUP, delivering
 from tests.integration.records import Deliverer
-from tests.integration.stage import connection_to
-from tests.unit.core.asking import drawn, granted
+from tests.unit.core.commands import drawn, granted
 from tests.unit.core.world import cancelled, invoice, line, message, payment, reversal, shortened
 
 OPEN = 10_000
@@ -36,9 +36,9 @@ async def deliver_many(
     deliverer: Deliverer, bodies: list[Fact | Command], prefix: str, when: str = "06-01"
 ) -> None:
     """Deliver messages of one moment, a thousand at a time."""
-    told = [message(f"{prefix}{n}", when, body) for n, body in enumerate(bodies)]
-    for start in range(0, len(told), AT_ONCE):
-        await deliverer.deliver(told[start : start + AT_ONCE])
+    delivered = [message(f"{prefix}{n}", when, body) for n, body in enumerate(bodies)]
+    for start in range(0, len(delivered), AT_ONCE):
+        await deliverer.deliver(delivered[start : start + AT_ONCE])
 
 
 async def test_one_owner_with_ten_thousand_open_invoices(database: str) -> None:
@@ -127,9 +127,9 @@ async def test_no_more_than_ten_thousand_lines_bill_one_booking(database: str, i
         if is_changed:
             await deliverer.deliver([message("c", "06-02", cancelled("b1"))])
         lines = [line(f"l{n}", "1", booking="b1") for n in range(5_000)]
-        told = [message(f"f{n}", "06-01", invoice(f"i{n}", *lines)) for n in range(2)]
+        delivered = [message(f"f{n}", "06-01", invoice(f"i{n}", *lines)) for n in range(2)]
         neighbour = message("f", "06-01", invoice("i", line("l1", "1", booking="b1")), tenant="t2")
-        report = await deliverer.deliver([*told, neighbour])
+        report = await deliverer.deliver([*delivered, neighbour])
         assert report.decisions == {("invoice-finalized", "recorded"): 3}
         one_more = message(
             "f2", "06-01", invoice("i2", line("l1", "1", booking="b1"), line("l2", "1", booking="b2"))
@@ -147,10 +147,10 @@ async def test_no_more_than_ten_thousand_lines_bill_one_booking(database: str, i
 
 async def test_a_batch_that_takes_too_long_to_decide_is_handled_in_parts(database: str) -> None:
     async with delivering(database, Rules(GROUP, decide_s=0.0)) as (deliverer, kept):
-        told = [
+        delivered = [
             message(f"f{n}", "06-01", invoice(f"i{n}", line("l1", "10", booking=f"b{n}"))) for n in range(8)
         ]
-        report = await deliverer.deliver(told)
+        report = await deliverer.deliver(delivered)
         assert report.messages == 8
         async with kept.use() as connection:
             assert await connection.fetchval("SELECT count(DISTINCT recorded_at) FROM decisions") == 8

@@ -9,9 +9,10 @@ from avoir.cli.base.exits import Exit
 from avoir.cli.outbox import retry as outbox
 from avoir.cli.outbox.retry import retry_refused
 from avoir.postgres import queries
+from deploy.local.harness.databases import connection_to
 from tests.integration.command import Command
-from tests.integration.handler import delivering
-from tests.integration.stage import add_outbox, connection_to
+from tests.integration.delivery import delivering
+from tests.integration.outbox_rows import add_outbox
 from tests.unit.core.world import cancelled, invoice, line, message
 
 TOO_LARGE = "MessageSizeTooLargeError: 10"

@@ -10,26 +10,12 @@ from aiokafka import AIOKafkaProducer
 from avoir.process.wiring import names_of
 from avoir.record import TopicPartition
 from avoir.settings import Settings
-from tests.integration.process import avoir
-from tests.integration.running import (
-    FACT,
-    OTHER,
-    Run,
-    handled,
-    make_all_topics,
-    positions,
-    running,
-    send,
-    until_handled,
-)
-from tests.integration.stage import (
-    connection_to,
-    delete_records,
-    make_topic_anew,
-    produce,
-    settings_for,
-    until,
-)
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import produce
+from deploy.local.harness.service import avoir, settings_for
+from deploy.local.harness.topics import delete_records, make_all_topics, remake_topic
+from deploy.local.harness.waiting import until
+from tests.integration.running import FACT, OTHER, Run, handled, positions, running, send, until_handled
 
 pytestmark = pytest.mark.timeout(300)  # many waits, and commands in processes of their own
 
@@ -93,7 +79,7 @@ async def test_a_topic_made_anew_and_refilled_while_the_service_runs_is_noticed(
         await fill(settings, 0, range(30))
         await fill(settings, 1, range(30, 40))
         await until_handled(settings, 40)
-        await make_topic_anew(kafka, topic, 2)
+        await remake_topic(kafka, topic, 2)
         await fill(settings, 0, range(100, 190))  # past the old position
         await fill(settings, 1, range(200, 205))  # not as far as it
         await until(lambda: set(run.service.loop.assignment.stopped) == {(FACT, 0), (FACT, 1)}, 60)
@@ -117,7 +103,7 @@ async def test_a_topic_made_anew_while_nothing_runs_is_noticed_at_the_start(sett
     async with running(settings):
         await fill(settings, 0, range(30))
         await until_handled(settings, 30)
-    await make_topic_anew(kafka, topic, 2)
+    await remake_topic(kafka, topic, 2)
     await fill(settings, 0, range(100, 190))
     async with running(settings) as first, running(settings) as second:
 
@@ -159,11 +145,11 @@ async def test_a_position_whose_records_were_deleted_while_the_service_runs_is_s
     async with running(settings) as run:
         await fill(settings, 0, range(10))
         await until_handled(settings, 10)
-        run.tally.fault = ConnectionError("not now")
+        run.handler.fault = ConnectionError("not now")
         await fill(settings, 0, range(10, 30))
         await delete_records(settings.kafka_bootstrap_servers, names_of(settings).actual(FACT), 0, 20)
         await until(lambda: (FACT, 0) in run.service.loop.assignment.stopped, 30)
-        run.tally.fault = None
+        run.handler.fault = None
         await stays_stopped(settings, run, {0}, range(1000, 1003))
         await set_to_begin(settings, 0)
         await until_handled(settings, 10 + 10 + 3, 30)

@@ -10,10 +10,11 @@ import pytest
 from confluent_kafka import Consumer
 
 from avoir.cli.base.exits import Exit
-from deploy.local.databases import execute
+from deploy.local.harness.databases import connection_to, execute
+from deploy.local.harness.records import produce
 from tests.integration.command import Command
-from tests.integration.stage import connection_to, produce, produce_unreadable
-from tests.integration.timeline import GROUP, Timeline, cancellation, invoice
+from tests.integration.direct_handler import GROUP, DirectHandler, cancellation, invoice
+from tests.integration.unreadable import produce_unreadable
 
 BOOKING = {"kind": "booking", "booking_id": "b1", "paid": "121.00"}
 
@@ -26,9 +27,9 @@ def _settings(monkeypatch: pytest.MonkeyPatch, kafka: str, database: str, topic_
     monkeypatch.setenv("AVOIR_KAFKA_PARTITIONS", "2")
 
 
-async def told(database: str, *more: tuple[str, dict[str, Any]]) -> None:
+async def prepare(database: str, *more: tuple[str, dict[str, Any]]) -> None:
     """Booking b1 of 121.00, paid on i1, cancelled; 80.00 of the credit used on i2."""
-    timeline = Timeline(database)
+    handler = DirectHandler(database)
     try:
         for topic, value in (
             ("invoice-finalized", invoice("i1", "121.00", "2025-06-01T00:00:00Z", **BOOKING)),
@@ -36,13 +37,13 @@ async def told(database: str, *more: tuple[str, dict[str, Any]]) -> None:
             ("invoice-finalized", invoice("i2", "80.00", "2025-06-05T00:00:00Z")),
             *more,
         ):
-            await timeline.tell(topic, **value)
+            await handler.handle(topic, **value)
     finally:
-        await timeline.close()
+        await handler.close()
 
 
 async def test_balance_and_statement(command: Command, database: str) -> None:
-    await told(database)
+    await prepare(database)
     (account,) = (await command.json("balance", "user/u1", "--tenant", "t1"))["accounts"]
     assert (account["available"], account["reserved"], account["seq"]) == ("41.00", "0.00", 2)
     assert "user/u1 EUR 41.00 0.00" in await command.text("balance", "--tenant", "t1")
@@ -56,13 +57,13 @@ async def test_balance_and_statement(command: Command, database: str) -> None:
 
 
 async def test_explain_in_words_and_as_json(command: Command, database: str) -> None:
-    await told(database)
-    told_words = await command.text("explain", "--booking", "b1", "--tenant", "t1")
+    await prepare(database)
+    words = await command.text("explain", "--booking", "b1", "--tenant", "t1")
     assert (
         "On 2 June 2025 booking b1 was cancelled by the customer. It had been billed on invoice i1 of 1 June 2025 "
         "(121.00 EUR, paid). Credit of 121.00 EUR was given."
-    ) in told_words
-    assert "On 5 June 2025 80.00 EUR of it was used on invoice i2." in told_words
+    ) in words
+    assert "On 5 June 2025 80.00 EUR of it was used on invoice i2." in words
     explanation = await command.json("explain", "e2", "--tenant", "t1")
     assert explanation["decisions"][0]["reason"] == "booking_cancelled"
     assert explanation["grants"][0]["available"] == "41.00"
@@ -70,7 +71,7 @@ async def test_explain_in_words_and_as_json(command: Command, database: str) -> 
 
 
 async def test_verify_in_words_and_as_json(command: Command, database: str) -> None:
-    await told(database)
+    await prepare(database)
     assert "no differences" in await command.text("verify")
     await execute(database, "UPDATE avoir.accounts SET available = available + 10000")
     said = await command.text("verify", "--tenant", "t9", code=Exit.FOUND)
@@ -137,13 +138,17 @@ def _read(kafka: str, topic: str, count: int) -> list[tuple[Any, bytes | None]]:
 async def test_dead_letters_are_listed_shown_and_replayed(
     command: Command, database: str, topic_prefix: str, kafka: str
 ) -> None:
-    timeline = Timeline(database)
-    await timeline.tell_bytes("booking-cancelled", b"\xff\x00")
-    await timeline.close()
+    handler = DirectHandler(database)
+    await handler.handle_bytes("booking-cancelled", b"\xff\x00")
+    await handler.close()
     await command.text("topics", "create")
-    (letter,) = (await command.json("dead-letters", "list"))["dead_letters"]
-    assert (letter["outcome"], letter["topic"], letter["offset"]) == ("rejected", "booking-cancelled", 0)
-    id_ = letter["dead_letter_id"]
+    (dead_letter,) = (await command.json("dead-letters", "list"))["dead_letters"]
+    assert (dead_letter["outcome"], dead_letter["topic"], dead_letter["offset"]) == (
+        "rejected",
+        "booking-cancelled",
+        0,
+    )
+    id_ = dead_letter["dead_letter_id"]
     assert id_ in await command.text("dead-letters", "list", "--outcome", "rejected")
     assert (await command.json("dead-letters", "show", id_))["value"]["hex"] == "ff00"
     shown = await command.text("dead-letters", "show", id_)
@@ -198,9 +203,9 @@ async def test_only_the_record_at_which_the_service_stands_is_passed_by_and_only
     said = await command.text("dead-letters", "list", "--topic", "booking-cancel")
     assert said == "No dead letters. Did you mean booking-cancelled?"
     assert (await command.json("dead-letters", "skip", *at, "1", "--reason", "no UTF-8"))["next_offset"] == 2
-    (letter,) = (await command.json("dead-letters", "list", "--outcome", "skipped"))["dead_letters"]
-    assert letter["reason"] == "no UTF-8"
-    await command.text("dead-letters", "replay", letter["dead_letter_id"], code=Exit.FOUND)
+    (dead_letter,) = (await command.json("dead-letters", "list", "--outcome", "skipped"))["dead_letters"]
+    assert dead_letter["reason"] == "no UTF-8"
+    await command.text("dead-letters", "replay", dead_letter["dead_letter_id"], code=Exit.FOUND)
 
 
 async def test_a_position_outside_of_its_topic_is_seen_and_moved(command: Command, database: str) -> None:
@@ -219,8 +224,8 @@ async def test_a_position_outside_of_its_topic_is_seen_and_moved(command: Comman
     moved = await command.json(*place, "begin", "--reason", "recreated")
     assert (moved["before"], moved["next_offset"]) == (999, 0)
     assert (await command.json("offsets", "list"))["offsets"]
-    (letter,) = (await command.json("dead-letters", "list", "--outcome", "skipped"))["dead_letters"]
-    assert letter["reason"] == "moved from 999 to 0: recreated"
+    (dead_letter,) = (await command.json("dead-letters", "list", "--outcome", "skipped"))["dead_letters"]
+    assert dead_letter["reason"] == "moved from 999 to 0: recreated"
 
 
 async def test_an_epoch_is_raised(command: Command) -> None:

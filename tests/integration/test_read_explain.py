@@ -21,13 +21,13 @@ async def test_a_booking_is_told_with_its_decisions_lines_and_credit(connection:
     ]
     assert [each.grant.key.id for each in explanation.grants] == [grant_id]
     assert [each.changed_by for each in explanation.changes] == ["customer"]
-    telling = tell(explanation)
-    assert telling.decided == (
+    words = tell(explanation)
+    assert words.decided == (
         "On 2 June 2025 booking b1 was cancelled by the customer. It had been billed on invoice i1 of 1 June 2025 "
         "(121.00 EUR, paid). Credit of 121.00 EUR was given.",
     )
-    assert telling.since == ("On 5 June 2025 80.00 EUR of it was used on invoice i2.",)
-    assert telling.now[-1].endswith("Of it: 41.00 EUR available and 80.00 EUR used on invoice i2.")
+    assert words.since == ("On 5 June 2025 80.00 EUR of it was used on invoice i2.",)
+    assert words.now[-1].endswith("Of it: 41.00 EUR available and 80.00 EUR used on invoice i2.")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from avoir.cli.base.differences import Difference
 from avoir.cli.verify.query import Sizes, verify
 from avoir.postgres.connect import Connection
-from tests.integration.timeline import Timeline, cancellation, invoice
+from tests.integration.direct_handler import DirectHandler, cancellation, invoice
 
 
 @pytest.fixture
@@ -26,33 +26,33 @@ async def differences(connection: Connection, tenant_id: str | None = None) -> l
     ]
 
 
-async def granted(timeline: Timeline, amount: str, owner: Mapping[str, str], **more: str) -> None:
+async def granted(handler: DirectHandler, amount: str, owner: Mapping[str, str], **more: str) -> None:
     command: dict[str, Any] = {
         "actor": {"type": "admin", "id": "a1"},
         "reason": "goodwill",
         "currency": "EUR",
     }
     when = "2025-06-01T00:00:00Z"
-    await timeline.tell("grant-credit", occurred_at=when, owner=owner, amount=amount, **command, **more)
+    await handler.handle("grant-credit", occurred_at=when, owner=owner, amount=amount, **command, **more)
 
 
-async def told(timeline: Timeline, tenant_id: str = "t1") -> None:
+async def prepare(handler: DirectHandler, tenant_id: str = "t1") -> None:
     """A booking of 121.00 cancelled, 80.00 of its credit used on i2; an overpayment; a voided and a reversed one."""
     paid = {"paid": "121.00", "kind": "booking", "booking_id": "b1"}
-    await timeline.tell(
+    await handler.handle(
         "invoice-finalized", tenant_id=tenant_id, **invoice("i1", "121.00", "2025-06-01T00:00:00Z", **paid)
     )
-    await timeline.tell(
+    await handler.handle(
         "booking-cancelled", tenant_id=tenant_id, **cancellation("b1", "2025-06-02T00:00:00Z")
     )
-    await timeline.tell(
+    await handler.handle(
         "invoice-finalized", tenant_id=tenant_id, **invoice("i2", "80.00", "2025-06-05T00:00:00Z")
     )
-    await timeline.tell(
+    await handler.handle(
         "invoice-finalized", tenant_id=tenant_id, **invoice("i3", "50.00", "2025-06-06T00:00:00Z")
     )
     owner = {"type": "user", "id": "u1"}
-    await timeline.tell(
+    await handler.handle(
         "payment-recorded",
         tenant_id=tenant_id,
         occurred_at="2025-06-07T00:00:00Z",
@@ -62,7 +62,7 @@ async def told(timeline: Timeline, tenant_id: str = "t1") -> None:
         currency="EUR",
         method="card",
     )
-    await timeline.tell(
+    await handler.handle(
         "payment-reversed",
         tenant_id=tenant_id,
         occurred_at="2025-06-08T00:00:00Z",
@@ -72,7 +72,7 @@ async def told(timeline: Timeline, tenant_id: str = "t1") -> None:
         currency="EUR",
         reason="refund",
     )
-    await timeline.tell(
+    await handler.handle(
         "invoice-voided",
         tenant_id=tenant_id,
         occurred_at="2025-06-09T00:00:00Z",
@@ -81,9 +81,11 @@ async def told(timeline: Timeline, tenant_id: str = "t1") -> None:
     )
 
 
-async def test_nothing_differs_in_what_the_service_wrote(timeline: Timeline, connection: Connection) -> None:
-    await told(timeline, "t1")
-    await told(timeline, "t2")
+async def test_nothing_differs_in_what_the_service_wrote(
+    handler: DirectHandler, connection: Connection
+) -> None:
+    await prepare(handler, "t1")
+    await prepare(handler, "t2")
     sizes: dict[str, Sizes] = {}
     found = [each async for each in verify(connection, None, lambda _name, _rows: None, sizes.__setitem__)]
     assert found == []
@@ -139,9 +141,11 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("name", TAMPERED)
-async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Connection, name: str) -> None:
+async def test_what_somebody_changed_is_named(
+    handler: DirectHandler, connection: Connection, name: str
+) -> None:
     statement, what = TAMPERED[name]
-    await told(timeline, "t1")
+    await prepare(handler, "t1")
     changed = await connection.execute(statement)
     assert not changed.endswith(" 0")
     found = await differences(connection)
@@ -152,10 +156,10 @@ async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Co
 
 @pytest.mark.parametrize("owner", ["a", "m", "z"])
 async def test_entries_without_an_account_are_named_and_nothing_else(
-    timeline: Timeline, connection: Connection, owner: str
+    handler: DirectHandler, connection: Connection, owner: str
 ) -> None:
     for each in ("a", "m", "z"):
-        await granted(timeline, "20.00", {"type": "user", "id": each})
+        await granted(handler, "20.00", {"type": "user", "id": each})
     await connection.execute("DELETE FROM accounts WHERE owner_id = $1", owner)
     assert [str(each) for each in await differences(connection)] == [
         f"tenant t1, account user/{owner} EUR: account is missing, expected 20.00 available, 0.00 reserved"
@@ -176,11 +180,11 @@ USED = {
 
 @pytest.mark.parametrize("name", USED)
 async def test_each_part_of_an_application_is_that_of_the_entries(
-    timeline: Timeline, connection: Connection, name: str
+    handler: DirectHandler, connection: Connection, name: str
 ) -> None:
     for amount in ("20.00", "30.00"):
-        await granted(timeline, amount, {"type": "user", "id": "u1"})
-    await timeline.tell("invoice-finalized", **invoice("i1", "50.00", "2025-06-05T00:00:00Z"))
+        await granted(handler, amount, {"type": "user", "id": "u1"})
+    await handler.handle("invoice-finalized", **invoice("i1", "50.00", "2025-06-05T00:00:00Z"))
     assert await connection.fetchval("SELECT amounts FROM applications") == [20_000_000, 30_000_000]
     assert await differences(connection) == []
     await connection.execute(USED[name])
@@ -191,21 +195,21 @@ async def test_each_part_of_an_application_is_that_of_the_entries(
 WHEN = "2025-06-01T00:00:00Z"
 
 
-async def bought(timeline: Timeline) -> None:
+async def bought(handler: DirectHandler) -> None:
     """Prepaid credit of 40.00 on i4, a credit note i5 of 30.00, an overpayment of 10.00, and i6 of 8.00 voided."""
-    await timeline.tell("invoice-finalized", **invoice("i4", "40.00", WHEN, paid="40.00", kind="prepaid"))
-    await timeline.tell("invoice-finalized", **invoice("i5", "-30.00", WHEN))
+    await handler.handle("invoice-finalized", **invoice("i4", "40.00", WHEN, paid="40.00", kind="prepaid"))
+    await handler.handle("invoice-finalized", **invoice("i5", "-30.00", WHEN))
     paid: dict[str, Any] = {"owner": {"type": "user", "id": "u1"}, "currency": "EUR", "method": "card"}
-    await timeline.tell("payment-recorded", occurred_at=WHEN, payment_id="p9", amount="10.00", **paid)
-    await timeline.tell("invoice-finalized", **invoice("i6", "8.00", WHEN, paid="8.00", kind="prepaid"))
-    await timeline.tell("invoice-voided", occurred_at=WHEN, invoice_id="i6", reason="twice")
+    await handler.handle("payment-recorded", occurred_at=WHEN, payment_id="p9", amount="10.00", **paid)
+    await handler.handle("invoice-finalized", **invoice("i6", "8.00", WHEN, paid="8.00", kind="prepaid"))
+    await handler.handle("invoice-voided", occurred_at=WHEN, invoice_id="i6", reason="twice")
 
 
 @pytest.mark.parametrize("source", ["prepaid", "negative_invoice", "overpayment"])
 async def test_credit_that_is_due_and_missing_with_its_grant_is_named(
-    timeline: Timeline, connection: Connection, source: str
+    handler: DirectHandler, connection: Connection, source: str
 ) -> None:
-    await bought(timeline)
+    await bought(handler)
     assert await differences(connection) == []
     await connection.execute("DELETE FROM entitlements WHERE source = $1", source)
     await connection.execute(
@@ -253,10 +257,10 @@ DUE = {
 
 @pytest.mark.parametrize("name", DUE)
 async def test_what_is_due_is_that_of_payments_and_invoices(
-    timeline: Timeline, connection: Connection, name: str
+    handler: DirectHandler, connection: Connection, name: str
 ) -> None:
     statement, what = DUE[name]
-    await bought(timeline)
+    await bought(handler)
     await connection.execute(statement)
     found = await differences(connection)
     assert what in {each.what for each in found}, found
@@ -322,16 +326,16 @@ FACTS = {
 
 @pytest.mark.parametrize("name", FACTS)
 async def test_facts_that_do_not_go_together_are_named(
-    timeline: Timeline, connection: Connection, name: str
+    handler: DirectHandler, connection: Connection, name: str
 ) -> None:
     statement, what = FACTS[name]
-    await told(timeline)
-    await timeline.tell("invoice-voided", occurred_at=WHEN, invoice_id="i0", reason="never came")
-    await timeline.tell("invoice-finalized", **invoice("i7", "0.00", WHEN))
+    await prepare(handler)
+    await handler.handle("invoice-voided", occurred_at=WHEN, invoice_id="i0", reason="never came")
+    await handler.handle("invoice-finalized", **invoice("i7", "0.00", WHEN))
     paid: dict[str, Any] = {"owner": {"type": "user", "id": "u1"}, "currency": "EUR", "method": "card"}
     gone = {"reversal_id": "r7", "payment_id": "p7", "amount": "5.00", "currency": "EUR", "reason": "refund"}
-    await timeline.tell("payment-reversed", occurred_at=WHEN, **gone)
-    await timeline.tell("payment-recorded", occurred_at=WHEN, payment_id="p7", amount="5.00", **paid)
+    await handler.handle("payment-reversed", occurred_at=WHEN, **gone)
+    await handler.handle("payment-recorded", occurred_at=WHEN, payment_id="p7", amount="5.00", **paid)
     assert await differences(connection) == []
     await connection.execute(statement)
     found = await differences(connection)

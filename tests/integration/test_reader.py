@@ -7,7 +7,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from avoir.kafka.reader import Reader
-from tests.integration.stage import make_topics
+from deploy.local.harness.topics import make_topics
 
 PARTITIONS = 3
 

@@ -18,12 +18,13 @@ from avoir.core.model.policy import Policy
 from avoir.postgres.connect import Connection, Database
 from avoir.postgres.headers import unpacked
 from avoir.wire.topics import DECIDED_EVENTS
-from tests.integration.handler import GROUP, delivering
-from tests.integration.stage import connection_to, until
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.waiting import until
+from tests.integration.delivery import GROUP, delivering
+from tests.integration.direct_handler import DirectHandler, cancellation, invoice
 from tests.integration.test_handle_equals_core import EXAMPLES, delivered, drawn_timelines, made_up
 from tests.integration.test_simulate_equals_history import POLICIES
-from tests.integration.timeline import Timeline, cancellation, invoice
-from tests.unit.core.asking import drawn, granted
+from tests.unit.core.commands import drawn, granted
 from tests.unit.core.world import EURO, World, at, message
 
 Records = dict[str, list[tuple[bytes | None, Any]]]
@@ -76,13 +77,13 @@ def numbers(records: Records, topic: str) -> dict[bytes | None, list[tuple[int, 
     return found
 
 
-def assert_the_same(before: Records, after: Records, *told: object) -> None:
+def assert_the_same(before: Records, after: Records, *context: object) -> None:
     for topic in DECIDED_EVENTS:
-        assert said(after, topic) == said(before, topic), (topic, *told)
+        assert said(after, topic) == said(before, topic), (topic, *context)
         for seqs in numbers(after, topic).values():
-            assert seqs == sorted(seqs), (topic, *told)
+            assert seqs == sorted(seqs), (topic, *context)
         for _, value in after.get(topic, ()):
-            assert value["voids_from"] == (None if value["seq"] is None else 1), (topic, *told)
+            assert value["voids_from"] == (None if value["seq"] is None else 1), (topic, *context)
     last = dict(before.get("credit-balance", ()))
     assert {key: value["seq"] for key, value in after["credit-balance"]} == {
         key: value["seq"] for key, value in last.items()
@@ -103,9 +104,9 @@ async def test_random_timelines(database: str, service: Connection) -> None:
 async def test_random_messages_of_all_kinds(database: str, service: Connection, policy: Policy) -> None:
     async with delivering(database, Rules(GROUP, policy)) as (deliverer, _):
         for seed in range(EXAMPLES // 6):
-            world, chance, told_before = World(policy=policy), random.Random(seed), list[Message]()
-            while len(told_before) < 40:
-                await deliverer.deliver(made_up(chance, world, told_before, f"t{seed}"))
+            world, chance, delivered_before = World(policy=policy), random.Random(seed), list[Message]()
+            while len(delivered_before) < 40:
+                await deliverer.deliver(made_up(chance, world, delivered_before, f"t{seed}"))
     before = await taken_out(database)
     done = await again(service, policy=policy)
     after = await taken_out(database)
@@ -148,33 +149,33 @@ async def test_refills_come_again_under_the_settings_that_counted(database: str,
     assert_the_same(before, await taken_out(database))
 
 
-async def told_of_everything(timeline: Timeline) -> None:
+async def prepare_everything(handler: DirectHandler) -> None:
     """Credit given, used and given back with a reason; refusals without an account; messages that cannot be handled."""
     booked = {"kind": "booking", "booking_id": "b1"}
-    await timeline.tell(
+    await handler.handle(
         "invoice-finalized", **invoice("i1", "100", "2025-06-01T00:00:00Z", paid="100", **booked)
     )
-    await timeline.tell("booking-cancelled", event_id="c", **cancellation("b1", "2025-06-02T00:00:00Z"))
-    await timeline.tell("booking-cancelled", event_id="c", **cancellation("other", "2025-06-02T00:00:00Z"))
-    await timeline.tell("invoice-finalized", **invoice("i2", "40", "2025-06-03T00:00:00Z"))
-    await timeline.tell("booking-cancelled", **cancellation("never billed", "2025-06-02T00:00:00Z"))
-    await timeline.tell(
+    await handler.handle("booking-cancelled", event_id="c", **cancellation("b1", "2025-06-02T00:00:00Z"))
+    await handler.handle("booking-cancelled", event_id="c", **cancellation("other", "2025-06-02T00:00:00Z"))
+    await handler.handle("invoice-finalized", **invoice("i2", "40", "2025-06-03T00:00:00Z"))
+    await handler.handle("booking-cancelled", **cancellation("never billed", "2025-06-02T00:00:00Z"))
+    await handler.handle(
         "void-credit",
         occurred_at="2025-06-02T00:00:00Z",
         actor={"type": "admin", "id": "a1"},
         grant_id="unknown",
         reason="by mistake",
     )
-    await timeline.tell_bytes("booking-cancelled", b"{")
+    await handler.handle_bytes("booking-cancelled", b"{")
 
 
 async def test_reasons_refusals_and_dead_letters_come_again(
-    database: str, service: Connection, timeline: Timeline
+    database: str, service: Connection, handler: DirectHandler
 ) -> None:
-    await told_of_everything(timeline)
+    await prepare_everything(handler)
     application = await service.fetchval("SELECT application_id FROM applications")
     rejected = {"application_id": str(application), "reason": "already closed"}
-    await timeline.tell("credit-application-rejected", occurred_at="2025-06-04T00:00:00Z", **rejected)
+    await handler.handle("credit-application-rejected", occurred_at="2025-06-04T00:00:00Z", **rejected)
     before = await taken_out(database)
     assert before["credit-reinstated"][0][1]["reason"] == "already closed"
     assert [value["seq"] for _, value in before["credit-declined"]] == [None, None]
@@ -205,11 +206,11 @@ async def test_a_dead_letter_that_is_cut_comes_again_with_its_length_and_hash(
 
 
 async def test_one_topic_comes_again_and_voids_nothing(
-    database: str, service: Connection, timeline: Timeline
+    database: str, service: Connection, handler: DirectHandler
 ) -> None:
-    await told_of_everything(timeline)
+    await prepare_everything(handler)
     before = await taken_out(database)
-    await timeline.tell("invoice-finalized", **invoice("i3", "5", "2025-06-05T00:00:00Z"))
+    await handler.handle("invoice-finalized", **invoice("i3", "5", "2025-06-05T00:00:00Z"))
     await again(service, "credit-issued")
     after = await taken_out(database)
     assert after.keys() == {"credit-issued", "credit-applied", "credit-balance"}
@@ -220,7 +221,7 @@ async def test_one_topic_comes_again_and_voids_nothing(
     assert seq == before["credit-balance"][-1][1]["seq"] + 1
     for topic in after:
         assert {(value["epoch"], value["voids_from"]) for _, value in after[topic]} == {(2, seq)}
-    await timeline.tell("invoice-finalized", **invoice("i4", "5", "2025-06-06T00:00:00Z"))
+    await handler.handle("invoice-finalized", **invoice("i4", "5", "2025-06-06T00:00:00Z"))
     ((_, following),) = (await taken_out(database))["credit-applied"]
     assert (following["epoch"], following["seq"], following["voids_from"]) == (2, seq + 1, seq)
 
@@ -234,9 +235,9 @@ async def test_one_topic_comes_again_and_voids_nothing(
     ],
 )
 async def test_a_history_that_comes_to_something_else_is_not_published(
-    database: str, service: Connection, timeline: Timeline, changed: str
+    database: str, service: Connection, handler: DirectHandler, changed: str
 ) -> None:
-    await told_of_everything(timeline)
+    await prepare_everything(handler)
     async with connection_to(database) as owner:
         await owner.execute(changed)
         waiting = await owner.fetch("SELECT * FROM outbox ORDER BY outbox_id")

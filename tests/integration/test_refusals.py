@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from avoir.postgres.connect import Connection
-from tests.integration.handler import delivering
-from tests.unit.core.asking import granted, policy, use_on
+from tests.integration.delivery import delivering
+from tests.unit.core.commands import granted, policy, use_on
 from tests.unit.core.world import cancelled, invoice, line, message
 
 

@@ -16,8 +16,8 @@ from avoir.core.model.message import Message
 from avoir.core.state.draft import Moment
 from avoir.core.state.state import State
 from avoir.postgres.session import Session
-from tests.integration.handler import GROUP, delivering
-from tests.integration.stage import connection_to
+from deploy.local.harness.databases import connection_to
+from tests.integration.delivery import GROUP, delivering
 from tests.unit.core.world import invoice, line, message, payment
 
 CHECKED = "ALTER TABLE avoir.payments ADD CHECK (payment_id NOT LIKE 'bad%')"

@@ -17,15 +17,11 @@ from avoir.kafka.relay import Relay
 from avoir.kafka.topics import TopicNames
 from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres.connect import Database
-from tests.integration.stage import (
-    add_outbox,
-    configure,
-    connection_to,
-    consume,
-    make_topics,
-    outbox_count,
-    until,
-)
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import consume
+from deploy.local.harness.topics import configure, make_topics
+from deploy.local.harness.waiting import until
+from tests.integration.outbox_rows import add_outbox, outbox_count
 
 LEASE_S = 1.0
 

@@ -19,7 +19,7 @@ from avoir.postgres.migrate import (
     schema_version,
 )
 from avoir.postgres.schema import dump
-from tests.integration.stage import connection_to
+from deploy.local.harness.databases import connection_to
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "sql" / "schema.sql"
 NOT_OF_TENANTS = {"consumer_offsets", "dead_letter_rates", "leases", "migrations", "epochs", "topics_out"}

@@ -15,10 +15,10 @@ from avoir.kafka.topics import create_topics, missing_topics
 from avoir.process.wiring import names_of
 from avoir.settings import Settings
 from avoir.wire.topics import SUBSCRIBED
+from deploy.local.harness.service import settings_for
 from deploy.local.kafka import SETTINGS, Kafka, launched_kafka
 from deploy.local.process import free_port
 from tests.integration.running import check_output, running, send, until_handled
-from tests.integration.stage import settings_for
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from avoir.kafka.topics import TopicNames
 from avoir.settings import Settings
-from avoir.wire.topics import EVENTS, SUBSCRIBED
-from tests.integration.process import service_process
-from tests.integration.stage import connection_to, make_topics, produce, settings_for, until
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import produce
+from deploy.local.harness.service import environment_of, service_process, settings_for
+from deploy.local.harness.topics import make_all_topics
+from deploy.local.harness.waiting import until
+from tests.integration.counting_handler import counting_process
 
 
 @pytest.fixture
@@ -21,16 +23,9 @@ def settings(kafka: str, database: str, topic_prefix: str) -> Settings:
     return settings_for(kafka, database, topic_prefix)
 
 
-async def _make_topics(settings: Settings) -> TopicNames:
-    names = TopicNames(settings.kafka_topic_prefix)
-    actual = [names.actual(topic) for topic in (*SUBSCRIBED, *EVENTS)]
-    await make_topics(settings.kafka_bootstrap_servers, actual, partitions=2)
-    return names
-
-
 async def test_it_says_when_it_is_ready_counts_and_ends_with_0(settings: Settings, tmp_path: Path) -> None:
-    names = await _make_topics(settings)
-    with service_process(settings, tmp_path / "log") as service:
+    names = await make_all_topics(settings)
+    with counting_process(settings, tmp_path / "log") as service:
         await service.ready()
         live = await service.get("/livez")
         assert live is not None
@@ -63,7 +58,7 @@ async def test_it_starts_while_everything_is_away_and_can_be_ended(
     settings: Settings, tmp_path: Path
 ) -> None:
     away = settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})
-    with service_process(away, tmp_path / "log") as service:
+    with counting_process(away, tmp_path / "log") as service:
 
         async def lives() -> bool:
             return await service.get("/livez") is not None
@@ -75,16 +70,18 @@ async def test_it_starts_while_everything_is_away_and_can_be_ended(
 
 
 async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings, tmp_path: Path) -> None:
-    names = await _make_topics(settings)
+    names = await make_all_topics(settings)
     stuck = (
         "import sys; from avoir.process.serve import serve; from avoir.settings import Settings;"
-        " from tests.integration.tally import Tally\n"
-        "class Stuck(Tally):\n"
+        " from tests.integration.counting_handler import CountingHandler\n"
+        "class Stuck(CountingHandler):\n"
         "    async def handle(self, records, positions): raise KeyError('a fault that does not go away')\n"
         "settings = Settings().model_copy(update={'stuck_after_s': 2.0})\n"
         "sys.exit(serve(settings, Stuck))"
     )
-    with service_process(settings, tmp_path / "log", ("-c", stuck)) as service:
+    with service_process(
+        environment_of(settings), tmp_path / "log", (sys.executable, "-c", stuck)
+    ) as service:
         await service.ready()
         await produce(settings.kafka_bootstrap_servers, [(names.actual("invoice-voided"), b"k", b"1")])
         assert await service.ended(20) == 1
@@ -92,8 +89,8 @@ async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings
 
 
 async def test_the_real_handler_is_wired(settings: Settings, tmp_path: Path) -> None:
-    names = await _make_topics(settings)
-    with service_process(settings, tmp_path / "log", ("-m", "avoir", "serve")) as service:
+    names = await make_all_topics(settings)
+    with service_process(environment_of(settings), tmp_path / "log") as service:
         await service.ready()
         await produce(settings.kafka_bootstrap_servers, [(names.actual("invoice-voided"), b"k", b"no JSON")])
 
@@ -116,19 +113,19 @@ async def test_expiry_runs_in_batches_until_nothing_is_left(settings: Settings) 
     from avoir.process.housekeeping import Housekeeping
     from avoir.process.wiring import database_of
     from avoir.record import BatchReport
-    from tests.integration.tally import Tally
+    from tests.integration.counting_handler import CountingHandler
 
     reports: list[BatchReport] = []
     database, stopping = database_of(settings), asyncio.Event()
-    tallies = [Tally(settings, KeptConnection(database)) for _ in range(2)]
-    tallies[0].to_expire = 25
+    handlers = [CountingHandler(settings, KeptConnection(database)) for _ in range(2)]
+    handlers[0].to_expire = 25
     parts = [
-        Housekeeping(database, tally, name, interval_s=0.05, rows=10, done=reports.append)
-        for tally, name in zip(tallies, ("one", "two"), strict=True)
+        Housekeeping(database, handler, name, interval_s=0.05, rows=10, done=reports.append)
+        for handler, name in zip(handlers, ("one", "two"), strict=True)
     ]
     first = asyncio.create_task(parts[0].run(stopping))
     await until(lambda: len(reports) == 3)
-    tallies[1].to_expire = 5
+    handlers[1].to_expire = 5
     second_stops = asyncio.Event()
     second = asyncio.create_task(parts[1].run(second_stops))
     await asyncio.sleep(0.3)
@@ -147,22 +144,22 @@ async def test_expiry_goes_on_where_partitions_cannot_be_made(settings: Settings
     from avoir.process.housekeeping import Housekeeping
     from avoir.process.wiring import database_of
     from avoir.record import BatchReport
-    from tests.integration.tally import Tally
+    from tests.integration.counting_handler import CountingHandler
 
     reports: list[BatchReport] = []
     database, stopping = database_of(settings), asyncio.Event()
-    tally = Tally(settings, KeptConnection(database))
-    tally.to_expire = 5
+    handler = CountingHandler(settings, KeptConnection(database))
+    handler.to_expire = 5
     async with connection_to(settings.postgres_dsn.get_secret_value()) as connection:
         await connection.execute(
             "CREATE OR REPLACE FUNCTION ensure_partitions(months_ahead integer DEFAULT 2) RETURNS integer"
             " LANGUAGE plpgsql AS $$ BEGIN RAISE duplicate_table USING MESSAGE = 'it is there'; END $$"
         )
-    expiry = Housekeeping(database, tally, "one", interval_s=0.05, rows=10, done=reports.append)
+    expiry = Housekeeping(database, handler, "one", interval_s=0.05, rows=10, done=reports.append)
     task = asyncio.create_task(expiry.run(stopping))
     with capture_logs() as logs:
         await until(lambda: len(reports) == 2)
-        tally.to_expire = 7
+        handler.to_expire = 7
         await until(lambda: len(reports) == 3)
     stopping.set()
     await task

@@ -11,10 +11,10 @@ from avoir.batch.batch import Rules
 from avoir.cli.base.exits import Exit
 from avoir.cli.base.snapshot import snapshot
 from avoir.core.model.policy import Policy
+from deploy.local.harness.databases import connection_to
 from tests.integration.command import Command
-from tests.integration.handler import delivering
-from tests.integration.stage import connection_to
-from tests.integration.timeline import Timeline, cancellation, invoice
+from tests.integration.delivery import delivering
+from tests.integration.direct_handler import DirectHandler, cancellation, invoice
 
 ADMIN = {"type": "admin", "id": "a1"}
 TEAM = {"type": "team", "id": "blue"}
@@ -32,18 +32,18 @@ def payment(payment_id: str, amount: str, at: str, *invoice_ids: str, owner: Any
     return said | {"currency": "EUR", "method": "card", "invoice_ids": invoice_ids}
 
 
-async def told(database: str) -> None:
+async def prepare(database: str) -> None:
     """u1's booking was paid after its change, and the credit used; the team's was paid before; u3 has only a bill."""
-    timeline = Timeline(database)
+    handler = DirectHandler(database)
     owners = {"owner": TEAM}
     booked = {"kind": "booking", "booking_id": "b1"}
     bought = {"kind": "booking", "booking_id": "b2", "paid": "200.00"}
     try:
-        await timeline.tell("invoice-finalized", **invoice("i1", "60.50", "2025-06-01T00:00:00Z", **booked))
-        await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
-        await timeline.tell("payment-recorded", **payment("p1", "60.50", "2025-06-03T00:00:00Z", "i1"))
-        await timeline.tell("invoice-finalized", **invoice("i2", "40.00", "2025-06-05T00:00:00Z"))
-        await timeline.tell(
+        await handler.handle("invoice-finalized", **invoice("i1", "60.50", "2025-06-01T00:00:00Z", **booked))
+        await handler.handle("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+        await handler.handle("payment-recorded", **payment("p1", "60.50", "2025-06-03T00:00:00Z", "i1"))
+        await handler.handle("invoice-finalized", **invoice("i2", "40.00", "2025-06-05T00:00:00Z"))
+        await handler.handle(
             "refund-credit",
             event_id="refund",
             occurred_at="2025-06-06T00:00:00Z",
@@ -54,19 +54,19 @@ async def told(database: str) -> None:
             grant_id=None,
             reference="gateway 1",
         )
-        await timeline.tell(
+        await handler.handle(
             "invoice-finalized", **invoice("i3", "200.00", "2025-06-01T00:00:00Z", **bought) | owners
         )
-        await timeline.tell("booking-cancelled", **cancellation("b2", "2025-06-02T00:00:00Z"))
-        await timeline.tell("booking-cancelled", **cancellation("b9", "2025-06-02T00:00:00Z"))
+        await handler.handle("booking-cancelled", **cancellation("b2", "2025-06-02T00:00:00Z"))
+        await handler.handle("booking-cancelled", **cancellation("b9", "2025-06-02T00:00:00Z"))
         bill = invoice("i4", "5.00", "2025-06-01T00:00:00Z") | {"owner": {"type": "user", "id": "u3"}}
-        await timeline.tell("invoice-finalized", **bill)
+        await handler.handle("invoice-finalized", **bill)
     finally:
-        await timeline.close()
+        await handler.close()
 
 
 async def test_accounts_that_differ_beside_what_happened(command: Command, database: str) -> None:
-    await told(database)
+    await prepare(database)
     document = await command.json("simulate", "--tenant", "t1", "--policy", "unpaid_change=never")
     assert document["policy"] == {"unpaid_change": "never"}
     assert (document["messages"], document["messages_apart"], document["commands_not_kept"]) == (8, 1, 0)
@@ -107,7 +107,7 @@ async def test_accounts_that_differ_beside_what_happened(command: Command, datab
 
 
 async def test_all_accounts_and_one_owner(command: Command, database: str) -> None:
-    await told(database)
+    await prepare(database)
     every = await command.json("simulate", "--tenant", "t1", "--all", "--policy", "unpaid_change=never")
     assert [each["owner"]["id"] for each in every["accounts"]] == ["blue", "u1", "u3"]
     one = ("simulate", "--tenant", "t1", "--policy", "unpaid_change=never", "--owner")
@@ -120,7 +120,7 @@ async def test_all_accounts_and_one_owner(command: Command, database: str) -> No
 
 
 async def test_under_the_same_policy_nothing_differs(command: Command, database: str) -> None:
-    await told(database)
+    await prepare(database)
     words = await command.text("simulate", "--tenant", "t1")
     assert "Tenant t1 under the same policy, beside what happened" in words
     assert "0 of 3 account(s) differ." in words
@@ -131,10 +131,10 @@ async def test_under_the_same_policy_nothing_differs(command: Command, database:
 async def test_the_policy_of_an_owner_without_an_account_is_passed_by(
     command: Command, database: str
 ) -> None:
-    timeline = Timeline(database)
+    handler = DirectHandler(database)
     try:
         for owner_id in ("a", "u1"):
-            await timeline.tell(
+            await handler.handle(
                 "set-credit-policy",
                 occurred_at="2025-06-01T00:00:00Z",
                 actor=ADMIN,
@@ -142,23 +142,23 @@ async def test_the_policy_of_an_owner_without_an_account_is_passed_by(
                 policy={"auto_apply": False},
             )
     finally:
-        await timeline.close()
-    await told(database)
+        await handler.close()
+    await prepare(database)
     document = await command.json("simulate", "--tenant", "t1")
     assert (document["accounts"], document["messages"], document["messages_apart"]) == ([], 9, 2)
 
 
 async def test_the_policy_of_the_service_is_known_from_its_decisions(command: Command, database: str) -> None:
     never = Rules("avoir", Policy(unpaid_change="never", auto_apply=False))
-    timeline = Timeline(database, never)
+    handler = DirectHandler(database, never)
     try:
         booked = {"kind": "booking", "booking_id": "b1"}
-        await timeline.tell("invoice-finalized", **invoice("i1", "60.50", "2025-06-01T00:00:00Z", **booked))
-        await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
-        await timeline.tell("payment-recorded", **payment("p1", "90.50", "2025-06-03T00:00:00Z", "i1"))
-        await timeline.tell("invoice-finalized", **invoice("i2", "20.00", "2025-06-05T00:00:00Z"))
+        await handler.handle("invoice-finalized", **invoice("i1", "60.50", "2025-06-01T00:00:00Z", **booked))
+        await handler.handle("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+        await handler.handle("payment-recorded", **payment("p1", "90.50", "2025-06-03T00:00:00Z", "i1"))
+        await handler.handle("invoice-finalized", **invoice("i2", "20.00", "2025-06-05T00:00:00Z"))
     finally:
-        await timeline.close()
+        await handler.close()
     assert (await command.json("simulate", "--tenant", "t1"))["accounts"] == []
     under = ("--policy", "auto_apply=true")
     [account] = (await command.json("simulate", "--tenant", "t1", *under))["accounts"]
@@ -167,16 +167,16 @@ async def test_the_policy_of_the_service_is_known_from_its_decisions(command: Co
 
 
 async def test_owners_who_share_a_booking_are_decided_together(command: Command, database: str) -> None:
-    timeline = Timeline(database)
+    handler = DirectHandler(database)
     booked = {"kind": "booking", "booking_id": "b1", "paid": "50.00"}
     try:
         for invoice_id, owner in (("i1", U1), ("i2", TEAM)):
             bill = invoice(invoice_id, "50.00", "2025-06-01T00:00:00Z", **booked) | {"owner": owner}
-            await timeline.tell("invoice-finalized", **bill)
+            await handler.handle("invoice-finalized", **bill)
         fee = {"fee": "60.00", "currency": "EUR"}
-        await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z", **fee))
+        await handler.handle("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z", **fee))
     finally:
-        await timeline.close()
+        await handler.close()
     words = await command.text("simulate", "--tenant", "t1", "--owner", "team/blue", "--all")
     assert "team/blue EUR available 40.00 40.00" in words
     assert "Decided together with 1 account(s) of owners who share bookings or invoices." in words
@@ -184,20 +184,20 @@ async def test_owners_who_share_a_booking_are_decided_together(command: Command,
 
 
 async def test_a_line_of_credit_that_would_not_be_there_is_named(command: Command, database: str) -> None:
-    timeline = Timeline(database, Rules("avoir", Policy(credit_as="line_item")))
+    handler = DirectHandler(database, Rules("avoir", Policy(credit_as="line_item")))
     booked = {"kind": "booking", "booking_id": "b1"}
     try:
-        await timeline.tell("invoice-finalized", **invoice("i1", "60.50", "2025-06-01T00:00:00Z", **booked))
-        await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
-        await timeline.tell("payment-recorded", **payment("p1", "60.50", "2025-06-03T00:00:00Z", "i1"))
+        await handler.handle("invoice-finalized", **invoice("i1", "60.50", "2025-06-01T00:00:00Z", **booked))
+        await handler.handle("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+        await handler.handle("payment-recorded", **payment("p1", "60.50", "2025-06-03T00:00:00Z", "i1"))
         async with connection_to(database) as connection:
             grant_id = str(await connection.fetchval("SELECT grant_id FROM grants"))
         bill = invoice("i2", "100.00", "2025-06-05T00:00:00Z")
         credit = {"line_id": "l2", "kind": "credit", "amount": "-60.50", "credit_line_id": grant_id}
         bill |= {"event_id": "used", "lines": [*bill["lines"], credit], "total": "39.50"}
-        await timeline.tell("invoice-finalized", **bill)
+        await handler.handle("invoice-finalized", **bill)
     finally:
-        await timeline.close()
+        await handler.close()
     assert (await command.json("simulate", "--tenant", "t1"))["accounts"] == []
     document = await command.json("simulate", "--tenant", "t1", "--policy", "unpaid_change=never")
     assert [(each["event_id"], each["reason"]) for each in document["refused"]] == [("used", "unknown_grant")]
@@ -206,7 +206,7 @@ async def test_a_line_of_credit_that_would_not_be_there_is_named(command: Comman
 
 
 async def test_commands_that_were_not_kept_are_named(command: Command, database: str) -> None:
-    await told(database)
+    await prepare(database)
     async with connection_to(database) as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute("DELETE FROM commands")
@@ -225,7 +225,7 @@ async def counts(database: str) -> dict[str, int]:
 
 
 async def test_nothing_is_written(command: Command, database: str) -> None:
-    await told(database)
+    await prepare(database)
     before = await counts(database)
     async with connection_to(database) as connection:
         written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables"

@@ -17,9 +17,9 @@ from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
 from avoir.postgres.connect import Connection, Database
 from avoir.wire.topics import COMMANDS
-from tests.integration.handler import GROUP, delivering
+from tests.integration.delivery import GROUP, delivering
 from tests.integration.test_handle_equals_core import EXAMPLES, delivered, drawn_timelines, made_up
-from tests.unit.core.asking import granted
+from tests.unit.core.commands import granted
 from tests.unit.core.world import EURO, World, at, message
 
 POLICIES = [
@@ -45,12 +45,12 @@ async def compared(reader: Connection, tenant_id: str, policy: Policy | None = N
         return [each async for each in groups]
 
 
-def assert_equal(groups: Sequence[Compared], *told: object) -> None:
+def assert_equal(groups: Sequence[Compared], *context: object) -> None:
     for group in groups:
-        assert not group.otherwise, told
-        assert not group.unknown, told
+        assert not group.otherwise, context
+        assert not group.unknown, context
         for key, (actual, simulated) in group.accounts.items():
-            assert simulated == actual, (*told, key)
+            assert simulated == actual, (*context, key)
 
 
 async def test_random_timelines(database: str, reader: Connection) -> None:
@@ -66,9 +66,9 @@ async def test_random_messages_of_all_kinds(database: str, reader: Connection, p
     begin = random.SystemRandom().randrange(2**40) if "AVOIR_TEST_EXAMPLES" in os.environ else 0
     async with delivering(database, Rules(GROUP, policy)) as (deliverer, _):
         for seed in range(begin, begin + EXAMPLES // 6):
-            world, chance, told_before = World(policy=policy), random.Random(seed), list[Message]()
-            while len(told_before) < 40:
-                await deliverer.deliver(made_up(chance, world, told_before, f"t{seed}"))
+            world, chance, delivered_before = World(policy=policy), random.Random(seed), list[Message]()
+            while len(delivered_before) < 40:
+                await deliverer.deliver(made_up(chance, world, delivered_before, f"t{seed}"))
             assert_equal(await compared(reader, f"t{seed}", policy), seed)
     kept = {row[0] for row in await reader.fetch("SELECT topic FROM commands")}
     assert kept == set(COMMANDS)

@@ -87,7 +87,7 @@ def test_a_failed_start_shows_the_end_of_the_log_and_advice(own_postgres: Postgr
 
 
 def test_sigterm_ends_what_was_started() -> None:
-    """A run that is told to end takes its servers and their data with it."""
+    """A run that is asked to end takes its servers and their data with it."""
     program = (
         "import time\n"
         "from deploy.local.stack import running_postgres\n"

@@ -9,7 +9,7 @@ from avoir.postgres.bodies import CommandRow
 from avoir.postgres.mapping import Table
 from avoir.postgres.rows import ACCOUNTS, ENTRIES, STATE_TABLES
 from avoir.postgres.write import DeadLetterRow, DecisionRow, OutboxRow
-from tests.integration.stage import connection_to
+from deploy.local.harness.databases import connection_to
 
 COPIED: dict[str, Any] = {
     "decisions": DecisionRow,

@@ -10,17 +10,12 @@ from aiokafka import ConsumerRecord
 
 from avoir.cli.base.exits import Exit
 from avoir.kafka.topics import TopicNames
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.records import consume
+from deploy.local.harness.topics import add_partitions, make_topics, remake_topic
+from deploy.local.harness.waiting import until
 from tests.integration.command import Command
-from tests.integration.stage import (
-    add_outbox,
-    add_partitions,
-    connection_to,
-    consume,
-    make_again,
-    make_topics,
-    outbox_count,
-    until,
-)
+from tests.integration.outbox_rows import add_outbox, outbox_count
 from tests.integration.test_relay import relaying
 
 ACCOUNTS = 60
@@ -101,7 +96,7 @@ async def test_a_topic_made_again_smaller_gets_nothing_until_it_is_large_enough(
 ) -> None:
     async with relaying(kafka, database, topics):
         await publish(database, range(1, 2))
-    await make_again(kafka, topics.actual(EVENT), 1)
+    await remake_topic(kafka, topics.actual(EVENT), 1)
     async with relaying(kafka, database, topics, "two") as relay:
         publishing = asyncio.create_task(publish(database, range(2, 4)))
         await until(lambda: f"{FEW} are used" in relay.state.last_error, 20, "the relay says so")
@@ -120,21 +115,21 @@ async def test_status_tells_of_partitions_that_are_not_used_and_of_those_that_mi
     monkeypatch.setenv("AVOIR_KAFKA_BOOTSTRAP_SERVERS", kafka)
     monkeypatch.setenv("AVOIR_KAFKA_TOPIC_PREFIX", topics.actual(EVENT).removesuffix(EVENT))
 
-    async def told() -> dict[str, tuple[Any, Any]]:
+    async def partitions_shown() -> dict[str, tuple[Any, Any]]:
         topics_out = (await command.json("status"))["topics_out"]
         return {each["topic"]: (each["partitions"], each["used"]) for each in topics_out}
 
-    assert (await told())[EVENT] == (FEW, None)
+    assert (await partitions_shown())[EVENT] == (FEW, None)
     async with relaying(kafka, database, topics):
         await publish(database, range(1, 2))
-    assert (await told())[EVENT] == (FEW, FEW)
+    assert (await partitions_shown())[EVENT] == (FEW, FEW)
     assert "partitions, and" not in await command.text("status")
     await add_partitions(kafka, [topics.actual(EVENT)], MANY)
     async with connection_to(database) as connection:
         await connection.execute(
             "UPDATE topics_out SET partitions = 5 WHERE topic = $1", topics.actual(BALANCE)
         )
-    found = await told()
+    found = await partitions_shown()
     assert (found[EVENT], found[BALANCE]) == ((MANY, FEW), (FEW, 5))
     words = await command.text("status", code=Exit.OK)
     assert f"{EVENT} has {MANY} partitions, and {FEW} are used: what was added stays empty." in words

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 from avoir.cli.verify.query import verify
 from avoir.core.model.message import Message
 from avoir.postgres.connect import Database
-from tests.integration.handler import delivering
+from tests.integration.delivery import delivering
 from tests.unit.core.world import World, invoice, line, message, payment
 
 

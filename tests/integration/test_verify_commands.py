@@ -13,7 +13,7 @@ from avoir.cli.verify.query import verify
 from avoir.core.model.decision import CUT
 from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import migrations
-from tests.integration.timeline import Timeline, cancellation, invoice
+from tests.integration.direct_handler import DirectHandler, cancellation, invoice
 
 OWNER = {"type": "user", "id": "u1"}
 ASKED: dict[str, Any] = {"actor": {"type": "admin", "id": "a1"}, "owner": OWNER, "currency": "EUR"}
@@ -37,32 +37,32 @@ def line_of(amount: str) -> dict[str, str]:
     return {"line_id": "l", "kind": "other", "amount": amount}
 
 
-async def line_item(timeline: Timeline, connection: Connection, **more: str) -> str:
+async def line_item(handler: DirectHandler, connection: Connection, **more: str) -> str:
     """The grant of a booking of 50.00 that was paid on i1 and cancelled, under a policy that makes it a line item."""
     scope: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"owner": OWNER}}
     policy = {"credit_as": "line_item"} | more
-    await timeline.tell("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy=policy)
+    await handler.handle("set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy=policy)
     bill = invoice("i1", "50.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="50.00")
-    await timeline.tell("invoice-finalized", **bill)
-    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+    await handler.handle("invoice-finalized", **bill)
+    await handler.handle("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
     made: str = await connection.fetchval("SELECT grant_id::text FROM grants")
     return made
 
 
-async def told(timeline: Timeline, connection: Connection) -> None:
+async def prepare(handler: DirectHandler, connection: Connection) -> None:
     """A line item of 50.00 of which invoice i2 uses 70.00; 20.00 by hand, 12.00 of it set aside; 15.00 to come."""
     refill = {"refill_threshold": "5.00", "refill_amount": "50.00", "currency": "EUR"}
-    grant_id = await line_item(timeline, connection, **refill)
+    grant_id = await line_item(handler, connection, **refill)
     lines = [
         {"line_id": "l1", "kind": "other", "amount": "100.00"},
         {"line_id": "l2", "kind": "credit", "amount": "-70.00", "credit_line_id": grant_id},
     ]
     used = invoice("i2", "30.00", "2025-06-03T00:00:00Z", paid="30.00") | {"lines": lines}
-    await timeline.tell("invoice-finalized", **used)
+    await handler.handle("invoice-finalized", **used)
     grant: dict[str, Any] = {"occurred_at": "2025-06-04T00:00:00Z", **ASKED, "reason": "goodwill"}
-    await timeline.tell("grant-credit", **grant, amount="20.00", reference="R1", note="sorry")
-    await timeline.tell("grant-credit", **grant, amount="15.00", effective_at=LATER)
-    await timeline.tell(
+    await handler.handle("grant-credit", **grant, amount="20.00", reference="R1", note="sorry")
+    await handler.handle("grant-credit", **grant, amount="15.00", effective_at=LATER)
+    await handler.handle(
         "apply-credit",
         occurred_at="2025-06-05T00:00:00Z",
         **ASKED,
@@ -72,21 +72,21 @@ async def told(timeline: Timeline, connection: Connection) -> None:
     )
 
 
-async def test_nothing_differs_in_what_commands_wrote(timeline: Timeline, connection: Connection) -> None:
-    await told(timeline, connection)
+async def test_nothing_differs_in_what_commands_wrote(handler: DirectHandler, connection: Connection) -> None:
+    await prepare(handler, connection)
     assert await differences(connection) == []
     assert await connection.fetchval("SELECT sum(shortfall) FROM entitlements WHERE kind = 'credit_line'") > 0
 
 
 async def test_what_had_been_moved_of_a_line_item_is_known_after_the_migration_that_keeps_it(
-    timeline: Timeline, connection: Connection
+    handler: DirectHandler, connection: Connection
 ) -> None:
-    grant_id = await line_item(timeline, connection)
+    grant_id = await line_item(handler, connection)
     use: dict[str, Any] = {"occurred_at": "2025-06-03T00:00:00Z", **ASKED, "amount": "30.00"}
-    await timeline.tell("apply-credit", **use, invoice_id="i9", grant_id=grant_id)
+    await handler.handle("apply-credit", **use, invoice_id="i9", grant_id=grant_id)
     lines = [{"line_id": "l1", "kind": "credit", "amount": "-25.00", "credit_line_id": grant_id}]
     used = invoice("i2", "-25.00", "2025-06-04T00:00:00Z") | {"lines": lines}
-    await timeline.tell("invoice-finalized", **used)
+    await handler.handle("invoice-finalized", **used)
     kept = "SELECT amount, moved FROM reservations WHERE invoice_id = 'i9'"
     assert tuple(await connection.fetchrow(kept) or ()) == (25_000_000, 25_000_000)
     assert await differences(connection) == []
@@ -98,29 +98,29 @@ async def test_what_had_been_moved_of_a_line_item_is_known_after_the_migration_t
 
 
 async def test_nothing_differs_where_a_void_kept_what_was_spent_and_the_rest_had_been_voided_before(
-    timeline: Timeline, connection: Connection
+    handler: DirectHandler, connection: Connection
 ) -> None:
     grant: dict[str, Any] = {"occurred_at": "2025-05-01T00:00:00Z", **ASKED, "reason": "goodwill"}
-    await timeline.tell("grant-credit", **grant, amount="60.00")
+    await handler.handle("grant-credit", **grant, amount="60.00")
     bill = invoice("i1", "100.00", "2025-06-01T00:00:00Z", kind="booking", booking_id="b1", paid="40.00")
-    await timeline.tell("invoice-finalized", **bill)
-    await timeline.tell("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
-    await timeline.tell("invoice-finalized", **invoice("i2", "60.00", "2025-06-03T00:00:00Z"))
+    await handler.handle("invoice-finalized", **bill)
+    await handler.handle("booking-cancelled", **cancellation("b1", "2025-06-02T00:00:00Z"))
+    await handler.handle("invoice-finalized", **invoice("i2", "60.00", "2025-06-03T00:00:00Z"))
     left = await connection.fetchval("SELECT grant_id::text FROM grants WHERE available > 0")
     no: dict[str, Any] = {"actor": ASKED["actor"], "grant_id": left, "reason": "by mistake"}
-    await timeline.tell("void-credit", occurred_at="2025-06-04T00:00:00Z", **no)
+    await handler.handle("void-credit", occurred_at="2025-06-04T00:00:00Z", **no)
     for n, invoice_id in enumerate(("i1", "i2")):
         void = {"invoice_id": invoice_id, "reason": "issued twice"}
-        await timeline.tell("invoice-voided", occurred_at=f"2025-06-0{5 + n}T00:00:00Z", **void)
+        await handler.handle("invoice-voided", occurred_at=f"2025-06-0{5 + n}T00:00:00Z", **void)
     assert await connection.fetchval("SELECT available FROM grants WHERE grant_id::text = $1", left) > 0
     assert await differences(connection) == []
 
 
 async def test_nothing_differs_where_two_credit_lines_spell_a_grant_in_two_ways(
-    timeline: Timeline, connection: Connection
+    handler: DirectHandler, connection: Connection
 ) -> None:
     grant: dict[str, Any] = {"occurred_at": "2025-06-01T00:00:00Z", **ASKED, "reason": "goodwill"}
-    await timeline.tell("grant-credit", **grant, amount="50.00")
+    await handler.handle("grant-credit", **grant, amount="50.00")
     known = await connection.fetchval("SELECT grant_id::text FROM grants")
     spelled = [known, known.upper(), known.replace("-", ""), f"{{{known}}}"]
     lines = [
@@ -128,24 +128,24 @@ async def test_nothing_differs_where_two_credit_lines_spell_a_grant_in_two_ways(
         for n, each in enumerate(spelled)
     ]
     bill = invoice("i1", "20.00", "2025-06-03T00:00:00Z")
-    await timeline.tell("invoice-finalized", **bill | {"lines": [line_of("100.00"), *lines]})
+    await handler.handle("invoice-finalized", **bill | {"lines": [line_of("100.00"), *lines]})
     assert await differences(connection) == []
 
 
 async def test_a_line_item_used_in_two_parts_is_two_uses_and_each_comes_back(
-    timeline: Timeline, connection: Connection
+    handler: DirectHandler, connection: Connection
 ) -> None:
-    grant_id = await line_item(timeline, connection)
+    grant_id = await line_item(handler, connection)
     for number in (2, 3):
         lines = [
             {"line_id": "l1", "kind": "other", "amount": "100.00"},
             {"line_id": "l2", "kind": "credit", "amount": "-20.00", "credit_line_id": grant_id},
         ]
         used = invoice(f"i{number}", "80.00", f"2025-06-0{number + 1}T00:00:00Z", paid="80.00")
-        await timeline.tell("invoice-finalized", **used | {"lines": lines})
+        await handler.handle("invoice-finalized", **used | {"lines": lines})
     assert await connection.fetchval("SELECT count(*) FROM applications") == 2
     voided = {"occurred_at": "2025-06-05T00:00:00Z", "reason": "twice"}
-    await timeline.tell("invoice-voided", **voided, invoice_id="i3")
+    await handler.handle("invoice-voided", **voided, invoice_id="i3")
     assert (
         await connection.fetchval("SELECT sum(reserved) FROM grants WHERE source <> 'overpayment'")
         == 30_000_000
@@ -154,19 +154,21 @@ async def test_a_line_item_used_in_two_parts_is_two_uses_and_each_comes_back(
 
 
 async def test_nothing_differs_while_credit_begins_and_expires_by_time_alone(
-    timeline: Timeline, connection: Connection
+    handler: DirectHandler, connection: Connection
 ) -> None:
     now = datetime.now(UTC)
     soon, later = ((now + timedelta(seconds=each)).isoformat() for each in (1, 1.5))
     grant: dict[str, Any] = {"occurred_at": now.isoformat(), **ASKED, "reason": "goodwill"}
-    await timeline.tell("grant-credit", **grant, amount="20.00", expires_at=soon)
-    await timeline.tell("apply-credit", occurred_at=now.isoformat(), **ASKED, invoice_id="i9", amount="12.00")
-    await timeline.tell("grant-credit", **grant, amount="15.00", effective_at=soon)
-    await timeline.tell("invoice-finalized", **invoice("i1", "10.00", later))
+    await handler.handle("grant-credit", **grant, amount="20.00", expires_at=soon)
+    await handler.handle(
+        "apply-credit", occurred_at=now.isoformat(), **ASKED, invoice_id="i9", amount="12.00"
+    )
+    await handler.handle("grant-credit", **grant, amount="15.00", effective_at=soon)
+    await handler.handle("invoice-finalized", **invoice("i1", "10.00", later))
     assert await differences(connection) == []
     await asyncio.sleep(1.6)
     assert await differences(connection) == []
-    await timeline._handler.expire(100)
+    await handler._handler.expire(100)
     assert await connection.fetchval("SELECT applied FROM invoices") == 10_000_000
     assert await connection.fetchval("SELECT available + reserved FROM accounts") == 5_000_000
     assert await differences(connection) == []
@@ -275,9 +277,11 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("name", TAMPERED)
-async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Connection, name: str) -> None:
+async def test_what_somebody_changed_is_named(
+    handler: DirectHandler, connection: Connection, name: str
+) -> None:
     statement, what = TAMPERED[name]
-    await told(timeline, connection)
+    await prepare(handler, connection)
     changed = await connection.execute(statement)
     assert not changed.endswith(" 0")
     found = await differences(connection)
@@ -285,14 +289,14 @@ async def test_what_somebody_changed_is_named(timeline: Timeline, connection: Co
 
 
 async def test_a_policy_of_an_owner_whose_id_is_too_long_for_the_facts_is_verified_too(
-    timeline: Timeline, connection: Connection
+    handler: DirectHandler, connection: Connection
 ) -> None:
     longest = "\x01" * 200
     scope: dict[str, Any] = {
         "actor": {"type": "admin", "id": longest},
         "scope": {"owner": {"type": "user", "id": longest}},
     }
-    await timeline.tell(
+    await handler.handle(
         "set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy={"auto_apply": False}
     )
     assert CUT in await connection.fetchval("SELECT facts->>'of' FROM decisions")
@@ -302,10 +306,10 @@ async def test_a_policy_of_an_owner_whose_id_is_too_long_for_the_facts_is_verifi
 
 
 async def test_a_policy_without_any_account_is_verified_too(
-    timeline: Timeline, connection: Connection
+    handler: DirectHandler, connection: Connection
 ) -> None:
     scope: dict[str, Any] = {"actor": ASKED["actor"], "scope": {"tenant": True}}
-    await timeline.tell(
+    await handler.handle(
         "set-credit-policy", occurred_at="2025-05-01T00:00:00Z", **scope, policy={"auto_apply": False}
     )
     assert await differences(connection) == []
@@ -329,7 +333,7 @@ async def test_a_policy_without_any_account_is_verified_too(
     ],
 )
 async def test_only_whole_minor_units_are_missing_on_an_open_invoice(
-    timeline: Timeline, connection: Connection, currency: str, left: int, is_whole: bool
+    handler: DirectHandler, connection: Connection, currency: str, left: int, is_whole: bool
 ) -> None:
     asked: dict[str, Any] = {
         **ASKED,
@@ -338,8 +342,8 @@ async def test_only_whole_minor_units_are_missing_on_an_open_invoice(
         "reason": "goodwill",
     }
     for _ in range(2):
-        await timeline.tell("grant-credit", **asked, amount="1")
-    await timeline.tell(
+        await handler.handle("grant-credit", **asked, amount="1")
+    await handler.handle(
         "invoice-finalized", **invoice("i1", "50", "2025-06-02T00:00:00Z") | {"currency": currency}
     )
     assert await differences(connection) == []
@@ -349,13 +353,13 @@ async def test_only_whole_minor_units_are_missing_on_an_open_invoice(
 
 
 async def test_the_rest_of_a_payment_counts_in_whole_minor_units(
-    timeline: Timeline, connection: Connection
+    handler: DirectHandler, connection: Connection
 ) -> None:
     paid: dict[str, Any] = {"owner": OWNER, "currency": "JPY", "method": "card", "invoice_ids": ["i1"]}
-    await timeline.tell(
+    await handler.handle(
         "payment-recorded", occurred_at="2025-06-03T00:00:00Z", payment_id="p1", amount="80", **paid
     )
-    await timeline.tell(
+    await handler.handle(
         "invoice-finalized", **invoice("i2", "50", "2025-06-02T00:00:00Z") | {"currency": "JPY"}
     )
     await connection.execute("UPDATE payments SET invoice_ids = '{i2}'")

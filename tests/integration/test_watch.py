@@ -13,8 +13,11 @@ from avoir.postgres.migrate import migrate
 from avoir.process.wiring import names_of
 from avoir.settings import Settings
 from avoir.wire.topics import EVENTS, SUBSCRIBED
-from tests.integration.running import FACT, Run, make_all_topics, running, send, until_handled
-from tests.integration.stage import connection_to, delete_topic, make_topics, settings_for, until
+from deploy.local.harness.databases import connection_to
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.topics import delete_topic, make_all_topics, make_topics
+from deploy.local.harness.waiting import until
+from tests.integration.running import FACT, Run, running, send, until_handled
 
 
 @pytest.fixture
@@ -40,11 +43,11 @@ async def test_lag_and_backlog_are_measured(settings: Settings) -> None:
     await make_all_topics(settings)
     async with running(settings) as run:
         await run.joined()
-        run.tally.fault = KeyError("not now")
+        run.handler.fault = KeyError("not now")
         await send(settings, range(10), (FACT,))
         await until(lambda: _metric(run, "avoir_lag_messages", topic=FACT) == 10)
         await until(lambda: (_metric(run, "avoir_oldest_unhandled_seconds") or 0) > 0.1)
-        run.tally.fault = None
+        run.handler.fault = None
         await until(lambda: _metric(run, "avoir_lag_messages", topic=FACT) == 0)
         await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
         await until(lambda: _metric(run, "avoir_outbox_rows") == 0)
@@ -59,9 +62,9 @@ async def test_the_oldest_waiting_message_is_as_old_as_kafka_says(settings: Sett
         an_hour_ago = int(time.time() * 1000) - hour_ms
         await producer.send_and_wait(names.actual(FACT), b"1", b"k", timestamp_ms=an_hour_ago)
     async with running(settings) as run:
-        run.tally.fault = KeyError("not now")
+        run.handler.fault = KeyError("not now")
         await until(lambda: (_metric(run, "avoir_oldest_unhandled_seconds") or 0) > 3599)
-        run.tally.fault = None
+        run.handler.fault = None
         await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
 
 
@@ -80,17 +83,17 @@ async def test_a_time_that_a_producer_made_up_raises_no_alarm(settings: Settings
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
         await producer.send_and_wait(names.actual(FACT), b"1", b"k", timestamp_ms=timestamp_ms)
         async with running(settings) as run:
-            run.tally.fault = KeyError("not now")
+            run.handler.fault = KeyError("not now")
             await until(alarmed)
-            run.tally.fault = None
+            run.handler.fault = None
             await until_handled(settings, 1)
             await until(lambda: _metric(run, "avoir_oldest_unhandled_seconds") == 0)
-            run.tally.fault = KeyError("not now")
+            run.handler.fault = KeyError("not now")
             # Now the process has seen the partition with nothing waiting: a time of an hour ago counts no more either.
             ago_ms = timestamp_ms or int(time.time() * 1000) - 7_200_000
             await producer.send_and_wait(names.actual(FACT), b"2", b"k", timestamp_ms=ago_ms)
             await until(alarmed)
-            run.tally.fault = None
+            run.handler.fault = None
             await until_handled(settings, 2)
     assert not impossible
 
@@ -171,15 +174,15 @@ async def test_it_waits_for_what_only_others_can_end_and_ends_when_it_stands_sti
     impatient = settings.model_copy(update={"stuck_after_s": 5.0, "unready_after_s": 1.0})
     async with running(impatient) as run:
         await run.joined()
-        run.tally.fault = error("not now")
+        run.handler.fault = error("not now")
         await send(settings, range(5))
         await until(lambda: "not now" in run.service.loop.state.last_error)
         await asyncio.sleep(10)
         assert not run.service.fault
         assert "not now" in (await _checks(run))["loop"]
-        run.tally.fault = None
+        run.handler.fault = None
         await until_handled(settings, 5)
-        run.tally.fault = KeyError("not now")
+        run.handler.fault = KeyError("not now")
         await send(settings, range(5, 10))
         await until(lambda: "nothing moved" in run.service.fault, 20)
 

@@ -5,8 +5,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from avoir.postgres.connect import Database
+from deploy.local.harness.service import settings_for
+from deploy.local.harness.waiting import until
 from tests.integration.running import running
-from tests.integration.stage import settings_for, until
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ async def test_a_database_that_does_not_let_in_is_hinted_at_after_a_while(
     with capture_logs() as lines:
         async with running(settings):
             await until(lambda: any("hint" in line for line in lines))
-    told = [line for line in lines if line["event"] == "database not usable yet"]
-    assert "hint" not in told[0]
-    assert told[-1]["hint"] == hint
+    warnings = [line for line in lines if line["event"] == "database not usable yet"]
+    assert "hint" not in warnings[0]
+    assert warnings[-1]["hint"] == hint
     assert "secret" not in str(lines)

@@ -1,4 +1,4 @@
-"""What is no message at all, and how problems are told."""
+"""What is no message at all, and how problems are reported."""
 
 import json
 from typing import Any

@@ -95,8 +95,8 @@ def test_an_amount_has_at_most_the_decimals_of_its_currency(currency: str, amoun
     if fits:
         assert accepted("payment-recorded", message)
     else:
-        told = f'amount: more decimals than {currency} has ({PLACES[currency]}): "{amount}"'
-        assert refusal("payment-recorded", message) == told
+        expected = f'amount: more decimals than {currency} has ({PLACES[currency]}): "{amount}"'
+        assert refusal("payment-recorded", message) == expected
 
 
 def test_only_a_draw_may_have_six_decimals() -> None:

@@ -168,8 +168,8 @@ def test_the_version_is_told_without_importing_the_command_line() -> None:
     code = "from avoir.__main__ import main\ntry: main()\nfinally:\n import sys; print(*sys.modules)"
     call = [sys.executable, "-c", code, "--version"]
     done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
-    told, *imported = done.stdout.split()
-    assert told == version("avoir")
+    shown, *imported = done.stdout.split()
+    assert shown == version("avoir")
     assert "avoir.__main__" in imported
     assert not {"aiokafka", "asyncpg", "cyclopts", "faststream", "pydantic", "rich"} & set(imported)
 

@@ -58,7 +58,7 @@ def cancelled(event_id: str, at: str, booking: str) -> str:
     return said("booking-cancelled", event_id, at, booking_id=booking, owner=U1, changed_by="customer")
 
 
-STORY = (
+HISTORY = (
     invoice("i1", "06-01", "121.00", paid="121.00", booking="b1"),
     cancelled("c1", "06-02", "b1"),
     cancelled("c2", "06-03", "b9"),
@@ -74,7 +74,7 @@ def simulated(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 def test_every_message_is_told_with_what_it_gives_and_uses(
     file: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["simulate", file(*STORY)]) == Exit.OK
+    assert run(["simulate", file(*HISTORY)]) == Exit.OK
     words = " ".join(capsys.readouterr().out.split())
     assert "2 booking-cancelled c1: issued Booking b1 was cancelled. Credit was given." in words
     assert "-> 121.00 EUR given: booking cancelled; user/u1 then has 121.00 EUR" in words
@@ -88,16 +88,16 @@ def test_every_message_is_told_with_what_it_gives_and_uses(
 def test_json_tells_the_decisions_and_the_events_as_they_would_be_published(
     file: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = simulated(capsys, file(*STORY))
-    assert [(each["line"], each["outcome"], each["reason"]) for each in told["messages"]] == [
+    document = simulated(capsys, file(*HISTORY))
+    assert [(each["line"], each["outcome"], each["reason"]) for each in document["messages"]] == [
         (1, "recorded", "recorded"),
         (2, "issued", "booking_cancelled"),
         (3, "declined", "not_billed"),
         (4, "applied", "auto"),
     ]
-    [event] = told["messages"][1]["events"]
+    [event] = document["messages"][1]["events"]
     assert (event["topic"], event["value"]["amount"]) == ("credit-issued", "121.00")
-    [account] = told["accounts"]
+    [account] = document["accounts"]
     assert account == {
         "tenant_id": "t1",
         "owner": U1,
@@ -114,43 +114,43 @@ def test_json_tells_the_decisions_and_the_events_as_they_would_be_published(
 
 
 def test_a_policy_counts_for_the_file(file: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = simulated(
-        capsys, file(*STORY), "--policy", "auto_apply=false", "--policy", "expires_after_days=30"
+    document = simulated(
+        capsys, file(*HISTORY), "--policy", "auto_apply=false", "--policy", "expires_after_days=30"
     )
-    assert told["policy"] == {"auto_apply": False, "expires_after_days": 30}
-    assert told["accounts"][0]["due"] == "80.00"
-    assert told["accounts"][0]["available"] == "121.00"
+    assert document["policy"] == {"auto_apply": False, "expires_after_days": 30}
+    assert document["accounts"][0]["due"] == "80.00"
+    assert document["accounts"][0]["available"] == "121.00"
 
 
 def test_a_policy_of_the_settings_counts_too(
     file: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AVOIR_POLICY_AUTO_APPLY", "false")
-    assert simulated(capsys, file(*STORY))["accounts"][0]["due"] == "80.00"
-    told = simulated(capsys, file(*STORY), "--policy", "auto_apply=none")
-    assert told["accounts"][0]["due"] == "0.00"
+    assert simulated(capsys, file(*HISTORY))["accounts"][0]["due"] == "80.00"
+    document = simulated(capsys, file(*HISTORY), "--policy", "auto_apply=none")
+    assert document["accounts"][0]["due"] == "0.00"
 
 
 def test_time_passes_between_messages_and_after_them(
     file: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    later = (*STORY[:2], cancelled("c3", "07-20", "b9"))
-    told = simulated(capsys, file(*later), "--policy", "expires_after_days=30")
-    assert told["messages"][2]["by_time"][0]["topic"] == "credit-expired"
-    assert told["now"] == "2025-07-20T00:00:00Z"
-    path = file(*STORY)
+    later = (*HISTORY[:2], cancelled("c3", "07-20", "b9"))
+    document = simulated(capsys, file(*later), "--policy", "expires_after_days=30")
+    assert document["messages"][2]["by_time"][0]["topic"] == "credit-expired"
+    assert document["now"] == "2025-07-20T00:00:00Z"
+    path = file(*HISTORY)
     assert simulated(capsys, path, "--policy", "expires_after_days=30")["by_time"] == []
-    told = simulated(capsys, path, "--policy", "expires_after_days=30", "--now", "2025-08-01")
-    assert [each["topic"] for each in told["by_time"]] == ["credit-expired"]
-    assert (told["accounts"][0]["available"], told["accounts"][0]["expired"]) == ("0.00", "41.00")
+    document = simulated(capsys, path, "--policy", "expires_after_days=30", "--now", "2025-08-01")
+    assert [each["topic"] for each in document["by_time"]] == ["credit-expired"]
+    assert (document["accounts"][0]["available"], document["accounts"][0]["expired"]) == ("0.00", "41.00")
     assert run(["simulate", path, "--policy", "expires_after_days=30", "--now", "2025-08-01"]) == Exit.OK
     assert "time: 2025-07-02 00:00:00 -> 41.00 EUR expired" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_repetition_is_a_duplicate(file: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = simulated(capsys, file(*STORY[:2], STORY[1]))
-    assert told["messages"][2]["outcome"] == "duplicate"
-    assert told["accounts"][0]["available"] == "121.00"
+    document = simulated(capsys, file(*HISTORY[:2], HISTORY[1]))
+    assert document["messages"][2]["outcome"] == "duplicate"
+    assert document["accounts"][0]["available"] == "121.00"
 
 
 def test_a_refused_command_is_told_as_refused(
@@ -167,8 +167,8 @@ def test_a_refused_command_is_told_as_refused(
         grant_id=None,
         reference="gateway 1",
     )
-    told = simulated(capsys, file(*STORY, refund))
-    assert "It was refused. There was less credit" in told["messages"][-1]["words"]
+    document = simulated(capsys, file(*HISTORY, refund))
+    assert "It was refused. There was less credit" in document["messages"][-1]["words"]
 
 
 def test_ids_are_printed_as_they_are(file: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +179,7 @@ def test_ids_are_printed_as_they_are(file: Callable[..., str], capsys: pytest.Ca
 
 
 def test_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.TextIOWrapper(io.BytesIO("\n".join(STORY).encode()))
+    stream = io.TextIOWrapper(io.BytesIO("\n".join(HISTORY).encode()))
     monkeypatch.setattr(sys, "stdin", stream)
     assert len(simulated(capsys, "-")["messages"]) == 4
 
@@ -188,7 +188,7 @@ def test_wrong_lines_are_all_named_and_nothing_is_simulated(
     file: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = (
-        STORY[0],
+        HISTORY[0],
         '{"topic": "credit-issued", "value": {}}',
         "not JSON",
         '{"event_id": "e1"}',
@@ -248,6 +248,6 @@ def test_an_empty_file_holds_no_message(file: Callable[..., str], capsys: pytest
 def test_a_wrong_call_says_what_is_wrong(
     call: list[str], problem: str, file: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = file(*STORY)
+    path = file(*HISTORY)
     assert run(["simulate", *(path if each == "FILE" else each for each in call)]) == Exit.USAGE
     assert problem in capsys.readouterr().err

@@ -115,8 +115,8 @@ def test_words_for_movements_and_documents() -> None:
 
 
 def tenant(*sources: SourceLiability, differences: tuple[Difference, ...] = ()) -> TenantLiability:
-    told = (CurrencyLiability("EUR", sources),) if sources else ()
-    return TenantLiability("t1", AT, AT, told, differences)
+    currencies = (CurrencyLiability("EUR", sources),) if sources else ()
+    return TenantLiability("t1", AT, AT, currencies, differences)
 
 
 FULL = Figures(2, 30 * EUR, 12 * EUR, 40 * EUR, EUR, 0, EUR, EUR, 2 * EUR, 3 * EUR, 5 * EUR, 0)

@@ -32,7 +32,7 @@ LENGTHS = {
 }
 TOLD = {"asked", "facts"}
 """What `credit-declined` holds as it comes: test_what_a_refusal_tells_is_bounded says how much that is."""
-MOST_TOLD = 16 * 1024
+MOST_WRITTEN = 16 * 1024
 
 
 def most_bytes(schema: dict[str, Any], node: dict[str, Any]) -> int:
@@ -61,7 +61,7 @@ def most_bytes(schema: dict[str, Any], node: dict[str, Any]) -> int:
 
 
 def _of_field(schema: dict[str, Any], name: str, node: dict[str, Any]) -> int:
-    value = MOST_TOLD if name in TOLD else most_bytes(schema, node)
+    value = MOST_WRITTEN if name in TOLD else most_bytes(schema, node)
     return len(json.dumps({name: 0})) + value
 
 
@@ -101,20 +101,20 @@ LONG_ID, LONG_TEXT = "\1" * MAX_ID, "\1" * MAX_TEXT
 )
 def test_what_a_refusal_tells_is_bounded(message: commands.Command | Fact) -> None:
     world = World()
-    decision = world.told(LONG_ID, "06-02", message)
+    decision = world.decide(LONG_ID, "06-02", message)
     assert decision.outcome == "declined"
     (event,) = world.events
-    told = json.loads(event_record(event, "/avoir").value)
+    written = json.loads(event_record(event, "/avoir").value)
     for name in TOLD:
-        assert len(json.dumps(told[name]).encode()) < MOST_TOLD
+        assert len(json.dumps(written[name]).encode()) < MOST_WRITTEN
     assert len(json.dumps(decision.facts, ensure_ascii=False).encode()) <= MAX_FACTS
 
 
 def test_a_dead_letter_adds_little_to_what_may_come_in() -> None:
     key, headers = b"k" * 1_000, (("name", b"v" * 1_000),)
     record = Record("set-credit-policy", 2**31 - 1, 2**63 - 1, 0, key, b"v" * (LIMIT - 2_004), headers)
-    letter = dead_letter_record(record, "\N{MUSICAL SYMBOL G CLEF}" * 500, UUID(int=0), LIMIT)
-    assert letter.value == record.value
-    size = len(letter.key or b"") + len(letter.value or b"")
-    size += sum(len(name) + len(value or b"") for name, value in letter.headers)
+    dead_letter = dead_letter_record(record, "\N{MUSICAL SYMBOL G CLEF}" * 500, UUID(int=0), LIMIT)
+    assert dead_letter.value == record.value
+    size = len(dead_letter.key or b"") + len(dead_letter.value or b"")
+    size += sum(len(name) + len(value or b"") for name, value in dead_letter.headers)
     assert size < LIMIT + 4 * 1024

@@ -15,7 +15,7 @@ PERIOD = ("06-10T09:00", "06-10T13:00")
 def worth_of(world: World, line_id: str = "l1", kind: str = "booking", id_: str = "b1") -> LineWorth:
     """The worth of a line of invoice i1 from what a world knows."""
     key = EntitlementKey("t1", "line", "i1", line_id)
-    told, bill = world.state.lines[key], world.state.invoices[InvoiceKey("t1", "i1")]
+    explained, bill = world.state.lines[key], world.state.invoices[InvoiceKey("t1", "i1")]
     subject = SubjectKey("t1", kind, id_)  # type: ignore[arg-type]
     billed = [
         Billed(world.state.invoices[each.invoice], each)
@@ -27,10 +27,10 @@ def worth_of(world: World, line_id: str = "l1", kind: str = "booking", id_: str 
         "t1",
         NOW,
         bill,
-        told,
+        explained,
         0,
         known.target if known else None,
-        changes_of(Billed(bill, told), billed, changes),
+        changes_of(Billed(bill, explained), billed, changes),
         known.given if known else 0,
         known.covered if known else 0,
         known.shortfall if known else 0,
@@ -47,30 +47,30 @@ def roles(changes: tuple[ChangeWorth, ...]) -> list[tuple[str, str, int | None]]
 
 def billed(paid: str = "120") -> World:
     world = World()
-    world.told("f1", "06-01", invoice("i1", line("l1", "120", booking="b1", period=PERIOD), paid=paid))
+    world.decide("f1", "06-01", invoice("i1", line("l1", "120", booking="b1", period=PERIOD), paid=paid))
     return world
 
 
 def test_the_last_change_asked_for_counts_and_those_before_it_are_superseded() -> None:
     world = billed()
-    world.told("c1", "06-02", shortened("b1", billed=PERIOD, remaining=("06-10T09:00", "06-10T12:00")))
-    world.told("c2", "06-03", cancelled("b1", fee="10"))
+    world.decide("c1", "06-02", shortened("b1", billed=PERIOD, remaining=("06-10T09:00", "06-10T12:00")))
+    world.decide("c2", "06-03", cancelled("b1", fee="10"))
     assert roles(worth_of(world).changes) == [("c1", "superseded", 30), ("c2", "counts", 110)]
 
 
 def test_a_last_change_that_nobody_asked_credit_for_lowers_it_or_leaves_it() -> None:
     for remaining, role, worth in (("60", "lowers", 60), ("0", "leaves", 120)):
         world = billed()
-        world.told("c1", "06-02", cancelled("b1", fee="10"))
-        world.told("c2", "06-03", shortened("b1", prices=("120", remaining), by="admin"))
+        world.decide("c1", "06-02", cancelled("b1", fee="10"))
+        world.decide("c2", "06-03", shortened("b1", prices=("120", remaining), by="admin"))
         assert roles(worth_of(world).changes) == [("c1", "counts", 110), ("c2", role, worth)]
 
 
 def test_a_change_before_the_invoice_or_in_another_currency_does_not_count() -> None:
     world = billed()
-    world.told("c1", "05-30", cancelled("b1"))
-    world.told("c2", "06-02", cancelled("b1", fee="10", currency="USD"))
-    world.told("c3", "06-03", cancelled("b1", by="admin"))
+    world.decide("c1", "05-30", cancelled("b1"))
+    world.decide("c2", "06-02", cancelled("b1", fee="10", currency="USD"))
+    world.decide("c3", "06-03", cancelled("b1", by="admin"))
     assert roles(worth_of(world).changes) == [
         ("c1", "billed_after_change", None),
         ("c2", "currency_mismatch", None),
@@ -80,7 +80,7 @@ def test_a_change_before_the_invoice_or_in_another_currency_does_not_count() -> 
 
 def test_the_share_of_the_period_is_a_fraction() -> None:
     world = billed()
-    world.told("c1", "06-02", shortened("b1", billed=PERIOD, remaining=("06-10T09:00", "06-10T12:00")))
+    world.decide("c1", "06-02", shortened("b1", billed=PERIOD, remaining=("06-10T09:00", "06-10T12:00")))
     (only,) = worth_of(world).changes
     assert only.share == (1, 4)
     assert tell_line(worth_of(world))[2:] == [
@@ -95,8 +95,8 @@ def test_the_share_of_the_period_is_a_fraction() -> None:
 def test_the_fee_is_kept_once_from_the_first_line() -> None:
     world = World()
     lines = (line("l1", "6", booking="b1"), line("l2", "20", booking="b1"))
-    world.told("f1", "06-01", invoice("i1", *lines, paid="26"))
-    world.told("c1", "06-02", cancelled("b1", fee="10"))
+    world.decide("f1", "06-01", invoice("i1", *lines, paid="26"))
+    world.decide("c1", "06-02", cancelled("b1", fee="10"))
     (first,), (second,) = worth_of(world, "l1").changes, worth_of(world, "l2").changes
     assert [(each.worth, each.fee) for each in (first, second)] == [(0, 6 * EURO), (16 * EURO, 4 * EURO)]
     assert "Of the fee of 10.00 EUR, 4.00 EUR is kept from this line" in tell_line(worth_of(world, "l2"))[2]
@@ -104,26 +104,26 @@ def test_the_fee_is_kept_once_from_the_first_line() -> None:
 
 def test_an_unpaid_invoice_says_what_the_credit_waits_for() -> None:
     world = billed(paid="100")
-    world.told("c1", "06-02", cancelled("b1"))
+    world.decide("c1", "06-02", cancelled("b1"))
     assert "20.00 EUR is still due on the invoice: the credit waits for that." in tell_line(worth_of(world))
 
 
 def test_a_plan_is_told_with_how_its_period_is_shared() -> None:
     world = World()
     month = ("06-01", "07-01")
-    world.told("f1", "06-01", invoice("i1", line("l1", "30", plan="p1", period=month), paid="30"))
-    world.told("c1", "06-02", plan_cancelled("p1", "06-16", "prorate"))
-    told = tell_line(worth_of(world, kind="plan", id_="p1"))
+    world.decide("f1", "06-01", invoice("i1", line("l1", "30", plan="p1", period=month), paid="30"))
+    world.decide("c1", "06-02", plan_cancelled("p1", "06-16", "prorate"))
+    explained = tell_line(worth_of(world, kind="plan", id_="p1"))
     assert (
         "1/2 of the cost is unused as the plan ends at 2025-06-16 00:00 UTC, by elapsed time, so alone it is"
-        in (told[2])
+        in (explained[2])
     )
 
 
 def test_discounts_and_lines_without_credit_are_told() -> None:
     world = World()
     lines = (line("l1", "100", booking="b1"), line("l2", "-10", kind="other"))
-    world.told("f1", "06-01", invoice("i1", *lines, paid="90"))
+    world.decide("f1", "06-01", invoice("i1", *lines, paid="90"))
     first, discount = worth_of(world, "l1"), worth_of(world, "l2")
     assert tell_line(first)[1].endswith("is 10.00 EUR, so it cost 90.00 EUR.")
     assert tell_line(discount)[1:] == [

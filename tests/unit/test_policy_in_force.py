@@ -1,4 +1,4 @@
-"""Which policy values are told to be in force, and where they come from."""
+"""Policy values in force, and where they come from."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ def version(event_id: str, scope: ScopeKey, day: int, **keys: Any) -> PolicyVers
     return PolicyVersion(scope, event_id, datetime(2025, 6, day, tzinfo=UTC), keys)
 
 
-def told(day: int, *versions: PolicyVersion, widest: Policy | None = None) -> dict[str, tuple[Any, str]]:
+def in_force(day: int, *versions: PolicyVersion, widest: Policy | None = None) -> dict[str, tuple[Any, str]]:
     of_scopes = [[each for each in versions if each.key == scope] for scope in (INVOICE, OWNER, TENANT)]
     found = values_in_force(widest or Policy(), of_scopes, datetime(2025, 6, day, tzinfo=UTC))
     return {name(each): (each.value, each.set_by.event_id if each.set_by else "setting") for each in found}
@@ -26,7 +26,7 @@ def name(each: ValueInForce) -> str:
 
 
 def test_without_any_message_the_settings_count() -> None:
-    found = told(1, widest=Policy(auto_apply=False))
+    found = in_force(1, widest=Policy(auto_apply=False))
     assert found["auto_apply"] == (False, "setting")
     assert {where for _, where in found.values()} == {"setting"}
 
@@ -38,19 +38,19 @@ def test_the_narrowest_scope_counts_from_its_own_time_on() -> None:
         version("p3", INVOICE, 5, auto_apply=False),
         version("p4", OWNER, 7, auto_apply=None),
     )
-    assert [told(day, *versions)["auto_apply"] for day in (1, 3, 5)] == [
+    assert [in_force(day, *versions)["auto_apply"] for day in (1, 3, 5)] == [
         (False, "p1"),
         (True, "p2"),
         (False, "p3"),
     ]
-    assert told(7, *versions[:2], versions[3])["auto_apply"] == (False, "p1")
-    assert told(2, *versions)["credit_as"] == ("line_item", "p1")
+    assert in_force(7, *versions[:2], versions[3])["auto_apply"] == (False, "p1")
+    assert in_force(2, *versions)["credit_as"] == ("line_item", "p1")
 
 
 def test_refills_are_told_for_each_currency_that_anybody_named() -> None:
     refill = {"refill_threshold": 5_000_000, "refill_amount": 50_000_000, "currency": "EUR"}
     widest = Policy(refill_threshold=1, refill_amount=2, refill_currency="USD")
-    found = told(2, version("p1", TENANT, 1, **refill), widest=widest)
+    found = in_force(2, version("p1", TENANT, 1, **refill), widest=widest)
     assert found["refill_threshold EUR"] == (5_000_000, "p1")
     assert found["refill_threshold USD"] == (1, "setting")
     assert list(found).count("auto_apply") == 1

@@ -123,9 +123,9 @@ def test_a_dsn_that_cannot_be_read_is_refused_without_a_word_of_it(
     with pytest.raises(ValidationError, match="postgres_dsn") as refused:
         Settings()
     assert "cret" not in str(refused.value)
-    with pytest.raises(Failure, match="AVOIR_POSTGRES_DSN: ") as told:
+    with pytest.raises(Failure, match="AVOIR_POSTGRES_DSN: ") as raised:
         load_settings(DSN, BROKERS)
-    assert "cret" not in told.value.message
+    assert "cret" not in raised.value.message
 
 
 @pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "europe"])

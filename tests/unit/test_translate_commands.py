@@ -15,8 +15,8 @@ AMOUNTS = ("grant-credit", "apply-credit", "refund-credit", "draw-credit")
 
 def read(topic: str, **fields: Any) -> Incoming | Unreadable:
     """The example of a command with other fields; `...` leaves one out."""
-    told = {name: value for name, value in (EXAMPLES[topic] | fields).items() if value is not ...}
-    return parse(Record(topic, 0, 0, 0, None, json.dumps(told).encode(), ()), 900 * 1024)
+    value = {name: value for name, value in (EXAMPLES[topic] | fields).items() if value is not ...}
+    return parse(Record(topic, 0, 0, 0, None, json.dumps(value).encode(), ()), 900 * 1024)
 
 
 def problem(topic: str, **fields: Any) -> str:

@@ -1,1 +1,1 @@
-"""`make demo`: a story told through the real topics, step by step, which checks itself."""
+"""`make demo`: a scenario played through the real topics, step by step, which checks itself."""

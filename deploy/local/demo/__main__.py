@@ -1,4 +1,4 @@
-"""Runs the demo: a stack and the service, the story, the proof; the exit status says whether all was as told."""
+"""Runs the demo: a stack and the service, the scenario, the proof; the exit status says whether all was as expected."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from io import StringIO
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from deploy.local.demo import customer, story
+from deploy.local.demo import customer, facts
 from deploy.local.process import LOG_TAIL_LINES, StackError
 from deploy.local.stack import prepare, running_stack
 
@@ -36,7 +36,7 @@ SETTINGS = {
 
 
 def main() -> int:
-    """The exit status: 0 when everything was as the story tells it."""
+    """The exit status: 0 when everything was as expected."""
     for name in [name for name in os.environ if name.startswith(IGNORED)]:
         del os.environ[name]
     try:
@@ -58,51 +58,56 @@ def _run() -> int:
     prepare(kafka=os.environ.get(KAFKA))
     with running_stack(kafka=os.environ.get(KAFKA), postgres=os.environ.get(DSN)) as stack:
         importing.join()
-        from deploy.local.demo import named, showing
+        from deploy.local.demo import isolation, showing
         from deploy.local.service import running_service
 
         with (
-            named.place(stack) as (own, settings),
+            isolation.own_place(stack) as (own, settings),
             running_service(own, more={**SETTINGS, **settings}) as service,
         ):
             started = time.monotonic()
-            wrong = _told(service)
+            wrong = _played(service)
             wrong += _commands(service.environment)
-            told = time.monotonic()
+            played = time.monotonic()
     seconds = {
         "started in": started - begun,
-        "story and proof": told - started,
-        "stopped in": time.monotonic() - told,
+        "story and proof": played - started,
+        "stopped in": time.monotonic() - played,
         "in all": time.monotonic() - begun,
     }
     showing.how_to_go_on(seconds)
     for fault in wrong:
-        showing.say(f"NOT AS TOLD: {fault}", "bold red")
+        showing.say(f"NOT AS EXPECTED: {fault}", "bold red")
     return 1 if wrong else 0
 
 
-def _told(service: "Running") -> list[str]:
-    """Tell the story; where the service does not answer, with the end of its log."""
+def _played(service: "Running") -> list[str]:
+    """Run the scenario; where the service does not answer, with the end of its log."""
     try:
         return asyncio.run(_play(service.environment))
     except TimeoutError as error:
         log = service.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         raise StackError(
-            "\n".join(["", f"NOT AS TOLD: {error}. The end of the service's log:", *log])
+            "\n".join(["", f"NOT AS EXPECTED: {error}. The end of the service's log:", *log])
         ) from error
 
 
 def _import_parts() -> None:
-    for name in ("deploy.local.service", "deploy.local.demo.named", "deploy.local.demo.playing", "avoir.cli"):
+    for name in (
+        "deploy.local.service",
+        "deploy.local.demo.isolation",
+        "deploy.local.demo.playing",
+        "avoir.cli",
+    ):
         import_module(name)
 
 
 async def _play(environment: Mapping[str, str]) -> list[str]:
     from deploy.local.demo.playing import play
-    from deploy.local.demo.stage import opened
+    from deploy.local.demo.session import opened
 
-    async with opened(environment) as stage:
-        return await play(stage, story.facts(), customer.customer(), IN_ORDER, OTHERWISE)
+    async with opened(environment) as session:
+        return await play(session, facts.facts(), customer.customer(), IN_ORDER, OTHERWISE)
 
 
 def _commands(environment: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The story of one customer, from a plan to the end of a promotion, with commands, which count where they arrive."""
+"""One customer, from a plan to the end of a promotion, with commands, which count where they arrive."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from deploy.local.demo.messages import (
     message,
     owner,
 )
-from deploy.local.demo.told import CURRENCY, Json, Step, Told
+from deploy.local.demo.scenario import CURRENCY, Json, Message, Step
 
 WHO = "user/u5"
 
@@ -52,12 +52,12 @@ def _earned() -> list[Step]:
             "A plan of 30 days ends on the 16th, at a business that counts days",
             "The business sets that once, for all its customers. The 16th is used, so 14 days come back.",
             [
-                Told("from September on, plans are split by days in Brussels", "set-credit-policy",
+                Message("from September on, plans are split by days in Brussels", "set-credit-policy",
                      command("2025-08-20", scope={"tenant": True}, policy=days), "recorded", "policy_set"),
-                Told("invoice i8, paid, bills plan p2: September, 300.00", "invoice-finalized",
+                Message("invoice i8, paid, bills plan p2: September, 300.00", "invoice-finalized",
                      invoice("2025-09-01", "i8", WHO, [plan], "300.00", amount_paid="300.00"),
                      "recorded", "recorded"),
-                Told("an admin cancels plan p2 from September 16 on, with credit", "plan-cancelled",
+                Message("an admin cancels plan p2 from September 16 on, with credit", "plan-cancelled",
                      message("2025-09-15", plan_id="p2", owner=owner(WHO), unused="prorate",
                              effective_at="2025-09-16T00:00:00+02:00", changed_by="admin", create_credit=True),
                      "issued", "plan_cancelled", [("credit-issued", "140.00")]),
@@ -68,7 +68,7 @@ def _earned() -> list[Step]:
             "The customer brought a friend",
             "Credit is given by hand, with a note that stays with it.",
             [
-                Told("25.00 for a referral", "grant-credit",
+                Message("25.00 for a referral", "grant-credit",
                      _grant("2025-09-17", "25.00", "referral", note="brought a friend"),
                      "issued", "referral", [("credit-issued", "25.00")]),
             ],
@@ -83,11 +83,11 @@ def _spent_by_hand() -> list[Step]:
             "An invoice that was finalized by hand is paid with credit by hand",
             "It takes no credit by itself. What was given is used before what was paid for.",
             [
-                Told("invoice i9, finalized by hand, bills booking b7: 100.00", "invoice-finalized",
+                Message("invoice i9, finalized by hand, bills booking b7: 100.00", "invoice-finalized",
                      invoice("2025-09-18", "i9", WHO, [booking_line("b7", "100.00")], "100.00",
                              finalization="manual"),
                      "recorded", "recorded"),
-                Told("as much as possible on invoice i9", "apply-credit", _apply("2025-09-19", "i9", None),
+                Message("as much as possible on invoice i9", "apply-credit", _apply("2025-09-19", "i9", None),
                      "applied", "command", [("credit-applied", "100.00")]),
             ],
             {WHO: "65.00"},
@@ -96,10 +96,10 @@ def _spent_by_hand() -> list[Step]:
             "Credit is set aside for an invoice to come",
             "Nothing else uses it; the invoice takes what it needs, and the rest is free again.",
             [
-                Told("40.00 for invoice i10, which is not there yet", "apply-credit",
+                Message("40.00 for invoice i10, which is not there yet", "apply-credit",
                      _apply("2025-09-20", "i10", "40.00"), "recorded", "reserved",
                      [("credit-reserved", "40.00")]),
-                Told("invoice i10, finalized by hand, bills booking b8: 30.00", "invoice-finalized",
+                Message("invoice i10, finalized by hand, bills booking b8: 30.00", "invoice-finalized",
                      invoice("2025-09-21", "i10", WHO, [booking_line("b8", "30.00")], "30.00",
                              finalization="manual"),
                      "applied", "reservation", [("credit-applied", "30.00"), ("credit-reinstated", "10.00")]),
@@ -117,16 +117,16 @@ def _line_item() -> Step:
         "A cancelled booking becomes a line of the next invoice, and is worth more than that",
         "This customer wants it so. Below zero an invoice is a credit note, and the rest is credit.",
         [
-            Told("u5 gets credit as a line item", "set-credit-policy",
+            Message("u5 gets credit as a line item", "set-credit-policy",
                  command("2025-09-22", scope={"owner": owner(WHO)}, policy={"credit_as": "line_item"}),
                  "recorded", "policy_set"),
-            Told("invoice i11, paid, bills booking b9: 50.00 + 10.50 tax", "invoice-finalized",
+            Message("invoice i11, paid, bills booking b9: 50.00 + 10.50 tax", "invoice-finalized",
                  invoice("2025-09-23", "i11", WHO, [booking_line("b9", "50.00", "10.50")], "60.50",
                          amount_paid="60.50"),
                  "recorded", "recorded"),
-            Told("customer u5 cancels booking b9", "booking-cancelled", cancellation,
+            Message("customer u5 cancels booking b9", "booking-cancelled", cancellation,
                  "issued", "booking_cancelled", [("credit-issued", "60.50"), ("credit-reserved", "60.50")]),
-            Told("invoice i12 bills booking b10, 40.00, and has the line of -60.50", "invoice-finalized",
+            Message("invoice i12 bills booking b10, 40.00, and has the line of -60.50", "invoice-finalized",
                  invoice("2025-10-01", "i12", WHO, [booking_line("b10", "40.00"), line], "-20.50"),
                  "issued", "negative_invoice",
                  [("credit-applied", "60.50"), ("credit-issued", "20.50"), ("credit-note-issued", "20.50")]),
@@ -140,10 +140,10 @@ def _refund() -> Step:
         "Credit is paid out in money",
         "A command for more than there is is refused whole, and says what would change that.",
         [
-            Told("60.00 paid out through the gateway", "refund-credit",
+            Message("60.00 paid out through the gateway", "refund-credit",
                  _refunded("2025-10-02", "60.00", "gateway refund 1"),
                  "declined", "insufficient_credit", [("credit-declined", None)]),
-            Told("55.50 paid out through the gateway", "refund-credit",
+            Message("55.50 paid out through the gateway", "refund-credit",
                  _refunded("2025-10-02", "55.50", "gateway refund 2"),
                  "recorded", "refunded", [("credit-refunded", "55.50")]),
         ],
@@ -158,17 +158,17 @@ def _prepaid() -> Step:
         "A prepaid block is drawn in tiny amounts",
         "Draws go below the cent, and never below zero. Below 2.00 a refill is asked for, once.",
         [
-            Told("u5 wants 10.00 more whenever less than 2.00 is left", "set-credit-policy",
+            Message("u5 wants 10.00 more whenever less than 2.00 is left", "set-credit-policy",
                  command("2025-10-03", scope={"owner": owner(WHO)}, policy=refill),
                  "recorded", "policy_set"),
-            Told("invoice i13, paid, bills a prepaid block of 10.00", "invoice-finalized",
+            Message("invoice i13, paid, bills a prepaid block of 10.00", "invoice-finalized",
                  invoice("2025-10-03", "i13", WHO, [line], "10.00", amount_paid="10.00"),
                  "issued", "prepaid", [("credit-issued", "10.00")]),
-            Told("8.00 for usage 1", "draw-credit", _draw("2025-10-04", "8.00", 1),
+            Message("8.00 for usage 1", "draw-credit", _draw("2025-10-04", "8.00", 1),
                  "recorded", "drawn", [("credit-drawn", "8.00")]),
-            Told("0.000125 for usage 2", "draw-credit", _draw("2025-10-05", "0.000125", 2),
+            Message("0.000125 for usage 2", "draw-credit", _draw("2025-10-05", "0.000125", 2),
                  "recorded", "drawn", [("credit-drawn", "0.000125"), ("credit-refill-requested", "10.00")]),
-            Told("0.000125 for usage 3", "draw-credit", _draw("2025-10-06", "0.000125", 3),
+            Message("0.000125 for usage 3", "draw-credit", _draw("2025-10-06", "0.000125", 3),
                  "recorded", "drawn", [("credit-drawn", "0.000125")]),
         ],
         {WHO: "1.99975"},
@@ -182,9 +182,9 @@ def _ended() -> list[Step]:
             "Credit is granted by mistake",
             "It is voided by decision: what is left of it is taken back, and both stay on record.",
             [
-                Told("30.00 as goodwill", "grant-credit", goodwill,
+                Message("30.00 as goodwill", "grant-credit", goodwill,
                      "issued", "goodwill", [("credit-issued", "30.00")]),
-                Told("that credit is taken back: wrong customer", "void-credit",
+                Message("that credit is taken back: wrong customer", "void-credit",
                      command("2025-10-08", grant_id=grant_of(goodwill), reason="wrong customer"),
                      "recorded", "voided", [("credit-voided", "30.00")]),
             ],
@@ -194,7 +194,7 @@ def _ended() -> list[Step]:
             "A promotion ends",
             "What is left of it at its last moment expires, and no message has to say so.",
             [
-                Told("5.00 as a promotion, which ends in a moment", "grant-credit",
+                Message("5.00 as a promotion, which ends in a moment", "grant-credit",
                      _grant("2025-10-09", "5.00", "promotion", expires_at=SOON),
                      "issued", "promotion", [("credit-issued", "5.00")]),
             ],

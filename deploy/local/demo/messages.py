@@ -3,7 +3,7 @@
 from itertools import count
 from typing import Any
 
-from deploy.local.demo.told import CURRENCY, Json
+from deploy.local.demo.scenario import CURRENCY, Json
 
 SOON = "@soon"
 """Stands for a moment shortly after the message is sent."""

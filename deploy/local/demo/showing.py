@@ -11,13 +11,13 @@ from rich.text import Text
 from avoir.cli.base.words import outcome_words, reason_words, recorded_words
 from avoir.cli.explain.view import DecisionMade
 from avoir.wire.topics import COMMANDS
-from deploy.local.demo.stage import Seen
-from deploy.local.demo.told import CURRENCY, Json, Step, Told
+from deploy.local.demo.scenario import CURRENCY, Json, Message, Step
+from deploy.local.demo.session import Seen
 
 WIDTH = 100
 LEGEND = """
 Each step shows what went in to Kafka (in), what Avoir decided and why (decided, because), and what
-came out of Kafka (out). Whatever differs from what the story says it must be ends the demo in red."""
+came out of Kafka (out). Whatever is not as expected ends the demo in red."""
 ONE_CUSTOMER = """
 Now one customer, u5: a plan, bookings, credit and a credit note, prepaid credit, and how each ends.
 Commands, by an admin or a service, ask for something; they count where they arrive."""
@@ -53,10 +53,10 @@ def title(number: int, step: Step) -> None:
     console.print(Padding(Text(step.point, style="italic"), (0, 0, 0, 4)))
 
 
-def message(told: Told, decision: DecisionMade, out: Sequence[Seen], wrong: Sequence[str]) -> None:
+def message(message: Message, decision: DecisionMade, out: Sequence[Seen], wrong: Sequence[str]) -> None:
     """One message: in, decided and why, out."""
     grid, row = _grid()
-    row("in", Text.assemble((f"{told.topic}  ", "dim"), told.words))
+    row("in", Text.assemble((f"{message.topic}  ", "dim"), message.words))
     good = decision.outcome in ("issued", "applied", "recorded")
     outcome = Text.assemble((decision.outcome, "bold green" if good else "bold yellow"))
     why = " ".join(_why(decision))
@@ -69,7 +69,7 @@ def message(told: Told, decision: DecisionMade, out: Sequence[Seen], wrong: Sequ
     for each in out:
         row("out", Text.assemble((f"{each.topic}  ", "dim"), event_words(each)))
     for fault in wrong:
-        row("NOT AS TOLD", Text(fault, style="red"), "bold red")
+        row("NOT AS EXPECTED", Text(fault, style="red"), "bold red")
     console.print(Padding(grid, (0, 0, 0, 2)))
 
 
@@ -129,8 +129,8 @@ def event_words(seen: Seen) -> str:
     body = seen.body
     invoice_id = body.get("invoice_id")
     invoice = f"invoice {invoice_id}" if invoice_id else "the next invoice"
-    named = _Named(body | {"invoice": invoice, "slices": _slices(body.get("slices", ()))})
-    words = PATTERNS.get(seen.topic, "{amount}").format_map(named)
+    fields = _Fields(body | {"invoice": invoice, "slices": _slices(body.get("slices", ()))})
+    words = PATTERNS.get(seen.topic, "{amount}").format_map(fields)
     balance = body.get("balance")
     held = f"; {_holder(body)} has {balance['available']} {CURRENCY}" if balance else ""
     if balance and balance["reserved"].strip("0."):
@@ -138,7 +138,7 @@ def event_words(seen: Seen) -> str:
     return f"{words}{_more(body)}{held}"
 
 
-class _Named(dict[str, object]):
+class _Fields(dict[str, object]):
     """Names what an event lacks instead of failing on it."""
 
     def __missing__(self, key: str) -> str:
@@ -164,9 +164,9 @@ def _holder(body: Json) -> str:
 
 
 def faults(wrong: Sequence[str]) -> None:
-    """What at the end of a step is not as told; nothing when all is."""
+    """What at the end of a step is not as expected; nothing when all is."""
     for fault in wrong:
-        console.print(Padding(Text(f"NOT AS TOLD {fault}", style="bold red"), (0, 0, 0, 4)))
+        console.print(Padding(Text(f"NOT AS EXPECTED {fault}", style="bold red"), (0, 0, 0, 4)))
 
 
 def comparison(rows: Iterable[Sequence[str]]) -> None:

@@ -1,4 +1,4 @@
-"""What holds of every state and every ledger, whatever was told."""
+"""What holds of every state and every ledger, whatever was handled."""
 
 from collections.abc import Iterable
 

@@ -23,14 +23,14 @@ from tests.unit.core.world import rows
 class Needed:
     """What a message names, and what it may undo something of."""
 
-    def __init__(self, state: State, told: Message) -> None:
+    def __init__(self, state: State, message: Message) -> None:
         self.subjects: set[SubjectKey] = set()
         self.invoices: set[InvoiceKey] = set()
         self.payments: set[PaymentKey] = set()
         self.undone: set[InvoiceKey] = set()
         self.accounts: set[AccountKey] = set()
-        tenant = told.tenant_id
-        match told.body:
+        tenant = message.tenant_id
+        match message.body:
             case InvoiceFinalized() as fact:
                 self.invoices.add(InvoiceKey(tenant, fact.invoice_id))
                 self.accounts.add(AccountKey(tenant, *fact.owner, fact.currency))
@@ -78,9 +78,9 @@ class Reversed(State):
         super().add(reversed(list(found)))
 
 
-def open_rows(state: State, told: Message) -> State:
+def open_rows(state: State, message: Message) -> State:
     """A state of only the open rows of the accounts that a message concerns, and the rows that it names."""
-    need, some = Needed(state, told), Reversed.empty()
+    need, some = Needed(state, message), Reversed.empty()
     some.inbox = state.inbox
     some.add(each for each in rows(state.accounts) if each.key in need.accounts)
     applications = [each for each in rows(state.applications) if each.invoice in need.undone]

@@ -8,7 +8,7 @@ from avoir.core.model.commands import Command
 from avoir.core.model.events import CreditDeclined
 from avoir.core.model.facts import Owner
 from avoir.core.model.policy import Policy
-from tests.unit.core.asking import drawn, granted, pay_out, policy, take_away, undo, use_on
+from tests.unit.core.commands import drawn, granted, pay_out, policy, take_away, undo, use_on
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import World, at, message, rows, voided
 
@@ -22,10 +22,10 @@ NOBODYS = "00000000-0000-0000-0000-000000000001"
 def asked_of() -> World:
     """100.00 of credit (`g`) with 20.00 reserved (`r`), an invoice of 100.00 with 10.00 of it applied (`u`)."""
     world = World(policy=Policy(auto_apply=False), now=at("06-10"))
-    world.told("g", "06-01", granted("100", reference="order 1"))
-    world.told("r", "06-01", use_on("i9", "20"))
+    world.decide("g", "06-01", granted("100", reference="order 1"))
+    world.decide("r", "06-01", use_on("i9", "20"))
     world.handle(bill("i1", "06-02"))
-    world.told("u", "06-02", use_on("i1", "10"))
+    world.decide("u", "06-02", use_on("i1", "10"))
     assert world.balance() == (70, 20)
     return world
 
@@ -69,10 +69,10 @@ AGAIN_UNDER_A_NEW_ID = {
 @pytest.mark.parametrize("what", ASKED)
 def test_a_command_sent_twice_counts_once(what: str) -> None:
     world = asked_of()
-    told = message("x", "06-03", ASKED[what][0](world))
-    assert world.handle(told).outcome not in ("declined", "duplicate")
+    asked = message("x", "06-03", ASKED[what][0](world))
+    assert world.handle(asked).outcome not in ("declined", "duplicate")
     balance, events = world.balance(), len(world.events)
-    again = world.handle(told)
+    again = world.handle(asked)
     assert (again.outcome, again.facts) == ("duplicate", {"same": "event_id"})
     assert (world.balance(), len(world.events)) == (balance, events)
 
@@ -81,9 +81,9 @@ def test_a_command_sent_twice_counts_once(what: str) -> None:
 def test_a_command_with_other_contents_under_the_same_id_is_a_conflict(what: str) -> None:
     world = asked_of()
     first, other = (make(world) for make in ASKED[what])
-    world.told("x", "06-03", first)
+    world.decide("x", "06-03", first)
     balance, events = world.balance(), len(world.events)
-    conflict = world.told("x", "06-03", other)
+    conflict = world.decide("x", "06-03", other)
     assert (conflict.outcome, conflict.reason, conflict.facts) == (
         "conflict",
         "conflict",
@@ -96,18 +96,18 @@ def test_a_command_with_other_contents_under_the_same_id_is_a_conflict(what: str
 def test_a_command_under_a_new_id_is_another_command(what: str) -> None:
     world = asked_of()
     command = ASKED[what][0](world)
-    world.told("x", "06-03", command)
-    again = world.told("y", "06-03", command)
+    world.decide("x", "06-03", command)
+    again = world.decide("y", "06-03", command)
     assert (again.outcome, again.reason) == AGAIN_UNDER_A_NEW_ID[what]
 
 
 def test_a_refused_command_sent_again_is_a_duplicate_though_it_could_be_carried_out_by_now() -> None:
     world = World()
-    told = message("d", "06-02", drawn("5"))
-    assert world.handle(told).reason == "insufficient_credit"
-    world.told("g", "06-01", granted("10"))
-    assert world.handle(told).outcome == "duplicate"
-    assert world.told("d2", "06-02", drawn("5")).outcome == "recorded"
+    asked = message("d", "06-02", drawn("5"))
+    assert world.handle(asked).reason == "insufficient_credit"
+    world.decide("g", "06-01", granted("10"))
+    assert world.handle(asked).outcome == "duplicate"
+    assert world.decide("d2", "06-02", drawn("5")).outcome == "recorded"
 
 
 REFUSED: dict[str, tuple[Ask, str]] = {
@@ -150,7 +150,7 @@ def test_what_cannot_be_carried_out_is_declined_published_and_changes_nothing(wh
     ask, reason = REFUSED[what]
     world = asked_of()
     before = [(each.key, each.available, each.reserved) for each in rows(world.state.grants)]
-    decision = world.told("x", "06-03", ask(world))
+    decision = world.decide("x", "06-03", ask(world))
     assert (decision.outcome, decision.reason) == ("declined", reason)
     assert decision.would_change_it
     declined = world.bodies()[-1]
@@ -187,9 +187,9 @@ def test_nothing_crosses_from_one_tenant_to_another(what: str) -> None:
 def gone() -> World:
     """What `asked_of` has, with its grant voided, its invoice void and its reservation released."""
     world = asked_of()
-    world.told("release", "06-03", undo(world.application_id("r")))
-    world.told("v", "06-03", voided("i1"))
-    world.told("void", "06-03", take_away(world.grant_id("g")))
+    world.decide("release", "06-03", undo(world.application_id("r")))
+    world.decide("v", "06-03", voided("i1"))
+    world.decide("void", "06-03", take_away(world.grant_id("g")))
     assert world.balance() == (0, 0)
     return world
 
@@ -209,29 +209,29 @@ GONE: dict[str, tuple[Ask, str]] = {
 def test_what_is_gone_cannot_be_used_again(what: str) -> None:
     ask, reason = GONE[what]
     world = gone()
-    decision = world.told("x", "06-04", ask(world))
+    decision = world.decide("x", "06-04", ask(world))
     assert (decision.outcome, decision.reason) == ("declined", reason)
     assert world.balance() == (0, 0)
 
 
 def test_a_grant_of_a_reference_stays_the_one_though_it_is_gone() -> None:
     world = gone()
-    assert world.told("x", "06-01", granted("100", reference="order 1")).outcome == "duplicate"
-    assert world.told("y", "06-04", granted("100", reference="order 1")).outcome == "conflict"
+    assert world.decide("x", "06-01", granted("100", reference="order 1")).outcome == "duplicate"
+    assert world.decide("y", "06-04", granted("100", reference="order 1")).outcome == "conflict"
 
 
 def test_a_huge_grant_is_kept_to_the_cent() -> None:
     world = World()
-    world.told("g", "06-01", granted(HUGE))
-    world.told("d", "06-02", drawn("999999999999.989999"))
+    world.decide("g", "06-01", granted(HUGE))
+    world.decide("d", "06-02", drawn("999999999999.989999"))
     assert world.grant("g").available == 1
 
 
 def test_in_a_currency_without_decimals_a_draw_still_goes_below_the_unit() -> None:
     world = World(policy=Policy(auto_apply=False))
-    world.told("g", "06-01", granted("100", currency="JPY"))
-    world.told("d", "06-02", drawn("0.5", currency="JPY"))
+    world.decide("g", "06-01", granted("100", currency="JPY"))
+    world.decide("d", "06-02", drawn("0.5", currency="JPY"))
     world.handle(bill("i1", "06-02", "200", currency="JPY"))
-    decision = world.told("u", "06-03", use_on("i1", currency="JPY"))
+    decision = world.decide("u", "06-03", use_on("i1", currency="JPY"))
     assert (decision.facts["available"], world.applied("i1")) == ("99", 99)
     assert world.balance(currency="JPY") == (0.5, 0)

@@ -139,17 +139,17 @@ def test_line_credit_counts_as_paid_for_even_where_other_credit_had_paid() -> No
 def test_with_policy_never_the_invoice_must_be_settled_no_later_than_the_change(
     paid_on: str, changed_on: str, credit: float, outcome: str
 ) -> None:
-    told = [
+    delivered = [
         message("f", "06-01", invoice("i1", BOOKED)),
         message("p", paid_on, payment("p1", "100.00", "i1")),
         message("c", changed_on, cancelled("b1")),
     ]
     never = Policy(unpaid_change="never")
-    world = given(*told, policy=never)
+    world = given(*delivered, policy=never)
     assert world.available() == credit
     assert world.decisions[-1].outcome == outcome
     assert world.decisions[-1].policy["unpaid_change"] == "never"
-    assert given(told[0], told[2], told[1], policy=never).available() == credit
+    assert given(delivered[0], delivered[2], delivered[1], policy=never).available() == credit
 
 
 def test_with_policy_never_an_unpaid_change_is_declined_as_unpaid() -> None:

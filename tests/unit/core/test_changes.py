@@ -47,9 +47,9 @@ def test_the_last_change_counts_in_every_order_of_arrival(last, before) -> None:
 
 def test_a_later_unasked_change_lowers_but_never_raises() -> None:
     world = given(PAID, message("s", "06-02", half()))
-    world.told("c", "06-03", cancelled("b1", by="admin"))
+    world.decide("c", "06-03", cancelled("b1", by="admin"))
     assert world.credited("i1") == 50 and world.decisions[-1].reason == "not_requested"
-    world.told("d", "06-04", shortened("b1", prices=("100.00", "80.00"), by="admin"))
+    world.decide("d", "06-04", shortened("b1", prices=("100.00", "80.00"), by="admin"))
     assert world.credited("i1") == 20
     assert (world.decisions[-1].outcome, world.decisions[-1].reason) == ("recorded", "changed")
 
@@ -106,8 +106,8 @@ def test_thirty_shortenings_and_a_cancellation_give_the_cents_of_one_cancellatio
     world = given(bill)
     for step in range(1, 31):
         left = f"{99.97 * (31 - step) / 31:.2f}"
-        world.told(f"s{step:02d}", f"06-02T00:{step:02d}", shortened("b1", prices=(price, left)))
-    world.told("z", "06-03", cancelled("b1"))
+        world.decide(f"s{step:02d}", f"06-02T00:{step:02d}", shortened("b1", prices=(price, left)))
+    world.decide("z", "06-03", cancelled("b1"))
     assert world.available() == given(bill, message("z", "06-03", cancelled("b1"))).available() == 99.97
     assert len(world.bodies(CreditIssued)) == 31
 
@@ -115,8 +115,8 @@ def test_thirty_shortenings_and_a_cancellation_give_the_cents_of_one_cancellatio
 def test_taking_back_takes_from_the_last_issued_first() -> None:
     world = given(PAID)
     for step, left in enumerate(["70.00", "40.00", "10.00"]):
-        world.told(f"s{step}", f"06-0{step + 2}", shortened("b1", prices=("100.00", left)))
-    world.told("t", "06-09", shortened("b1", prices=("100.00", "55.00")))
+        world.decide(f"s{step}", f"06-0{step + 2}", shortened("b1", prices=("100.00", left)))
+    world.decide("t", "06-09", shortened("b1", prices=("100.00", "55.00")))
     grants = sorted(rows(world.state.grants), key=lambda grant: grant.ordinal)
     assert [grant.available // 1_000_000 for grant in grants] == [30, 15, 0]
 
@@ -136,11 +136,11 @@ def lengthened(left: str, revision: int):  # type: ignore[no-untyped-def]
 
 def test_what_was_spent_is_a_shortfall_and_later_credit_on_the_line_makes_up_for_it() -> None:
     world = spent_world()
-    world.told("s", "06-04", lengthened("70.00", 2))
+    world.decide("s", "06-04", lengthened("70.00", 2))
     assert (world.available(), world.credited("i1"), world.shortfall()) == (0, 80, 50)
-    world.told("t", "06-05", lengthened("40.00", 3))
+    world.decide("t", "06-05", lengthened("40.00", 3))
     assert (world.available(), world.shortfall()) == (0, 20)
-    world.told("u", "06-06", lengthened("10.00", 4))
+    world.decide("u", "06-06", lengthened("10.00", 4))
     assert (world.available(), world.shortfall(), world.credited("i1")) == (10, 0, 90)
     changes = [
         (body.amount // 1_000_000, body.outstanding // 1_000_000) for body in world.bodies(CreditShortfall)
@@ -152,16 +152,16 @@ def test_what_was_spent_is_a_shortfall_and_later_credit_on_the_line_makes_up_for
 
 def test_a_shortfall_is_taken_when_credit_returns_to_its_grant() -> None:
     world = spent_world()
-    world.told("s", "06-04", lengthened("70.00", 2))
-    world.told("v", "06-05", voided("i2"))
+    world.decide("s", "06-04", lengthened("70.00", 2))
+    world.decide("v", "06-05", voided("i2"))
     assert (world.available(), world.shortfall(), world.credited("i1")) == (30, 0, 30)
 
 
 def test_a_rejected_application_returns_credit_that_is_short_first() -> None:
     world = spent_world()
-    world.told("s", "06-04", lengthened("70.00", 2))
+    world.decide("s", "06-04", lengthened("70.00", 2))
     application = rows(world.state.applications)[0]
-    world.told("r", "06-05", rejected(str(application.key.id)))
+    world.decide("r", "06-05", rejected(str(application.key.id)))
     assert (world.available(), world.shortfall(), world.due("i2")) == (30, 0, 80)
 
 
@@ -171,10 +171,10 @@ def test_a_reversed_payment_takes_back_the_credit_of_its_invoice_until_it_is_pai
         message("p", "06-01", payment("p1", "100.00", "i1")),
         message("c", "06-02", cancelled("b1")),
     )
-    world.told("r", "06-03", reversal_of("p1", "40.00"))
+    world.decide("r", "06-03", reversal_of("p1", "40.00"))
     assert (world.available(), world.due("i1")) == (0, 40)
     assert world.bodies(CreditVoided)[-1].reason == "payment_reversed"
-    world.told("q", "06-04", payment("p2", "40.00", "i1"))
+    world.decide("q", "06-04", payment("p2", "40.00", "i1"))
     assert (world.available(), world.due("i1")) == (100, 0)
 
 

@@ -185,7 +185,7 @@ def test_whole_days_are_those_of_the_time_zone_also_when_clocks_change(
 
 
 def test_the_policy_at_the_change_says_whether_time_or_days_count() -> None:
-    told = [
+    delivered = [
         message(
             "f",
             "06-01",
@@ -193,8 +193,8 @@ def test_the_policy_at_the_change_says_whether_time_or_days_count() -> None:
         ),
         message("c", "06-16", plan_cancelled("p1", "06-16", "prorate")),
     ]
-    by_days = given(*told, policy=Policy(proration="days", time_zone="Asia/Tokyo"))
-    assert given(*told).credited("i1") == 15
+    by_days = given(*delivered, policy=Policy(proration="days", time_zone="Asia/Tokyo"))
+    assert given(*delivered).credited("i1") == 15
     assert by_days.credited("i1") == 14.52  # 15/31: in Tokyo the period touches 31 days
     assert by_days.decisions[-1].policy["time_zone"] == "Asia/Tokyo"
 
@@ -211,13 +211,13 @@ def test_the_policy_at_the_change_says_whether_time_or_days_count() -> None:
 )
 def test_the_fee_is_kept_once_from_the_lines_in_order(fees: str, expected: list[float]) -> None:
     """By finalization, invoice id and place, whatever the order of arrival."""
-    told = [
+    delivered = [
         message("f3", "06-02", invoice("a", line("l1", "20.00", booking="b1"), paid="20.00")),
         message("f1", "06-01", invoice("z", line("l1", "30.00", booking="b1"), paid="30.00")),
         message("f0", "06-01", invoice("y", line("l1", "50.00", booking="b1"), paid="50.00")),
         message("c", "06-03", cancelled("b1", fee=fees)),
     ]
-    for order in (told, told[::-1], [told[3], *told[:3]]):
+    for order in (delivered, delivered[::-1], [delivered[3], *delivered[:3]]):
         world = given(*order)
         assert [world.credited(each) for each in ("y", "z", "a")] == expected
 
@@ -245,11 +245,13 @@ def test_a_line_of_a_later_invoice_is_not_charged_the_fee_of_an_earlier_change()
 
 
 def test_tax_is_split_off_the_cumulative_target_in_the_proportion_of_the_line() -> None:
-    told = [message("f", "06-01", invoice("i1", line("l1", "0.80", tax="0.19", booking="b1"), paid="0.99"))]
+    delivered = [
+        message("f", "06-01", invoice("i1", line("l1", "0.80", tax="0.19", booking="b1"), paid="0.99"))
+    ]
     for step in range(1, 12):
         left = f"{1.1 - step / 10:.2f}"
-        told.append(message(f"s{step}", f"06-02T{step:02d}:00", shortened("b1", prices=("1.10", left))))
-    items = [body.line_item for body in given(*told).bodies(CreditIssued)]
+        delivered.append(message(f"s{step}", f"06-02T{step:02d}:00", shortened("b1", prices=("1.10", left))))
+    items = [body.line_item for body in given(*delivered).bodies(CreditIssued)]
     assert sum(item.tax for item in items) == parse_decimal("-0.19")
     assert sum(item.amount for item in items) == parse_decimal("-0.80")
     assert all(item.tax <= 0 and item.amount <= 0 for item in items)

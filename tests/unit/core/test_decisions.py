@@ -61,20 +61,20 @@ def test_the_first_reason_that_holds_is_the_one_told(
     reason: str, before: list[Message], when: str, fact: Fact
 ) -> None:
     world = given(*before)
-    told = len(world.events)
-    decision = world.told("z", when, fact)
+    published = len(world.events)
+    decision = world.decide("z", when, fact)
     assert decision.reason == reason
     assert decision.outcome == ("waiting" if reason == "unpaid" else "declined")
     assert decision.would_change_it
-    declined = [event.body for event in world.events[told:] if isinstance(event.body, CreditDeclined)]
+    declined = [event.body for event in world.events[published:] if isinstance(event.body, CreditDeclined)]
     assert [body.reason for body in declined] == ([] if reason == "unpaid" else [reason])
 
 
 def test_payment_changes_what_waits_and_not_what_is_declined_for_good() -> None:
     late = (
-        World(policy=Policy(unpaid_change="never")).handle_all([UNPAID]).told("z", "06-03", cancelled("b1"))
+        World(policy=Policy(unpaid_change="never")).handle_all([UNPAID]).decide("z", "06-03", cancelled("b1"))
     )
-    waiting = World().handle_all([UNPAID]).told("z", "06-03", cancelled("b1"))
+    waiting = World().handle_all([UNPAID]).decide("z", "06-03", cancelled("b1"))
     assert (waiting.outcome, waiting.would_change_it) == ("waiting", "Payment of the rest of the invoice.")
     assert late.outcome == "declined"
     assert late.would_change_it is not None
@@ -86,39 +86,39 @@ def test_payment_alone_changes_nothing_where_a_change_leaves_nothing_unused(
     unpaid_change: Literal["wait", "never"], outcome: str
 ) -> None:
     world = World(policy=Policy(unpaid_change=unpaid_change)).handle_all([UNPAID])
-    decision = world.told("z", "06-03", WHOLE)
+    decision = world.decide("z", "06-03", WHOLE)
     assert (decision.outcome, decision.reason, decision.would_change_it) == (
         outcome,
         "unpaid",
         UNUSED_AND_PAID,
     )
-    world.told("p", "06-02", payment("p1", "100.00", "i1"))
+    world.decide("p", "06-02", payment("p1", "100.00", "i1"))
     assert world.available() == 0
-    world.told("y", "06-04", shortened("b1", prices=("100.00", "60.00")))
+    world.decide("y", "06-04", shortened("b1", prices=("100.00", "60.00")))
     assert world.available() == 40
 
 
 def test_what_would_change_it_looks_at_the_lines_for_which_the_change_counts() -> None:
     dollars = invoice("i2", line("l1", "100.00", booking="b1"), paid="100.00", currency="USD")
     world = given(UNPAID, message("g", "06-01", dollars))
-    world.told("a", "06-02", cancelled("b1", fee="1.00", currency="USD"))
-    decision = world.told("z", "06-03", WHOLE)
+    world.decide("a", "06-02", cancelled("b1", fee="1.00", currency="USD"))
+    decision = world.decide("z", "06-03", WHOLE)
     assert (decision.reason, decision.would_change_it) == ("unpaid", UNUSED_AND_PAID)
 
 
 def test_where_all_is_paid_too_late_and_nothing_unused_only_another_change_helps() -> None:
     world = World(policy=Policy(unpaid_change="never")).handle_all([UNPAID])
-    world.told("p", "06-04", payment("p1", "100.00", "i1"))
-    decision = world.told("z", "06-03", WHOLE)
+    world.decide("p", "06-04", payment("p1", "100.00", "i1"))
+    decision = world.decide("z", "06-03", WHOLE)
     assert (decision.reason, decision.would_change_it) == ("unpaid", would_change("nothing_unused"))
 
 
 def test_under_never_the_change_that_counts_for_a_line_says_when_it_had_to_be_paid() -> None:
     world = World(policy=Policy(unpaid_change="never")).handle_all([UNPAID])
-    world.told("a", "06-02", cancelled("b1", revision=1))
-    world.told("p", "06-03", payment("p1", "100.00", "i1"))
-    world.told("g", "06-04", invoice("i2", line("l1", "50.00", booking="b1"), paid="50.00"))
-    decision = world.told("z", "06-05", shortened("b1", prices=("50.00", "50.00")))
+    world.decide("a", "06-02", cancelled("b1", revision=1))
+    world.decide("p", "06-03", payment("p1", "100.00", "i1"))
+    world.decide("g", "06-04", invoice("i2", line("l1", "50.00", booking="b1"), paid="50.00"))
+    decision = world.decide("z", "06-05", shortened("b1", prices=("50.00", "50.00")))
     assert (decision.reason, [each["given"] for each in decision.facts["lines"]]) == (
         "nothing_unused",
         ["0.00", "0.00"],
@@ -129,21 +129,21 @@ def test_a_line_for_which_a_later_change_counts_is_left_out_of_the_reason() -> N
     dollars = invoice("i1", line("l1", "100.00", booking="b1"), paid="100.00", currency="USD")
     free = invoice("i2", line("l1", "0.00", booking="b1"))
     world = given(message("f", "06-01", dollars), message("g", "06-01", free))
-    world.told("a", "06-05", cancelled("b1", fee="1.00", currency="USD"))
-    assert world.told("z", "06-03", cancelled("b1")).reason == "free"
+    world.decide("a", "06-05", cancelled("b1", fee="1.00", currency="USD"))
+    assert world.decide("z", "06-03", cancelled("b1")).reason == "free"
 
 
 def test_a_payment_in_time_that_is_told_later_changes_what_was_declined_as_unpaid() -> None:
     world = World(policy=Policy(unpaid_change="never")).handle_all([UNPAID])
-    assert (decision := world.told("z", "06-03", cancelled("b1"))).reason == "unpaid"
+    assert (decision := world.decide("z", "06-03", cancelled("b1"))).reason == "unpaid"
     assert not (decision.would_change_it or "").startswith("Nothing")
-    world.told("p", "06-02", payment("p1", "100.00", "i1"))
+    world.decide("p", "06-02", payment("p1", "100.00", "i1"))
     assert world.available() == 100
 
 
 def test_an_earlier_invoice_that_is_told_later_changes_what_was_billed_after_the_change() -> None:
     world = given(message("g", "06-04", invoice("i2", BOOKED, paid="100.00")))
-    assert (decision := world.told("z", "06-03", cancelled("b1"))).reason == "billed_after_change"
+    assert (decision := world.decide("z", "06-03", cancelled("b1"))).reason == "billed_after_change"
     assert not (decision.would_change_it or "").startswith("Nothing")
     world.handle(PAID)
     assert world.available() == 100
@@ -158,14 +158,14 @@ def test_a_decline_concerns_the_account_of_the_invoice_or_none() -> None:
 def test_the_same_unpaid_change_again_waits_whatever_its_event_id() -> None:
     for event_id in ("a", "z"):
         world = given(UNPAID, message("m", "06-03", cancelled("b1")))
-        assert world.told(event_id, "06-03", cancelled("b1")).outcome == "waiting"
+        assert world.decide(event_id, "06-03", cancelled("b1")).outcome == "waiting"
 
 
 def test_an_asked_change_that_a_later_unasked_one_limits_waits_for_the_payment_too() -> None:
     world = given(UNPAID, message("d", "06-04", cancelled("b1", by="admin")))
-    decision = world.told("c", "06-03", cancelled("b1"))
+    decision = world.decide("c", "06-03", cancelled("b1"))
     assert (decision.outcome, decision.reason) == ("waiting", "unpaid")
-    world.told("p", "06-05", payment("p1", "100.00", "i1"))
+    world.decide("p", "06-05", payment("p1", "100.00", "i1"))
     assert world.available() == 100
 
 
@@ -173,9 +173,9 @@ def test_issued_comes_before_applied_before_recorded() -> None:
     world = given(message("q", "06-01", payment("p0", "100.00")))
     assert world.decisions[-1].outcome == "issued"
     assert world.handle(UNPAID).outcome == "applied"
-    assert world.told("p", "06-03", payment("p1", "0.50", "i1")).outcome == "issued"
-    assert world.told("g", "06-04", invoice("i2", BOOKED, automatic=False)).outcome == "recorded"
-    assert world.told("o", "06-04", payment("p2", "1.00", "i2")).outcome == "recorded"
+    assert world.decide("p", "06-03", payment("p1", "0.50", "i1")).outcome == "issued"
+    assert world.decide("g", "06-04", invoice("i2", BOOKED, automatic=False)).outcome == "recorded"
+    assert world.decide("o", "06-04", payment("p2", "1.00", "i2")).outcome == "recorded"
 
 
 def test_credit_issued_and_applied_at_once_is_issued() -> None:
@@ -187,7 +187,7 @@ def test_credit_issued_and_applied_at_once_is_issued() -> None:
 
 def test_a_change_that_took_back_on_one_line_and_waits_on_another_is_recorded() -> None:
     world = given(PAID, message("c", "06-03", cancelled("b1")), message("g", "06-03", invoice("i2", BOOKED)))
-    decision = world.told("d", "06-04", shortened("b1", prices=("100.00", "90.00")))
+    decision = world.decide("d", "06-04", shortened("b1", prices=("100.00", "90.00")))
     assert (decision.outcome, decision.reason) == ("recorded", "changed")
 
 
@@ -203,9 +203,9 @@ KEYS = [
 def test_a_business_key_counts_once(fact: Fact, other: Fact, key: str) -> None:
     world = given(message("1", "06-01", fact))
     before = len(world.events)
-    same = world.told("2", "06-01", fact)
+    same = world.decide("2", "06-01", fact)
     assert (same.outcome, same.reason, same.facts) == ("duplicate", "duplicate", {"same": key})
-    for contrary in (world.told("3", "06-01", other), world.told("4", "06-02", fact)):
+    for contrary in (world.decide("3", "06-01", other), world.decide("4", "06-02", fact)):
         assert (contrary.outcome, contrary.reason, contrary.facts) == ("conflict", "conflict", {"same": key})
     assert len(world.events) == before
 
@@ -216,22 +216,22 @@ def test_a_business_key_counts_once(fact: Fact, other: Fact, key: str) -> None:
 def test_an_event_id_counts_once(fact: Fact) -> None:
     world = given(message("1", "06-01", fact))
     before = len(world.events)
-    assert world.told("1", "06-01", fact).outcome == "duplicate"
-    conflict = world.told("1", "06-02", fact)
+    assert world.decide("1", "06-01", fact).outcome == "duplicate"
+    conflict = world.decide("1", "06-02", fact)
     assert (conflict.outcome, conflict.facts) == ("conflict", {"same": "event_id"})
     assert len(world.events) == before
 
 
 def test_a_conflict_does_not_use_up_its_event_id() -> None:
     world = given(message("1", "06-01", payment("p1", "5.00")))
-    assert world.told("2", "06-01", payment("p1", "6.00")).outcome == "conflict"
-    assert world.told("2", "06-01", payment("p2", "6.00")).outcome == "issued"
+    assert world.decide("2", "06-01", payment("p1", "6.00")).outcome == "conflict"
+    assert world.decide("2", "06-01", payment("p2", "6.00")).outcome == "issued"
 
 
 def test_event_ids_and_keys_are_those_of_a_tenant() -> None:
     world = given(message("1", "06-01", payment("p1", "5.00")))
-    told = world.handle(message("1", "06-02", payment("p1", "6.00"), tenant="t2"))
-    assert told.outcome == "issued"
+    decision = world.handle(message("1", "06-02", payment("p1", "6.00"), tenant="t2"))
+    assert decision.outcome == "issued"
 
 
 LONG = "\N{GRINNING FACE}" * 190
@@ -242,8 +242,8 @@ LONG = "\N{GRINNING FACE}" * 190
 def test_facts_have_at_most_2_kib_with_ten_thousand_lines(prefix: str) -> None:
     lines = [line(f"{prefix}{n}", "0.01", booking=prefix) for n in range(10_000)]
     world = given(message("f", "06-01", invoice(prefix, *lines)))
-    world.told("c", "06-02", cancelled(prefix))
-    world.told("p", "06-03", payment(prefix, "1.00", prefix, *(f"{prefix}{n}" for n in range(100))))
+    world.decide("c", "06-02", cancelled(prefix))
+    world.decide("p", "06-03", payment(prefix, "1.00", prefix, *(f"{prefix}{n}" for n in range(100))))
     assert [each.outcome for each in world.decisions] == ["recorded", "waiting", "recorded"]
     for each in world.decisions:
         assert len(json.dumps(each.facts, ensure_ascii=False).encode()) <= 2048
@@ -286,7 +286,7 @@ def test_a_decision_that_raises_leaves_the_state_as_it_was(monkeypatch: pytest.M
 
     monkeypatch.setattr(decide_module, "would_change", broken)
     with pytest.raises(RuntimeError):
-        world.told("d", "06-01", cancelled("b1"))
+        world.decide("d", "06-01", cancelled("b1"))
     assert snapshot(world) == before
     monkeypatch.undo()
-    assert world.told("d", "06-01", cancelled("b1")).reason == "billed_after_change"
+    assert world.decide("d", "06-01", cancelled("b1")).reason == "billed_after_change"

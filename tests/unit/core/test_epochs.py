@@ -7,7 +7,7 @@ from avoir.core.model.policy import Policy
 from avoir.core.model.rows import Account
 from avoir.core.state.draft import Moment
 from avoir.core.state.state import State
-from tests.unit.core.asking import granted
+from tests.unit.core.commands import granted
 from tests.unit.core.world import at, message
 
 KEY = AccountKey("t1", "user", "u1", "EUR")

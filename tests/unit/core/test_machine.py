@@ -28,8 +28,8 @@ from avoir.core.model.facts import Fact
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
 from tests.examples import examples
-from tests.unit.core.asked_at_random import Somebody
-from tests.unit.core.rest import assert_at_rest
+from tests.unit.core.at_rest import assert_at_rest
+from tests.unit.core.random_messages import Somebody
 from tests.unit.core.test_worklist import assert_same_both_ways
 from tests.unit.core.world import World, at, message, rows
 
@@ -73,20 +73,20 @@ class Consumer:
 
 
 class Play:
-    """One tenant whose clock moves on, told whatever may be told."""
+    """One tenant whose clock moves on, with messages of every kind."""
 
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)
         credit_as = self.chance.choice(CREDIT_AS)
         self.world = World(policy=Policy(credit_as=credit_as), now=at("06-10"))
         self.consumer = Consumer()
-        self.told: list[Message] = []
+        self.delivered: list[Message] = []
         self.heard = 0
 
     def step(self) -> None:
         dice = self.chance.random()
-        if dice < 0.08 and self.told:
-            self.hear_again(self.chance.choice(self.told))
+        if dice < 0.08 and self.delivered:
+            self.hear_again(self.chance.choice(self.delivered))
         elif dice < 0.16:
             self.wait(self.chance.randint(1, 4))
         else:
@@ -97,10 +97,10 @@ class Play:
         body = Somebody(self.chance, self.world).anything()
         is_late = isinstance(body, Fact) and self.chance.random() < 0.7
         when = f"06-0{self.chance.randint(1, 9)}" if is_late else f"{self.world.now:%m-%d}"
-        told = message(f"e{len(self.told)}", when, body)
-        assert_same_both_ways(self.world, told)
-        self.world.handle(told)
-        self.told.append(told)
+        delivered = message(f"e{len(self.delivered)}", when, body)
+        assert_same_both_ways(self.world, delivered)
+        self.world.handle(delivered)
+        self.delivered.append(delivered)
 
     def hear_again(self, again: Message) -> None:
         before = len(self.world.events)

@@ -12,10 +12,10 @@ from avoir.core.model.facts import InvoiceFinalized, InvoiceVoided, PaymentRecor
 from avoir.core.model.message import Message
 from avoir.core.model.rows import EntitlementKey
 from tests.examples import examples
-from tests.unit.core.asking import granted
-from tests.unit.core.timelines import cents, days, owners, timelines
+from tests.unit.core.commands import granted
+from tests.unit.core.timeline_strategies import cents, days, owners, timelines
 from tests.unit.core.world import World, cancelled, invoice, line, message, rows, voided
-from tests.unit.core.world import given as told
+from tests.unit.core.world import given as world_of
 
 priorities = st.sampled_from([0, 50, 90])
 
@@ -45,7 +45,7 @@ def targets(world: World) -> dict[EntitlementKey, int]:
 
 
 def net_from_facts(world: World, timeline: Sequence[Message]) -> dict[AccountKey, int]:
-    """The net positions from what was told alone: payments, grants and targets less what invoices charge."""
+    """The net positions from the messages alone: payments, grants and targets less what invoices charge."""
     void = {each.body.invoice_id for each in timeline if isinstance(each.body, InvoiceVoided)}
     net: dict[AccountKey, int] = {}
 
@@ -81,7 +81,7 @@ def test_any_order_and_repetition_gives_the_same_targets_and_net_positions(
     delivery: tuple[Sequence[Message], Sequence[Message]],
 ) -> None:
     timeline, again = delivery
-    one, other = told(*timeline), told(*again)
+    one, other = world_of(*timeline), world_of(*again)
     one.check_ledger()
     other.check_ledger()
     assert targets(one) == targets(other)
@@ -93,7 +93,7 @@ def plain_deliveries(draw: st.DrawFn) -> tuple[list[Message], list[Message]]:
     """Invoices in the order of their finalization, one change a booking and voids in between, delivered twice."""
     ids = [f"i{n}" for n in range(draw(st.integers(2, 4)))]
     bills = [message(f"f-{each}", draw(days), draw(plain_invoices(each))) for each in ids]
-    bills.sort(key=lambda told: (told.occurred_at, told.event_id))
+    bills.sort(key=lambda world_of: (world_of.occurred_at, world_of.event_id))
     fees = st.sampled_from(["0", "5.00"])
     changed = draw(st.lists(st.sampled_from(PLAIN_BOOKINGS), unique=True))
     others = [message(f"c-{each}", draw(days), cancelled(each, fee=draw(fees))) for each in changed]
@@ -134,7 +134,7 @@ def plain_invoices(draw: st.DrawFn, invoice_id: str) -> InvoiceFinalized:
 def test_without_payments_and_shortfalls_any_order_gives_the_same_credit_and_dues(
     delivery: tuple[list[Message], list[Message]],
 ) -> None:
-    one, other = told(*delivery[0]), told(*delivery[1])
+    one, other = world_of(*delivery[0]), world_of(*delivery[1])
     for world in (one, other):
         short = [each for each in rows(world.state.entitlements) if each.covered]
         assume(not short and not world.bodies(CreditShortfall))
@@ -153,7 +153,7 @@ def test_credit_kept_from_the_payments_of_a_void_counts_as_fallen_short() -> Non
     early = message("2", "06-02", invoice("i2", line("l1", "100.00", booking="b2")))
     late = message("3", "06-04", invoice("i3", line("l1", "60.00", booking="b3")))
     change, void = message("c", "06-03", cancelled("b1")), message("v", "06-05", voided("i1"))
-    spent, unspent = told(paid, change, early, late, void), told(void, paid, change, early, late)
+    spent, unspent = world_of(paid, change, early, late, void), world_of(void, paid, change, early, late)
     assert [spent.due(each) for each in ("i2", "i3")] == [60, 0]
     assert [unspent.due(each) for each in ("i2", "i3")] == [0, 60]
     assert spent.net() == unspent.net()

@@ -7,7 +7,7 @@ import pytest
 from avoir.core.model.events import CreditIssued, CreditShortfall, CreditVoided
 from avoir.core.model.facts import Owner
 from avoir.core.model.policy import Policy
-from tests.unit.core.asking import drawn, take_away
+from tests.unit.core.commands import drawn, take_away
 from tests.unit.core.world import (
     World,
     at,
@@ -67,8 +67,11 @@ def test_a_payment_settles_only_invoices_of_its_owner_and_currency_and_says_so(o
 
 
 def test_amount_paid_settles_before_any_payment_and_the_rest_is_overpayment() -> None:
-    told = [bill("i1", "06-02", "100.00", paid="60.00"), message("p", "06-01", payment("p1", "70.00", "i1"))]
-    for order in (told, told[::-1]):
+    delivered = [
+        bill("i1", "06-02", "100.00", paid="60.00"),
+        message("p", "06-01", payment("p1", "70.00", "i1")),
+    ]
+    for order in (delivered, delivered[::-1]):
         world = given(*order)
         assert (world.due("i1"), world.available()) == (0, 30)
         assert rows(world.state.grants)[0].source == "overpayment"
@@ -77,7 +80,7 @@ def test_amount_paid_settles_before_any_payment_and_the_rest_is_overpayment() ->
 def test_an_invoice_is_settled_from_its_earlier_payment_as_far_as_that_is_unspent() -> None:
     world = given(message("p", "06-01", payment("p1", "100.00", "i9")))
     assert world.available() == 100
-    world.told("f", "06-02", invoice("i1", line("l1", "30.00", booking="b1")))
+    world.decide("f", "06-02", invoice("i1", line("l1", "30.00", booking="b1")))
     assert world.applied("i1") == 30
     world.handle(bill("i9", "06-03", "90.00"))
     assert (world.due("i9"), world.available()) == (20, 0)
@@ -101,11 +104,11 @@ def test_a_reversal_takes_the_remaining_overpayment_first_and_then_undoes_the_la
         bill("i2", "06-02", "50.00"),
         message("p", "06-03", payment("p1", "120.00", "i2", "i1")),
     )
-    world.told("r1", "06-04", reversal("r1", "p1", "15.00"))
+    world.decide("r1", "06-04", reversal("r1", "p1", "15.00"))
     assert (world.available(), world.due("i1"), world.due("i2")) == (5, 0, 0)
-    world.told("r2", "06-05", reversal("r2", "p1", "25.00"))
+    world.decide("r2", "06-05", reversal("r2", "p1", "25.00"))
     assert (world.available(), world.due("i1"), world.due("i2")) == (0, 20, 0)
-    world.told("r3", "06-06", reversal("r3", "p1", "40.00"))
+    world.decide("r3", "06-06", reversal("r3", "p1", "40.00"))
     assert (world.due("i1"), world.due("i2"), world.shortfall()) == (50, 10, 0)
 
 
@@ -132,25 +135,25 @@ def test_reversals_count_up_to_the_amount_of_the_payment() -> None:
 
 
 def test_a_reversal_of_an_unknown_payment_waits_for_it() -> None:
-    told = [
+    delivered = [
         bill("i1", "06-01", "50.00"),
         message("r", "06-03", reversal("r1", "p1", "20.00")),
         message("p", "06-02", payment("p1", "60.00", "i1")),
     ]
-    world = given(*told)
+    world = given(*delivered)
     assert (world.decisions[1].outcome, world.decisions[1].reason) == ("waiting", "unknown_payment")
-    for order in itertools.permutations(told):
+    for order in itertools.permutations(delivered):
         again = given(*order)
         assert (again.due("i1"), again.available()) == (10, 0)
 
 
 @pytest.mark.parametrize("first", ["payment", "reversal"])
 def test_a_reversal_in_another_currency_is_declined_and_changes_nothing(first: str) -> None:
-    told = [
+    delivered = [
         message("p", "06-02", payment("p1", "60.00")),
         message("r", "06-03", reversal("r1", "p1", "20.00", "USD")),
     ]
-    world = given(*(told if first == "payment" else told[::-1]))
+    world = given(*(delivered if first == "payment" else delivered[::-1]))
     assert world.available() == 60
     if first == "payment":
         assert (world.decisions[-1].outcome, world.decisions[-1].reason) == ("declined", "currency_mismatch")
@@ -167,9 +170,9 @@ def test_overpayment_that_returns_after_a_reversal_pays_its_invoice_before_other
         message("r", "06-04", reversal("r1", "p1", "50.00")),
     )
     assert (world.due("i1"), world.shortfall()) == (40, 10)
-    world.told("g", "06-05", invoice("i3", line("l1", "60.00", booking="b3")))
+    world.decide("g", "06-05", invoice("i3", line("l1", "60.00", booking="b3")))
     application = rows(world.state.applications)[0]
-    world.told("j", "06-06", rejected(str(application.key.id)))
+    world.decide("j", "06-06", rejected(str(application.key.id)))
     assert (world.due("i1"), world.due("i2"), world.due("i3")) == (0, 60, 50)
     assert (world.shortfall(), world.available()) == (0, 0)
 
@@ -182,7 +185,7 @@ def test_a_reversal_gives_the_same_whether_expired_overpayment_was_swept_before_
         world.now = at("06-20")
         if is_swept:
             world.sweep()
-        world.told("r", "06-19", reversal("r1", "p1", "50.00"))
+        world.decide("r", "06-19", reversal("r1", "p1", "50.00"))
         found.append((world.due("i1"), world.available(), world.shortfall()))
     assert found == [(40, 0, 0), (40, 0, 0)]
 
@@ -201,11 +204,11 @@ def test_paying_a_voided_invoice_is_overpayment() -> None:
 def test_what_is_due_stays_in_whole_cents_where_a_draw_left_a_fraction_of_an_overpayment() -> None:
     """Of 30.00 a draw used 0.000125 and an invoice 29.99; 20.00 go back: all of them from the invoice."""
     world = World()
-    world.told("p", "06-02", payment("p1", "30.00"))
-    world.told("d", "06-03", drawn("0.000125"))
-    world.told("f", "06-01", invoice("i1", line("l1", "30.00"), automatic=False))
+    world.decide("p", "06-02", payment("p1", "30.00"))
+    world.decide("d", "06-03", drawn("0.000125"))
+    world.decide("f", "06-01", invoice("i1", line("l1", "30.00"), automatic=False))
     assert world.due("i1") == 0.01
-    world.told("r", "06-04", reversal("r1", "p1", "20.00"))
+    world.decide("r", "06-04", reversal("r1", "p1", "20.00"))
     assert world.due("i1") == 20.01
     assert world.available() == 0.009875
 
@@ -213,12 +216,12 @@ def test_what_is_due_stays_in_whole_cents_where_a_draw_left_a_fraction_of_an_ove
 def test_what_a_void_leaves_of_a_payment_settles_whole_cents_only() -> None:
     """The credit of a line was drawn below the cent: so much of the payment is kept, and the rest pays in cents."""
     world = World()
-    world.told("f1", "06-01", invoice("i1", line("l1", "10.00", booking="b1")))
-    world.told("p", "06-02", payment("p1", "10.00"))
-    world.told("c", "06-03", cancelled("b1"))
-    world.told("d", "06-03", drawn("0.000125"))
-    world.told("u", "06-03", take_away(world.grant_id("c")))
-    world.told("f2", "06-02", invoice("i2", line("l1", "50.00"), automatic=False))
-    world.told("v", "06-04", voided("i1"))
+    world.decide("f1", "06-01", invoice("i1", line("l1", "10.00", booking="b1")))
+    world.decide("p", "06-02", payment("p1", "10.00"))
+    world.decide("c", "06-03", cancelled("b1"))
+    world.decide("d", "06-03", drawn("0.000125"))
+    world.decide("u", "06-03", take_away(world.grant_id("c")))
+    world.decide("f2", "06-02", invoice("i2", line("l1", "50.00"), automatic=False))
+    world.decide("v", "06-04", voided("i1"))
     assert world.due("i2") == 40.01
     assert world.available() == 0.009875

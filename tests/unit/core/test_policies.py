@@ -1,4 +1,4 @@
-"""`set-credit-policy`: whom a policy is for, from when it counts, and how a decision tells which one did."""
+"""`set-credit-policy`: whom a policy is for, from when it counts, and how a decision shows which one did."""
 
 from datetime import timedelta
 from itertools import permutations
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from avoir.core.effects.issue import LATEST
 from avoir.core.model.facts import Owner
 from avoir.core.model.policy import Policy
-from tests.unit.core.asking import drawn, granted, policy
+from tests.unit.core.commands import drawn, granted, policy
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import (
     U1,
@@ -30,13 +30,13 @@ U2 = Owner("user", "u2")
 
 def with_credit(world: World | None = None) -> World:
     world = world or World()
-    world.told("g", "06-01", granted("10"))
-    world.told("g2", "06-01", granted("10", owner=U2))
+    world.decide("g", "06-01", granted("10"))
+    world.decide("g2", "06-01", granted("10", owner=U2))
     return world
 
 
 def test_a_policy_is_recorded_with_whom_it_is_for() -> None:
-    decision = World().told("p", "06-01", policy(owner=U1, auto_apply=False))
+    decision = World().decide("p", "06-01", policy(owner=U1, auto_apply=False))
     assert (decision.outcome, decision.reason) == ("recorded", "policy_set")
     keys = {"auto_apply": False}
     assert decision.facts == {"scope": "owner", "of": "user/u1", "keys": keys, "by": "admin/a1"}
@@ -85,7 +85,7 @@ def test_the_narrowest_scope_counts_and_the_decision_names_its_version(rule: str
     said, is_used, set_by = SCOPES[rule]
     world = with_credit()
     for n, each in enumerate(said):
-        world.told(f"p{n}", f"06-01T0{n}:00", each)
+        world.decide(f"p{n}", f"06-01T0{n}:00", each)
     decision = world.handle(bill("i1", "06-02"))
     assert world.applied("i1") == (10 if is_used else 0)
     assert decision.policy == {"auto_apply": is_used} | ({"set_by": set_by} if set_by else {})
@@ -93,7 +93,7 @@ def test_the_narrowest_scope_counts_and_the_decision_names_its_version(rule: str
 
 def test_the_message_itself_counts_over_every_policy() -> None:
     world = with_credit()
-    world.told("p", "06-01", policy(invoice="i1", auto_apply=False))
+    world.decide("p", "06-01", policy(invoice="i1", auto_apply=False))
     world.handle(bill("i1", "06-02", auto_apply=True))
     assert world.applied("i1") == 10
 
@@ -107,8 +107,8 @@ def test_another_tenants_policy_is_none_of_it() -> None:
 
 def test_a_late_fact_is_judged_by_the_policy_of_its_time() -> None:
     world = with_credit()
-    world.told("off", "06-05", policy(auto_apply=False))
-    world.told("on", "06-10", policy(auto_apply=True))
+    world.decide("off", "06-05", policy(auto_apply=False))
+    world.decide("on", "06-10", policy(auto_apply=True))
     decisions = [
         world.handle(bill(f"i{n}", when)) for n, when in enumerate(["06-07", "06-05", "06-04", "06-11"])
     ]
@@ -123,8 +123,8 @@ def test_a_late_fact_is_judged_by_the_policy_of_its_time() -> None:
 
 def test_versions_count_by_their_own_time_however_they_are_delivered() -> None:
     world = with_credit()
-    world.told("on", "06-10", policy(auto_apply=True))
-    world.told("off", "06-05", policy(auto_apply=False))
+    world.decide("on", "06-10", policy(auto_apply=True))
+    world.decide("off", "06-05", policy(auto_apply=False))
     world.handle(bill("i1", "06-11"))
     assert world.applied("i1") == 10
 
@@ -132,26 +132,26 @@ def test_versions_count_by_their_own_time_however_they_are_delivered() -> None:
 def test_what_was_decided_is_not_decided_again() -> None:
     world = with_credit()
     world.handle(bill("i1", "06-02"))
-    world.told("p", "06-01", policy(auto_apply=False))
+    world.decide("p", "06-01", policy(auto_apply=False))
     assert world.applied("i1") == 10
 
 
 def test_credit_as_of_the_change_decides_whether_it_is_a_line_item() -> None:
     world = World()
-    world.told("p", "06-05", policy(credit_as="line_item"))
+    world.decide("p", "06-05", policy(credit_as="line_item"))
     for n, when in enumerate(["06-04", "06-06"]):
         world.handle(bill(f"i{n}", "06-01", paid="100.00"))
-        world.told(f"c{n}", when, cancelled(f"b-i{n}"))
+        world.decide(f"c{n}", when, cancelled(f"b-i{n}"))
     assert world.balance() == (100, 100)
 
 
 def test_credit_that_waits_keeps_the_policy_of_its_change() -> None:
     world = World(now=at("06-20"))
-    world.told("p1", "06-01", policy(credit_as="line_item", expires_after_days=30))
+    world.decide("p1", "06-01", policy(credit_as="line_item", expires_after_days=30))
     world.handle(bill("i1", "06-02"))
-    world.told("c", "06-03", cancelled("b-i1"))
-    world.told("p2", "06-04", policy(credit_as="balance", expires_after_days=None))
-    world.told("pay", "06-05", payment("pay", "100", "i1"))
+    world.decide("c", "06-03", cancelled("b-i1"))
+    world.decide("p2", "06-04", policy(credit_as="balance", expires_after_days=None))
+    world.decide("pay", "06-05", payment("pay", "100", "i1"))
     assert world.balance() == (0, 100)
     assert world.grant("pay").expires_at == at("07-05")
 
@@ -159,9 +159,9 @@ def test_credit_that_waits_keeps_the_policy_of_its_change() -> None:
 @pytest.mark.parametrize(("when", "expires"), [("06-04", None), ("06-05", "06-15"), ("06-09", "06-12")])
 def test_credit_expires_as_the_policy_of_its_time_says(when: str, expires: str | None) -> None:
     world = World(now=at("06-10"))
-    world.told("p1", "06-05", policy(expires_after_days=10))
-    world.told("p2", "06-08", policy(owner=U1, expires_after_days=3))
-    decision = world.told("pay", when, payment("pay", "100"))
+    world.decide("p1", "06-05", policy(expires_after_days=10))
+    world.decide("p2", "06-08", policy(owner=U1, expires_after_days=3))
+    decision = world.decide("pay", when, payment("pay", "100"))
     found = world.grant("pay").expires_at
     assert found == (at(expires) if expires else None)
     version = {"06-04": None, "06-05": "p1", "06-09": "p2"}[when]
@@ -170,10 +170,10 @@ def test_credit_expires_as_the_policy_of_its_time_says(when: str, expires: str |
 
 def test_never_is_the_policy_of_the_owner_who_was_billed() -> None:
     world = World()
-    world.told("p", "06-01", policy(owner=U2, unpaid_change="never"))
+    world.decide("p", "06-01", policy(owner=U2, unpaid_change="never"))
     world.handle(bill("i1", "06-02"))
     world.handle(bill("i2", "06-02", owner=U2))
-    found = [world.told(f"c{n}", "06-03", cancelled(f"b-i{n}")) for n in (1, 2)]
+    found = [world.decide(f"c{n}", "06-03", cancelled(f"b-i{n}")) for n in (1, 2)]
     assert [(each.outcome, each.reason) for each in found] == [("waiting", "unpaid"), ("declined", "unpaid")]
     assert found[1].policy["set_by"] == {"unpaid_change": "p"}
 
@@ -223,51 +223,51 @@ def test_a_running_plan_period_is_split_as_the_policy_says(rule: str) -> None:
     keys, start, end, effective, share = DAYS[rule]
     world = World(policy=Policy(auto_apply=False))
     if keys:
-        world.told("p", "01-01", policy(**keys))
+        world.decide("p", "01-01", policy(**keys))
     price = "930.00"
     plan = line("l1", price, plan="p1", period=(start, end))
-    world.told("f", start, invoice("i1", plan, paid=price))
-    decision = world.told("c", effective, plan_cancelled("p1", effective, "prorate"))
+    world.decide("f", start, invoice("i1", plan, paid=price))
+    decision = world.decide("c", effective, plan_cancelled("p1", effective, "prorate"))
     assert world.credited("i1") == pytest.approx(930 * share, abs=0.005)
     assert decision.policy.get("set_by", {}).keys() == keys.keys()
 
 
 def test_a_shortening_told_late_has_the_policy_of_its_time() -> None:
     world = World()
-    world.told("p", "06-05", policy(credit_as="line_item"))
+    world.decide("p", "06-05", policy(credit_as="line_item"))
     world.handle(bill("i1", "06-01", paid="100.00"))
-    world.told("s", "06-04", shortened("b-i1", prices=("100", "60")))
+    world.decide("s", "06-04", shortened("b-i1", prices=("100", "60")))
     assert world.balance() == (40, 0)
-    world.told("c", "06-06", cancelled("b-i1"))
+    world.decide("c", "06-06", cancelled("b-i1"))
     assert world.balance() == (40, 60)
 
 
 def test_a_policy_told_twice_is_a_duplicate_and_with_other_contents_a_conflict() -> None:
     world = with_credit()
-    assert world.told("p", "06-01", policy(auto_apply=False)).outcome == "recorded"
-    assert world.told("p", "06-01", policy(auto_apply=False)).outcome == "duplicate"
-    assert world.told("p", "06-01", policy(auto_apply=True)).outcome == "conflict"
+    assert world.decide("p", "06-01", policy(auto_apply=False)).outcome == "recorded"
+    assert world.decide("p", "06-01", policy(auto_apply=False)).outcome == "duplicate"
+    assert world.decide("p", "06-01", policy(auto_apply=True)).outcome == "conflict"
     world.handle(bill("i1", "06-02"))
     assert world.applied("i1") == 0
 
 
 def test_the_amounts_of_a_policy_are_told_as_decimals() -> None:
     said = policy(refill_threshold="10.00", refill_amount=None, currency="EUR")
-    decision = World().told("p", "06-01", said)
+    decision = World().decide("p", "06-01", said)
     assert decision.facts["keys"] == {"refill_threshold": "10.00", "refill_amount": None, "currency": "EUR"}
 
 
 def test_refill_keys_of_two_currencies_stand_side_by_side() -> None:
     world = World()
     for currency, threshold in {"EUR": "10.00", "USD": "5.00"}.items():
-        world.told(
+        world.decide(
             f"p-{currency}",
             "06-01",
             policy(refill_threshold=threshold, refill_amount="50.00", currency=currency),
         )
-        world.told(f"g-{currency}", "06-01", granted("20", currency=currency))
-    told = [world.told(f"d-{each}", "06-02", drawn("1", currency=each)) for each in ("EUR", "USD")]
-    assert [each.policy["refill_threshold"] for each in told] == ["10.00", "5.00"]
+        world.decide(f"g-{currency}", "06-01", granted("20", currency=currency))
+    used = [world.decide(f"d-{each}", "06-02", drawn("1", currency=each)) for each in ("EUR", "USD")]
+    assert [each.policy["refill_threshold"] for each in used] == ["10.00", "5.00"]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
@@ -275,7 +275,7 @@ def test_of_two_owners_invoices_the_first_by_finalization_says_whose_policy_coun
     order: tuple[int, ...],
 ) -> None:
     world = World()
-    world.told("p", "05-01", policy(owner=U1, credit_as="line_item"))
+    world.decide("p", "05-01", policy(owner=U1, credit_as="line_item"))
     facts = [
         message("f1", "06-01", invoice("i1", line("l1", "10", booking="b1"), paid="10.00")),
         message("f2", "06-02", invoice("i2", line("l1", "10", booking="b1"), paid="10.00", owner=U2)),
@@ -287,20 +287,20 @@ def test_of_two_owners_invoices_the_first_by_finalization_says_whose_policy_coun
 
 def test_an_invoice_that_brings_another_owners_policy_says_so() -> None:
     world = World()
-    world.told("p", "05-01", policy(owner=U1, credit_as="line_item"))
+    world.decide("p", "05-01", policy(owner=U1, credit_as="line_item"))
     assert "set_by" not in world.handle(message("c", "06-03", replace(cancelled("b1"), owner=U2))).policy
-    billed = world.told("f", "06-01", invoice("i1", line("l1", "10", booking="b1"), paid="10.00"))
+    billed = world.decide("f", "06-01", invoice("i1", line("l1", "10", booking="b1"), paid="10.00"))
     assert (billed.policy["credit_as"], billed.policy["set_by"]) == ("line_item", {"credit_as": "p"})
 
 
 def test_a_payment_that_brings_credit_of_an_earlier_change_names_the_policy_of_that_change() -> None:
     world = World()
-    world.told("p", "05-01", policy(credit_as="line_item", expires_after_days=30))
-    world.told("f", "06-01", invoice("i1", line("l1", "10", booking="b1"), automatic=False))
-    world.told("c", "06-02", cancelled("b1"))
-    told = world.told("pay", "06-03", payment("pay1", "10", "i1")).policy
-    assert (told["credit_as"], told["expires_after_days"]) == ("line_item", 30)
-    assert told["set_by"] == {"credit_as": "p", "expires_after_days": "p"}
+    world.decide("p", "05-01", policy(credit_as="line_item", expires_after_days=30))
+    world.decide("f", "06-01", invoice("i1", line("l1", "10", booking="b1"), automatic=False))
+    world.decide("c", "06-02", cancelled("b1"))
+    used = world.decide("pay", "06-03", payment("pay1", "10", "i1")).policy
+    assert (used["credit_as"], used["expires_after_days"]) == ("line_item", 30)
+    assert used["set_by"] == {"credit_as": "p", "expires_after_days": "p"}
 
 
 def test_credit_that_would_expire_after_the_last_moment_that_can_be_told_expires_then() -> None:

@@ -1,4 +1,4 @@
-"""What holds of every story, whatever happens in it: properties that random search tries to break."""
+"""What holds of every history, whatever happens in it: properties that random search tries to break."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from avoir.core.model.message import Message
 from avoir.core.model.reasons import Lowered
 from avoir.core.state.draft import Draft, Moment
 from tests.examples import examples
-from tests.unit.core import model
+from tests.unit.core.at_rest import assert_at_rest
+from tests.unit.core.histories import History, histories, play
 from tests.unit.core.open_rows import open_rows
-from tests.unit.core.rest import assert_at_rest
-from tests.unit.core.stories import Story, play, stories
+from tests.unit.core.reference_targets import targets
 from tests.unit.core.world import World, cancelled, invoice, line, message, payment, rows, shortened
-from tests.unit.core.world import given as told
+from tests.unit.core.world import given as world_of
 
 TABLES = (
     "accounts",
@@ -36,10 +36,12 @@ TABLES = (
 
 
 @settings(max_examples=examples(120), deadline=None)
-@given(stories())
-def test_every_message_leaves_the_accounts_at_rest_and_targets_as_the_facts_alone_say(story: Story) -> None:
-    world = World(policy=story.policy)
-    for _ in play(world, story):
+@given(histories())
+def test_every_message_leaves_the_accounts_at_rest_and_targets_as_the_facts_alone_say(
+    history: History,
+) -> None:
+    world = World(policy=history.policy)
+    for _ in play(world, history):
         assert_at_rest(world)
     world.check_ledger()
     found = {
@@ -47,7 +49,7 @@ def test_every_message_leaves_the_accounts_at_rest_and_targets_as_the_facts_alon
         for each in rows(world.state.entitlements)
         if each.key.kind == "line" and each.source != "prepaid" and each.target
     }
-    assert found == model.targets([each for _, each in story.steps], story.policy)
+    assert found == targets([each for _, each in history.steps], history.policy)
     assert_credits_within_what_was_charged(world)
 
 
@@ -67,14 +69,17 @@ def assert_credits_within_what_was_charged(world: World) -> None:
 class BothWays(World):
     """Decides every message twice: over all rows, and over the open ones alone, loaded in the opposite order."""
 
-    def handle(self, told: Message) -> Decision:
+    def handle(self, world_of: Message) -> Decision:
         moment = Moment(self.now, 1, self.policy)
-        whole, part = decide(self.state, told, moment), decide(open_rows(self.state, told), told, moment)
+        whole, part = (
+            decide(self.state, world_of, moment),
+            decide(open_rows(self.state, world_of), world_of, moment),
+        )
         assert whole.decision == part.decision
         assert whole.events == part.events and whole.entries == part.entries
         for name in TABLES:
             assert changed(whole.state, name) == changed(part.state, name), name
-        return super().handle(told)
+        return super().handle(world_of)
 
 
 def changed(state: Any, name: str) -> dict[Any, Any]:
@@ -83,10 +88,10 @@ def changed(state: Any, name: str) -> dict[Any, Any]:
 
 
 @settings(max_examples=examples(100), deadline=None)
-@given(stories())
-def test_the_open_rows_alone_in_any_order_give_the_same_as_all_rows(story: Story) -> None:
-    world = BothWays(policy=story.policy)
-    for _ in play(world, story):
+@given(histories())
+def test_the_open_rows_alone_in_any_order_give_the_same_as_all_rows(history: History) -> None:
+    world = BothWays(policy=history.policy)
+    for _ in play(world, history):
         pass
 
 
@@ -98,11 +103,11 @@ class Unswept(World):
 
 
 @settings(max_examples=examples(80), deadline=None)
-@given(stories())
-def test_it_makes_no_difference_whether_expired_credit_was_swept(story: Story) -> None:
-    swept, unswept = World(policy=story.policy), Unswept(policy=story.policy)
+@given(histories())
+def test_it_makes_no_difference_whether_expired_credit_was_swept(history: History) -> None:
+    swept, unswept = World(policy=history.policy), Unswept(policy=history.policy)
     for world in (swept, unswept):
-        for _ in play(world, story):
+        for _ in play(world, history):
             pass
         World.sweep(world)
     assert standing(swept) == standing(unswept)
@@ -132,12 +137,12 @@ def test_any_path_of_revisions_gives_the_cents_of_the_last_one(
         message(f"s{n}", "06-02", shortened("b1", prices=(cents(billed), cents(left)), revision=n))
         for n, left in enumerate(path)
     ]
-    alone = told(bill, steps[-1]).available()
-    assert told(bill, *steps).available() == alone
+    alone = world_of(bill, steps[-1]).available()
+    assert world_of(bill, *steps).available() == alone
     shuffler.shuffle(steps)
-    assert told(*steps, bill).available() == alone
+    assert world_of(*steps, bill).available() == alone
     cancelled_last = message("c", "06-03", cancelled("b1", revision=99))
-    assert told(bill, *steps, cancelled_last).available() == price / 100
+    assert world_of(bill, *steps, cancelled_last).available() == price / 100
 
 
 def cents(amount: int) -> str:
@@ -152,7 +157,7 @@ def test_a_chain_in_which_each_credit_settles_the_next_invoice_ends_within_its_b
     for n in range(count):
         when, bill = f"06-02T00:{n:02d}", invoice(f"i{n:02d}", line("l1", "10.00", booking=f"b{n:02d}"))
         steps += [message(f"f{n}", when, bill), message(f"c{n}", when, cancelled(f"b{n:02d}"))]
-    world = told(*steps)
+    world = world_of(*steps)
     assert world.available() == 0 and not world.bodies(CreditIssued)
     once = settle_module.settle_once
 
@@ -162,7 +167,7 @@ def test_a_chain_in_which_each_credit_settles_the_next_invoice_ends_within_its_b
         return once(draft, account, reason)
 
     monkeypatch.setattr(settle_module, "settle_once", counted)
-    world.told("p", "06-01", payment("p1", "10.00", "i00"))
+    world.decide("p", "06-01", payment("p1", "10.00", "i00"))
     assert [each.due for each in rows(world.state.invoices)] == [0] * count
     assert world.available() == 10
     assert count <= passes <= count + 3

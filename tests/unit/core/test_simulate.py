@@ -17,7 +17,7 @@ ACCOUNT = AccountKey("t1", *U1, "EUR")
 ADMIN = Actor("admin", "a1")
 
 
-def told(simulation: Simulation, event_id: str, when: str, fact: Fact) -> Decided:
+def handle(simulation: Simulation, event_id: str, when: str, fact: Fact) -> Decided:
     """A fact decided when it occurs."""
     return simulation.decide(message(event_id, when, fact), at(when))
 
@@ -35,10 +35,10 @@ def policy_set(keys: dict[str, Any]) -> Message:
 
 def bought_and_cancelled(simulation: Simulation) -> None:
     booked = line("l1", "121.00", booking="b1")
-    told(simulation, "f1", "06-01", invoice("i1", booked))
-    told(simulation, "c1", "06-02", cancelled("b1"))
-    told(simulation, "p1", "06-03", payment("p1", "121.00", "i1"))
-    told(simulation, "f2", "06-05", invoice("i2", line("l1", "80.00")))
+    handle(simulation, "f1", "06-01", invoice("i1", booked))
+    handle(simulation, "c1", "06-02", cancelled("b1"))
+    handle(simulation, "p1", "06-03", payment("p1", "121.00", "i1"))
+    handle(simulation, "f2", "06-05", invoice("i2", line("l1", "80.00")))
 
 
 def test_figures_say_where_all_credit_went() -> None:
@@ -105,7 +105,7 @@ def test_time_passes_between_messages_in_every_account() -> None:
     team = Owner("team", "t7")
     simulation.decide(granted("g1", "06-01", "06-01", "06-09", team), at("06-01"))
     simulation.decide(granted("g2", "06-02", "06-02", "06-12", team), at("06-02"))
-    told(simulation, "f1", "06-10", invoice("i1", line("l1", "80.00")))
+    handle(simulation, "f1", "06-10", invoice("i1", line("l1", "80.00")))
     [figures] = [each for key, each in simulation.figures().items() if key.owner == team]
     assert (figures.available, figures.expired) == (50 * EURO, 50 * EURO)
 
@@ -119,11 +119,11 @@ def test_what_has_expired_before_it_came_expires_with_the_next_moment() -> None:
 
 def test_a_conflict_changes_nothing() -> None:
     simulation = Simulation(policy=Policy())
-    told(simulation, "f1", "06-01", invoice("i1", line("l1", "80.00")))
-    other = told(simulation, "f2", "06-02", invoice("i1", line("l1", "90.00")))
+    handle(simulation, "f1", "06-01", invoice("i1", line("l1", "80.00")))
+    other = handle(simulation, "f2", "06-02", invoice("i1", line("l1", "90.00")))
     assert other.decision.outcome == "conflict"
     assert simulation.figures() == {ACCOUNT: Figures(due=80 * EURO)}
-    again = told(simulation, "f2", "06-03", invoice("i2", line("l1", "5.00")))
+    again = handle(simulation, "f2", "06-03", invoice("i2", line("l1", "5.00")))
     assert again.decision.outcome == "recorded"
 
 
@@ -131,7 +131,7 @@ def test_a_message_on_which_the_code_fails_is_parked_and_changes_nothing() -> No
     simulation = Simulation(policy=Policy())
     broken = Mock(side_effect=RuntimeError("a defect"))
     with patch.dict(HANDLERS, {InvoiceFinalized: broken}):
-        decision = told(simulation, "f1", "06-01", invoice("i1", line("l1", "80.00"))).decision
+        decision = handle(simulation, "f1", "06-01", invoice("i1", line("l1", "80.00"))).decision
     assert (decision.outcome, decision.facts) == ("parked", {"problem": "RuntimeError: a defect"})
     assert (decision.subject_kind, decision.subject_id) == ("invoice", "i1")
     assert simulation.figures() == {}

@@ -48,8 +48,8 @@ def bill(invoice_id: str, when: str, amount: str = "100.00", **how: object):  # 
 def test_the_message_counts_over_the_policy_and_manual_finalization_is_left_alone(
     policy: bool, said: bool | None, automatic: bool, applied: float
 ) -> None:
-    told = [PAID_EARLY, bill("i1", "06-02", automatic=automatic, auto_apply=said)]
-    world = given(*told, policy=Policy(auto_apply=policy))
+    delivered = [PAID_EARLY, bill("i1", "06-02", automatic=automatic, auto_apply=said)]
+    world = given(*delivered, policy=Policy(auto_apply=policy))
     assert world.applied("i1") == applied
     assert world.available() == 80 - applied
 
@@ -65,8 +65,8 @@ def test_an_application_names_its_slices_and_what_is_still_due() -> None:
 @pytest.mark.parametrize(("finalized", "applied"), [("05-31T23:59", 0), ("06-01", 80), ("06-02", 80)])
 def test_only_credit_effective_no_later_than_the_finalization_is_used(finalized: str, applied: float) -> None:
     late = message("p", "06-01", payment("p1", "80.00", "elsewhere"))
-    told = [late, bill("i1", finalized)]
-    for order in (told, told[::-1]):
+    delivered = [late, bill("i1", finalized)]
+    for order in (delivered, delivered[::-1]):
         assert given(*order).applied("i1") == applied
 
 

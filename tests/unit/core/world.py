@@ -204,7 +204,7 @@ def message(event_id: str, when: str, fact: Fact | Command, tenant: str = "t1") 
 
 @dataclass
 class World:
-    """A state with what was told to it; every step checks the ledger's invariants."""
+    """A state with the messages that it handled; every step checks the ledger's invariants."""
 
     policy: Policy = field(default_factory=Policy)
     now: datetime = NOW
@@ -213,12 +213,12 @@ class World:
     entries: list[Entry] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
 
-    def told(self, event_id: str, when: str, fact: Fact | Command) -> Decision:
+    def decide(self, event_id: str, when: str, fact: Fact | Command) -> Decision:
         """Handle one fact or command."""
         return self.handle(message(event_id, when, fact))
 
-    def handle(self, told: Message) -> Decision:
-        decided = decide(self.state, told, Moment(self.now, 1, self.policy))
+    def handle(self, message: Message) -> Decision:
+        decided = decide(self.state, message, Moment(self.now, 1, self.policy))
         self.state.merge(decided.state)
         self.events += decided.events
         self.entries += decided.entries
@@ -299,7 +299,7 @@ def rows(table: Any) -> list[Any]:
 
 
 def given(*messages: Message, policy: Policy | None = None, now: datetime = NOW) -> World:
-    """A world that was told these messages, in this order."""
+    """A world that handled these messages, in this order."""
     return World(policy=policy or Policy(), now=now).handle_all(messages)
 
 

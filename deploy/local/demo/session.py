@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,10 +21,10 @@ from avoir.postgres.connect import Connection, Database
 from avoir.settings import Settings
 from avoir.wire.topics import BALANCE, DEAD_LETTER, EVENTS
 from deploy.local.demo import messages
-from deploy.local.demo.told import Json, Told
+from deploy.local.demo.scenario import Json, Message
+from deploy.local.harness.waiting import until
 
 TIMEOUT_SECONDS = 20
-POLL_SECONDS = 0.02
 SOON_SECONDS = 1
 
 
@@ -45,7 +44,7 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class Stage:
+class Session:
     """One client of the topics, and a reader of the database."""
 
     names: TopicNames
@@ -54,14 +53,14 @@ class Stage:
     connection: Connection
     seen: list[Seen] = field(default_factory=list)
 
-    async def send(self, tenant_id: str, told: Told) -> Place:
+    async def send(self, tenant_id: str, message: Message) -> Place:
         """Publish a message and wait for the broker."""
-        value = json.dumps({"tenant_id": tenant_id, **self._filled(tenant_id, told.value)}).encode()
-        sent = await self.producer.send_and_wait(self.names.actual(told.topic), value)
-        return Place(told.topic, sent.partition, sent.offset)
+        value = json.dumps({"tenant_id": tenant_id, **self._filled(tenant_id, message.value)}).encode()
+        sent = await self.producer.send_and_wait(self.names.actual(message.topic), value)
+        return Place(message.topic, sent.partition, sent.offset)
 
     def _filled(self, tenant_id: str, value: Any) -> Any:
-        """A value with what could not be known when the story was written: ids of grants, and when soon is."""
+        """A value with what could not be known when the scenario was written: ids of grants, and when soon is."""
         match value:
             case dict():
                 return {name: self._filled(tenant_id, each) for name, each in value.items()}
@@ -81,19 +80,19 @@ class Stage:
                 return str(each.body["grant_id"])
         return f"(no grant of {event_id})"
 
-    async def decision(self, tenant_id: str, told: Told, place: Place) -> DecisionMade:
+    async def decision(self, tenant_id: str, message: Message, place: Place) -> DecisionMade:
         """The decision on the message at a place. TimeoutError if none is made."""
-        subject = Subject("event", told.event_id)
-        found: list[DecisionMade] = []
+        subject = Subject("event", message.event_id)
+        decisions: list[DecisionMade] = []
 
         async def look() -> bool:
             for each in (await explain(self.connection, tenant_id, subject)).decisions:
                 if Place(each.topic, each.partition, each.offset) == place:
-                    found.append(each)
-            return bool(found)
+                    decisions.append(each)
+            return bool(decisions)
 
-        await _until(look, f"a decision on {told.topic} {told.event_id}")
-        return found[0]
+        await until(look, TIMEOUT_SECONDS, f"a decision on {message.topic} {message.event_id}")
+        return decisions[0]
 
     async def published(self, tenant_id: str, expected: Counter[str]) -> None:
         """Wait until all events of a tenant's accounts are there, and so many of each topic; no error if not."""
@@ -108,7 +107,7 @@ class Stage:
             )
 
         with suppress(TimeoutError):
-            await _until(complete, "the events")
+            await until(complete, TIMEOUT_SECONDS, "the events")
 
     async def accounts(self, tenant_id: str) -> tuple[AccountBalance, ...]:
         """The accounts of a tenant as the database has them."""
@@ -126,8 +125,8 @@ class Stage:
     def caused_by(self, tenant_id: str, place: Place, event_id: str) -> list[Seen]:
         """The events that a message caused, in the order of their numbers."""
         causes = ({"topic": place.topic, "event_id": event_id}, place._asdict())
-        found = [each for each in self.seen_of(tenant_id) if each.body["caused_by"] in causes]
-        return sorted(found, key=lambda each: each.body.get("seq") or 0)
+        caused = [each for each in self.seen_of(tenant_id) if each.body["caused_by"] in causes]
+        return sorted(caused, key=lambda each: each.body.get("seq") or 0)
 
     def by_time(self, tenant_id: str) -> list[Seen]:
         """The events that no message caused."""
@@ -135,11 +134,13 @@ class Stage:
 
     def _numbers(self, tenant_id: str, account: AccountBalance) -> set[int]:
         key = account.account
-        named = {"owner": {"type": key.owner_type, "id": key.owner_id}, "currency": key.currency}
-        return {each.body["seq"] for each in self.seen_of(tenant_id) if each.body.get("account") == named}
+        account_of = {"owner": {"type": key.owner_type, "id": key.owner_id}, "currency": key.currency}
+        return {
+            each.body["seq"] for each in self.seen_of(tenant_id) if each.body.get("account") == account_of
+        }
 
     async def collect(self) -> None:
-        """Take in what is published, for as long as the stage stands."""
+        """Take in what is published, for as long as the session lasts."""
         async for record in self.consumer:
             self.seen.append(_seen(self.names.default(record.topic), record))
 
@@ -161,17 +162,9 @@ def _seen(topic: str, record: ConsumerRecord) -> Seen:
     return Seen(topic, body)
 
 
-async def _until(condition: Callable[[], Any], what: str) -> None:
-    until = time.monotonic() + TIMEOUT_SECONDS
-    while not await condition():
-        if time.monotonic() > until:
-            raise TimeoutError(f"not within {TIMEOUT_SECONDS} s: {what}")
-        await asyncio.sleep(POLL_SECONDS)
-
-
 @asynccontextmanager
-async def opened(environment: Mapping[str, str]) -> AsyncIterator[Stage]:
-    """A stage on a running service, for as long as this context."""
+async def opened(environment: Mapping[str, str]) -> AsyncIterator[Session]:
+    """A session with a running service, for as long as this context."""
     settings = Settings(**{name.lower().removeprefix("avoir_"): value for name, value in environment.items()})  # type: ignore[arg-type]
     names = TopicNames(settings.kafka_topic_prefix, settings.kafka_topics)
     options = client_of(settings).options()
@@ -185,10 +178,10 @@ async def opened(environment: Mapping[str, str]) -> AsyncIterator[Stage]:
     database = Database(settings.postgres_dsn, role="avoir_readonly", application_name="avoir-demo")
     connection = await database.connect()
     await asyncio.gather(producer.start(), consumer.start())
-    stage = Stage(names, producer, consumer, connection)
-    collecting = asyncio.create_task(stage.collect())
+    session = Session(names, producer, consumer, connection)
+    collecting = asyncio.create_task(session.collect())
     try:
-        yield stage
+        yield session
     finally:
         collecting.cancel()
         await asyncio.gather(collecting, return_exceptions=True)

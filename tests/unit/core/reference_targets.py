@@ -1,4 +1,4 @@
-"""What lines are worth, told once more: in exact fractions, from the messages alone, sharing no code with the core."""
+"""Line targets computed a second way: in exact fractions, from the messages alone, sharing no code with the core."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,9 +23,9 @@ Change = BookingCancelled | BookingShortened | PlanCancelled
 Billed = tuple[Message, InvoiceFinalized, InvoiceLine]
 
 
-def targets(told: Iterable[Message], policy: Policy) -> dict[tuple[str, str], int]:
+def targets(delivered: Iterable[Message], policy: Policy) -> dict[tuple[str, str], int]:
     """The target above zero of every line, by invoice and line id, from all messages at once."""
-    messages = {(each.topic, each.event_id): each for each in told}.values()
+    messages = {(each.topic, each.event_id): each for each in delivered}.values()
     void = {each.body.invoice_id for each in messages if isinstance(each.body, InvoiceVoided)}
     billed: dict[tuple[str, str], list[Billed]] = {}
     changes: dict[tuple[str, str], list[Message]] = {}
@@ -58,7 +58,9 @@ def target(
     policy: Policy,
 ) -> int:
     """What the last asked-for change is worth, and no more than what the last of all is worth."""
-    finalized_at = next(told.occurred_at for told, fact, _ in lines if fact.invoice_id == invoice.invoice_id)
+    finalized_at = next(
+        message.occurred_at for message, fact, _ in lines if fact.invoice_id == invoice.invoice_id
+    )
     counted = sorted(
         (each for each in changes if is_counted(each, invoice.currency, finalized_at)), key=place
     )
@@ -69,10 +71,10 @@ def target(
     return min(value(each, invoice, line, lines, policy) for each in (last_asked, last))
 
 
-def place(told: Message) -> tuple[object, ...]:
+def place(message: Message) -> tuple[object, ...]:
     """The place of a change among those to the same booking: revision (none first), time, event id, topic."""
-    revision = told.body.revision  # type: ignore[union-attr]
-    return (-1 if revision is None else revision), told.occurred_at, told.event_id, told.topic
+    revision = message.body.revision  # type: ignore[union-attr]
+    return (-1 if revision is None else revision), message.occurred_at, message.event_id, message.topic
 
 
 def is_asked(fact: object) -> bool:
@@ -80,23 +82,23 @@ def is_asked(fact: object) -> bool:
     return fact.changed_by == "customer" or bool(fact.create_credit)  # type: ignore[attr-defined]
 
 
-def is_counted(told: Message, currency: str, finalized_at: datetime) -> bool:
+def is_counted(message: Message, currency: str, finalized_at: datetime) -> bool:
     """Whether a change counts for a line: not before its finalization, and not in another currency."""
-    stated = getattr(told.body, "currency", None)
-    return told.occurred_at >= finalized_at and stated in (None, currency)
+    stated = getattr(message.body, "currency", None)
+    return message.occurred_at >= finalized_at and stated in (None, currency)
 
 
 def value(
-    told: Message, invoice: InvoiceFinalized, line: InvoiceLine, lines: Sequence[Billed], policy: Policy
+    message: Message, invoice: InvoiceFinalized, line: InvoiceLine, lines: Sequence[Billed], policy: Policy
 ) -> int:
     """What one change alone makes one line worth, in micros."""
-    fact, cost = told.body, costs(invoice)[line.line_id]
+    fact, cost = message.body, costs(invoice)[line.line_id]
     if isinstance(fact, BookingCancelled):
         before = 0
         for earlier, other, other_line in sorted(lines, key=in_order):
             if (other.invoice_id, other_line.line_id) == (invoice.invoice_id, line.line_id):
                 break
-            if is_counted(told, other.currency, earlier.occurred_at):
+            if is_counted(message, other.currency, earlier.occurred_at):
                 before += costs(other)[other_line.line_id]
         return cost - min(cost, max(0, fact.fee - before))
     if isinstance(fact, PlanCancelled):
@@ -113,8 +115,12 @@ def value(
 
 def in_order(billed: Billed) -> tuple[object, ...]:
     """Finalization, invoice id, place on the invoice."""
-    told, invoice, line = billed
-    return told.occurred_at, invoice.invoice_id, [each.line_id for each in invoice.lines].index(line.line_id)
+    message, invoice, line = billed
+    return (
+        message.occurred_at,
+        invoice.invoice_id,
+        [each.line_id for each in invoice.lines].index(line.line_id),
+    )
 
 
 def costs(invoice: InvoiceFinalized) -> dict[str, int]:

@@ -5,7 +5,7 @@ from avoir.core.effects.due import worth
 from avoir.core.model.events import CreditShortfall, CreditVoided
 from avoir.core.model.rows import Entitlement
 from avoir.core.state.draft import Draft, Moment
-from tests.unit.core.naive import of_account, settle_everything_once
+from tests.unit.core.naive_settling import of_account, settle_everything_once
 from tests.unit.core.world import World, rows
 
 TAKEN_FOR = {

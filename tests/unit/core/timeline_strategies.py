@@ -99,27 +99,29 @@ def changes(draw: st.DrawFn, booking_id: str) -> Fact:
 @st.composite
 def timelines(draw: st.DrawFn) -> Sequence[Message]:
     """Facts of all kinds, each business key once, without conflicts."""
-    told = []
+    messages = []
     owners = st.sampled_from(draw(st.sampled_from([[*OWNERS, OWNERS[0]], OWNERS[:1]])))
     ids = draw(st.lists(invoice_ids, unique=True, max_size=4))
-    told += [message(f"f-{each}", draw(days), draw(invoices(each, owners))) for each in ids]
+    messages += [message(f"f-{each}", draw(days), draw(invoices(each, owners))) for each in ids]
     for booking_id in draw(st.lists(st.sampled_from(BOOKINGS), max_size=4)):
-        told.append(message(f"c{len(told)}", draw(days), draw(changes(booking_id))))
+        messages.append(message(f"c{len(messages)}", draw(days), draw(changes(booking_id))))
     if draw(st.booleans()):
         unused = draw(st.sampled_from(["whole_periods", "prorate"]))
-        told.append(
+        messages.append(
             message(
                 "plan", draw(days), plan_cancelled("p1", draw(st.sampled_from(["06-05", "06-16"])), unused)
             )
         )
     for n in range(draw(st.integers(0, 3))):
         named = draw(st.lists(invoice_ids, max_size=2))
-        told.append(message(f"p{n}", draw(days), payment(f"p{n}", draw(cents), *named, owner=draw(owners))))
+        messages.append(
+            message(f"p{n}", draw(days), payment(f"p{n}", draw(cents), *named, owner=draw(owners)))
+        )
     for n in range(draw(st.integers(0, 2))):
-        told.append(message(f"r{n}", draw(days), draw(reversals(n))))
+        messages.append(message(f"r{n}", draw(days), draw(reversals(n))))
     for invoice_id in draw(st.lists(invoice_ids, unique=True, max_size=2)):
-        told.append(message(f"v-{invoice_id}", draw(days), voided(invoice_id)))
-    return told
+        messages.append(message(f"v-{invoice_id}", draw(days), voided(invoice_id)))
+    return messages
 
 
 @st.composite

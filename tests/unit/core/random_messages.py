@@ -8,7 +8,7 @@ from avoir.core.model.commands import Command
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Fact, InvoiceLine, Owner
 from avoir.core.model.rows import Invoice
-from tests.unit.core.asking import drawn, granted, pay_out, policy, take_away, undo, use_on
+from tests.unit.core.commands import drawn, granted, pay_out, policy, take_away, undo, use_on
 from tests.unit.core.world import (
     World,
     cancelled,

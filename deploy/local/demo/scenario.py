@@ -1,4 +1,4 @@
-"""What the demo tells: messages in plain words and as JSON, with what Avoir must make of them, in steps."""
+"""A scenario of the demo: messages in plain words and as JSON, in steps, with what Avoir must make of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ CURRENCY = "EUR"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Message:
     """One message, in plain words and as JSON, with what Avoir must decide and publish.
 
     `out` holds (topic, amount) of each event but the balances; the amount is None where the event has none.
@@ -31,13 +31,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A few messages that make one point; `balances` is what the owners named have available afterwards.
+    """A few messages that make one point; `balances` is what each owner has available afterwards.
 
     `by_time` is what comes out after the messages because time passes, as (topic, amount).
     """
 
     title: str
     point: str
-    told: Sequence[Told]
+    messages: Sequence[Message]
     balances: Mapping[str, str] = field(default_factory=dict)
     by_time: Sequence[tuple[str, str | None]] = ()

@@ -1,4 +1,4 @@
-"""Where the demo plays on servers that are named in the environment: beside what is there, and gone afterwards."""
+"""The demo on servers that the environment names: beside what is there, and gone afterwards."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -7,34 +7,32 @@ from dataclasses import replace
 from secrets import token_hex
 
 import asyncpg
-from aiokafka.admin import AIOKafkaAdminClient
 
-from avoir.kafka.client import client_of
-from avoir.settings import KafkaSettings
-from deploy.local.databases import dsn_of, execute
+from deploy.local.harness.databases import dsn_of, execute
+from deploy.local.harness.topics import delete_topics_with
 from deploy.local.process import StackError
 from deploy.local.stack import Stack
 
 
 @contextmanager
-def place(stack: Stack) -> Iterator[tuple[Stack, Mapping[str, str]]]:
+def own_place(stack: Stack) -> Iterator[tuple[Stack, Mapping[str, str]]]:
     """The stack with a database, topics and a group of the demo's own where its servers outlive the demo."""
     mark = f"avoir-demo-{token_hex(4)}"
     settings: dict[str, str] = {}
     dsn = stack.postgres.address
-    if stack.kafka.origin == "named":
+    if stack.kafka.origin == "given":
         settings = {"AVOIR_KAFKA_TOPIC_PREFIX": f"{mark}-", "AVOIR_KAFKA_GROUP_ID": mark}
-    if stack.postgres.origin == "named":
+    if stack.postgres.origin == "given":
         _execute(dsn, f'CREATE DATABASE "{mark}"')
         moved = dsn_of(dsn, mark)
         stack = replace(stack, postgres=replace(stack.postgres, address=moved))
     try:
         yield stack, settings
     finally:
-        if stack.postgres.origin == "named":
+        if stack.postgres.origin == "given":
             _execute(dsn, f'DROP DATABASE "{mark}" WITH (FORCE)')
-        if stack.kafka.origin == "named":
-            asyncio.run(_remove_topics(stack.kafka.address, f"{mark}-"))
+        if stack.kafka.origin == "given":
+            asyncio.run(delete_topics_with(stack.kafka.address, f"{mark}-"))
 
 
 def _execute(dsn: str, statement: str) -> None:
@@ -44,13 +42,3 @@ def _execute(dsn: str, statement: str) -> None:
         raise StackError(
             f"{statement} on the Postgres that the environment names: {type(error).__name__}: {error}"
         ) from error
-
-
-async def _remove_topics(bootstrap_servers: str, prefix: str) -> None:
-    client = client_of(KafkaSettings(kafka_bootstrap_servers=bootstrap_servers))
-    admin = AIOKafkaAdminClient(**client.options())
-    await admin.start()
-    try:
-        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(prefix)])
-    finally:
-        await admin.close()

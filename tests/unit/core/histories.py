@@ -1,4 +1,4 @@
-"""Random stories: facts with time passing between them, policies, and rejections of what was applied."""
+"""Random histories: facts with time passing between them, policies, and rejections of what was applied."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
-from tests.unit.core.timelines import timelines
+from tests.unit.core.timeline_strategies import timelines
 from tests.unit.core.world import World, at, message, rejected, rows
 
 
-class Story(NamedTuple):
+class History(NamedTuple):
     """Messages as delivered, each with the day of June on which it is handled; `rejects` come after some of them."""
 
     policy: Policy
@@ -31,26 +31,26 @@ policies = st.builds(
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> Story:
-    told = draw(st.permutations(draw(timelines())))
-    delays = draw(st.lists(st.integers(0, 4), min_size=len(told), max_size=len(told)))
+def histories(draw: st.DrawFn) -> History:
+    delivered = draw(st.permutations(draw(timelines())))
+    delays = draw(st.lists(st.integers(0, 4), min_size=len(delivered), max_size=len(delivered)))
     day, steps = 9, []
-    for delay, each in zip(delays, told, strict=True):
+    for delay, each in zip(delays, delivered, strict=True):
         day += delay
         steps.append((day, each))
-    rejects = draw(st.frozensets(st.integers(0, max(0, len(told) - 1)), max_size=2))
-    return Story(draw(policies), steps, rejects)
+    rejects = draw(st.frozensets(st.integers(0, max(0, len(delivered) - 1)), max_size=2))
+    return History(draw(policies), steps, rejects)
 
 
-def play(world: World, story: Story) -> Iterator[Message]:
-    """Tell a story step by step; after the steps named in `rejects` the newest application that stands is rejected."""
-    for n, (day, each) in enumerate(story.steps):
+def play(world: World, history: History) -> Iterator[Message]:
+    """Handle a history step by step; after the steps in `rejects` the newest application that stands is rejected."""
+    for n, (day, each) in enumerate(history.steps):
         world.now = at("06-01") + timedelta(days=day)
         world.handle(each)
         world.sweep()
         yield each
         standing = [each for each in rows(world.state.applications) if not each.reinstated]
-        if n in story.rejects and standing:
-            told = message(f"reject-{n}", "06-09", rejected(str(standing[-1].key.id)))
-            world.handle(told)
-            yield told
+        if n in history.rejects and standing:
+            rejection = message(f"reject-{n}", "06-09", rejected(str(standing[-1].key.id)))
+            world.handle(rejection)
+            yield rejection

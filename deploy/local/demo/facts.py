@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deploy.local.demo.messages import booking_line, cancelled, hours, invoice, message, owner, payment
-from deploy.local.demo.told import Json, Step, Told
+from deploy.local.demo.scenario import Json, Message, Step
 
 
 def _shortened(day: str, remaining: Json) -> Json:
@@ -52,7 +52,7 @@ def _bookings() -> list[Step]:
             "Booked on May 1, cancelled on May 15, before the invoice of June 1",
             "Nothing was billed yet, so there is nothing to give back.",
             [
-                Told("customer u1 cancels booking b1", "booking-cancelled", cancelled("2025-05-15", "b1", "user/u1"),
+                Message("customer u1 cancels booking b1", "booking-cancelled", cancelled("2025-05-15", "b1", "user/u1"),
                      "declined", "not_billed", [("credit-declined", None)]),
             ],
         ),
@@ -60,12 +60,12 @@ def _bookings() -> list[Step]:
             "Booked on May 30, paid on June 1, cancelled on June 2",
             "It was billed and paid, so all of it comes back as credit, tax included.",
             [
-                Told("invoice i1 bills booking b2: 100.00 + 21.00 tax", "invoice-finalized",
+                Message("invoice i1 bills booking b2: 100.00 + 21.00 tax", "invoice-finalized",
                      invoice("2025-06-01", "i1", "user/u1", [booking_line("b2", "100.00", "21.00")], "121.00"),
                      "recorded", "recorded"),
-                Told("u1 pays 121.00 for invoice i1", "payment-recorded",
+                Message("u1 pays 121.00 for invoice i1", "payment-recorded",
                      payment("2025-06-01", "pay1", "user/u1", "121.00", "i1"), "recorded", "recorded"),
-                Told("customer u1 cancels booking b2", "booking-cancelled", cancelled("2025-06-02", "b2", "user/u1"),
+                Message("customer u1 cancels booking b2", "booking-cancelled", cancelled("2025-06-02", "b2", "user/u1"),
                      "issued", "booking_cancelled", [("credit-issued", "121.00")]),
             ],
             {"user/u1": "121.00"},
@@ -74,12 +74,12 @@ def _bookings() -> list[Step]:
             "A booking that is not paid yet is cancelled",
             "The credit waits, and comes with the payment.",
             [
-                Told("invoice i2 bills booking b3: 60.50", "invoice-finalized",
+                Message("invoice i2 bills booking b3: 60.50", "invoice-finalized",
                      invoice("2025-06-01", "i2", "user/u2", [booking_line("b3", "50.00", "10.50")], "60.50"),
                      "recorded", "recorded"),
-                Told("customer u2 cancels booking b3", "booking-cancelled", cancelled("2025-06-03", "b3", "user/u2"),
+                Message("customer u2 cancels booking b3", "booking-cancelled", cancelled("2025-06-03", "b3", "user/u2"),
                      "waiting", "unpaid"),
-                Told("u2 pays 60.50 for invoice i2", "payment-recorded",
+                Message("u2 pays 60.50 for invoice i2", "payment-recorded",
                      payment("2025-06-05", "pay2", "user/u2", "60.50", "i2"),
                      "issued", "booking_cancelled", [("credit-issued", "60.50")]),
             ],
@@ -89,10 +89,10 @@ def _bookings() -> list[Step]:
             "A free booking is cancelled",
             "It cost nothing, so there is nothing to give back.",
             [
-                Told("invoice i3 bills booking b4: 0.00", "invoice-finalized",
+                Message("invoice i3 bills booking b4: 0.00", "invoice-finalized",
                      invoice("2025-06-03", "i3", "user/u2", [booking_line("b4", "0.00")], "0.00"),
                      "recorded", "recorded"),
-                Told("customer u2 cancels booking b4", "booking-cancelled", cancelled("2025-06-04", "b4", "user/u2"),
+                Message("customer u2 cancels booking b4", "booking-cancelled", cancelled("2025-06-04", "b4", "user/u2"),
                      "declined", "free", [("credit-declined", None)]),
             ],
             {"user/u2": "60.50"},
@@ -106,17 +106,17 @@ def _shortenings() -> Step:
         "A booking of four hours is shortened to three, then to two; the last message comes twice",
         "Each time only the difference is given; the same message again changes nothing.",
         [
-            Told("invoice i4, paid, bills booking b5: 4 hours, 80.00", "invoice-finalized",
+            Message("invoice i4, paid, bills booking b5: 4 hours, 80.00", "invoice-finalized",
                  invoice("2025-06-01", "i4", "user/u3",
                          [booking_line("b5", "80.00", period=hours("2025-06-20", 9, 13))], "80.00",
                          amount_paid="80.00"),
                  "recorded", "recorded"),
-            Told("customer u3 shortens b5 to 3 hours", "booking-shortened",
+            Message("customer u3 shortens b5 to 3 hours", "booking-shortened",
                  _shortened("2025-06-05", hours("2025-06-20", 9, 12)),
                  "issued", "booking_shortened", [("credit-issued", "20.00")]),
-            Told("customer u3 shortens b5 to 2 hours", "booking-shortened", cut_to_two,
+            Message("customer u3 shortens b5 to 2 hours", "booking-shortened", cut_to_two,
                  "issued", "booking_shortened", [("credit-issued", "20.00")]),
-            Told("the same message once more", "booking-shortened", cut_to_two, "duplicate", "duplicate"),
+            Message("the same message once more", "booking-shortened", cut_to_two, "duplicate", "duplicate"),
         ],
         {"user/u3": "40.00"},
     )  # fmt: skip
@@ -128,11 +128,11 @@ def _other_sources() -> list[Step]:
             "A plan paid for three months ends in the middle of the first",
             "An admin asks for credit for the unused months: July and August, not the running June.",
             [
-                Told("invoice i5, paid, bills plan p1: June, July, August, 200.00 each", "invoice-finalized",
+                Message("invoice i5, paid, bills plan p1: June, July, August, 200.00 each", "invoice-finalized",
                      invoice("2025-06-01", "i5", "team/t7", [_month(6), _month(7), _month(8)], "600.00",
                              amount_paid="600.00"),
                      "recorded", "recorded"),
-                Told("an admin cancels plan p1 from June 16 on, with credit", "plan-cancelled",
+                Message("an admin cancels plan p1 from June 16 on, with credit", "plan-cancelled",
                      _plan_cancelled("2025-06-15"), "issued", "plan_cancelled",
                      [("credit-issued", "200.00"), ("credit-issued", "200.00")]),
             ],
@@ -142,7 +142,7 @@ def _other_sources() -> list[Step]:
             "A customer who owes nothing pays 100.00",
             "What is paid above what is due becomes credit for the next invoice.",
             [
-                Told("u4 pays 100.00 and names no invoice", "payment-recorded",
+                Message("u4 pays 100.00 and names no invoice", "payment-recorded",
                      payment("2025-06-10", "pay3", "user/u4", "100.00"),
                      "issued", "overpayment", [("credit-issued", "100.00")]),
             ],
@@ -152,7 +152,7 @@ def _other_sources() -> list[Step]:
             "A message with a mistake in it",
             "It is set aside with its reason and guessed at by nobody; the messages around it go on.",
             [
-                Told("a payment whose amount is a number instead of text", "payment-recorded",
+                Message("a payment whose amount is a number instead of text", "payment-recorded",
                      payment("2025-06-10", "pay4", "user/u4", "100.00") | {"amount": 100.0},
                      "rejected", "malformed", [("credit-dead-letter", None)]),
             ],
@@ -167,7 +167,7 @@ def _uses() -> list[Step]:
             "The next invoice uses the credit by itself",
             "Available credit pays the new invoice up to what is due; the rest is due as usual.",
             [
-                Told("invoice i6 bills booking b6: 150.00", "invoice-finalized",
+                Message("invoice i6 bills booking b6: 150.00", "invoice-finalized",
                      invoice("2025-07-01", "i6", "user/u1", [booking_line("b6", "150.00")], "150.00"),
                      "applied", "auto", [("credit-applied", "121.00")]),
             ],
@@ -177,10 +177,10 @@ def _uses() -> list[Step]:
             "That invoice was a mistake: it is voided, and the right one sent",
             "The credit comes back exactly, and pays the right invoice.",
             [
-                Told("invoice i6 is voided", "invoice-voided",
+                Message("invoice i6 is voided", "invoice-voided",
                      message("2025-07-02", invoice_id="i6", reason="wrong price"),
                      "recorded", "invoice_voided", [("credit-reinstated", "121.00")]),
-                Told("invoice i7 bills booking b6: 90.00", "invoice-finalized",
+                Message("invoice i7 bills booking b6: 90.00", "invoice-finalized",
                      invoice("2025-07-02", "i7", "user/u1", [booking_line("b6", "90.00")], "90.00"),
                      "applied", "auto", [("credit-applied", "90.00")]),
             ],
@@ -189,11 +189,11 @@ def _uses() -> list[Step]:
     ]  # fmt: skip
 
 
-def in_another_order(steps: Sequence[Step]) -> list[Told]:
-    """The messages of the story back to front, but with each owner's invoices in the order they were finalized.
+def in_another_order(steps: Sequence[Step]) -> list[Message]:
+    """The messages of the steps back to front, but with each owner's invoices in the order they were finalized.
 
     Changes come before their payments, payments before their invoices, a void before the invoice that it voids.
     """
-    told = [each for step in steps for each in step.told]
-    others = [each for each in reversed(told) if each.topic != "invoice-finalized"]
-    return [*others, *(each for each in told if each.topic == "invoice-finalized")]
+    messages = [each for step in steps for each in step.messages]
+    others = [each for each in reversed(messages) if each.topic != "invoice-finalized"]
+    return [*others, *(each for each in messages if each.topic == "invoice-finalized")]

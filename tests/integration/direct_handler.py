@@ -1,4 +1,4 @@
-"""Messages put straight into the handler, as one batch each, for tests of what can be read afterwards."""
+"""The handler without a broker: each message a batch, for tests of what can be read afterwards."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from avoir.record import BatchReport, Record, TopicPartition
 GROUP = "avoir"
 
 
-class Timeline:
+class DirectHandler:
     """A handler with the offsets of the topics that were used."""
 
     def __init__(self, dsn: str, rules: Rules | None = None) -> None:
@@ -25,12 +25,12 @@ class Timeline:
         self._offsets: dict[TopicPartition, int] = {}
         self._events = count(1)
 
-    async def tell(self, topic: str, *, tenant_id: str = "t1", **value: Any) -> BatchReport:
+    async def handle(self, topic: str, *, tenant_id: str = "t1", **value: Any) -> BatchReport:
         """Handle one message; `event_id` is made up where none is given."""
         message = {"event_id": f"e{next(self._events)}", "tenant_id": tenant_id, **value}
-        return await self.tell_bytes(topic, json.dumps(message).encode())
+        return await self.handle_bytes(topic, json.dumps(message).encode())
 
-    async def tell_bytes(self, topic: str, value: bytes | None) -> BatchReport:
+    async def handle_bytes(self, topic: str, value: bytes | None) -> BatchReport:
         """Handle one record with these bytes."""
         place = TopicPartition(topic, 0)
         if place not in self._offsets:
@@ -43,10 +43,10 @@ class Timeline:
         self._offsets[place] = offset + 1
         return report
 
-    async def tell_all(self, steps: Iterable[Mapping[str, Any]], tenant_id: str) -> None:
+    async def handle_all(self, steps: Iterable[Mapping[str, Any]], tenant_id: str) -> None:
         """The steps of a case, in their order."""
         for step in steps:
-            await self.tell(step["topic"], tenant_id=tenant_id, **step["value"])
+            await self.handle(step["topic"], tenant_id=tenant_id, **step["value"])
 
     async def close(self) -> None:
         """Let go of the connection."""

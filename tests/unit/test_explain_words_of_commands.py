@@ -33,7 +33,7 @@ def decided(topic: str, outcome: str, reason: str, *, would: str | None = None, 
     return DecisionMade(topic, "e1", 0, 7, AT, AT, outcome, reason, facts, policy, would, subject)
 
 
-def told(decision: DecisionMade, **parts: Any) -> str:
+def explained(decision: DecisionMade, **parts: Any) -> str:
     return paragraph(Explanation("t1", Subject("event", "e1"), AT, (decision,), **parts), decision)
 
 
@@ -90,7 +90,7 @@ def stands(credit: GrantStanding) -> str:
 
 
 def test_a_refused_command_is_told_as_refused() -> None:
-    words = told(
+    words = explained(
         decided(
             "apply-credit",
             "declined",
@@ -110,7 +110,7 @@ def test_a_refused_command_is_told_as_refused() -> None:
 
 
 def test_a_grant_by_hand_says_who_gave_it_and_why() -> None:
-    words = told(decided("grant-credit", "issued", "goodwill", amount="20.00", **WHO), grants=(grant(),))
+    words = explained(decided("grant-credit", "issued", "goodwill", amount="20.00", **WHO), grants=(grant(),))
     assert words == (
         "On 2 June 2025 credit of 20.00 EUR was granted to user/u1 by admin a1. Credit of 20.00 EUR was given. "
         'It was granted as goodwill. The note on it: "sorry".'
@@ -128,13 +128,13 @@ def test_a_grant_to_come_says_when() -> None:
         **WHO,
     )
     credit = grant(pending=20 * EUR, available=0, effective_at=AT + timedelta(days=29))
-    assert told(decision, grants=(credit,)).endswith("by admin a1. It was to be given on 1 July 2025.")
+    assert explained(decision, grants=(credit,)).endswith("by admin a1. It was to be given on 1 July 2025.")
     assert stands(credit).endswith("comes on 1 July 2025 as goodwill. Of it: 20.00 EUR to come.")
 
 
 def test_a_draw_of_less_than_was_asked_says_so_and_where_it_came_from() -> None:
     credit = grant(step("drawn", "drawn", "-0.30", event_id="e1"))
-    words = told(
+    words = explained(
         decided("draw-credit", "recorded", "drawn", amount="0.50", drawn="0.30", reference="usage 1", **WHO),
         grants=(credit,),
     )
@@ -146,7 +146,7 @@ def test_settings_that_counted_name_the_message_that_set_them() -> None:
     policy = {"unpaid_change": "never", "credit_as": "balance", "set_by": {"unpaid_change": "p1"}}
     decision = decided("booking-cancelled", "declined", "unpaid", policy=policy)
     version = PolicyVersion(ScopeKey("t1", "owner", "user/u1"), "p1", AT, {"unpaid_change": "never"})
-    assert told(decision, policies=(version,)).endswith(
+    assert explained(decision, policies=(version,)).endswith(
         "Settings that counted: what was not paid at the time of the change gives no credit (set for user/u1 by "
         "message p1 of 2 June 2025)."
     )
@@ -154,7 +154,7 @@ def test_settings_that_counted_name_the_message_that_set_them() -> None:
 
 def test_a_change_of_settings_is_told_in_words() -> None:
     keys = {"auto_apply": False, "refill_threshold": "5.00", "currency": "EUR", "credit_as": None}
-    words = told(
+    words = explained(
         decided(
             "set-credit-policy", "recorded", "policy_set", scope="tenant", of="", keys=keys, by="admin/a1"
         )
@@ -191,8 +191,8 @@ def test_draws_of_one_day_are_told_together_and_setting_aside_once() -> None:
         step("reinstated", "available", "-4", 5, **aside, ledger_account="reserved", reason="not_needed"),
         step("reinstated", "reserved", "4", 5, **aside, reason="not_needed"),
     )
-    telling = tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,)))
-    assert telling.since == (
+    words = tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,)))
+    assert words.since == (
         "On 3 June 2025 0.30 EUR of it was drawn for usage, in 2 draws.",
         "On 4 June 2025 4.00 EUR of it was set aside for invoice i9.",
         "On 5 June 2025 4.00 EUR of it, set aside for invoice i9, became available again: the invoice did not need it.",
@@ -221,11 +221,11 @@ def test_a_use_names_the_credits_that_it_came_from() -> None:
 
 def test_a_void_of_credit_to_come_says_that_it_will_not_be_given() -> None:
     void = decided("void-credit", "recorded", "voided", amount="20.00", remaining="0.00", **WHO)
-    assert told(void).endswith("Its time had not come yet, so its 20.00 EUR will not be given.")
+    assert explained(void).endswith("Its time had not come yet, so its 20.00 EUR will not be given.")
     void = decided(
         "void-credit", "recorded", "voided", amount="20.00", remaining="7.00", voided="7.00", **WHO
     )
-    assert told(void).endswith(
+    assert explained(void).endswith(
         "20.00 EUR had been given, and 7.00 EUR was left of it. 7.00 EUR was taken back."
     )
 
@@ -234,5 +234,5 @@ def test_an_invoice_that_said_so_itself_is_not_told_to_follow_the_settings() -> 
     facts = {"currency": "EUR", "total": "5.00", "paid": "0.00", "credit_applied": "0.00", "due": "5.00"}
     policy = {"auto_apply": True}
     decision = decided("invoice-finalized", "recorded", "recorded", automatic=False, policy=policy, **facts)
-    assert "The invoice itself said that it takes no credit by itself." in told(decision)
-    assert "Settings that counted" not in told(decision)
+    assert "The invoice itself said that it takes no credit by itself." in explained(decision)
+    assert "Settings that counted" not in explained(decision)

@@ -4,17 +4,21 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from avoir.postgres import queries
 from avoir.postgres.connect import KeptConnection
 from avoir.record import BatchReport, Fenced, Notable, Record, TopicPartition
 from avoir.settings import Settings
+from deploy.local.harness.service import ServiceProcess, environment_of, service_process
 
 OUT = "credit-issued"
+PROGRAM = (sys.executable, "-m", "tests.integration.counting_handler")
 
 
-class Tally:
+class CountingHandler:
     """Claims each message's value as its id, and writes an outbox row with the next number of its key.
 
     In one transaction with the offsets, like the real handler. A value of `park...` counts as parked,
@@ -119,8 +123,13 @@ class Tally:
         )
 
 
+def counting_process(settings: Settings, log: Path) -> AbstractContextManager[ServiceProcess]:
+    """A process of the service with this handler."""
+    return service_process(environment_of(settings), log, PROGRAM)
+
+
 if __name__ == "__main__":
     from avoir.process.serve import serve
 
     assert os.environ["AVOIR_KAFKA_BOOTSTRAP_SERVERS"]
-    sys.exit(serve(Settings(), Tally))
+    sys.exit(serve(Settings(), CountingHandler))

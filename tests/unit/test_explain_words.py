@@ -27,7 +27,7 @@ LINE = {
 }
 
 
-def told(
+def explained(
     outcome: str, reason: Reason, *lines: dict[str, Any], by: ChangedBy = "customer", **more: Any
 ) -> str:
     facts = {"booking_id": "b1", "lines": list(lines), **more}
@@ -56,20 +56,20 @@ def told(
 
 
 def test_a_booking_never_billed() -> None:
-    assert told("declined", "not_billed").startswith(
+    assert explained("declined", "not_billed").startswith(
         "On 2 June 2025 booking b1 was cancelled by the customer. No credit was given. It had not been billed on any "
         "finalized invoice by then. What would change this: a finalized invoice"
     )
 
 
 def test_an_unpaid_invoice_waits() -> None:
-    words = told("waiting", "unpaid", LINE | {"due_on_invoice": "21.00"})
+    words = explained("waiting", "unpaid", LINE | {"due_on_invoice": "21.00"})
     assert "(121.00 EUR, with 21.00 EUR still due). No credit was given yet." in words
     assert words.endswith("What would change this: payment of the rest of the invoice.")
 
 
 def test_billed_only_after_the_change() -> None:
-    words = told("declined", "billed_after_change", LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"})
+    words = explained("declined", "billed_after_change", LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"})
     assert "It was only billed on invoice i1 of 30 June 2025, after that" in words
     assert (
         "What would change this: an invoice that bills it, finalized no later than this change and told later"
@@ -78,15 +78,15 @@ def test_billed_only_after_the_change() -> None:
 
 
 def test_an_admin_who_did_not_ask() -> None:
-    assert "was cancelled by an admin." in told("declined", "not_requested", LINE, by="admin")
+    assert "was cancelled by an admin." in explained("declined", "not_requested", LINE, by="admin")
 
 
 def test_a_booking_on_many_lines_says_how_many() -> None:
-    assert "It was billed on 4 more lines." in told("declined", "superseded", LINE, lines_in_all=5)
+    assert "It was billed on 4 more lines." in explained("declined", "superseded", LINE, lines_in_all=5)
 
 
 def test_a_fee_is_told() -> None:
-    assert "A cancellation fee of 10.00 EUR was kept." in told(
+    assert "A cancellation fee of 10.00 EUR was kept." in explained(
         "issued", "booking_cancelled", LINE, fee="10.00", currency="EUR"
     )
 
@@ -123,7 +123,7 @@ AFTERWARDS = LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"}
 def test_a_fee_that_nothing_was_kept_of_was_only_asked_for(
     outcome: str, reason: Reason, lines: tuple[dict[str, Any], ...]
 ) -> None:
-    words = told(outcome, reason, *lines, fee="21.00", currency="EUR")
+    words = explained(outcome, reason, *lines, fee="21.00", currency="EUR")
     assert "A cancellation fee of 21.00 EUR was asked for." in words
     assert "kept" not in words
 
@@ -139,17 +139,17 @@ def test_a_fee_that_nothing_was_kept_of_was_only_asked_for(
 def test_no_more_of_a_fee_is_told_to_be_kept_than_the_booking_cost(
     outcome: str, reason: Reason, lines: tuple[dict[str, Any], ...]
 ) -> None:
-    words = told(outcome, reason, *lines, fee="21.00", currency="EUR")
+    words = explained(outcome, reason, *lines, fee="21.00", currency="EUR")
     assert "Of the cancellation fee of 21.00 EUR, 10.00 EUR was kept: the booking cost no more." in words
 
 
 def test_a_fee_of_what_is_not_paid_yet_is_to_be_kept() -> None:
-    words = told("waiting", "unpaid", LINE, fee="21.00", currency="EUR")
+    words = explained("waiting", "unpaid", LINE, fee="21.00", currency="EUR")
     assert "A cancellation fee of 21.00 EUR will be kept." in words
 
 
 def test_a_fee_beyond_the_lines_that_are_listed_is_not_told_to_be_kept_in_part() -> None:
-    words = told("issued", "booking_cancelled", CHEAP, lines_in_all=9, fee="21.00", currency="EUR")
+    words = explained("issued", "booking_cancelled", CHEAP, lines_in_all=9, fee="21.00", currency="EUR")
     assert "A cancellation fee of 21.00 EUR was asked for." in words
 
 
@@ -191,6 +191,6 @@ def test_a_repetition_is_not_told_to_have_used_credit(outcome: str) -> None:
         topic="invoice-finalized",
         event_id="e1",
     )
-    told = Explanation("t1", subject, AT, decisions=(first, again), applications=(use,))
-    assert "Credit of 5.00 EUR was used on it." in paragraph(told, first)
-    assert paragraph(told, again).endswith(outcome_words(outcome))
+    explained = Explanation("t1", subject, AT, decisions=(first, again), applications=(use,))
+    assert "Credit of 5.00 EUR was used on it." in paragraph(explained, first)
+    assert paragraph(explained, again).endswith(outcome_words(outcome))

@@ -1,10 +1,10 @@
-"""What a benchmark stands on: its own databases and topics on the stack, and the messages that wait there."""
+"""The benchmark's own databases and topics on the stack, and the messages that wait there."""
 
 import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
@@ -16,7 +16,7 @@ from avoir.kafka.topics import TopicNames, create_topics
 from avoir.postgres.migrate import migrate
 from avoir.wire.topics import FACTS
 from benchmarks.mix import Wire
-from deploy.local.databases import dsn_of, execute
+from deploy.local.harness.databases import own_database
 
 PARTITIONS = 4
 BATCH_BYTES = 16_384  # what producers make by default
@@ -26,7 +26,7 @@ FED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Testbed:
     """Where the brokers and the databases are, by what runs on them."""
 
     kafka: str
@@ -39,22 +39,22 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(kafka: str, admin_dsn: str) -> AsyncIterator[Stage]:
+async def testbed(kafka: str, admin_dsn: str) -> AsyncIterator[Testbed]:
     """Databases and topics of this run's own; the databases are dropped at its end."""
     run = uuid.uuid4().hex[:8]
     names = {runner: f"avoir_bench_{run}_{runner}" for runner in ("service", "floor", "plain")}
-    for name in names.values():
-        await execute(admin_dsn, f'CREATE DATABASE "{name}"', DATABASE_TIMEOUT_S)
-    try:
-        databases = {runner: dsn_of(admin_dsn, name) for runner, name in names.items()}
+    async with AsyncExitStack() as ends:
+        databases = {
+            runner: await ends.enter_async_context(
+                own_database(admin_dsn, name, within_seconds=DATABASE_TIMEOUT_S)
+            )
+            for runner, name in names.items()
+        }
         await migrate(databases["service"])
-        found = Stage(kafka, databases, run)
+        made = Testbed(kafka, databases, run)
         for runner in names:
-            await create_topics(Client([kafka]), TopicNames(found.prefix(runner)), PARTITIONS, 1)
-        yield found
-    finally:
-        for name in names.values():
-            await execute(admin_dsn, f'DROP DATABASE "{name}" WITH (FORCE)', DATABASE_TIMEOUT_S)
+            await create_topics(Client([kafka]), TopicNames(made.prefix(runner)), PARTITIONS, 1)
+        yield made
 
 
 def topics_in(prefix: str) -> list[str]:
