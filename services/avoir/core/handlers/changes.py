@@ -67,7 +67,7 @@ def change(
 
 
 MOST_STANDING = 100
-"""The most changes of one booking or plan of which none supersedes another: each counts for each of its lines."""
+"""Maximum number of changes of a booking or plan that are not superseded: each of them may count for each line."""
 
 
 def put_change(draft: Draft, change: Change) -> bool:
