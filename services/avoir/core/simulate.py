@@ -83,7 +83,7 @@ def add_figures(figures: Figures, others: Figures, sign: Literal[1, -1] = 1) -> 
 
 
 def with_keys(policy: Policy, keys: Mapping[str, Any]) -> Policy:
-    """A policy with some keys as a message sets them; None is the default value."""
+    """Set policy keys as a message would; None stands for the default value."""
     values = {"refill_currency" if key == "currency" else key: value for key, value in keys.items()}
     return replace(
         policy, **{key: getattr(Policy(), key) if value is None else value for key, value in values.items()}

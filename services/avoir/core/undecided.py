@@ -2,13 +2,13 @@
 
 from avoir.core.model.decision import Decision, Outcome, fitting, would_change
 from avoir.core.model.message import Message
-from avoir.core.model.money import TooMuchError
+from avoir.core.model.money import OverLimitError
 from avoir.core.model.reasons import Unhandled
 
 
 def fail(message: Message, error: Exception) -> Decision:
     """Decision on a message that could not be decided: rejected if beyond the limits, otherwise parked."""
-    if isinstance(error, TooMuchError):
+    if isinstance(error, OverLimitError):
         return _undecided(message, "rejected", "malformed", problem_of(error))
     return park(message, problem_of(error))
 
@@ -37,7 +37,7 @@ def _undecided(message: Message, outcome: Outcome, reason: Unhandled, problem: s
 
 def problem_of(error: Exception) -> str:
     """Text recorded about an error, as `problem` in the facts."""
-    return printable(str(error)) if isinstance(error, TooMuchError) else brief(error)
+    return printable(str(error)) if isinstance(error, OverLimitError) else brief(error)
 
 
 def brief(error: BaseException) -> str:

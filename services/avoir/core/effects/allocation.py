@@ -32,6 +32,7 @@ def usable(grants: Iterable[Grant], at: datetime, now: datetime) -> Iterator[Gra
 
 def whole(grant: Grant) -> int:
     """Available whole minor units of a grant, in micros; only draws use fractions."""
+    # Draws may leave fractions of a minor unit; invoices and refunds are money, so they cannot use those.
     return round_down(grant.available, grant.account.currency)
 
 

@@ -96,6 +96,7 @@ class _EntitlementsToCheck:
 
 def touched_grants(draft: Draft, touched: Touched) -> list[Grant]:
     """Grants of which the message moved something."""
+    # Sorted, as sets have no order of their own that a retry could rely on.
     return [draft.state.grants[key] for key in sorted(touched.grants, key=lambda key: key.id.int)]
 
 
@@ -182,6 +183,7 @@ def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
             account,
             CreditExpired(grant.key.id, grant.remaining),
             postings_of_all(grant, "expired"),
+            # The time of expiry, not the time at which it was handled.
             occurred_at=expires_at,
         )
 

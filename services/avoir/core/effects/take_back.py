@@ -76,5 +76,5 @@ def report_shortfall(draft: Draft, entitlement: Entitlement, reason: Lowered) ->
 
 
 def shortfall_reason(entitlement: Entitlement, reason: Lowered) -> ShortfallReason:
-    """The reason of a shortfall: a credit line that used too much, or what credit was taken back for."""
+    """Reason of a shortfall: a credit line that used too much, or the reason that credit was taken back for."""
     return "credit_line" if entitlement.key.kind == "credit_line" else reason

@@ -20,7 +20,7 @@ from avoir.core.model.events import (
 )
 from avoir.core.model.facts import BookingCancelled, BookingShortened, Owner, PlanCancelled
 from avoir.core.model.message import Message
-from avoir.core.model.money import TooMuchError, format_decimal
+from avoir.core.model.money import OverLimitError, format_decimal
 from avoir.core.model.policy import InForce, Policy
 from avoir.core.model.rows import (
     BookingCancellation,
@@ -67,7 +67,7 @@ def change(
 
 
 MOST_STANDING = 100
-"""The most changes of one booking or plan of which none supersedes another: each counts for each of its lines."""
+"""Maximum number of changes of a booking or plan that are not superseded: each of them may count for each line."""
 
 
 def put_change(draft: Draft, change: Change) -> bool:
@@ -77,7 +77,7 @@ def put_change(draft: Draft, change: Change) -> bool:
     is_superseded = any(supersedes(each, change) for each in known)
     if not is_superseded and len(known) - len(superseded) >= MOST_STANDING:
         subject = f"{change.subject.kind} {change.subject.id}"
-        raise TooMuchError(f"{subject} would have more than {MOST_STANDING} changes that may count")
+        raise OverLimitError(f"{subject} would have more than {MOST_STANDING} changes that may count")
     draft.put(replace(change, superseded=is_superseded))
     draft.put(*(replace(each, superseded=True) for each in known if each.key in superseded))
     return any(each.contents == change.contents for each in known)

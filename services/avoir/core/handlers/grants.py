@@ -69,6 +69,7 @@ def begin(draft: Draft, grant: Grant) -> None:
         grant.account,
         issued(grant),
         [Posting(grant.key.id, "issued", "available", grant.amount)],
+        # The grant's own message, even if time or another message makes it begin.
         cause=Cause(grant.topic, grant.event_id),
         occurred_at=draft.occurred_at if draft.cause is not None else grant.effective_at,
     )

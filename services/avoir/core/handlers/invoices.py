@@ -21,7 +21,7 @@ from avoir.core.model.events import (
 )
 from avoir.core.model.facts import InvoiceFinalized, InvoiceVoided
 from avoir.core.model.message import Message
-from avoir.core.model.money import TooMuchError, format_decimal
+from avoir.core.model.money import OverLimitError, format_decimal
 from avoir.core.model.policy import Policy, merge_policy_used
 from avoir.core.model.reasons import Recorded
 from avoir.core.model.rows import (
@@ -49,6 +49,7 @@ def finalize(draft: Draft, message: Message, fact: InvoiceFinalized) -> Conclusi
     account = AccountKey(message.tenant_id, *fact.owner, fact.currency)
     policy = draft.policy(account, message.occurred_at, key)
     invoice = _open_invoice(draft, message, fact, account, policy.policy)
+    # Expired credit must not be used, be it swept already or not.
     expire_overdue(draft, account)
     unknown = use_credit_lines(draft, invoice) if not invoice.voided else []
     # Credit that another account reserved for this invoice can't be used on it.
@@ -78,7 +79,7 @@ def _refuse_too_many_lines(draft: Draft, subject: SubjectKey) -> None:
         draft.state.lines_elsewhere.get(subject) or 0
     )
     if lines > MOST_LINES:
-        raise TooMuchError(
+        raise OverLimitError(
             f"lines: {subject.kind} {subject.id} would be billed on more than {MOST_LINES} lines"
         )
 

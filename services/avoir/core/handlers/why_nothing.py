@@ -1,4 +1,4 @@
-"""The reason for which a change of a booking or plan gave nothing."""
+"""Reason why a change of a booking or plan gave nothing."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,6 +27,7 @@ class Why(NamedTuple):
 
 def why_nothing(draft: Draft, change: Change, billed: Sequence[Billed], *, is_repeated: bool) -> Why:
     """Find why a change gave nothing: the first reason that leaves no line to give credit for."""
+    # In the order of `NothingGiven`, which the contract publishes: the first reason that holds is the one given.
     if not billed:
         return Why("declined", "not_billed")
     lines = [each for each in billed if not each.invoice.voided]

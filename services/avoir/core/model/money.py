@@ -10,8 +10,8 @@ MOST_MICROS = 10**18 - 1
 """Maximum amount of an account: what an amount in a message can express (twelve digits, six decimals)."""
 
 
-class TooMuchError(ValueError):
-    """An account would exceed the maximum."""
+class OverLimitError(ValueError):
+    """A message would exceed a limit, such as the most that an account can hold: it is rejected."""
 
 
 @cache

@@ -114,6 +114,7 @@ def in_force(
     set_by: dict[str, str] = {}
     for versions in scopes:
         for key, (value, event_id) in _latest(versions, at, currency).items():
+            # None gives a key back to the next wider scope.
             if key not in values and value is not None:
                 values[key], set_by[key] = value, event_id
     policy = widest if widest.refill_currency in (None, currency) else _without_refill(widest)
@@ -124,6 +125,7 @@ def _latest(
     versions: Iterable[PolicyVersion], at: datetime, currency: str | None
 ) -> dict[str, tuple[Any, str]]:
     latest: dict[str, tuple[Any, str]] = {}
+    # By time, not in the order of arrival: a late message counts as if it had come in time.
     for version in sorted(versions, key=lambda each: (each.occurred_at, each.event_id)):
         if version.occurred_at > at:
             break

@@ -25,7 +25,7 @@ from avoir.core.model.events import (
 from avoir.core.model.facts import Owner
 from avoir.core.model.ids import derived_id
 from avoir.core.model.ledger import GENESIS, CustomerAccount, Entry, LedgerAccount, Posting, entry_hash, post
-from avoir.core.model.money import MOST_MICROS, TooMuchError, format_decimal
+from avoir.core.model.money import MOST_MICROS, OverLimitError, format_decimal
 from avoir.core.model.policy import InForce, Policy, in_force, scopes_of
 from avoir.core.model.rows import (
     Account,
@@ -220,7 +220,7 @@ class Draft(Struct, eq=False):
         held = account.available if leg.side == "available" else account.reserved
         if held + leg.amount > MOST_MICROS:
             most = format_decimal(MOST_MICROS, account.key.currency)
-            raise TooMuchError(f"amount: the account would hold more than {most} {account.key.currency}")
+            raise OverLimitError(f"amount: the account would hold more than {most} {account.key.currency}")
         entry = Entry(
             account=account.key,
             seq=account.seq,
@@ -243,7 +243,7 @@ class Draft(Struct, eq=False):
 
 
 def payment_order(payment: Payment) -> tuple[object, ...]:
-    """The order in which payments settle: `amount_paid` before others, then by time and id."""
+    """Sort key of payments in the order in which they settle: `amount_paid` before others, then by time and id."""
     return payment.key.kind, payment.occurred_at, payment.key.id
 
 

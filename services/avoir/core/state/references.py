@@ -122,6 +122,7 @@ class References:
     @property
     def locked_first(self) -> set[tuple[str, str, str]]:
         """Keys to lock before bookings and plans: of invoices, payments, reversals and references."""
+        # Bookings and plans come second, since those billed on the locked invoices are only known then.
         return {
             *((key.tenant_id, "invoice", key.invoice_id) for key in self.about),
             *((key.tenant_id, "payment", key.id) for key in self.payments),

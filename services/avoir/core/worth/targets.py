@@ -66,6 +66,7 @@ def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
 
 def change_order(change: Change) -> tuple[int, object, str, str]:
     """Sort key of changes, the last of which counts: revision (none below all), occurred_at, event id, topic."""
+    # Event id and topic break ties, so that the order of arrival makes no difference.
     revision = -1 if change.revision is None else change.revision
     return revision, change.occurred_at, change.event_id, change.topic
 
