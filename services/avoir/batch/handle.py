@@ -34,7 +34,7 @@ from avoir.record import (
     too_many_parked,
 )
 from avoir.retry import Cause, cause_of
-from avoir.wire.incoming import Incoming, Unreadable, parse
+from avoir.wire.incoming import ParsedRecord, UnreadableRecord, parse
 
 PLANS_LAST = 50_000
 """How many messages a plan serves at most; where the database gathers statistics it is made anew before."""
@@ -45,7 +45,7 @@ MOST_S = 10.0
 PROBE = random.Random(0).randbytes(4096)
 """More than fits beside other rows, and not to be compressed: the database has to find room for it."""
 
-Messages: TypeAlias = Sequence[Incoming | Unreadable]
+Messages: TypeAlias = Sequence[ParsedRecord | UnreadableRecord]
 Accounts: TypeAlias = Sequence[AccountKey]
 Freed: TypeAlias = frozenset[Row] | None
 Decide: TypeAlias = Callable[[Session, Batch, Messages, Accounts], Awaitable[int]]
@@ -119,7 +119,7 @@ class Handler:
     ) -> BatchReport:
         """Handle records: those of a batch, or those that waited for rows which are `freed` now."""
         report, stands = BatchReport(0), dict(positions)
-        parsed: dict[int, Incoming | Unreadable] = {}
+        parsed: dict[int, ParsedRecord | UnreadableRecord] = {}
         messages: Messages = ()
         until = time.monotonic() + MOST_S
         while (done := report.messages) < len(records):
@@ -290,7 +290,7 @@ class Handler:
             references = References()
             for n in taken:
                 each = messages[n]
-                if isinstance(each, Incoming) and parked is None:
+                if isinstance(each, ParsedRecord) and parked is None:
                     references.add(each.message)
             seen = await claim(session, references)
             accounts = await lock(session, references)
@@ -312,7 +312,7 @@ class Handler:
 
     async def _affordable(self, session: Session, messages: Messages, taken: Sequence[int]) -> int:
         """The number of the first message whose rows one transaction cannot load besides those before it."""
-        incoming = [(n, each.message) for n in taken if isinstance(each := messages[n], Incoming)]
+        incoming = [(n, each.message) for n in taken if isinstance(each := messages[n], ParsedRecord)]
         count = await portion(session, [message for _, message in incoming])
         return len(messages) if count == len(incoming) else incoming[count][0]
 

@@ -42,7 +42,7 @@ _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class ParsedRecord:
     """A record and the message in it."""
 
     record: Record
@@ -50,7 +50,7 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableRecord:
     """A record that is no message, and why; its ids as far as they can be read, else empty.
 
     `message` is what was read of one that is refused for another reason than its form.
@@ -63,7 +63,7 @@ class Unreadable:
     message: Message | None = None
 
 
-def parse(record: Record, max_bytes: int) -> Incoming | Unreadable:
+def parse(record: Record, max_bytes: int) -> ParsedRecord | UnreadableRecord:
     """Read a record of a topic that is subscribed to; never raises, whatever its bytes are."""
     try:
         model = _read(record, max_bytes)
@@ -79,16 +79,16 @@ def parse(record: Record, max_bytes: int) -> Incoming | Unreadable:
         contents=contents_hash(model),
         body=command_of(model) if isinstance(model, wire.Command) else fact_of(model),
     )
-    return Incoming(record, message)
+    return ParsedRecord(record, message)
 
 
-def ahead(incoming: Incoming, now: datetime, max_future: timedelta) -> Unreadable | None:
+def ahead(incoming: ParsedRecord, now: datetime, max_future: timedelta) -> UnreadableRecord | None:
     """The refusal of a message that claims to have happened too far ahead of `now`, the database clock."""
     message = incoming.message
     if message.occurred_at - now <= max_future:
         return None
     problem = f'occurred_at: more than {max_future} ahead of the clock: "{message.occurred_at.isoformat()}"'
-    return Unreadable(incoming.record, problem, message.tenant_id, message.event_id, message)
+    return UnreadableRecord(incoming.record, problem, message.tenant_id, message.event_id, message)
 
 
 def contents_hash(message: wire.Incoming) -> bytes:
@@ -155,9 +155,9 @@ def _echo(text: str) -> str:
     return json.dumps(text[:_MAX_ECHO])
 
 
-def _unreadable(record: Record, problem: str, max_bytes: int) -> Unreadable:
+def _unreadable(record: Record, problem: str, max_bytes: int) -> UnreadableRecord:
     fields = _as_far_as_readable(record, max_bytes)
-    return Unreadable(record, problem, _id(fields.get("tenant_id")), _id(fields.get("event_id")))
+    return UnreadableRecord(record, problem, _id(fields.get("tenant_id")), _id(fields.get("event_id")))
 
 
 def _as_far_as_readable(record: Record, max_bytes: int) -> dict[str, Any]:
