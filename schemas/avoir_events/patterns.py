@@ -1,4 +1,4 @@
-"""The regular expressions of the contract, alike in Rust, ECMAScript and Python, and their wordings."""
+"""Regular expressions of the contract, valid in Rust, ECMAScript and Python, and their error texts."""
 
 from typing import Final
 
