@@ -54,6 +54,6 @@ RETURNING outbox_id;
 -- Nothing but an answer.
 SELECT true;
 
--- name: keep_awake
+-- name: keep_alive
 -- Nothing: the server hears that the transaction goes on.
 SELECT;
