@@ -213,7 +213,7 @@ class Handler:
             overdue = await connection.fetch(*queries.read_accounts_to_expire(limit=limit))
             accounts = {rows.account_key(row) for row in overdue}
             # What somebody has locked is left to the next time.
-            found = await connection.fetch(*queries.free_accounts(accounts=accounts)) if overdue else []
+            found = await connection.fetch(*queries.lock_free_accounts(accounts=accounts)) if overdue else []
         return await self._expire(sorted({rows.account_key(row) for row in found}), limit)
 
     async def _expire(self, accounts: Sequence[AccountKey], limit: int) -> BatchReport:
@@ -341,7 +341,7 @@ class Handler:
     async def _plan_anew(self, session: Session, messages: int) -> None:
         """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
         if self._handled >= self._plan_anew_at:
-            await session.fetch(*queries.forget_plans())
+            await session.fetch(*queries.discard_plans())
             self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
         self._handled += messages
 

@@ -9,7 +9,7 @@ import asyncpg
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 
-_HEAD = "-- What the migrations give: python -m avoir.postgres.schema > schemas/sql/schema.sql\n"
+_HEAD = "-- The schema that the migrations create: python -m avoir.postgres.schema > schemas/sql/schema.sql\n"
 
 
 async def dump(connection: Connection) -> str:
