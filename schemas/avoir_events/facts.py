@@ -49,7 +49,7 @@ class Change(Incoming):
     revision: Revision | None = None
     """The booking's or plan's own counter, sent by all producers or by none; null: `occurred_at` orders."""
     changed_by: Literal["customer", "admin"]
-    """A customer's change always asks for credit, an admin's only if `create_credit` is true."""
+    """Changes by a customer always ask for credit, those by an admin only if `create_credit` is true."""
     create_credit: bool | None = None
     """Counts only if `changed_by` is admin: true asks for credit."""
 
