@@ -18,6 +18,7 @@ __all__ = [
     "VoidCredit",
 ]
 
+# The largest `integer` of Postgres.
 MAX_PRIORITY = 2**31 - 1
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "Slice",
 ]
 
+# Limits the size of an event: the broker must accept every one.
 MAX_SLICES = 500
 
 Source = Literal[
@@ -38,7 +39,7 @@ class Account(Part):
 
 
 class Balance(Part):
-    """What an account holds after an event; never below zero."""
+    """An account's balance after an event; never below zero."""
 
     available: AtLeastZero
     """Credit free to use."""

@@ -144,7 +144,7 @@ class CreditReinstated(Event):
 
 
 class CreditVoided(Event):
-    """What remained of a grant, or a part of it, was taken back by decision."""
+    """The rest of a grant, or a part of it, was taken back by decision."""
 
     grant_id: Id
     """The grant."""
@@ -155,7 +155,7 @@ class CreditVoided(Event):
 
 
 class CreditExpired(Event):
-    """What remained of a grant expired."""
+    """The rest of a grant expired."""
 
     grant_id: Id
     """The grant."""

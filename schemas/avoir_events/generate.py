@@ -31,6 +31,7 @@ def differing(folder: Path) -> list[Path]:
 def write(folder: Path) -> None:
     """Write all generated files, and remove those no longer generated."""
     for path in differing(folder):
+        # Those that are still generated are written below.
         (folder / path).unlink(missing_ok=True)
     for path, text in generated().items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+# [0-9], not \d, which also matches the digits of other scripts in Rust and Python.
+# Twelve digits before the point, counted in millionths, fit into a `bigint` of Postgres.
 NO_NUL: Final = r"^[^\u0000]*$"
 CURRENCY: Final = r"^[A-Z]{3}$"
 AMOUNT: Final = r"^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?$"

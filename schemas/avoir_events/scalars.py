@@ -15,6 +15,7 @@ from avoir_events.problems import problem
 
 MAX_ID: Final = 200
 MAX_TEXT: Final = 2_000
+# The largest integer up to which JavaScript holds all of them exactly.
 MAX_INTEGER: Final = 2**53 - 1
 EARLIEST_YEAR: Final = 1900
 LATEST_YEAR: Final = 9998

@@ -18,7 +18,7 @@ class Cause(Enum):
     """The messages or the code: a retry fails again."""
     DOUBTFUL = auto()
     """The database or the messages: a probe of the database shows which."""
-    AWAY = auto()
+    UNAVAILABLE = auto()
     """The database or the broker, whatever the messages."""
     RACE = auto()
     """Other processes that used the same rows: a retry is likely to succeed."""
@@ -32,18 +32,19 @@ _BY_SQLSTATE = {
     "22": Cause.DATA,
     "23": Cause.DATA,
     "P0": Cause.DATA,  # raised by a trigger
-    "25006": Cause.AWAY,  # read-only: a standby, or a disk that filled up
-    "28": Cause.AWAY,
+    "25006": Cause.UNAVAILABLE,  # read-only: a standby, or a disk that filled up
+    "28": Cause.UNAVAILABLE,
     "40": Cause.RACE,
     "42": Cause.SCHEMA,
-    "53300": Cause.AWAY,
+    "53300": Cause.UNAVAILABLE,
     "55P03": Cause.LOCKED,
-    "57P03": Cause.AWAY,
-    "57P04": Cause.AWAY,
+    "57P03": Cause.UNAVAILABLE,
+    "57P04": Cause.UNAVAILABLE,
 }
 """Causes by SQLSTATE or its class; others are doubtful. So are a disk that is full for one message's temporary file alone
 (53100), and a block that can't be read under one row (58030)."""
 
+# The batch may have caused these, too: one that is too large runs into timeouts, or out of memory.
 _DOUBTFUL = (OSError, TimeoutError, MemoryError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 

@@ -88,6 +88,7 @@ class KafkaSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "KafkaSettings":
+        # Two heartbeats may be lost before the group drops the process.
         if self.kafka_heartbeat_interval_ms * 3 > self.kafka_session_timeout_ms:
             raise ValueError("the session timeout must be at least three heartbeat intervals")
         sasl = self.kafka_security_protocol.startswith("SASL")

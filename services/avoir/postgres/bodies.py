@@ -46,6 +46,7 @@ class CommandRow(NamedTuple):
 
 def command_row(message: Message, command: Command) -> CommandRow:
     """The row of a command."""
+    # Decimal strings, since `avoir verify` compares them in SQL, and people read them.
     body = {name: _plain(getattr(command, name)) for name in command.__struct_fields__}
     if isinstance(command, SetCreditPolicy):
         body["keys"] = _with_amounts(command.keys, str(command.keys.get("currency")), format_decimal)

@@ -96,6 +96,7 @@ class KeptConnection:
         try:
             yield self._connection
         except BaseException:
+            # Also when cancelled: a statement may still be running.
             self.drop()
             raise
 

@@ -63,8 +63,11 @@ class Loader:
         by_id = await session.fetch_if(
             *queries.load_applications(applications=references.applications, invoices=())
         )
+        # A command can name any application: one in an account that is not locked counts as unknown.
         applications = [each for each in map(rows.application, by_id) if each.account in accounts]
         state.add(applications)
+        # `touched` are invoices on which something may be undone: by a reversal, a void or a reinstatement. All that
+        # was done on them is needed.
         settled = await session.fetch_if(*queries.read_invoices_settled_by(payments=references.reversed))
         touched = {InvoiceKey(row["tenant_id"], row["invoice_id"]) for row in settled} | references.voided
         touched |= {each.invoice for each in applications}
@@ -75,6 +78,7 @@ class Loader:
         )
         invoices = [rows.invoice(row) for row in result]
         state.add(invoices)
+        # Where one message of the batch undoes what another does, open invoices can be touched, too.
         known: dict[Any, AccountKey] = {each.key: each.account for each in invoices}
         known |= {each.key: each.account for each in applications}
         self._undoing = await self._accounts_undoing(known)
@@ -180,6 +184,7 @@ class Loader:
             queue = replace(queue, gaps=gaps)
         else:
             queue = queue.loaded(after, last)
+        # No queue is needed for an account without rows in it and without a gap.
         if known is not None or queue.gaps:
             self._state.put(name, account, queue)
 
@@ -224,8 +229,8 @@ class Loader:
         )
         grants = [each for each in map(rows.grant, result) if self._is_known(each, references)]
         self._add(grants)
-        held = {each.key for each in (*grants, *in_use) if each.reserved > 0}
-        await self._load_reservations(References(), held | used)
+        with_reserved = {each.key for each in (*grants, *in_use) if each.reserved > 0}
+        await self._load_reservations(References(), with_reserved | used)
 
     def _is_known(self, grant: Grant, references: References) -> bool:
         return grant.account in self._locked or grant.key not in references.grants

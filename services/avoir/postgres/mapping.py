@@ -132,10 +132,12 @@ def _writer(columns: Iterable[Column]) -> Any:
 
 def _compiled(source: str, *kinds: type) -> Any:
     """A function compiled from its source: it runs for each row of every batch, as fast as one written by hand."""
+    # The source is made from the declarations in rows.py alone, never from data.
     return eval(source, {"json": json} | {kind.__name__: kind for kind in kinds})
 
 
 def _update(table: str, keys: Sequence[Column], changes: Sequence[Column]) -> Statement:
+    # One statement with one plan for any number of rows: an array for each column.
     columns = [*keys, *changes]
     arrays = ", ".join(f":{each.name}::{each.type}[]" for each in columns)
     return Statement.of(

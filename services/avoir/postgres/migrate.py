@@ -9,6 +9,7 @@ import asyncpg
 from avoir.postgres.connect import AnyConnection, Connection
 
 _TIMEOUT_S = 600.0
+# A migration that waits for a table lock makes all later statements on the table wait behind it.
 _LOCK_TIMEOUT = "60s"
 
 

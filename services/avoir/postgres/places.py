@@ -42,6 +42,7 @@ class GrantPlace(NamedTuple):
         return cls(priority, expires_at, paid_for, effective_at, key.id)
 
 
+# Priorities are at least 0, so this place comes before every grant.
 _BEFORE_ALL_GRANTS = GrantPlace(-1, None, False, _BEFORE_ALL, UUID(int=0))
 
 

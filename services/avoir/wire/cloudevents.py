@@ -24,6 +24,7 @@ class Attribute(NamedTuple):
 class Attributes:
     """Attributes of a record besides its message; `structured` if the content type announces an envelope."""
 
+    # A header and the envelope can each give one: all of them must agree with the message.
     ids: tuple[Attribute, ...] = ()
     times: tuple[Attribute, ...] = ()
     structured: bool = False

@@ -33,6 +33,7 @@ def dead_letter_record(record: Record, reason: str, dead_letter_id: UUID, max_by
         "avoir-offset": str(record.offset),
     }
     key, value, cut = record.key, record.value, record.cut
+    # Headers with this prefix are always Avoir's own: nobody can forge them, and an earlier dead letter's are replaced.
     headers = tuple(header for header in record.headers if not header[0].lower().startswith(PREFIX))
     size = len(key or b"") + sum(len(name.encode()) + len(content or b"") for name, content in headers)
     if cut is not None or len(value or b"") + size > max_bytes:

@@ -128,6 +128,7 @@ def _read(record: Record, max_bytes: int) -> wire.Incoming:
     if len(record.value) > max_bytes:
         raise ProblemError(f"too large: {len(record.value)} bytes, at most {max_bytes}")
     attributes = cloudevents.from_headers(record.headers)
+    # The usual case: pydantic reads the bytes itself, without Python objects in between.
     if attributes is cloudevents.PLAIN and cloudevents.MARK not in record.value:
         return wire.read(model, record.value)
     return _read_cloudevent(model, wire.read_json(record.value), attributes)

@@ -271,6 +271,7 @@ def _time(time: datetime) -> str:
 
 @lru_cache(maxsize=16_384)
 def _account_key(account: events.AccountKey) -> str:
+    # Ids may contain slashes: unless they are encoded, two accounts could have one key.
     return "/".join(quote(part, safe="") for part in account)
 
 
