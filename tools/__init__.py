@@ -1,1 +1,1 @@
-"""Programs for those who work on Avoir."""
+"""Programs for working on Avoir."""

@@ -1,6 +1,6 @@
-"""Writes the map of the service into docs/architecture.md: one line a file, each from the file's own first line.
+"""Writes the map of the service into docs/architecture.md: a line for each file, from the file's docstring.
 
-python -m tools.map writes it, and python -m tools.map --check exits with 1 where it is not up to date.
+`python -m tools.map` writes it; `python -m tools.map --check` exits with 1 if it is out of date.
 """
 
 import ast
@@ -14,7 +14,7 @@ BEGIN, END = "<!-- map: written by `python -m tools.map` -->", "<!-- end of the 
 
 
 def service_map() -> str:
-    """A heading for each room with what it is for, and a line for each of its files, in Markdown."""
+    """A heading for each room with its purpose, and a line for each of its files, in Markdown."""
     lines = []
     for folder in sorted({path.parent for path in SERVICE.rglob("*.py")}):
         lines += [
@@ -27,15 +27,17 @@ def service_map() -> str:
 
 
 def _purpose(path: Path) -> str:
-    """The first paragraph of a module's docstring; ValueError where there is none."""
+    """The first paragraph of a module's docstring; ValueError if there is none."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     if not docstring:
-        raise ValueError(f"{path.relative_to(ROOT)} does not say what it is for: begin it with a docstring")
+        raise ValueError(
+            f"{path.relative_to(ROOT)} has no docstring: begin it with one that says what it is for"
+        )
     return " ".join(docstring.split("\n\n")[0].split())
 
 
 def with_map(text: str) -> str:
-    """A document with the map between its two marks; ValueError where they are missing."""
+    """The document with the map between its two marks; ValueError if they are missing."""
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
@@ -49,7 +51,7 @@ def main() -> None:
     if with_map(text) == text:
         return
     if "--check" in sys.argv[1:]:
-        sys.exit("docs/architecture.md: the map is not up to date; run: python -m tools.map")
+        sys.exit("docs/architecture.md: the map is out of date; run: python -m tools.map")
     DOCUMENT.write_text(with_map(text), encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
-"""Reports how large the service's code is and how it hangs together: figures to look at, not to aim at.
+"""Reports the size and structure of the service's code: figures to look at, not to aim at.
 
-`python -m tools.measure [--json] [ROOT]`. Only the standard library is used, and the code is read, never run.
+`python -m tools.measure [--json] [ROOT]`. It needs only the standard library, and parses the code without running it.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 SERVICE = Path("services/avoir")
 TREES = (SERVICE, Path("schemas/avoir_events"))
 LONG_FILE, LONG_FUNCTION, LARGEST = 300, 70, 10
-ASKING = re.compile(r"(What|How|Which|Where|Whether|When)\b")
+QUESTION = re.compile(r"(What|How|Which|Where|Whether|When)\b")
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,12 +35,12 @@ class Function:
 
     @property
     def lines(self) -> int:
-        """Its length from `def` on."""
+        """Lines from `def` to the end."""
         return (self.node.end_lineno or self.node.lineno) - self.node.lineno + 1
 
     @property
     def is_private(self) -> bool:
-        """Whether it is `_name` of a module or a class."""
+        """True for `_name` of a module or a class."""
         name = self.node.name
         return self.scope != "function" and name.startswith("_") and not name.endswith("__")
 
@@ -59,7 +59,7 @@ class File:
 
     @classmethod
     def read(cls, path: Path, root: Path) -> "File":
-        """Read a file."""
+        """Read and parse a file."""
         text = path.read_text(encoding="utf-8")
         comments = [
             token
@@ -69,22 +69,24 @@ class File:
         return cls(path.relative_to(root).as_posix(), len(text.splitlines()), len(comments), ast.parse(text))
 
     def functions(self) -> Iterator[Function]:
-        """All functions in it, those of classes and functions included."""
+        """All functions in it, nested ones and methods included."""
         return _functions(self.tree, self.name, "module", True)
 
     def docstrings(self) -> Iterator[str]:
         """The docstrings of the module, its classes and its functions."""
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Module | ast.ClassDef | Definition) and (said := ast.get_docstring(node)):
-                yield said
+            if isinstance(node, ast.Module | ast.ClassDef | Definition) and (
+                docstring := ast.get_docstring(node)
+            ):
+                yield docstring
 
     def uses(self) -> Counter[str]:
-        """How often each name, or attribute of that name, is read in it."""
-        found: Counter[str] = Counter()
+        """The number of reads of each name, or attribute of that name."""
+        counts: Counter[str] = Counter()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-                found[node.id if isinstance(node, ast.Name) else node.attr] += 1
-        return found
+                counts[node.id if isinstance(node, ast.Name) else node.attr] += 1
+        return counts
 
 
 def _functions(within: ast.AST, file: str, scope: str, is_public: bool) -> Iterator[Function]:
@@ -101,7 +103,7 @@ def _functions(within: ast.AST, file: str, scope: str, is_public: bool) -> Itera
 
 
 def measure(root: Path) -> dict[str, Any]:
-    """All figures of the code below a root, by what they are called."""
+    """All figures of the code below a root, by name."""
     files = [File.read(path, root) for tree in TREES for path in sorted((root / tree).rglob("*.py"))]
     functions = [each for file in files for each in file.functions()]
     public = [each for each in functions if each.is_public]
@@ -110,7 +112,7 @@ def measure(root: Path) -> dict[str, Any]:
     longest = sorted(functions, key=lambda each: -each.lines)
     largest = sorted(files, key=lambda file: -file.lines)
     private, once = _private(files)
-    asking = sum(bool(ASKING.match(each)) for each in docstrings)
+    questions = sum(bool(QUESTION.match(each)) for each in docstrings)
     return {
         "files": len(files),
         "lines": lines,
@@ -126,8 +128,8 @@ def measure(root: Path) -> dict[str, Any]:
         "of them used exactly once": once,
         "of them used exactly once, share": _share(once, private),
         "docstrings": len(docstrings),
-        "of them that begin with What, How, ...": asking,
-        "of them that begin with What, How, ..., share": _share(asking, len(docstrings)),
+        "of them that begin with What, How, ...": questions,
+        "of them that begin with What, How, ..., share": _share(questions, len(docstrings)),
         **_rooms([file for file in files if Path(file.name).is_relative_to(SERVICE)]),
         f"files over {LONG_FILE} lines": [_sized(file) for file in largest if file.lines > LONG_FILE],
         f"functions over {LONG_FUNCTION} lines": [
@@ -138,7 +140,7 @@ def measure(root: Path) -> dict[str, Any]:
 
 
 def _private(files: Sequence[File]) -> tuple[int, int]:
-    """How many private functions there are, and how many of them their file names exactly once."""
+    """The number of private functions, and of those that their file uses exactly once."""
     counts: list[int] = []
     for file in files:
         uses = file.uses()
@@ -147,7 +149,7 @@ def _private(files: Sequence[File]) -> tuple[int, int]:
 
 
 def _rooms(files: Sequence[File]) -> dict[str, int]:
-    """The rooms of the service, which are its folders and the files beside them, and who imports whom."""
+    """The numbers of rooms (the service's top folders, and the files beside them) and of imports between them."""
     rooms = {_room(file) for file in files} - {"__init__"}
     imports = [
         (_room(file), name) for file in files for name in _imported(file) if name in rooms - {_room(file)}
@@ -164,17 +166,17 @@ def _room(file: File) -> str:
 
 
 def _imported(file: File) -> Iterator[str]:
-    """What of the service a file imports, statement by statement: the name that comes after the service's."""
+    """The rooms that a file imports from, statement by statement."""
     here = Path(file.name).relative_to(SERVICE.parent).parts
     for node in ast.walk(file.tree):
-        found: set[str] = set()
+        names: set[str] = set()
         if isinstance(node, ast.Import):
-            found = {each.name for each in node.names}
+            names = {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = ".".join([*here[: len(here) - node.level], *([node.module] if node.module else [])])
             module = base if node.level else node.module or ""
-            found = {f"{module}.{each.name}" for each in node.names}
-        yield from sorted({name.split(".")[1] for name in found if name.startswith(f"{SERVICE.name}.")})
+            names = {f"{module}.{each.name}" for each in node.names}
+        yield from sorted({name.split(".")[1] for name in names if name.startswith(f"{SERVICE.name}.")})
 
 
 def _share(part: int, whole: int) -> float:
@@ -186,18 +188,18 @@ def _sized(file: File) -> str:
 
 
 def main() -> None:
-    """Print the figures of the tree that is named, or of this one."""
+    """Print the figures of the given tree, or of this one."""
     parser = argparse.ArgumentParser(prog="python -m tools.measure", description=__doc__.splitlines()[0])
     parser.add_argument("root", type=Path, nargs="?", default=Path(__file__).parents[1], metavar="ROOT")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    asked = parser.parse_args()
-    if not (asked.root / SERVICE).is_dir():
-        parser.error(f"there is no {SERVICE} in {asked.root}")
-    figures = measure(asked.root)
-    print(json.dumps(figures, indent=2) if asked.json else "\n".join(_told(figures)))
+    options = parser.parse_args()
+    if not (options.root / SERVICE).is_dir():
+        parser.error(f"there is no {SERVICE} in {options.root}")
+    figures = measure(options.root)
+    print(json.dumps(figures, indent=2) if options.json else "\n".join(_lines(figures)))
 
 
-def _told(figures: dict[str, Any]) -> Iterator[str]:
+def _lines(figures: dict[str, Any]) -> Iterator[str]:
     for name, figure in figures.items():
         if isinstance(figure, list):
             yield f"{name}: {len(figure)}"

@@ -1,6 +1,6 @@
-"""Writes what docs/messages.md says of each fact from the models of the contract: a heading, a sentence, its fields.
+"""Writes the facts in docs/messages.md from the models of the contract: a heading, a sentence and the fields of each.
 
-python -m tools.messages writes it, and python -m tools.messages --check exits with 1 where it is not up to date.
+`python -m tools.messages` writes them; `python -m tools.messages --check` exits with 1 if they are out of date.
 """
 
 import inspect
@@ -31,7 +31,7 @@ TYPES: Mapping[Any, str] = {
     Period: "[period](#period)",
     AnyLine: f"[lines](#invoice-lines), at most {MAX_LINES:,}",
 }
-"""What the document calls the types of fields."""
+"""The names of field types in the document."""
 
 
 def facts() -> str:
@@ -54,13 +54,14 @@ def _rows(model: type[Incoming]) -> Iterator[str]:
 
 
 def _as_clause(sentence: str) -> str:
+    # Lower case, unless the first word is an acronym or a single letter; a final "..." stays.
     first = sentence[0].lower() if sentence[1].islower() else sentence[0]
     rest = sentence[1:] if sentence.endswith("...") else sentence[1:].removesuffix(".")
     return first + rest
 
 
 def _type(hint: Any) -> str:
-    """A type in words; KeyError where TYPES has none for it."""
+    """The name of a type; KeyError if TYPES has none for it."""
     if hint in TYPES:
         return TYPES[hint]
     if get_origin(hint) is UnionType or NoneType in get_args(hint):
@@ -70,11 +71,11 @@ def _type(hint: Any) -> str:
     bare = hint.__origin__ if hasattr(hint, "__metadata__") else hint
     if get_origin(bare) is tuple:
         return f"list of {_type(get_args(bare)[0])}"
-    raise KeyError(f"no words for the type {hint}")
+    raise KeyError(f"no name for the type {hint}: add it to TYPES")
 
 
 def with_facts(text: str) -> str:
-    """A document with the facts between its two marks; ValueError where they are missing."""
+    """The document with the facts between its two marks; ValueError if they are missing."""
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
@@ -88,7 +89,7 @@ def main() -> None:
     if with_facts(text) == text:
         return
     if "--check" in sys.argv[1:]:
-        sys.exit("docs/messages.md: the facts are not up to date; run: python -m tools.messages")
+        sys.exit("docs/messages.md: the facts are out of date; run: python -m tools.messages")
     DOCUMENT.write_text(with_facts(text), encoding="utf-8")
 
 

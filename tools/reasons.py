@@ -1,11 +1,11 @@
-"""Writes the tables of docs/reasons.md from the service's own list of outcomes and reasons.
+"""Writes the tables of docs/reasons.md from the service's lists of outcomes and reasons.
 
-python -m tools.reasons writes them, and python -m tools.reasons --check exits with 1 where they are not up to date.
+`python -m tools.reasons` writes them; `python -m tools.reasons --check` exits with 1 if they are out of date.
 """
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,13 +20,13 @@ TABLE = re.compile(
 
 
 def outcomes() -> str:
-    """The outcomes, what each means and which events come of it."""
+    """The table of outcomes, with meaning and events of each."""
     rows = [(f"`{name}`", _joined(each.words, each.note), each.events) for name, each in OUTCOMES.items()]
-    return _table(("outcome", "meaning", "what comes out"), rows)
+    return _table(("outcome", "meaning", "events"), rows)
 
 
 def with_remedies(kind: Any, meaning: Callable[[Meaning], Meaning] = lambda each: each) -> str:
-    """The reasons of a kind, what each means and what would change it."""
+    """The table of a kind of reason, with meaning and remedy of each."""
     rows = []
     for name in get_args(kind):
         each = meaning(REASONS[name])
@@ -40,7 +40,7 @@ def with_remedies(kind: Any, meaning: Callable[[Meaning], Meaning] = lambda each
 
 
 def without_remedies(*kinds: Any) -> str:
-    """The reasons of some kinds for which nothing is withheld, and what each means."""
+    """The table of kinds of reason that need no remedy, with the meaning of each."""
     names = dict.fromkeys(name for kind in kinds for name in get_args(kind))
     rows = [(f"`{name}`", _moved(REASONS[name])) for name in names]
     return _table(("reason", "meaning"), rows)
@@ -54,8 +54,7 @@ def _joined(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
 
 
-def _table(*rows_of: Any) -> str:
-    head, rows = rows_of
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
 
@@ -73,11 +72,11 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "shortfall": lambda: without_remedies(reasons.ShortfallReason),
     "released": lambda: without_remedies(reasons.Released),
 }
-"""The tables by the names that the document's marks give them."""
+"""The tables by their names in the document's marks."""
 
 
 def with_tables(text: str) -> str:
-    """A document with its tables; ValueError where its marks do not name each of them once."""
+    """The document with its tables; ValueError if its marks don't name each of them once."""
     if sorted(match[2] for match in TABLE.finditer(text)) != sorted(TABLES):
         raise ValueError(f"{DOCUMENT.name} must have one mark for each of the tables {', '.join(TABLES)}")
     return TABLE.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}", text)
@@ -89,7 +88,7 @@ def main() -> None:
     if with_tables(text) == text:
         return
     if "--check" in sys.argv[1:]:
-        sys.exit("docs/reasons.md: the tables are not up to date; run: python -m tools.reasons")
+        sys.exit("docs/reasons.md: the tables are out of date; run: python -m tools.reasons")
     DOCUMENT.write_text(with_tables(text), encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 """Writes docs/settings.md from the settings of the service: python -m tools.settings.
 
-Each setting with its environment variable, meaning, default, unit and bounds.
+It has each setting's environment variable, meaning, default, unit and bounds.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ HEAD = """\
 
 <!-- written by `python -m tools.settings` from services/avoir/settings.py -->
 
-Settings are environment variables. Unknown ones are ignored; a missing or wrong one ends the program with exit code 2
-and its name. Values that are marked secret are never shown or logged. [operators.md](operators.md#setting-up) says how
-they work together.
+Settings are environment variables. Unknown ones are ignored; a missing or invalid one ends the program with exit code 2
+and an error that names it. Values marked as secret are never shown or logged. [operators.md](operators.md#setting-up)
+says how they work together.
 """
 UNITS = {
     "_ms": "ms",
@@ -85,11 +85,11 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _unit(name: str) -> str:
-    """A setting's unit, by the end of its name; ValueError for a number whose name does not end with one."""
+    """A setting's unit, from the end of its name; ValueError for a number whose name doesn't end with one."""
     for ending, unit in UNITS.items():
         if name.endswith(ending):
             return unit
-    raise ValueError(f"{name}: end the name of a number with its unit")
+    raise ValueError(f"{name} is a number: end its name with a unit")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The contract of Avoir with the services around it: every message it reads or publishes, as a model."""
+"""Avoir's contract with the services around it: every message that it reads or publishes, as a model."""
 
 from avoir_events import commands, event_parts, events, facts, invoices, parts, policy
 from avoir_events.commands import *  # noqa: F403

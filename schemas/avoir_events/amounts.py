@@ -1,4 +1,4 @@
-"""Amounts as they travel: decimal strings in the major unit, counted in micros (millionths of it)."""
+"""Amounts on the wire: decimal strings in the major unit, counted in micros (millionths)."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -7,9 +7,9 @@ from typing import Final
 
 from iso4217 import Currency as _Iso
 
-MICRO_PLACES: Final = 6
+MICRO_DECIMALS: Final = 6
 
-PLACES: Final[Mapping[str, int]] = MappingProxyType(
+DECIMALS: Final[Mapping[str, int]] = MappingProxyType(
     {iso.code: iso.exponent for iso in _Iso if iso.exponent is not None}
 )
 """Decimals of every ISO 4217 currency that has a minor unit (JPY 0, EUR 2, KWD 3)."""
@@ -19,9 +19,9 @@ PLACES: Final[Mapping[str, int]] = MappingProxyType(
 def micros(amount: str) -> int:
     """Millionths of the major unit in a decimal string of at most six decimals."""
     whole, _, fraction = amount.partition(".")
-    return int(whole + fraction.ljust(MICRO_PLACES, "0"))
+    return int(whole + fraction.ljust(MICRO_DECIMALS, "0"))
 
 
-def places_of(amount: str) -> int:
-    """How many decimals a decimal string is written with."""
+def decimals_of(amount: str) -> int:
+    """Number of decimals in a decimal string."""
     return len(amount.partition(".")[2])

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document: every topic, who sends to it, what stands in key, headers and value."""
+"""The AsyncAPI 3.0 document: every topic with its sender, key, headers and value."""
 
 from typing import Any, Final
 
@@ -8,23 +8,27 @@ from avoir_events.topics import COMMANDS, EVENTS, FACTS
 
 DEAD_LETTER: Final = "credit-dead-letter"
 
-_KEY_IN: Final = "What the producer likes: Avoir does not depend on it."
+_KEY_IN: Final = "Chosen by the producer; Avoir does not depend on it."
 _KEY_OUT: Final = (
     "tenant_id/owner.type/owner.id/currency, each part percent-encoded; "
-    "tenant_id alone where no account is concerned."
+    "tenant_id alone if no account is concerned."
 )
 _KEY_DEAD: Final = "The key of the message that could not be handled."
 _HEADERS_IN: Final[JsonSchema] = {
     "type": "object",
     "description": (
-        "None is required. CloudEvents 1.0 binary mode is read: ce_id and ce_time may stand in for event_id "
-        "and occurred_at; where both are given they must agree. In structured mode (content-type "
+        "No header is required. In CloudEvents 1.0 binary mode, ce_id and ce_time replace a missing event_id "
+        "and occurred_at; if both are given they must agree. In structured mode (content-type "
         "application/cloudevents+json) the message is the envelope's data."
     ),
     "properties": {
         "content-type": {"type": "string", "examples": ["application/json", "application/cloudevents+json"]},
-        "ce_id": {"type": "string", "description": "Stands in for event_id."},
-        "ce_time": {"type": "string", "format": "date-time", "description": "Stands in for occurred_at."},
+        "ce_id": {"type": "string", "description": "Replaces a missing event_id."},
+        "ce_time": {
+            "type": "string",
+            "format": "date-time",
+            "description": "Replaces a missing occurred_at.",
+        },
     },
 }
 
@@ -35,7 +39,7 @@ def _headers_out(topic: str) -> JsonSchema:
         "content-type": {"const": "application/json"},
         "ce_specversion": {"const": "1.0"},
         "ce_id": {"type": "string", "description": "The event's id, the same however often it is published."},
-        "ce_source": {"type": "string", "description": "Who sends it; set by the operator."},
+        "ce_source": {"type": "string", "description": "The sender, set by the operator."},
         "ce_type": {"const": f"avoir.{topic}.v1"},
         "ce_time": {"type": "string", "format": "date-time", "description": f"The body's {moment}."},
     }
@@ -43,7 +47,7 @@ def _headers_out(topic: str) -> JsonSchema:
 
 
 class _Document:
-    """Gathers the parts of the document, and the definitions that messages share."""
+    """Collects the parts of the document, and the definitions that messages share."""
 
     def __init__(self) -> None:
         self.channels: dict[str, Any] = {}
@@ -74,17 +78,18 @@ class _Document:
     def _shared(self, schema: JsonSchema) -> JsonSchema:
         body = {name: value for name, value in schema.items() if name not in ("$schema", "$id", "$defs")}
         for name, definition in schema.get("$defs", {}).items():
-            moved = _moved(definition)
-            if self.schemas.setdefault(name, moved) != moved:
+            shared = _with_references(definition)
+            if self.schemas.setdefault(name, shared) != shared:
                 raise ValueError(f"two definitions are called {name}")
-        return dict(_moved(body))
+        return dict(_with_references(body))
 
 
-def _moved(node: Any) -> Any:
+def _with_references(node: Any) -> Any:
+    """A schema whose references lead to the document's shared definitions."""
     if isinstance(node, list):
-        return [_moved(item) for item in node]
+        return [_with_references(item) for item in node]
     if isinstance(node, dict):
-        return {name: _moved(value) for name, value in node.items()}
+        return {name: _with_references(value) for name, value in node.items()}
     return node.replace("#/$defs/", "#/components/schemas/") if isinstance(node, str) else node
 
 
@@ -96,7 +101,7 @@ def _message(topic: str, action: str, summary: str) -> dict[str, Any]:
         return message | {
             "contentType": "application/octet-stream",
             "headers": schema,
-            "payload": {"description": "The value as it came; null where it was above the size limit."},
+            "payload": {"description": "The original value; null if it was above the size limit."},
             "bindings": _kafka({"type": "string", "description": _KEY_DEAD}),
         }
     headers = _HEADERS_IN if action == "receive" else _headers_out(topic)
@@ -113,7 +118,7 @@ def _kafka(key: JsonSchema) -> dict[str, Any]:
 
 
 def asyncapi(version: str) -> dict[str, Any]:
-    """The whole document, seen from Avoir: it receives facts and commands and sends events."""
+    """The whole document, from Avoir's point of view: it receives facts and commands, and sends events."""
     document = _Document()
     for kind, topics, action in (
         ("fact", FACTS, "receive"),
@@ -127,7 +132,7 @@ def asyncapi(version: str) -> dict[str, Any]:
         "info": {
             "title": "Avoir",
             "version": version,
-            "description": "Keeps the credit of a booking business's customers: facts in, events out.",
+            "description": "Keeps track of customer credit for a booking business: facts in, events out.",
         },
         "defaultContentType": "application/json",
         "channels": document.channels,

@@ -1,10 +1,10 @@
-"""The commands: what admins, customers and services may ask for, and may be refused."""
+"""Commands: requests from admins, customers and services, which Avoir can refuse."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from avoir_events.parts import Actor, Incoming, Owner, check_places
+from avoir_events.parts import Actor, Incoming, Owner, check_decimals
 from avoir_events.problems import refuse
 from avoir_events.scalars import AboveZero, Currency, Id, Text, Time
 
@@ -18,11 +18,12 @@ __all__ = [
     "VoidCredit",
 ]
 
+# The largest `integer` of Postgres.
 MAX_PRIORITY = 2**31 - 1
 
 
 class Command(Incoming):
-    """What every command has."""
+    """Fields of every command."""
 
     actor: Actor
     """Who gives the command."""
@@ -40,11 +41,11 @@ class GrantCredit(Command):
     reason: Literal["referral", "goodwill", "adjustment", "promotion", "purchase", "other"]
     """Why; a purchase counts as paid for, the rest as given."""
     note: Text | None = None
-    """A word to the customer or for the record."""
+    """A note to the customer or for the record."""
     priority: Annotated[int, Field(strict=True, ge=0, le=MAX_PRIORITY)] = 50
     """Credit of the lowest priority number is used first."""
     effective_at: Time | None = None
-    """From when on the credit can be used; null: `occurred_at`."""
+    """When the credit takes effect; null: `occurred_at`. If it is in the future, the grant is issued then."""
     expires_at: Time | None = None
     """When what remains expires, after `effective_at`; null: never."""
     reference: Id | None = None
@@ -52,7 +53,7 @@ class GrantCredit(Command):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        check_places("GrantCredit", self.currency, [(("amount",), self.amount)])
+        check_decimals("GrantCredit", self.currency, [(("amount",), self.amount)])
         effective_at = self.effective_at or self.occurred_at
         if self.expires_at is not None and self.expires_at <= effective_at:
             refuse("GrantCredit", ("expires_at",), "must be after effective_at", self.expires_at.isoformat())
@@ -60,7 +61,7 @@ class GrantCredit(Command):
 
 
 class ApplyCredit(Command):
-    """Use credit on an invoice; on an invoice not finalized yet it is reserved."""
+    """Use credit on an invoice; if the invoice is not finalized yet, the credit is reserved."""
 
     owner: Owner
     """Whose credit, and whose invoice."""
@@ -76,7 +77,7 @@ class ApplyCredit(Command):
     @model_validator(mode="after")
     def _in_currency(self) -> Self:
         if self.amount is not None:
-            check_places("ApplyCredit", self.currency, [(("amount",), self.amount)])
+            check_decimals("ApplyCredit", self.currency, [(("amount",), self.amount)])
         return self
 
 
@@ -90,7 +91,7 @@ class ReinstateCredit(Command):
 
 
 class VoidCredit(Command):
-    """Take what remains of a grant back, by decision."""
+    """Void what remains of a grant, by decision."""
 
     grant_id: Id
     """The grant."""
@@ -114,7 +115,7 @@ class RefundCredit(Command):
 
     @model_validator(mode="after")
     def _in_currency(self) -> Self:
-        check_places("RefundCredit", self.currency, [(("amount",), self.amount)])
+        check_decimals("RefundCredit", self.currency, [(("amount",), self.amount)])
         return self
 
 
@@ -128,6 +129,6 @@ class DrawCredit(Command):
     currency: Currency
     """ISO 4217 code of the amount."""
     allow_partial: bool
-    """Where the credit falls short: true draws what there is, false refuses the draw whole."""
+    """If there is too little credit: true draws what is available, false refuses the whole draw."""
     reference: Text
     """The piece of usage, for the record."""

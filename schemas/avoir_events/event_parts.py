@@ -1,4 +1,4 @@
-"""What the events out are made of: their envelope, accounts, balances, slices of grants, line items."""
+"""Parts of events: envelope, accounts, balances, slices of grants, line items."""
 
 from typing import Annotated, Literal
 
@@ -15,6 +15,7 @@ __all__ = [
     "Slice",
 ]
 
+# Limits the size of an event: the broker must accept every one.
 MAX_SLICES = 500
 
 Source = Literal[
@@ -38,12 +39,12 @@ class Account(Part):
 
 
 class Balance(Part):
-    """What an account holds after an event; never below zero."""
+    """An account's balance after an event; never below zero."""
 
     available: AtLeastZero
     """Credit free to use."""
     reserved: AtLeastZero
-    """Credit set aside for invoices to come."""
+    """Credit reserved for invoices to come."""
 
 
 class Cause(Part):
@@ -70,12 +71,12 @@ Slices = Annotated[tuple[Slice, ...], Field(strict=False, max_length=MAX_SLICES)
 
 
 class LineFor(Part):
-    """The invoice, and where there is one the line, that credit was given for."""
+    """The invoice, and the line if there is one, that credit was given for."""
 
     invoice_id: Id
     """The invoice."""
     line_id: Id | None
-    """The line; null where the whole invoice is meant."""
+    """The line; null if the whole invoice is meant."""
     booking_id: Id | None
     """The booking that the line charges."""
     plan_id: Id | None
@@ -90,10 +91,10 @@ class PaymentFor(Part):
 
 
 class LineItem(Part):
-    """How a grant shows on an invoice."""
+    """The line item that shows a grant on an invoice."""
 
     credit_line_id: Id
-    """What the invoice line is to carry as `credit_line_id`: the grant's id."""
+    """The `credit_line_id` to put on the invoice line: the grant's id."""
     description: Text
     """What to print."""
     amount: AtMostZero
@@ -105,22 +106,22 @@ class LineItem(Part):
 
 
 class Recorded(Part):
-    """What every event has but `credit-balance` and `credit-dead-letter`."""
+    """Fields of every event except `credit-balance` and `credit-dead-letter`."""
 
     event_id: Id
     """A UUID, the same however often the event is published in its epoch."""
     tenant_id: Id
     """The operator whose customers these are."""
     occurred_at: Time
-    """When the cause happened; of an expiry `expires_at`, of a grant that begins later its `effective_at`."""
+    """When the cause happened; for an expiry `expires_at`, for a grant that takes effect later its `effective_at`."""
     recorded_at: Time
-    """When Avoir wrote it down."""
+    """When Avoir recorded it."""
     caused_by: Cause | None
-    """The message that caused it; null where time alone did."""
+    """The message that caused it; null if time alone did."""
     epoch: SequenceNumber
-    """Raised when sequence numbers may come again; (epoch, seq) orders an account's events."""
+    """Rises when sequence numbers may come again; (epoch, seq) orders an account's events."""
     voids_from: SequenceNumber | None = None
-    """Of the account's events of earlier epochs none counts from this `seq` on; null: all of them do."""
+    """From this `seq` on, none of the account's events of earlier epochs counts; null: all of them count."""
 
 
 class Event(Recorded):
@@ -129,6 +130,6 @@ class Event(Recorded):
     account: Account
     """The account concerned."""
     seq: SequenceNumber
-    """From 1 without gaps over all events of the account; drop what is not above the last (epoch, seq)."""
+    """1, 2, 3 ... without gaps over all events of the account; drop what is not above the last (epoch, seq)."""
     balance: Balance
     """The account's balance after this event."""

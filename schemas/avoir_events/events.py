@@ -1,4 +1,4 @@
-"""The events out: what Avoir did, in the order in which each account saw it."""
+"""Events: what Avoir did, in order for each account."""
 
 from typing import Annotated, Any, Literal
 
@@ -87,7 +87,7 @@ class CreditIssued(Event):
     priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY)]
     """Credit of the lowest priority number is used first."""
     effective_at: Time
-    """From when on it counts."""
+    """When it takes effect."""
     expires_at: Time | None
     """When what remains expires; null: never."""
     line_item: LineItem | None
@@ -112,7 +112,7 @@ class CreditApplied(Event):
 
 
 class CreditReserved(Event):
-    """Credit of one grant was set aside for an invoice."""
+    """Credit of one grant was reserved for an invoice."""
 
     application_id: Id
     """The reservation; the `credit-applied` that first uses it for its invoice has the same id."""
@@ -130,13 +130,13 @@ class CreditReinstated(Event):
     application_id: Id
     """The application or reservation."""
     from_: Literal["application", "reservation"] = Field(alias="from")
-    """Which of the two it was."""
+    """Which of the two was undone."""
     invoice_id: Id | None
-    """The invoice; null where the reservation named none."""
+    """The invoice; null if the reservation named none."""
     amount: AboveZero
     """How much goes back to available."""
     amount_due: AtLeastZero | None
-    """What is due on the invoice now; null where none is known."""
+    """Amount due on the invoice now; null if no invoice is known."""
     slices: Slices
     """The grants that got it back."""
     reason: Text
@@ -144,7 +144,7 @@ class CreditReinstated(Event):
 
 
 class CreditVoided(Event):
-    """What remained of a grant, or a part of it, was taken back by decision."""
+    """The rest of a grant, or a part of it, was taken back by decision."""
 
     grant_id: Id
     """The grant."""
@@ -155,7 +155,7 @@ class CreditVoided(Event):
 
 
 class CreditExpired(Event):
-    """What remained of a grant was ended by time."""
+    """The rest of a grant expired."""
 
     grant_id: Id
     """The grant."""
@@ -184,7 +184,7 @@ class CreditDrawn(Event):
     amount: AboveZero
     """How much was drawn."""
     asked: AboveZero
-    """How much was asked for."""
+    """How much was asked for; if several events report one draw, their `asked` add up to it."""
     slices: Slices
     """The grants it came from, in that order."""
     reference: Text
@@ -192,7 +192,7 @@ class CreditDrawn(Event):
 
 
 class CreditRefillRequested(Event):
-    """Available credit fell below the threshold; asked once until a refill came."""
+    """Available credit fell below the threshold; requested once until a refill comes."""
 
     amount: AboveZero
     """How much the refill should be."""
@@ -212,36 +212,36 @@ class CreditNoteIssued(Event):
 
 
 class CreditShortfall(Event):
-    """Credit that should have been taken back was spent already, or a credit line used more than there was."""
+    """Credit that should have been taken back was already spent, or a credit line used more than its grant held."""
 
     amount: Amount
-    """The change; negative when some of it is made up for."""
+    """The change; negative if some of the shortfall is made up for."""
     outstanding: AtLeastZero
     """What is short now."""
     reason: Literal["invoice_voided", "payment_reversed", "changed", "credit_line"]
-    """Why it should have been taken back, or was not there (credit_line)."""
+    """Why it should have been taken back, or was missing (credit_line)."""
     for_: LineFor | PaymentFor = Field(alias="for")
     """What the credit was given for, or the credit line."""
 
 
 class AccountConcerned(Part):
-    """Who a refusal is about."""
+    """The owner and currency that a refusal is about."""
 
     owner: Owner | None
-    """Who asked or made the change; null where nobody is known."""
+    """Who asked or made the change; null if unknown."""
     currency: Currency | None
-    """Null where no account is concerned."""
+    """Null if no account is concerned."""
 
 
 class CreditDeclined(Recorded):
     """A change that gave nothing, or a command that was refused."""
 
     account: AccountConcerned
-    """The account concerned; its currency is null where there is none."""
+    """The account concerned; its currency is null if there is none."""
     seq: SequenceNumber | None
-    """As in every event; null where no account is concerned."""
+    """As in every event; null if no account is concerned."""
     balance: Balance | None
-    """The account's balance; null where no account is concerned."""
+    """The account's balance; null if no account is concerned."""
     asked: dict[str, Any]
     """What was asked for."""
     reason: DeclineReason
@@ -249,11 +249,11 @@ class CreditDeclined(Recorded):
     facts: dict[str, Any]
     """The ids and amounts that decided it."""
     would_change_it: Text
-    """What would have to happen for another answer."""
+    """What would have to happen for a different answer."""
 
 
 class CreditBalance(Part):
-    """The latest standing of an account; the topic is compacted."""
+    """The latest balance of an account; the topic is compacted."""
 
     tenant_id: Id
     """The operator whose customers these are."""
@@ -262,21 +262,21 @@ class CreditBalance(Part):
     available: AtLeastZero
     """Credit free to use."""
     reserved: AtLeastZero
-    """Credit set aside for invoices to come."""
+    """Credit reserved for invoices to come."""
     as_of: Time
-    """When the event was recorded at which it stands."""
+    """When the event was recorded that this balance follows."""
     epoch: SequenceNumber
     """The epoch of that event."""
     seq: SequenceNumberOrZero
-    """The sequence number of that event; 0 where none of the account's events counts any more."""
+    """The sequence number of that event; 0 if none of the account's events counts any more."""
     voids_from: SequenceNumber | None = None
-    """As in every event: of the account's events of earlier epochs none counts from this `seq` on."""
+    """As in every event: from this `seq` on, none of the account's events of earlier epochs counts."""
     head: Hash
     """Hash of the account's last ledger entry, SHA-256 in hexadecimal."""
 
 
 class CreditDeadLetter(Part):
-    """The headers added to a message that could not be handled; all else is as it came."""
+    """The headers added to a message that could not be handled; everything else is unchanged."""
 
     reason: str = Field(alias="avoir-reason")
     """What is wrong with it."""
@@ -287,15 +287,16 @@ class CreditDeadLetter(Part):
     offset: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")] = Field(alias="avoir-offset")
     """Its offset there."""
     sha256: Hash | None = Field(default=None, alias="avoir-sha256")
-    """Only where the value was above the size limit and is null here: SHA-256 of the value."""
+    """Only if the value was above the size limit and is null here: SHA-256 of the value."""
     length: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")] | None = Field(
         default=None, alias="avoir-length"
     )
-    """Only there: the length of the value in bytes."""
+    """Only then: the length of the value in bytes."""
     dead_letter_id: str | None = Field(default=None, alias="avoir-dead-letter-id")
-    """Only there: the row of Avoir's dead-letter table that keeps all bytes, or the first where they are above 1 MB."""
+    """Only then: the row of Avoir's dead-letter table that keeps all bytes, or the first ones if there are more than
+    1 MB."""
     first_offset: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")] | None = Field(
         default=None, alias="avoir-first-offset"
     )
-    """Only where a part of a batch is too much to be unpacked: all messages from here to the offset are in it, and hash
-    and length are of it as it is compressed."""
+    """Only if a part of a batch is too large to be unpacked: it holds all messages from here to the offset, and hash
+    and length are those of the compressed part."""

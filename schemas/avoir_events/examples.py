@@ -1,4 +1,4 @@
-"""One complete, valid example of every message, by topic, as it stands on the wire."""
+"""One complete, valid example of every message, by topic, in its wire form."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

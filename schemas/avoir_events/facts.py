@@ -1,4 +1,4 @@
-"""The facts about bookings, plans, payments and applications, and all facts by their topics."""
+"""The facts on bookings, plans, payments and applications, and all facts by topic."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from avoir_events.invoices import InvoiceFinalized, InvoiceVoided
-from avoir_events.parts import Incoming, Owner, Period, check_places
+from avoir_events.parts import Incoming, Owner, Period, check_decimals
 from avoir_events.problems import refuse
 from avoir_events.scalars import AboveZero, AtLeastZero, Currency, Id, Revision, Text, Time
 
@@ -42,16 +42,16 @@ def _either_periods_or_prices() -> list[Any]:
 
 
 class Change(Incoming):
-    """What changes to bookings and plans have."""
+    """Fields of changes to bookings and plans."""
 
     owner: Owner
-    """Who made the change; the credit goes to the owner of the invoice."""
+    """Who made the change; any credit goes to the owner of the invoice."""
     revision: Revision | None = None
-    """The booking's or plan's own counter, from all producers or from none; null: `occurred_at` orders."""
+    """The booking's or plan's own counter, sent by all producers or by none; null: `occurred_at` orders."""
     changed_by: Literal["customer", "admin"]
-    """A customer's change always asks for credit, an admin's only with `create_credit` true."""
+    """Changes by a customer always ask for credit, those by an admin only if `create_credit` is true."""
     create_credit: bool | None = None
-    """Counts only when `changed_by` is admin: true asks for credit."""
+    """Counts only if `changed_by` is admin: true asks for credit."""
 
 
 class BookingCancelled(Change):
@@ -73,12 +73,12 @@ class BookingCancelled(Change):
         if self.fee is not None:
             if self.currency is None:
                 refuse("BookingCancelled", ("currency",), "missing: required with fee")
-            check_places("BookingCancelled", self.currency, [(("fee",), self.fee)])
+            check_decimals("BookingCancelled", self.currency, [(("fee",), self.fee)])
         return self
 
 
 class BookingShortened(Change):
-    """A booking was shortened: by two periods or by two prices, measured against what was billed."""
+    """A booking was shortened: either two periods or two prices show how much of what was billed remains."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": _either_periods_or_prices()})
 
@@ -89,7 +89,7 @@ class BookingShortened(Change):
     billed_period: Period | None = None
     """The time that was billed; only with `remaining_period`, never with prices."""
     remaining_period: Period | None = None
-    """The time that is still booked."""
+    """The time still booked."""
     billed_price: AboveZero | None = None
     """What was billed, tax included; only with `remaining_price` and `currency`, never with periods."""
     remaining_price: AtLeastZero | None = None
@@ -115,7 +115,7 @@ class BookingShortened(Change):
     def _prices_in_currency(self) -> Self:
         if self.currency is not None and self.billed_price is not None and self.remaining_price is not None:
             prices = [(("billed_price",), self.billed_price), (("remaining_price",), self.remaining_price)]
-            check_places("BookingShortened", self.currency, prices)
+            check_decimals("BookingShortened", self.currency, prices)
         return self
 
 
@@ -125,13 +125,13 @@ class PlanCancelled(Change):
     plan_id: Id
     """The plan, unique within the tenant."""
     effective_at: Time
-    """From when on the plan is not used any more."""
+    """When the plan stops being used."""
     unused: Literal["whole_periods", "prorate"]
-    """Whether only periods to come are credited, or also the unused share of the running one (prorate)."""
+    """Whether credit covers only future periods, or also the unused share of the running one (prorate)."""
 
 
 class PaymentRecorded(Incoming):
-    """Money came in."""
+    """A payment was received."""
 
     payment_id: Id
     """The payment, unique within the tenant."""
@@ -146,11 +146,11 @@ class PaymentRecorded(Incoming):
     invoice_ids: Annotated[
         tuple[Id, ...], Field(strict=False, max_length=MAX_INVOICE_IDS, fail_fast=True)
     ] = ()
-    """The invoices it is for, in order; none: the owner's open invoices, oldest first. The rest is credit."""
+    """The invoices it pays, in order; empty: the owner's open invoices, oldest first. What remains becomes credit."""
 
     @model_validator(mode="after")
     def _in_currency(self) -> Self:
-        check_places("PaymentRecorded", self.currency, [(("amount",), self.amount)])
+        check_decimals("PaymentRecorded", self.currency, [(("amount",), self.amount)])
         return self
 
 
@@ -160,7 +160,7 @@ class PaymentReversed(Incoming):
     reversal_id: Id
     """The reversal, unique within the tenant."""
     payment_id: Id
-    """The payment, recorded before or told later."""
+    """The payment, recorded before or reported later."""
     amount: AboveZero
     """What was taken back; all reversals of a payment count up to its amount."""
     currency: Currency
@@ -170,7 +170,7 @@ class PaymentReversed(Incoming):
 
     @model_validator(mode="after")
     def _in_currency(self) -> Self:
-        check_places("PaymentReversed", self.currency, [(("amount",), self.amount)])
+        check_decimals("PaymentReversed", self.currency, [(("amount",), self.amount)])
         return self
 
 
@@ -195,4 +195,4 @@ FACTS: Final[Mapping[str, type[Incoming]]] = MappingProxyType(
         "credit-application-rejected": CreditApplicationRejected,
     }
 )
-"""What happened and cannot be refused, by the topics' default names."""
+"""Facts by default topic name; they can't be refused."""

@@ -15,13 +15,13 @@ VERSION: Final = "1.0.0"
 
 
 def generated() -> dict[Path, str]:
-    """The text of every generated file, by its path below the schemas folder."""
+    """Text of every generated file, by its path in the schemas folder."""
     files = {Path("json", f"{topic}.schema.json"): _text(json_schema(topic)) for topic in MODELS}
     return files | {Path("asyncapi.json"): _text(asyncapi(VERSION))}
 
 
 def differing(folder: Path) -> list[Path]:
-    """The generated files that are missing, stale or not generated any more."""
+    """Generated files that are missing, stale or no longer generated."""
     expected = generated()
     stale = [path for path, text in expected.items() if _read(folder / path) != text]
     present = {path.relative_to(folder) for path in (folder / "json").glob("*")}
@@ -29,8 +29,9 @@ def differing(folder: Path) -> list[Path]:
 
 
 def write(folder: Path) -> None:
-    """Write all generated files, and remove what is not generated any more."""
+    """Write all generated files, and remove those no longer generated."""
     for path in differing(folder):
+        # Those that are still generated are written below.
         (folder / path).unlink(missing_ok=True)
     for path, text in generated().items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -46,16 +47,16 @@ def _text(value: Any) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the generator; with --check it writes nothing, names the differing files and returns 1."""
+    """Run the generator; with --check, write nothing, name the files that differ, and return 1 if there are any."""
     parser = argparse.ArgumentParser(prog="python -m avoir_events.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, fail where a file differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file differs")
     is_checkout = (FOLDER / "pyproject.toml").is_file()
     parser.add_argument(
         "--folder",
         type=Path,
         default=FOLDER if is_checkout else None,
         required=not is_checkout,
-        help="where json/ and asyncapi.json lie (by default beside the package, in a checkout)",
+        help="folder of json/ and asyncapi.json (default: beside the package, in a checkout)",
     )
     options = parser.parse_args(arguments)
     if not options.check:

@@ -1,4 +1,4 @@
-"""The facts of an invoice's life: finalized, voided."""
+"""The facts on invoices: finalized, voided."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from avoir_events.amounts import micros
-from avoir_events.parts import Incoming, Owner, Part, Period, check_places
+from avoir_events.parts import Incoming, Owner, Part, Period, check_decimals
 from avoir_events.problems import refuse
 from avoir_events.scalars import Amount, AtLeastZero, AtMostZero, Currency, Id, Text, Time
 
@@ -25,7 +25,7 @@ MAX_LINES = 10_000
 
 
 class Line(Part):
-    """What all lines of an invoice have; its total is amount + tax."""
+    """Fields of every invoice line; a line's total is amount + tax."""
 
     line_id: Id
     """Unique within its invoice."""
@@ -58,7 +58,7 @@ class PlanLine(Line):
 
 
 class PrepaidLine(Line):
-    """A line that sells credit: once the invoice is settled, what the line cost is issued as credit."""
+    """A line that sells credit: once the invoice is settled, the cost of the line is issued as credit."""
 
     kind: Literal["prepaid"]
     """What the line is for."""
@@ -80,7 +80,7 @@ class CreditLine(Line):
 
 
 class OtherLine(Line):
-    """A line for anything else; a negative one is a discount."""
+    """A line for anything else; if negative, a discount."""
 
     kind: Literal["other"]
     """What the line is for."""
@@ -92,30 +92,30 @@ AnyLine = Annotated[
 
 
 class InvoiceFinalized(Incoming):
-    """An invoice was finalized. That happens once: the same invoice with other contents is a conflict."""
+    """An invoice was finalized. That happens once: the same invoice with different contents is a conflict."""
 
     invoice_id: Id
     """The invoice, unique within the tenant."""
     number: Id
-    """The invoice's number as people know it; a credit note is named after it."""
+    """The invoice number that people see; a credit note is numbered after it."""
     owner: Owner
     """Who pays the invoice, and gets the credit for what is on it."""
     currency: Currency
     """ISO 4217 code of every amount in the message."""
     finalization: Literal["automatic", "manual"]
-    """Only an automatic finalization takes credit by itself."""
+    """Only `automatic` lets the invoice take available credit without a command."""
     auto_apply_credit: bool | None = None
-    """Whether the invoice takes available credit by itself; null: the policy decides."""
+    """Whether the invoice takes available credit without a command; null: the policy decides."""
     lines: Annotated[tuple[AnyLine, ...], Field(strict=False, max_length=MAX_LINES, fail_fast=True)]
     """The lines in their order on the invoice."""
     total: Amount
     """The sum of all lines, tax included; negative for a credit note."""
     amount_paid: AtLeastZero = "0"
-    """Paid by then with payments that `payment-recorded` will not tell; at most `total`, at least 0."""
+    """Paid by then with payments that `payment-recorded` will not report; at most `total`, at least 0."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        check_places("InvoiceFinalized", self.currency, self._amounts())
+        check_decimals("InvoiceFinalized", self.currency, self._amounts())
         total, paid = micros(self.total), micros(self.amount_paid)
         expected = sum(micros(line.amount) + micros(line.tax) for line in self.lines)
         if total != expected:
@@ -129,8 +129,8 @@ class InvoiceFinalized(Incoming):
         seen: set[str] = set()
         for index, line in enumerate(self.lines):
             if line.line_id in seen:
-                place = ("lines", index, "line_id")
-                refuse("InvoiceFinalized", place, "not unique in its invoice", line.line_id)
+                location = ("lines", index, "line_id")
+                refuse("InvoiceFinalized", location, "not unique in its invoice", line.line_id)
             seen.add(line.line_id)
         return self
 
@@ -146,6 +146,6 @@ class InvoiceVoided(Incoming):
     """An invoice was voided; what Avoir did because of it is undone."""
 
     invoice_id: Id
-    """The invoice, finalized before or told later."""
+    """The invoice, finalized before or reported later."""
     reason: Text
     """Why, in the words of the invoicing service."""

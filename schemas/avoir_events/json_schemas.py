@@ -1,4 +1,4 @@
-"""The JSON Schema (2020-12) of every message, made from its model."""
+"""The JSON Schema (2020-12) of every message, generated from its model."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ JsonSchema = dict[str, Any]
 
 
 class _Plain(GenerateJsonSchema):
-    """Leaves out what says nothing: titles made of field names, and OpenAPI's discriminator."""
+    """Leaves out what adds nothing: titles made from field names, and OpenAPI's discriminator."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

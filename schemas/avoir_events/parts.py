@@ -1,11 +1,11 @@
-"""What messages have in common: their base, owners, actors, periods and the currency's decimals."""
+"""Common parts of messages: base models, owners, actors, periods, and the check of a currency's decimals."""
 
 from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from avoir_events.amounts import PLACES, places_of
+from avoir_events.amounts import DECIMALS, decimals_of
 from avoir_events.problems import refuse
 from avoir_events.scalars import Id, Time
 
@@ -19,7 +19,7 @@ __all__ = [
 
 
 class Part(BaseModel):
-    """Base of everything in a message: frozen, strict, blind to fields it does not know."""
+    """Base of everything in a message: frozen and strict; unknown fields are ignored."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -33,41 +33,41 @@ class Part(BaseModel):
 
 
 class Incoming(Part):
-    """What every fact and command has."""
+    """Fields of every fact and command."""
 
     event_id: Id
-    """Unique within its tenant and topic; a repetition is a duplicate. The header `ce_id` may stand in."""
+    """Unique within its tenant and topic; a repetition is a duplicate. The header `ce_id` replaces a missing one."""
     tenant_id: Id
     """The operator whose customers these are."""
     occurred_at: Time
-    """When it happened, at most 24 h ahead of Avoir's clock. The header `ce_time` may stand in."""
+    """When it happened, at most 24 h ahead of Avoir's clock. The header `ce_time` replaces a missing one."""
 
 
 class Owner(Part):
-    """Somebody who can hold credit."""
+    """A holder of credit."""
 
     type: Literal["user", "team", "customer"]
-    """What kind of owner this is; the same id under another type is another owner."""
+    """The kind of owner; the same id with a different type is a different owner."""
     id: Id
     """The owner's id, unique within tenant and type."""
 
 
 class Actor(Part):
-    """Who asks for something."""
+    """The sender of a command."""
 
     type: Literal["admin", "customer", "service"]
-    """What kind of actor this is."""
+    """The kind of actor."""
     id: Id
-    """The actor's id, kept for the record."""
+    """The actor's id, for the record."""
 
 
 class Period(Part):
-    """A half-open stretch of time: the start belongs to it, the end does not."""
+    """A half-open period: it includes the start and excludes the end."""
 
     start: Time
     """First moment of the period."""
     end: Time
-    """The moment at which the period is over; after `start`."""
+    """The moment at which the period ends; after `start`."""
 
     @model_validator(mode="after")
     def _start_before_end(self) -> Self:
@@ -76,9 +76,9 @@ class Period(Part):
         return self
 
 
-def check_places(title: str, currency: str, amounts: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
-    """Refuse the first of the placed amounts that has more decimals than the currency."""
-    allowed = PLACES[currency]
-    for place, amount in amounts:
-        if places_of(amount) > allowed:
-            refuse(title, place, f"more decimals than {currency} has ({allowed})", amount)
+def check_decimals(title: str, currency: str, amounts: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raise ValidationError for the first amount with more decimals than the currency has."""
+    allowed = DECIMALS[currency]
+    for location, amount in amounts:
+        if decimals_of(amount) > allowed:
+            refuse(title, location, f"more decimals than {currency} has ({allowed})", amount)

@@ -1,7 +1,9 @@
-"""The regular expressions of the contract, alike in Rust, ECMAScript and Python, and their wordings."""
+"""Regular expressions of the contract, valid in Rust, ECMAScript and Python, and their error texts."""
 
 from typing import Final
 
+# [0-9], not \d, which also matches the digits of other scripts in Rust and Python.
+# Twelve digits before the point, counted in millionths, fit into a `bigint` of Postgres.
 NO_NUL: Final = r"^[^\u0000]*$"
 CURRENCY: Final = r"^[A-Z]{3}$"
 AMOUNT: Final = r"^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?$"

@@ -1,4 +1,4 @@
-"""The command that sets how credit is given and used, for a tenant, an owner or one invoice."""
+"""The command that sets policies for a tenant, an owner or one invoice."""
 
 from datetime import timedelta
 from functools import cache
@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from avoir_events.commands import Command
-from avoir_events.parts import Owner, Part, check_places
+from avoir_events.parts import Owner, Part, check_decimals
 from avoir_events.problems import problem, refuse
 from avoir_events.scalars import AboveZero, AtLeastZero, Currency, Id
 
@@ -57,7 +57,7 @@ def _one_scope() -> list[Any]:
 
 
 class Scope(Part):
-    """Whom a policy is for: exactly one of the three."""
+    """The scope of a policy: exactly one of the three fields."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": _one_scope()})
 
@@ -77,22 +77,22 @@ class Scope(Part):
 
 
 class Policy(Part):
-    """The keys to set. A key set to null goes back to the next wider scope; one left out stays as it is."""
+    """The keys to set. A key set to null falls back to the next wider scope; a key left out stays unchanged."""
 
     auto_apply: bool | None = None
-    """Whether invoices finalized automatically take available credit by themselves. Default true."""
+    """Whether an automatic finalization takes available credit. Default true."""
     credit_as: Literal["balance", "line_item"] | None = None
     """How credit from bookings and plans is kept: free to use, or for the next invoice. Default balance."""
     unpaid_change: Literal["wait", "never"] | None = None
-    """Whether a change to something unpaid gives credit once that is paid, or never. Default wait."""
+    """Whether a change to something unpaid gives credit once it is paid, or never. Default wait."""
     expires_after_days: Annotated[int, Field(strict=True, ge=1, le=MAX_EXPIRY.days)] | None = None
-    """After how many days credit from bookings, plans and overpayment expires. Default never."""
+    """Days after which credit from bookings, plans and overpayments expires. Default never."""
     proration: Literal["time", "days"] | None = None
-    """How the running period of a plan is shared out: by elapsed time or by whole days. Default time."""
+    """How the running period of a plan is prorated: by elapsed time or by whole days. Default time."""
     time_zone: Annotated[Id, AfterValidator(_known_zone)] | None = None
-    """IANA name of the zone whose days count. Default UTC."""
+    """IANA name of the time zone in which days are counted. Default UTC."""
     refill_threshold: AtLeastZero | None = None
-    """Available credit below this asks for a refill; with `currency`. Default none."""
+    """Available credit below this requests a refill; with `currency`. Default none."""
     refill_amount: AboveZero | None = None
     """How much the refill should be; with `currency`. Default none."""
     currency: Currency | None = None
@@ -101,11 +101,11 @@ class Policy(Part):
     @model_validator(mode="after")
     def _refill_in_currency(self) -> Self:
         refill = [(("refill_threshold",), self.refill_threshold), (("refill_amount",), self.refill_amount)]
-        amounts = [(place, amount) for place, amount in refill if amount is not None]
+        amounts = [(location, amount) for location, amount in refill if amount is not None]
         if amounts and self.currency is None:
             refuse("Policy", ("currency",), f"missing: required with {amounts[0][0][0]}")
         if self.currency is not None:
-            check_places("Policy", self.currency, amounts)
+            check_decimals("Policy", self.currency, amounts)
         return self
 
     @model_serializer(mode="wrap")
@@ -114,7 +114,7 @@ class Policy(Part):
 
 
 class SetCreditPolicy(Command):
-    """Set policy keys for one scope; the policy in force at a fact's own time counts."""
+    """Set policy keys for one scope. A fact follows the policy in force at its own time."""
 
     scope: Scope
     """Whom the policy is for."""

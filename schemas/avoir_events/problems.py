@@ -1,4 +1,4 @@
-"""What is wrong with a message, said in one short line that names the field."""
+"""Describes what is wrong with a message in one short line that names the field."""
 
 import json
 from collections.abc import Sequence
@@ -41,18 +41,18 @@ _LINE_KINDS: Final = frozenset({"booking", "plan", "prepaid", "credit", "other"}
 
 
 def problem(text: str) -> PydanticCustomError:
-    """An error of one field, to raise from that field's own validator."""
+    """An error of one field, to be raised by that field's own validator."""
     return PydanticCustomError("contract", text)
 
 
-def refuse(title: str, place: tuple[str | int, ...], text: str, value: object = ...) -> NoReturn:
-    """Raise the error of a field found wrong only beside other fields; `value` is echoed where given."""
-    detail = InitErrorDetails(type=problem(text), loc=place, input=value)
+def refuse(title: str, location: tuple[str | int, ...], text: str, value: object = ...) -> NoReturn:
+    """Raise ValidationError for a field that is wrong only together with others; `value`, if given, is echoed."""
+    detail = InitErrorDetails(type=problem(text), loc=location, input=value)
     raise ValidationError.from_exception_data(title, [detail])
 
 
 def describe(error: ValidationError) -> str:
-    """The problems of a message on one line of at most 500 characters, each naming its field."""
+    """The first ten problems of a message on one line of at most 500 characters, each with its field."""
     lines = [_line(detail) for detail in error.errors(include_url=False)[:MAX_PROBLEMS]]
     text = "; ".join(lines)
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
@@ -60,20 +60,20 @@ def describe(error: ValidationError) -> str:
 
 def _line(detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
-    place = _place(detail["loc"])
+    location = _location(detail["loc"])
     if kind.startswith("union_tag"):
-        place = f"{place}.{str(context['discriminator']).strip(chr(39))}"
+        location = f"{location}.{str(context['discriminator']).strip(chr(39))}"
     wording = _pattern_wording(context) if kind == "string_pattern_mismatch" else _BY_TYPE.get(kind)
     text = wording.format(**context) if wording else detail["msg"]
     echo = "" if kind in ("missing", "json_invalid") else _echo(detail["input"])
-    return ": ".join(part for part in (place, text, echo) if part)
+    return ": ".join(part for part in (location, text, echo) if part)
 
 
 def _pattern_wording(context: dict[str, Any]) -> str:
     return WORDINGS.get(context["pattern"], "not of the form it must have")
 
 
-def _place(loc: Sequence[str | int]) -> str:
+def _location(loc: Sequence[str | int]) -> str:
     return ".".join(
         str(part)
         for before, part in zip(("", *loc), loc, strict=False)
@@ -84,6 +84,7 @@ def _place(loc: Sequence[str | int]) -> str:
 def _echo(value: object) -> str:
     if not isinstance(value, _ECHOED):
         return ""
+    # Python takes quadratic time to write a huge integer, and fails above 4,300 digits.
     if isinstance(value, int) and value.bit_length() > MAX_ECHO:
         return "a huge number"
     text = json.dumps(value[:MAX_ECHO] if isinstance(value, str) else value)

@@ -1,4 +1,4 @@
-"""Reading a message's bytes: one JSON object in UTF-8, and nothing that JSON does not have."""
+"""Reads a message's bytes: one JSON object in UTF-8, without extensions such as NaN."""
 
 from typing import Any, TypeVar
 
@@ -12,16 +12,17 @@ _LARGE_BYTES = 64 * 1024
 
 
 def read(model: type[Message], body: bytes) -> Message:
-    """The message in these bytes; raises ValidationError. Of a repeated key the last one counts."""
+    """The message in these bytes; raises ValidationError. If a key is repeated, its last value counts."""
     if len(body) > _LARGE_BYTES:
         _refuse_incomplete(model, read_json(body, model.__name__))
     elif b"NaN" in body or b"Infinity" in body:
+        # model_validate_json accepts these in unknown fields.
         read_json(body, model.__name__)
     return model.model_validate_json(body)
 
 
 def read_json(body: bytes, title: str = "message") -> Any:
-    """The JSON value in these bytes, whatever it is; raises pydantic's ValidationError."""
+    """The JSON value in these bytes, of any type; raises pydantic's ValidationError."""
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -30,7 +31,7 @@ def read_json(body: bytes, title: str = "message") -> Any:
 
 
 def _refuse_incomplete(model: type[Part], value: Any) -> None:
-    """Name the fields that are missing, by themselves: pydantic's errors copy the whole message for each of them."""
+    """Report missing fields of a large message here: pydantic's errors copy the whole message for each of them."""
     if isinstance(value, dict):
         required = [name for name, field in model.model_fields.items() if field.is_required()]
         missing = [

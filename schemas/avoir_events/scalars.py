@@ -1,4 +1,4 @@
-"""The single values that messages are made of: ids, texts, times, amounts, currencies."""
+"""Single values in messages: ids, texts, times, amounts, currencies."""
 
 import re
 from collections.abc import Mapping
@@ -9,20 +9,21 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from avoir_events.amounts import PLACES, micros
+from avoir_events.amounts import DECIMALS, micros
 from avoir_events.patterns import AMOUNT, CURRENCY, NO_NUL, TIME, WORDINGS
 from avoir_events.problems import problem
 
 MAX_ID: Final = 200
 MAX_TEXT: Final = 2_000
+# The largest integer up to which JavaScript holds all of them exactly.
 MAX_INTEGER: Final = 2**53 - 1
 EARLIEST_YEAR: Final = 1900
 LATEST_YEAR: Final = 9998
-"""Times outside are placeholders such as 0001-01-01 and 9999-12-31, for which a field that is left out stands."""
+"""Years outside this range are placeholders such as 0001-01-01 and 9999-12-31; leave the field out instead."""
 
 
 def _with_minor_unit(code: str) -> str:
-    if code not in PLACES:
+    if code not in DECIMALS:
         raise problem("not an ISO 4217 code of a currency with a minor unit")
     return code
 
@@ -46,7 +47,7 @@ def _at_most_zero(amount: str) -> str:
 
 
 def _in_utc(time: datetime) -> datetime:
-    # Placeholders for "always" and "never" lie outside: no database and no time zone carries them safely.
+    # The limits exclude placeholders for "always" and "never": databases and time zones don't handle them safely.
     try:
         in_utc = time.astimezone(UTC)
     except OverflowError:
@@ -63,7 +64,7 @@ def _text_or_time(value: object) -> object:
 
 
 class _Rfc3339:
-    """Makes pydantic read only RFC 3339 strings from JSON, and aware datetimes too from Python."""
+    """Makes pydantic accept only RFC 3339 strings from JSON, and from Python also aware datetimes."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:

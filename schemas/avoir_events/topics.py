@@ -1,4 +1,4 @@
-"""Which message travels on which topic, by the topics' default names."""
+"""Topics by default name, with the model of the message on each."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,7 +21,7 @@ COMMANDS: Final[Mapping[str, type[Incoming]]] = MappingProxyType(
         "set-credit-policy": policy.SetCreditPolicy,
     }
 )
-"""What may be asked for, and refused."""
+"""Commands by default topic name; they can be refused."""
 
 EVENTS: Final[Mapping[str, type[Part]]] = MappingProxyType(
     {
@@ -41,4 +41,4 @@ EVENTS: Final[Mapping[str, type[Part]]] = MappingProxyType(
         "credit-dead-letter": events.CreditDeadLetter,
     }
 )
-"""What Avoir did. `credit-dead-letter` has no body of its own: its model describes the headers added."""
+"""Events by default topic name. `credit-dead-letter` has no body of its own: its model describes the headers added."""

@@ -1,4 +1,4 @@
--- What the migrations give: python -m avoir.postgres.schema > schemas/sql/schema.sql
+-- The schema that the migrations create: python -m avoir.postgres.schema > schemas/sql/schema.sql
 
 CREATE TABLE avoir.accounts (
     tenant_id text NOT NULL,

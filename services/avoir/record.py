@@ -1,4 +1,4 @@
-"""A Kafka record as Avoir handles it, whichever client read it, and where a consumer stands."""
+"""A Kafka record, independent of the client that read it, a consumer's positions, and the report of a batch."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,19 +7,18 @@ from hashlib import sha256
 from typing import NamedTuple
 
 MOST_RECORD_BYTES = 1_000_000
-"""What key, value and headers of a record may have together, so that it is read, and kept, whole."""
-
+"""Maximum size of a record's key, value and headers together, in bytes, for it to be read and kept whole."""
 
 KEPT_BYTES = 1_024
-"""So much of key and value is kept of a record that is not kept whole."""
+"""Bytes of the key and of the value that are kept of a record that is not kept whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What is missing of a record that is too large: of its key and value only the first bytes are there, no headers.
+    """The part that a too large record lacks: only the first bytes of key and value are kept, and no headers.
 
-    `length` and `sha256` are of the whole value. Or the record stands for all `messages` from `first_offset` on, which
-    are together too much to be unpacked: then they are of these as they are compressed.
+    `length` and `sha256` are of the whole value. If the record stands for all `messages` from `first_offset` on, which
+    together are too large to be unpacked, they are of these in compressed form.
     """
 
     problem: str
@@ -31,7 +30,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record with bytes and headers intact, unless `cut`; `topic` is the default name, `timestamp_ms` Kafka's."""
+    """A record with its original bytes and headers, unless it is `cut`.
+
+    `topic` is the default name, `timestamp_ms` Kafka's timestamp: milliseconds since 1970.
+    """
 
     topic: str
     partition: int
@@ -44,7 +46,7 @@ class Record:
 
 
 def cut(record: Record, problem: str) -> Record:
-    """A record of which only the first bytes are kept."""
+    """Cut a record: keep only the first `KEPT_BYTES` of its key and value, and the hash of the value."""
     value = record.value or b""
     key = None if record.key is None else record.key[:KEPT_BYTES]
     kept = None if record.value is None else value[:KEPT_BYTES]
@@ -64,12 +66,13 @@ Positions = Mapping[TopicPartition, int]
 
 
 def next_offsets(records: Iterable[Record]) -> dict[TopicPartition, int]:
-    """Where the partitions of records, in their order, stand behind them."""
+    """The positions after records, which are in the order of their offsets."""
     return {TopicPartition(each.topic, each.partition): each.offset + 1 for each in records}
 
 
 class Fenced(Exception):
-    """The partitions of a batch moved on meanwhile: another process handled them. Read the positions again."""
+    """The stored positions of a batch's partitions have moved: another process handled the batch, or an operator moved
+    them. Read them again."""
 
 
 class Doubted(Exception):
@@ -77,7 +80,7 @@ class Doubted(Exception):
 
 
 class Notable(NamedTuple):
-    """A message that somebody may want to see in the log: declined, dead-lettered or parked."""
+    """A message worth a log line: declined, dead-lettered or parked."""
 
     topic: str
     event_id: str
@@ -91,16 +94,16 @@ MOST_PARKED = 10
 
 
 def too_many_parked(parked: int, messages: int) -> bool:
-    """Whether more than 10 of 100 messages were parked, or the same share of more: then consuming stops."""
+    """Check for too many parked messages: more than 10 of 100, or the same share of more. Then consuming stops."""
     return parked * PARKED_WINDOW > MOST_PARKED * max(messages, PARKED_WINDOW)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What one batch did: decisions by (topic, outcome), micros by (event, currency), and the notable messages.
+    """Result of a batch: decisions by (topic, outcome), micros by (event, currency), and the notable messages.
 
-    Only the first `messages` of the batch were handled where it was `halted`, since too many of them were parked, or
-    where it is not `complete`, since an error came in between: what is left is to be read again.
+    If it is `halted` (too many messages were parked) or not `complete` (an error came in between), only the first
+    `messages` were handled, and the rest must be read again.
     """
 
     messages: int
@@ -114,12 +117,12 @@ class BatchReport:
 
     @property
     def parked(self) -> int:
-        """How many messages were parked."""
+        """Number of messages parked."""
         return sum(n for (_, outcome), n in self.decisions.items() if outcome == "parked")
 
 
 def merged(first: BatchReport, second: BatchReport) -> BatchReport:
-    """Two reports as one."""
+    """Merge the reports of two parts of a batch, in their order."""
     return BatchReport(
         messages=first.messages + second.messages,
         decisions=Counter(first.decisions) + Counter(second.decisions),

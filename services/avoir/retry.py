@@ -1,4 +1,4 @@
-"""What an error of the database or the broker means, and what to do about it: wait how long, or give up."""
+"""Classifies errors of the database and the broker, and computes how long to wait before a retry."""
 
 import asyncio
 import random
@@ -12,47 +12,48 @@ from avoir.record import Fenced
 
 
 class Cause(Enum):
-    """What may have brought an error about."""
+    """Possible causes of an error."""
 
     DATA = auto()
-    """What was handled, or the code on it: the same again fails again."""
+    """The messages or the code: a retry fails again."""
     DOUBTFUL = auto()
-    """The database, or what was handled: whether the database does something else now tells them apart."""
-    AWAY = auto()
-    """The database or the broker, whatever is handled."""
+    """The database or the messages: a probe of the database shows which."""
+    UNAVAILABLE = auto()
+    """The database or the broker, whatever the messages."""
     RACE = auto()
-    """Others who were at the same rows: the same again is likely to succeed."""
+    """Other processes that used the same rows: a retry is likely to succeed."""
     LOCKED = auto()
-    """Somebody who keeps a row or a table locked."""
+    """Another session that keeps a row or table locked."""
     SCHEMA = auto()
-    """A schema or a right that does not fit this version."""
+    """A schema or a right that does not match this version."""
 
 
 _BY_SQLSTATE = {
     "22": Cause.DATA,
     "23": Cause.DATA,
     "P0": Cause.DATA,  # raised by a trigger
-    "25006": Cause.AWAY,  # read-only: a standby, or a disk that filled up
-    "28": Cause.AWAY,
+    "25006": Cause.UNAVAILABLE,  # read-only: a standby, or a disk that filled up
+    "28": Cause.UNAVAILABLE,
     "40": Cause.RACE,
     "42": Cause.SCHEMA,
-    "53300": Cause.AWAY,
+    "53300": Cause.UNAVAILABLE,
     "55P03": Cause.LOCKED,
-    "57P03": Cause.AWAY,
-    "57P04": Cause.AWAY,
+    "57P03": Cause.UNAVAILABLE,
+    "57P04": Cause.UNAVAILABLE,
 }
-"""Causes by SQLSTATE or its class; what is not here is doubtful: a disk that is full for one message's temporary file
-alone (53100), or a block that cannot be read under one row (58030), too."""
+"""Causes by SQLSTATE or its class; others are doubtful. So are a disk that is full for one message's temporary file alone
+(53100), and a block that can't be read under one row (58030)."""
 
+# The batch may have caused these, too: one that is too large runs into timeouts, or out of memory.
 _DOUBTFUL = (OSError, TimeoutError, MemoryError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class StopServiceError(Exception):
-    """The service cannot go on and must end: waiting would not help."""
+    """The service can't go on and must end: waiting would not help."""
 
 
 def cause_of(error: BaseException) -> Cause:
-    """What may have brought an error of handling messages about."""
+    """The possible cause of an error in handling messages."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2]) or Cause.DOUBTFUL
@@ -62,34 +63,36 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def refuse_wrong_schema(error: BaseException) -> None:
-    """Raise StopServiceError if the database lacks what the code expects, or does not allow it (class 42)."""
+    """Raise StopServiceError if the database lacks what the code expects, or denies it (class 42)."""
     if cause_of(error) is Cause.SCHEMA:
         raise StopServiceError(
-            f"the database and this version do not fit together (SQLSTATE {getattr(error, 'sqlstate', '')}: {error}); "
+            f"this version and the database schema do not match (SQLSTATE {getattr(error, 'sqlstate', '')}: {error}): "
             "run `avoir migrate`, and check the rights of the role avoir_service"
         ) from error
 
 
 @dataclass(slots=True)
 class Backoff:
-    """Growing pauses with jitter, between `first_s` and `longest_s`."""
+    """Growing pauses with jitter: from about `first_s` to `longest_s`, in seconds."""
 
     first_s: float = 0.1
     longest_s: float = 5.0
     failures: int = 0
 
     def next_s(self) -> float:
-        """The pause after one more failure."""
+        """The pause in seconds after one more failure."""
+        # Bounded before the shift: a long outage must not overflow a float.
         ceiling = min(self.longest_s, self.first_s * float(1 << min(self.failures, 16)))
         self.failures += 1
+        # Jitter keeps processes that failed together from coming back together.
         return ceiling * random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """Begin again with the shortest pause."""
+        """Reset to the shortest pause."""
         self.failures = 0
 
 
 async def pause(seconds: float, stopping: asyncio.Event) -> None:
-    """Wait, but no longer than until the service stops."""
+    """Wait for some seconds, or until the service stops."""
     with suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), seconds)

@@ -21,63 +21,74 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class KafkaSettings(BaseSettings):
-    """The broker: where it is, who we are there, and the consumer's and the relay's limits."""
+    """Addresses of the brokers, credentials, and limits of the consumer and the relay."""
 
-    kafka_bootstrap_servers: str = Field(description="Brokers to begin with: host:port, separated by commas.")
+    kafka_bootstrap_servers: str = Field(
+        description="Kafka brokers to bootstrap from: host:port, comma-separated."
+    )
     kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="Protocol to the brokers.")
     kafka_sasl_mechanism: SaslMechanism = Field("SCRAM-SHA-256", description="SASL mechanism.")
-    kafka_sasl_username: str | None = Field(None, description="The SASL user.")
-    kafka_sasl_password: SecretStr | None = Field(None, description="The SASL user's password.")
+    kafka_sasl_username: str | None = Field(None, description="SASL user name.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password.")
     kafka_ssl_ca_file: str | None = Field(
-        None, description="PEM file of the CA; the system's CAs if not set."
+        None, description="PEM file with the CA certificate; default: the system's CAs."
     )
-    kafka_ssl_cert_file: str | None = Field(None, description="PEM file of the client's certificate.")
-    kafka_ssl_key_file: str | None = Field(None, description="PEM file of the client's key.")
-    kafka_ssl_key_password: SecretStr | None = Field(None, description="The password of the client's key.")
+    kafka_ssl_cert_file: str | None = Field(None, description="PEM file with the client certificate.")
+    kafka_ssl_key_file: str | None = Field(None, description="PEM file with the client's private key.")
+    kafka_ssl_key_password: SecretStr | None = Field(
+        None, description="Password of the client's private key."
+    )
 
     kafka_group_id: str = Field(
-        "avoir", min_length=1, description="Consumer group; its offsets are in Postgres."
+        "avoir", min_length=1, description="Consumer group. Its positions are kept in Postgres."
     )
     kafka_group_instance_id: str | None = Field(
         None,
-        description="A name that survives restarts, such as a stateful pod's: a process that comes back under it gets "
-        "its partitions back at once, without a rebalance.",
+        description="A name that survives restarts, such as a stateful pod's: a process that restarts with it gets its "
+        "partitions back at once, without a rebalance.",
     )
     kafka_session_timeout_ms: int = Field(
-        10_000, ge=1_000, description="The group drops a process that has been silent for this long."
+        10_000,
+        ge=1_000,
+        description="A process that sends no heartbeat for this long is removed from the group.",
     )
-    kafka_heartbeat_interval_ms: int = Field(2_000, ge=100, description="Time between heartbeats.")
+    kafka_heartbeat_interval_ms: int = Field(2_000, ge=100, description="Interval between heartbeats.")
     kafka_rebalance_timeout_ms: int = Field(
-        30_000, ge=1_000, description="Longest wait of a rebalance for its members."
+        30_000, ge=1_000, description="Maximum time that a rebalance waits for the members."
     )
-    kafka_max_records: int = Field(8_000, ge=1, le=10_000, description="Most messages of one batch.")
+    kafka_max_records: int = Field(8_000, ge=1, le=10_000, description="Maximum messages in a batch.")
     kafka_max_message_bytes: int = Field(
         900 * 1024, ge=1_024, le=MOST_RECORD_BYTES, description="Larger messages are dead-lettered."
     )
 
-    kafka_topic_prefix: str = Field("", description="Put before every topic's default name.")
+    kafka_topic_prefix: str = Field("", description="Prefix of every topic's default name.")
     kafka_topics: dict[str, str] = Field(
         {},
-        description='Other names of topics, without prefix, as JSON: {"invoice-voided": "billing.voids"}.',
+        description='Renamed topics, without the prefix, as JSON: {"invoice-voided": "billing.voids"}.',
     )
-    kafka_partitions: int = Field(8, ge=1, description="Partitions of topics made by `avoir topics create`.")
+    kafka_partitions: int = Field(
+        8, ge=1, description="Partitions of topics created by `avoir topics create`."
+    )
     kafka_replication: int | None = Field(
         None,
         ge=1,
-        description="Replicas of topics made by `avoir topics create`: 3 if not set, or as many as there are brokers.",
+        description="Replicas of topics created by `avoir topics create`; default: 3, or the number of brokers if "
+        "there are fewer.",
     )
 
     relay_rows: int = Field(
-        2_000, ge=1, le=20_000, description="Most outbox rows the relay publishes at a time."
+        2_000, ge=1, le=20_000, description="Maximum outbox rows the relay publishes at a time."
     )
     relay_lease_s: float = Field(
         2.0,
         ge=0.5,
-        description="A silent relay loses its lease after this time; another begins within a second more.",
+        description="A relay that does not renew its lease for this long loses it; another takes over within a second "
+        "after that.",
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> "KafkaSettings":
+        # Two heartbeats may be lost before the group drops the process.
         if self.kafka_heartbeat_interval_ms * 3 > self.kafka_session_timeout_ms:
             raise ValueError("the session timeout must be at least three heartbeat intervals")
         sasl = self.kafka_security_protocol.startswith("SASL")
@@ -87,47 +98,51 @@ class KafkaSettings(BaseSettings):
 
 
 class PolicySettings(BaseSettings):
-    """The widest scope of the policy keys: what counts where no tenant, owner or invoice says otherwise."""
+    """Widest scope of the policy keys: the values that apply unless a tenant, owner or invoice sets them."""
 
-    policy_auto_apply: bool = Field(True, description="Use available credit when an invoice is finalized.")
+    policy_auto_apply: bool = Field(
+        True, description="Use available credit when an invoice is finalized automatically."
+    )
     policy_credit_as: Literal["balance", "line_item"] = Field(
-        "balance", description="What new credit becomes."
+        "balance",
+        description="New credit from bookings and plans: free to use, or a line item on the next invoice.",
     )
     policy_unpaid_change: Literal["wait", "never"] = Field(
-        "wait", description="A change to something unpaid: credit comes with the payment, or never."
+        "wait", description="Credit for a change to something unpaid: once it is paid, or never."
     )
     policy_expires_after_days: int | None = Field(
         None,
         ge=1,
         le=MAX_EXPIRY.days,
-        description="Credit from bookings, plans and overpayment expires after so many days.",
+        description="Days after which credit from bookings, plans and overpayments expires; default: never.",
     )
     policy_proration: Literal["time", "days"] = Field(
-        "time", description="Proration of plans: by time, or by whole days."
+        "time", description="Proration of the running period of a plan: by elapsed time, or by whole days."
     )
-    policy_time_zone: str = Field("UTC", description="IANA name of the zone in which days are counted.")
+    policy_time_zone: str = Field("UTC", description="IANA name of the time zone in which days are counted.")
     policy_refill_threshold: AtLeastZero | None = Field(
-        None, description="Ask for a refill below this amount: a decimal, at least 0."
+        None,
+        description="Request a refill when available credit falls below this amount: a decimal, at least 0.",
     )
     policy_refill_amount: AboveZero | None = Field(
-        None, description="Amount that a refill asks for: a decimal, above 0."
+        None, description="Amount of a requested refill: a decimal, above 0."
     )
     policy_refill_currency: Currency | None = Field(
-        None, description="ISO 4217 currency of the two refill amounts."
+        None, description="ISO 4217 currency of the threshold and the amount."
     )
 
     @field_validator("policy_time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
         if name != "UTC" and name not in available_timezones():
-            raise ValueError(f"{name!r} is no IANA time zone known here, such as Europe/Brussels")
+            raise ValueError(f"{name!r} is not a known IANA time zone (example: Europe/Brussels)")
         return name
 
     @model_validator(mode="after")
-    def _refill_is_whole(self) -> "PolicySettings":
+    def _refill_is_complete(self) -> "PolicySettings":
         parts = (self.policy_refill_threshold, self.policy_refill_amount, self.policy_refill_currency)
         if any(part is None for part in parts) and any(part is not None for part in parts):
-            raise ValueError("a refill needs its threshold, amount and currency")
+            raise ValueError("threshold, amount and currency of a refill must be set together")
         threshold, amount, currency = parts
         try:
             wire.Policy(refill_threshold=threshold, refill_amount=amount, currency=currency)
@@ -137,87 +152,100 @@ class PolicySettings(BaseSettings):
 
 
 class Settings(KafkaSettings, PolicySettings):
-    """All settings together; unknown ones are left alone, wrong ones end the program with their names."""
+    """All settings. Unknown variables are ignored; an invalid one ends the program with an error that names it."""
 
-    # Values are left out of errors, since some are secret.
+    # Errors show no values, since some are secret.
     model_config = SettingsConfigDict(
         env_prefix="AVOIR_", extra="ignore", validate_default=True, hide_input_in_errors=True
     )
 
     postgres_dsn: SecretStr = Field(
-        description="Address of the database: postgresql://user:password@host/database?sslmode=verify-full"
+        description="Address of the database, such as postgresql://user:password@host/database?sslmode=verify-full"
     )
     postgres_pool_size: int = Field(
-        4, ge=1, le=50, description="Most connections for reading (health, metrics)."
+        4, ge=1, le=50, description="Maximum connections of the read pool (health, metrics)."
     )
     postgres_idle_in_transaction_s: float = Field(
-        10.0, gt=0, description="The database ends a transaction that has done nothing for this long."
+        10.0, gt=0, description="Maximum idle time of a transaction before Postgres ends it."
     )
-    postgres_lock_timeout_s: float = Field(15.0, gt=0, description="Longest wait for a lock.")
-    postgres_statement_timeout_s: float = Field(20.0, gt=0, description="Longest time of one statement.")
+    postgres_lock_timeout_s: float = Field(15.0, gt=0, description="Maximum wait for a lock.")
+    postgres_statement_timeout_s: float = Field(20.0, gt=0, description="Maximum duration of a statement.")
     postgres_command_timeout_s: float = Field(
-        25.0, gt=0, description="Longest wait for the database's answer."
+        25.0, gt=0, description="Maximum wait for an answer from the database."
     )
 
     http_host: str = Field(
-        "127.0.0.1", description="Address of /livez, /readyz and /metrics: this machine only if not set."
+        "127.0.0.1",
+        description="Address that serves /livez, /readyz and /metrics; default: this machine only.",
     )
-    http_port: int = Field(8080, ge=0, le=65_535, description="Port of /livez, /readyz and /metrics.")
+    http_port: int = Field(
+        8080, ge=0, le=65_535, description="Port that serves /livez, /readyz and /metrics."
+    )
 
     max_future_s: int = Field(
-        24 * 3600, ge=0, description="Most time that a message may be ahead of the clock."
+        24 * 3600,
+        ge=0,
+        description="Maximum time that a message's `occurred_at` may be ahead of the database clock.",
     )
     ce_source: str = Field(
-        "/avoir", min_length=1, description="`ce_source` of the events that are published."
+        "/avoir",
+        min_length=1,
+        description="`ce_source` of published events. Deployments that share topics need one each.",
     )
     expiry_interval_s: float = Field(
-        1.0, gt=0, description="Pause between two looks for credit that has expired."
+        1.0, gt=0, description="Interval at which the sweep checks for grants to expire or issue."
     )
     expiry_rows: int = Field(
-        500, ge=1, le=10_000, description="Most overdue grants looked at in one transaction."
+        500, ge=1, le=10_000, description="Maximum overdue grants handled in one transaction."
     )
     unready_after_s: float = Field(
         30.0,
         gt=0,
-        description="Not ready when messages wait and their partition has not moved, or an event has waited to be "
-        "published, for so long.",
+        description="Time after which the process is not ready: messages wait and their partition makes no progress, "
+        "or an event waits to be published.",
     )
     held_after_s: float = Field(
         60.0,
         gt=0,
-        description="A transaction on a topic in that stays open for so long holds its partition: alarmed, not ready.",
+        description="Time after which an open transaction on an input topic counts as blocking its partition: "
+        "an alarm, and the process is not ready.",
     )
     give_up_s: float = Field(
         30.0,
         ge=1,
-        description="A process that the database has not answered for so long leaves the group until it does.",
+        description="Time without an answer from the database after which a process leaves its group, until the "
+        "database answers again.",
     )
     stuck_after_s: float = Field(
         60.0,
         ge=5,
-        description="The process ends when messages wait, all answer, and nothing moved for so long.",
+        description="Time without progress, while messages wait and the database and broker answer, after which the "
+        "process exits.",
     )
-    shutdown_s: float = Field(8.0, gt=0, le=60, description="Most time to end cleanly after SIGTERM.")
+    shutdown_s: float = Field(
+        8.0, gt=0, le=60, description="Maximum time for a clean shutdown after SIGTERM."
+    )
 
     otel: bool = Field(
         False,
-        description="OpenTelemetry: a span per batch, exported as the OTEL_ variables say (extra `otel`).",
+        description="OpenTelemetry: one span per batch, exported as the OTEL_ variables say (extra `otel`).",
     )
-    log_level: LogLevel = Field("INFO", description="Least severe log lines that are written.")
+    log_level: LogLevel = Field("INFO", description="Minimum level of log lines.")
 
     @field_validator("postgres_dsn")
     @classmethod
-    def _dsn_can_be_read(cls, dsn: SecretStr) -> SecretStr:
-        # Never a word of the value, nor of the parser's error: either may hold a part of the password.
+    def _dsn_is_valid(cls, dsn: SecretStr) -> SecretStr:
+        # Never show any part of the value or of the parser's error: either may contain part of the password.
         if not _is_dsn(dsn.get_secret_value()):
             raise ValueError(
                 "must be postgresql://user:password@host:port/database; "
-                "characters like / : @ # ? % in user or password are written as %2F %3A %40 %23 %3F %25"
+                "write / : @ # ? % in user or password as %2F %3A %40 %23 %3F %25"
             )
         return dsn
 
     @model_validator(mode="after")
     def _timeouts_rise(self) -> "Settings":
+        # They must fire in this order: see `Database`.
         names = ("idle_in_transaction_s", "lock_timeout_s", "statement_timeout_s", "command_timeout_s")
         for first, second in pairwise(f"postgres_{name}" for name in names):
             if getattr(self, first) >= getattr(self, second):
@@ -226,7 +254,7 @@ class Settings(KafkaSettings, PolicySettings):
 
 
 def _is_dsn(dsn: str) -> bool:
-    """Whether the database's client will be able to read it: hosts are separated by commas, ports are numbers."""
+    """Check that the database client can parse a DSN: hosts are separated by commas, ports are numbers."""
     try:
         parts = urlsplit(dsn)
         query = parse_qs(parts.query, strict_parsing=bool(parts.query))
@@ -240,12 +268,12 @@ def _is_dsn(dsn: str) -> bool:
 
 
 def _port(host: str) -> str:
-    """What stands after a host's name or after its address in brackets."""
+    """The port of a host, after its name or after its address in brackets; empty if there is none."""
     return host.rpartition("]")[2].partition(":")[2]
 
 
 def policy_of(settings: PolicySettings) -> Policy:
-    """The widest scope of the policy keys."""
+    """Widest scope of the policy keys."""
     return Policy(
         auto_apply=settings.policy_auto_apply,
         credit_as=settings.policy_credit_as,

@@ -124,7 +124,7 @@ async def test_a_message_that_is_decided_for_too_long_is_parked_alone(
         return paid(draft, each, fact)
 
     paid, messages = payments.pay, history()
-    monkeypatch.setattr("avoir.postgres.beside.MOST_CPU_S", 2.0)
+    monkeypatch.setattr("avoir.postgres.worker_thread.MAX_CPU_S", 2.0)
     await publish(settings, messages)
     with patch.dict(HANDLERS, {PaymentRecorded: pay}):
         async with serving(settings) as service:

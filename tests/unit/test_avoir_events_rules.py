@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from avoir_events import COMMANDS, FACTS, Part, describe, read
-from avoir_events.amounts import PLACES, micros
+from avoir_events.amounts import DECIMALS, micros
 from avoir_events.examples import EXAMPLES
 from avoir_events.json_schemas import json_schema
 
@@ -95,7 +95,7 @@ def test_an_amount_has_at_most_the_decimals_of_its_currency(currency: str, amoun
     if fits:
         assert accepted("payment-recorded", message)
     else:
-        expected = f'amount: more decimals than {currency} has ({PLACES[currency]}): "{amount}"'
+        expected = f'amount: more decimals than {currency} has ({DECIMALS[currency]}): "{amount}"'
         assert refusal("payment-recorded", message) == expected
 
 

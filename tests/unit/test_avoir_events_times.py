@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from avoir.core.effects.issue import LATEST
 from avoir.record import Record
-from avoir.wire.incoming import Incoming, Unreadable, parse
+from avoir.wire.incoming import ParsedRecord, UnreadableRecord, parse
 from avoir_events import describe, read
 from avoir_events.scalars import EARLIEST_YEAR, LATEST_YEAR, Time
 from tests.unit.time_fields import MODELS, TimeField, declared, found_in_messages, time_fields
@@ -59,7 +59,7 @@ CANCELLED = {"tenant_id": "t1", "booking_id": "b1", "changed_by": "customer"} | 
 }
 
 
-def taken(value: object, *headers: tuple[str, bytes | None]) -> Incoming | Unreadable:
+def taken(value: object, *headers: tuple[str, bytes | None]) -> ParsedRecord | UnreadableRecord:
     return parse(Record("booking-cancelled", 0, 0, 0, None, json.dumps(value).encode(), headers), 10_000)
 
 
@@ -69,9 +69,9 @@ def test_the_time_of_a_cloud_event_is_held_to_the_same(written: str) -> None:
     envelope = taken({"specversion": "1.0", "id": "e1", "time": written, "data": CANCELLED})
     beside = {**CANCELLED, "event_id": "e1", "occurred_at": "2026-06-01T00:00:00Z"}
     other = taken(beside, ("ce_time", written.encode()))
-    assert isinstance(plain, Unreadable)
-    assert isinstance(envelope, Unreadable)
-    assert isinstance(other, Unreadable)
+    assert isinstance(plain, UnreadableRecord)
+    assert isinstance(envelope, UnreadableRecord)
+    assert isinstance(other, UnreadableRecord)
     assert plain.problem == envelope.problem == f"occurred_at: {PROBLEM}: {json.dumps(written)}"
     assert other.problem == f"ce_time: {PROBLEM}: {json.dumps(written)}"
 

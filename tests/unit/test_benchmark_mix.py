@@ -11,7 +11,7 @@ from avoir.core.model.policy import Policy
 from avoir.core.state.draft import Moment
 from avoir.core.state.state import State
 from avoir.record import Record
-from avoir.wire.incoming import Incoming, Unreadable, parse
+from avoir.wire.incoming import ParsedRecord, UnreadableRecord, parse
 from benchmarks.mix import SHARES, TENANTS, Wire, mix, of_some_customers
 
 COUNT = 4_000
@@ -22,7 +22,7 @@ def messages() -> list[Wire]:
     return mix(COUNT, customers=100)
 
 
-def read(message: Wire) -> Incoming | Unreadable:
+def read(message: Wire) -> ParsedRecord | UnreadableRecord:
     return parse(Record(message.topic, 0, 0, 0, message.key, message.value), 900 * 1024)
 
 
@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_messages(messages: list[Wire]) -> None:
 
 def test_only_the_rejected_ones_cannot_be_read(messages: list[Wire]) -> None:
     for message in messages:
-        assert isinstance(read(message), Unreadable) == (message.kind == "rejected"), message
+        assert isinstance(read(message), UnreadableRecord) == (message.kind == "rejected"), message
 
 
 def test_they_come_in_time_order_over_tenants_and_customers(messages: list[Wire]) -> None:
@@ -75,7 +75,7 @@ def test_in_order_most_changes_give_credit_and_none_is_a_conflict(messages: list
     outcomes: Counter[str] = Counter()
     for message in messages:
         found = read(message)
-        if isinstance(found, Incoming):
+        if isinstance(found, ParsedRecord):
             decided = decide(state, found.message, moment)
             state.merge(decided.state)
             outcomes[f"{message.kind} {decided.decision.outcome}"] += 1

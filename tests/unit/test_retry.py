@@ -10,10 +10,10 @@ from avoir.retry import Backoff, Cause, StopServiceError, cause_of, refuse_wrong
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (asyncpg.ReadOnlySQLTransactionError("x"), Cause.AWAY),
-        (asyncpg.TooManyConnectionsError("x"), Cause.AWAY),
-        (asyncpg.CannotConnectNowError("x"), Cause.AWAY),
-        (asyncpg.InvalidPasswordError("x"), Cause.AWAY),
+        (asyncpg.ReadOnlySQLTransactionError("x"), Cause.UNAVAILABLE),
+        (asyncpg.TooManyConnectionsError("x"), Cause.UNAVAILABLE),
+        (asyncpg.CannotConnectNowError("x"), Cause.UNAVAILABLE),
+        (asyncpg.InvalidPasswordError("x"), Cause.UNAVAILABLE),
         (asyncpg.DeadlockDetectedError("x"), Cause.RACE),
         (asyncpg.SerializationError("x"), Cause.RACE),
         (asyncpg.LockNotAvailableError("x"), Cause.LOCKED),

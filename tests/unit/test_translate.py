@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from avoir.core.model import facts
 from avoir.core.model.message import Message
 from avoir.record import Record
-from avoir.wire.incoming import AMOUNTS, Incoming, Unreadable, ahead, contents_hash, parse
+from avoir.wire.incoming import AMOUNTS, ParsedRecord, UnreadableRecord, ahead, contents_hash, parse
 from avoir.wire.topics import SUBSCRIBED
 from avoir_events import COMMANDS, FACTS, Part, SetCreditPolicy, read
 from avoir_events.examples import EXAMPLES
@@ -32,13 +32,13 @@ def record(topic: str, value: Any, *headers: tuple[str, bytes | None]) -> Record
 
 def message(topic: str, value: Any, *headers: tuple[str, bytes | None]) -> Message:
     parsed = parse(record(topic, value, *headers), MAX_BYTES)
-    assert isinstance(parsed, Incoming), parsed
+    assert isinstance(parsed, ParsedRecord), parsed
     return parsed.message
 
 
-def refusal(topic: str, value: Any, *headers: tuple[str, bytes | None]) -> Unreadable:
+def refusal(topic: str, value: Any, *headers: tuple[str, bytes | None]) -> UnreadableRecord:
     parsed = parse(record(topic, value, *headers), MAX_BYTES)
-    assert isinstance(parsed, Unreadable)
+    assert isinstance(parsed, UnreadableRecord)
     return parsed
 
 
@@ -224,7 +224,7 @@ def test_an_announced_envelope_must_be_one() -> None:
 
 def test_a_message_may_not_come_from_too_far_ahead() -> None:
     incoming = parse(record("payment-recorded", PAYMENT), MAX_BYTES)
-    assert isinstance(incoming, Incoming)
+    assert isinstance(incoming, ParsedRecord)
     day = timedelta(days=1)
     assert ahead(incoming, JUNE - day, day) is None
     refused = ahead(incoming, JUNE - day - timedelta(microseconds=1), day)
@@ -371,7 +371,7 @@ def test_parsing_any_bytes_never_raises(
     topic: str, value: bytes | None, given_headers: list[tuple[str, bytes | None]]
 ) -> None:
     parsed = parse(record(topic, value, *given_headers), MAX_BYTES)
-    assert isinstance(parsed, Unreadable)
+    assert isinstance(parsed, UnreadableRecord)
     assert 0 < len(parsed.problem) <= 700
 
 
@@ -383,7 +383,7 @@ def test_parsing_odd_values_never_raises(
     name = data.draw(st.sampled_from([*EXAMPLES[topic], "specversion", "data"]))
     value: Any = EXAMPLES[topic] | {name: data.draw(json_values)}
     parsed = parse(record(topic, ENVELOPE | {"data": value} if wrap else value, *given_headers), MAX_BYTES)
-    assert isinstance(parsed, Incoming) or 0 < len(parsed.problem) <= 700
+    assert isinstance(parsed, ParsedRecord) or 0 < len(parsed.problem) <= 700
 
 
 def test_the_record_is_kept_as_it_came() -> None:

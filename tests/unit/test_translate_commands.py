@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from avoir.record import Record
-from avoir.wire.incoming import Incoming, Unreadable, parse
+from avoir.wire.incoming import ParsedRecord, UnreadableRecord, parse
 from avoir_events import COMMANDS
 from avoir_events.examples import EXAMPLES
 
 AMOUNTS = ("grant-credit", "apply-credit", "refund-credit", "draw-credit")
 
 
-def read(topic: str, **fields: Any) -> Incoming | Unreadable:
+def read(topic: str, **fields: Any) -> ParsedRecord | UnreadableRecord:
     """The example of a command with other fields; `...` leaves one out."""
     value = {name: value for name, value in (EXAMPLES[topic] | fields).items() if value is not ...}
     return parse(Record(topic, 0, 0, 0, None, json.dumps(value).encode(), ()), 900 * 1024)
@@ -21,7 +21,7 @@ def read(topic: str, **fields: Any) -> Incoming | Unreadable:
 
 def problem(topic: str, **fields: Any) -> str:
     found = read(topic, **fields)
-    assert isinstance(found, Unreadable), found
+    assert isinstance(found, UnreadableRecord), found
     return found.problem
 
 
@@ -44,12 +44,12 @@ def test_an_amount_below_the_minor_unit_is_malformed_where_nothing_is_drawn(
 
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD"])
 def test_a_draw_goes_down_to_the_millionth_in_every_currency(currency: str) -> None:
-    assert isinstance(read("draw-credit", amount="0.000001", currency=currency), Incoming)
+    assert isinstance(read("draw-credit", amount="0.000001", currency=currency), ParsedRecord)
 
 
 @pytest.mark.parametrize("topic", AMOUNTS)
 def test_the_largest_amount_is_read(topic: str) -> None:
-    assert isinstance(read(topic, amount="999999999999.99", currency="EUR"), Incoming)
+    assert isinstance(read(topic, amount="999999999999.99", currency="EUR"), ParsedRecord)
 
 
 @pytest.mark.parametrize("topic", AMOUNTS)

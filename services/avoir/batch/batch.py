@@ -41,7 +41,7 @@ from avoir.postgres.session import Session
 from avoir.postgres.write import DeadLetterRow, DecisionRow, Written, headers_columns, write_rest, write_state
 from avoir.record import PARKED_WINDOW, BatchReport, Notable, Record, too_many_parked
 from avoir.wire.dead_letters import DeadLetter, dead_letter_record
-from avoir.wire.incoming import Incoming, Unreadable, ahead
+from avoir.wire.incoming import ParsedRecord, UnreadableRecord, ahead
 from avoir.wire.outgoing import Outgoing, balance_record, event_record
 
 AMOUNTS = {
@@ -158,7 +158,10 @@ class Batch:
         return self._loader.is_more_due and bool(draft.events)
 
     async def decide(
-        self, messages: Sequence[Incoming | Unreadable], until: float = math.inf, parked: str | None = None
+        self,
+        messages: Sequence[ParsedRecord | UnreadableRecord],
+        until: float = math.inf,
+        parked: str | None = None,
     ) -> int:
         """Decide messages, or park them for a reason; returns how many it came to.
 
@@ -181,17 +184,17 @@ class Batch:
         """Whether too many of the last messages were parked."""
         return too_many_parked(self._parked_lately, PARKED_WINDOW)
 
-    def _decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
-        if isinstance(each, Incoming):
+    def _decide(self, each: ParsedRecord | UnreadableRecord, parked: str | None) -> None:
+        if isinstance(each, ParsedRecord):
             each = ahead(each, self._moment.now, self._rules.max_future) or each
-        if isinstance(each, Unreadable):
+        if isinstance(each, UnreadableRecord):
             self._dead_letter(each.record, _rejected(each), printable(each.problem))
         elif parked is not None:
             self._dead_letter(each.record, park(each.message, parked), parked)
         else:
             self._decide_message(each)
 
-    def _decide_message(self, each: Incoming) -> None:
+    def _decide_message(self, each: ParsedRecord) -> None:
         try:
             decided = decide(self.state, each.message, self._moment)
         except (NotLoadedError, MemoryError):
@@ -350,7 +353,7 @@ class Batch:
         )
 
 
-def _rejected(each: Unreadable) -> Decision:
+def _rejected(each: UnreadableRecord) -> Decision:
     subject = ("message", each.event_id) if each.message is None else each.message.body.subject
     return Decision(
         tenant_id=each.tenant_id,
@@ -367,7 +370,7 @@ def _rejected(each: Unreadable) -> Decision:
     )
 
 
-def bare(record: Record) -> Unreadable:
+def bare(record: Record) -> UnreadableRecord:
     """What is kept of a record that could not be kept whole: where it was, its key and its value."""
     record = replace(record, headers=(), timestamp_ms=0)
-    return Unreadable(record, "could not be kept with its headers: only key and value are", "", "")
+    return UnreadableRecord(record, "could not be kept with its headers: only key and value are", "", "")

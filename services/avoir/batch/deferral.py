@@ -16,7 +16,7 @@ from avoir.postgres.connect import KeptConnection
 from avoir.postgres.headers import packed, unpacked
 from avoir.postgres.session import Session
 from avoir.record import Record, TopicPartition
-from avoir.wire.incoming import Incoming, Unreadable
+from avoir.wire.incoming import ParsedRecord, UnreadableRecord
 
 MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
 """Beyond these nothing more is set aside: what concerns a locked row waits in Kafka, and all that is behind it."""
@@ -115,7 +115,7 @@ class Deferral:
         return list(self._numbers)
 
     async def find_locked(
-        self, kept: KeptConnection, messages: Iterable[Incoming | Unreadable]
+        self, kept: KeptConnection, messages: Iterable[ParsedRecord | UnreadableRecord]
     ) -> bool | None:
         """Look which rows that messages need are locked by others than this service; whether there are new ones.
 
@@ -141,7 +141,7 @@ class Deferral:
             self.behind |= {row: row for row in locked}
         return found
 
-    async def hold(self, kept: KeptConnection, message: Incoming | Unreadable, why: str) -> bool:
+    async def hold(self, kept: KeptConnection, message: ParsedRecord | UnreadableRecord, why: str) -> bool:
         """Let one message wait that met a lock nobody knows the row of, and others of its account behind it."""
         async with kept.use() as connection:
             needed = sorted(await _needed(Session(connection), _named([message])))
@@ -152,7 +152,10 @@ class Deferral:
         return bool(needed)
 
     async def set_aside(
-        self, session: Session, messages: Sequence[Incoming | Unreadable], freed: Collection[Row] = ()
+        self,
+        session: Session,
+        messages: Sequence[ParsedRecord | UnreadableRecord],
+        freed: Collection[Row] = (),
     ) -> Aside:
         """Which of the messages must wait, those behind others of their accounts too; not for rows that were freed."""
         behind = {row: locked for row, locked in self.behind.items() if locked not in freed}
@@ -161,7 +164,7 @@ class Deferral:
         numbers = [
             n
             for n, each in enumerate(messages)
-            if isinstance(each, Incoming) and each.message.tenant_id in tenants
+            if isinstance(each, ParsedRecord) and each.message.tenant_id in tenants
         ]
         grown = bool(numbers)
         while grown:
@@ -173,12 +176,14 @@ class Deferral:
             grown = len(aside) > before
         return aside
 
-    async def keep(self, session: Session, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
+    async def keep(
+        self, session: Session, messages: Sequence[ParsedRecord | UnreadableRecord], aside: Aside
+    ) -> None:
         """Keep messages that must wait."""
         found = []
         for n, (locked, concerned) in sorted(aside.items()):
             each = messages[n]
-            assert isinstance(each, Incoming)
+            assert isinstance(each, ParsedRecord)
             record = each.record
             found.append(
                 DeferredRow(
@@ -210,7 +215,7 @@ class Deferral:
             )
         )
 
-    def kept(self, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
+    def kept(self, messages: Sequence[ParsedRecord | UnreadableRecord], aside: Aside) -> None:
         """Take in that messages were kept."""
         for n, (locked, concerned) in aside.items():
             self.messages += 1
@@ -252,7 +257,7 @@ def _record(row: asyncpg.Record) -> Record:
 
 async def _look_further(
     session: Session,
-    messages: Sequence[Incoming | Unreadable],
+    messages: Sequence[ParsedRecord | UnreadableRecord],
     numbers: Sequence[int],
     aside: Aside,
     behind: dict[Row, Row],
@@ -278,10 +283,10 @@ def _wait(aside: Aside, behind: dict[Row, Row], number: int, rows: set[Row]) -> 
             behind.setdefault(row, locked)
 
 
-def _named(messages: Iterable[Incoming | Unreadable]) -> References:
+def _named(messages: Iterable[ParsedRecord | UnreadableRecord]) -> References:
     references = References()
     for each in messages:
-        if isinstance(each, Incoming):
+        if isinstance(each, ParsedRecord):
             references.add(each.message)
     return references
 

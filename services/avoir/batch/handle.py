@@ -34,7 +34,7 @@ from avoir.record import (
     too_many_parked,
 )
 from avoir.retry import Cause, cause_of
-from avoir.wire.incoming import Incoming, Unreadable, parse
+from avoir.wire.incoming import ParsedRecord, UnreadableRecord, parse
 
 PLANS_LAST = 50_000
 """How many messages a plan serves at most; where the database gathers statistics it is made anew before."""
@@ -45,7 +45,7 @@ MOST_S = 10.0
 PROBE = random.Random(0).randbytes(4096)
 """More than fits beside other rows, and not to be compressed: the database has to find room for it."""
 
-Messages: TypeAlias = Sequence[Incoming | Unreadable]
+Messages: TypeAlias = Sequence[ParsedRecord | UnreadableRecord]
 Accounts: TypeAlias = Sequence[AccountKey]
 Freed: TypeAlias = frozenset[Row] | None
 Decide: TypeAlias = Callable[[Session, Batch, Messages, Accounts], Awaitable[int]]
@@ -119,7 +119,7 @@ class Handler:
     ) -> BatchReport:
         """Handle records: those of a batch, or those that waited for rows which are `freed` now."""
         report, stands = BatchReport(0), dict(positions)
-        parsed: dict[int, Incoming | Unreadable] = {}
+        parsed: dict[int, ParsedRecord | UnreadableRecord] = {}
         messages: Messages = ()
         until = time.monotonic() + MOST_S
         while (done := report.messages) < len(records):
@@ -213,7 +213,7 @@ class Handler:
             overdue = await connection.fetch(*queries.read_accounts_to_expire(limit=limit))
             accounts = {rows.account_key(row) for row in overdue}
             # What somebody has locked is left to the next time.
-            found = await connection.fetch(*queries.free_accounts(accounts=accounts)) if overdue else []
+            found = await connection.fetch(*queries.lock_free_accounts(accounts=accounts)) if overdue else []
         return await self._expire(sorted({rows.account_key(row) for row in found}), limit)
 
     async def _expire(self, accounts: Sequence[AccountKey], limit: int) -> BatchReport:
@@ -290,7 +290,7 @@ class Handler:
             references = References()
             for n in taken:
                 each = messages[n]
-                if isinstance(each, Incoming) and parked is None:
+                if isinstance(each, ParsedRecord) and parked is None:
                     references.add(each.message)
             seen = await claim(session, references)
             accounts = await lock(session, references)
@@ -312,7 +312,7 @@ class Handler:
 
     async def _affordable(self, session: Session, messages: Messages, taken: Sequence[int]) -> int:
         """The number of the first message whose rows one transaction cannot load besides those before it."""
-        incoming = [(n, each.message) for n in taken if isinstance(each := messages[n], Incoming)]
+        incoming = [(n, each.message) for n in taken if isinstance(each := messages[n], ParsedRecord)]
         count = await portion(session, [message for _, message in incoming])
         return len(messages) if count == len(incoming) else incoming[count][0]
 
@@ -341,7 +341,7 @@ class Handler:
     async def _plan_anew(self, session: Session, messages: int) -> None:
         """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
         if self._handled >= self._plan_anew_at:
-            await session.fetch(*queries.forget_plans())
+            await session.fetch(*queries.discard_plans())
             self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
         self._handled += messages
 

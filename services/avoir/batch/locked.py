@@ -32,12 +32,12 @@ async def locked_of(session: Session, rows: Collection[Row]) -> set[Row]:
     """Which of some rows somebody has locked; to be asked outside of a transaction, which would keep the others."""
     subjects = {SubjectRow(*row[1:]) for row in rows if row[0] == "subject"}
     accounts = {AccountKey(*row[1:]) for row in rows if row[0] == "account"}
-    free = await session.fetch_if(*queries.free_subjects(subjects=subjects))
+    free = await session.fetch_if(*queries.lock_free_subjects(subjects=subjects))
     left_subjects = subjects.difference(map(tuple, free))
     found = {
         ("subject", *row) for row in await session.fetch_if(*queries.known_subjects(subjects=left_subjects))
     }
-    free = await session.fetch_if(*queries.free_accounts(accounts=accounts))
+    free = await session.fetch_if(*queries.lock_free_accounts(accounts=accounts))
     left_accounts = accounts.difference(map(tuple, free))
     return found | {
         ("account", *row) for row in await session.fetch_if(*queries.known_accounts(accounts=left_accounts))

@@ -8,7 +8,7 @@ from avoir.batch.blame import message_behind
 from avoir.core.undecided import brief
 from avoir.postgres.session import Session
 from avoir.retry import Cause, cause_of
-from avoir.wire.incoming import Incoming, Unreadable
+from avoir.wire.incoming import ParsedRecord, UnreadableRecord
 
 LEAST, MOST = 8, 512
 
@@ -20,7 +20,9 @@ class Parts:
     half. What was decided stays so until a message before it is parked.
     """
 
-    def __init__(self, session: Session, batch: Batch, messages: Sequence[Incoming | Unreadable]) -> None:
+    def __init__(
+        self, session: Session, batch: Batch, messages: Sequence[ParsedRecord | UnreadableRecord]
+    ) -> None:
         self.refused = 0
         self._session = session
         self._batch = batch

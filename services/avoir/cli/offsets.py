@@ -116,7 +116,7 @@ async def set_(
             not_found(f"Group {group} has no position in {place.topic}/{partition} yet.")
         why = f"moved from {before} to {wanted}: {reason}"
         await connection.execute(
-            *queries.record_passed_by(
+            *queries.record_skip(
                 dead_letter_id=uuid4(), reason=why, topic=place.topic, partition=partition, offset=before
             )
         )

@@ -199,7 +199,7 @@ class Positions:
                 *queries.lock_offsets(group_id=group, partitions=sorted({*unknown, *stops}))
             )
             await connection.execute(
-                *queries.keep_topic_ids(
+                *queries.set_topic_ids(
                     group_id=group, partitions=unknown, topic_ids=[ids[place] for place in unknown]
                 )
             )

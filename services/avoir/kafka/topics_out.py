@@ -46,9 +46,9 @@ class TopicsOut:
         """Keep the numbers of topics seen for the first time, and say which topics have more than are used."""
         there = {name: partitions[name] for name in self._names if name in partitions}
         await connection.execute(
-            *queries.keep_topics_out(topics=list(there), partitions=list(there.values()))
+            *queries.add_output_topics(topics=list(there), partitions=list(there.values()))
         )
-        rows = await connection.fetch(*queries.read_topics_out(topics=self._names))
+        rows = await connection.fetch(*queries.read_output_topics(topics=self._names))
         self._used = {row["topic"]: row["partitions"] for row in rows}
         unused = {name: count - self._used[name] for name, count in there.items() if count > self._used[name]}
         for topic, _ in sorted(unused.items() - self.unused.items()):

@@ -1,1 +1,1 @@
-"""The database: connections, migrations, and the SQL as named, described statements."""
+"""The database: connections, migrations, rows to core values and back, and the SQL as named statements."""

@@ -1,4 +1,4 @@
-"""Between the commands of the core and the JSON in which they are kept: amounts are decimal strings there."""
+"""Converts commands between core values and their stored JSON, in which amounts are decimal strings."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -31,7 +31,7 @@ KINDS: Mapping[str, type[Command]] = {
     "draw-credit": DrawCredit,
     "set-credit-policy": SetCreditPolicy,
 }
-"""What a command of each topic is."""
+"""The command of each topic."""
 
 
 class CommandRow(NamedTuple):
@@ -45,7 +45,8 @@ class CommandRow(NamedTuple):
 
 
 def command_row(message: Message, command: Command) -> CommandRow:
-    """A command as it is kept."""
+    """The row of a command."""
+    # Decimal strings, since `avoir verify` compares them in SQL, and people read them.
     body = {name: _plain(getattr(command, name)) for name in command.__struct_fields__}
     if isinstance(command, SetCreditPolicy):
         body["keys"] = _with_amounts(command.keys, str(command.keys.get("currency")), format_decimal)
@@ -55,9 +56,9 @@ def command_row(message: Message, command: Command) -> CommandRow:
     return CommandRow(message.tenant_id, message.topic, message.event_id, message.occurred_at, text)
 
 
-def command(topic: str, kept: str) -> Command:
-    """The command that was kept under a topic."""
-    body = msgspec.json.decode(kept)
+def command(topic: str, stored: str) -> Command:
+    """The command in the stored body of a topic's message."""
+    body = msgspec.json.decode(stored)
     body["actor"] = Actor(**body["actor"])
     if body.get("owner") is not None:
         body["owner"] = Owner(**body["owner"])
@@ -72,8 +73,8 @@ def _plain(value: Any) -> Any:
     return value._asdict() if isinstance(value, Owner | Actor) else value
 
 
-def _with_amounts(keys: Mapping[str, Any], currency: str, spelled: Any) -> dict[str, Any]:
+def _with_amounts(keys: Mapping[str, Any], currency: str, convert: Any) -> dict[str, Any]:
     return {
-        name: spelled(value, currency) if name in REFILL and value is not None else value
+        name: convert(value, currency) if name in REFILL and value is not None else value
         for name, value in keys.items()
     }

@@ -1,4 +1,4 @@
-"""Connections to Postgres: as which role, with which schema, and how long anything may take."""
+"""Connections to Postgres: role, schema and time limits."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -20,17 +20,18 @@ PLANS = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-"""The service finds rows by keys, so nested loops over indexes are right at any size. Plans are kept for long: made
-while a table is empty, as on the first day, they would read it whole when it is large, foreign keys included.
-What values a batch has makes no other plan better, so none is made for them, not even the first five times."""
+"""Planner settings of the service. It finds rows by keys, so nested loops over indexes are right at any size. A plan is
+kept for long: made while a table is empty, as on the first day, it would read the whole table when it is large, foreign
+keys included. No plan is better for the values of one batch, so none is made for them (custom plans), not even for the
+first five executions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where the database is and the limits of every connection to it; TLS and credentials stand in the DSN.
+    """Address, role and time limits of every connection; TLS and credentials are in the DSN.
 
-    The limits rise in the order in which they should fire: a stopped process loses its transaction first,
-    then waiting for a lock ends, then the statement, then the client stops waiting for an answer.
+    The limits rise in the order in which they should apply: a stopped process loses its transaction first, then a lock
+    wait ends, then the statement, then the client stops waiting for an answer.
     """
 
     dsn: SecretStr
@@ -43,7 +44,7 @@ class Database:
     command_timeout_s: float = 25.0
 
     async def connect(self) -> Connection:
-        """One connection, for a task that keeps it."""
+        """Open one connection, for a task that keeps it."""
         return await asyncpg.connect(
             self.dsn.get_secret_value(),
             timeout=self.connect_timeout_s,
@@ -52,7 +53,7 @@ class Database:
         )
 
     async def pool(self, max_size: int) -> Pool:
-        """A pool that opens connections as they are needed."""
+        """Create a pool that opens connections on demand."""
         return await asyncpg.create_pool(
             self.dsn.get_secret_value(),
             min_size=0,
@@ -63,7 +64,7 @@ class Database:
         )
 
     def _server_settings(self) -> dict[str, str]:
-        # Sent with the connection's start, so that they are its defaults and RESET ALL comes back to them.
+        # Sent in the startup message: so they are the session's defaults, to which RESET ALL returns.
         return {
             "application_name": self.application_name,
             "search_path": "avoir",
@@ -77,10 +78,10 @@ class Database:
 
 
 class KeptConnection:
-    """One connection that is kept between uses and thrown away on any error.
+    """A connection that is kept between uses and discarded after any error.
 
-    After an error nobody knows what the connection has still to say, and a COMMIT whose answer was lost may
-    have counted: the next use begins on a new connection, and reads what is there.
+    After an error its protocol state is unknown, and a COMMIT with a lost answer may have taken effect: the next use
+    opens a new connection and reads what is there.
     """
 
     def __init__(self, database: Database) -> None:
@@ -89,32 +90,33 @@ class KeptConnection:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
-        """The connection, opened if need be; not for two tasks at once."""
+        """The connection, opened if necessary; not for two tasks at once."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._database.connect()
         try:
             yield self._connection
         except BaseException:
+            # Also when cancelled: a statement may still be running.
             self.drop()
             raise
 
     def another(self) -> "KeptConnection":
-        """One more to the same database."""
+        """Another kept connection to the same database."""
         return KeptConnection(self._database)
 
     @property
     def application_name(self) -> str:
-        """What the database knows its sessions by."""
+        """Application name of the sessions."""
         return self._database.application_name
 
     def drop(self) -> None:
-        """Break the connection off without a word to the server."""
+        """Abort the connection without notifying the server."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
 
     async def close(self) -> None:
-        """Take leave of the server, within a second."""
+        """Close the connection: cleanly if that takes less than a second, otherwise abort it."""
         if self._connection is not None:
             with suppress(Exception):
                 await self._connection.close(timeout=1)

@@ -1,4 +1,4 @@
-"""The headers of a record to publish as one value of a column: a MessagePack array of names and values in turn."""
+"""Encodes record headers as one column value: a MessagePack array of alternating names and values."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -11,11 +11,11 @@ _UNPACK = msgspec.msgpack.Decoder(list[Any])
 
 
 def packed(headers: Iterable[tuple[str, bytes | None]]) -> bytes:
-    """Headers as the column holds them."""
+    """The column value of headers."""
     return _PACK.encode(list(chain.from_iterable(headers)))
 
 
 def unpacked(column: bytes) -> list[tuple[str, bytes | None]]:
-    """The headers that a column holds."""
+    """The headers in a column value."""
     flat = _UNPACK.decode(column)
     return list(zip(flat[::2], flat[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""A lease: the right of one process at a time to do something, lost when it falls silent."""
+"""A lease: the right of one process at a time to do something, lost when it is not renewed."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,11 +9,11 @@ from avoir.postgres.connect import Connection
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A row of `leases`: taken when free or run out, kept by renewing it, by the database's clock.
+    """A row of `leases`: taken when free or expired, kept by renewal, by the database clock.
 
-    Each holder has a name of its own, so that the row tells whether another has had the lease meanwhile.
+    Each holder has its own name, so that the row shows whether another one has had the lease meanwhile.
 
-    A clock that is set back prolongs no lease: one that lies further ahead than it was taken for is free.
+    Setting the clock back does not prolong it: a lease that ends further ahead than its term counts as free.
     """
 
     name: str
@@ -21,11 +21,11 @@ class Lease:
     seconds: float
 
     async def add(self, connection: Connection) -> None:
-        """Make sure that the row exists, held by nobody."""
+        """Add the row, without a holder, if it doesn't exist."""
         await connection.execute(*queries.add_lease(name=self.name))
 
     async def hold(self, connection: Connection) -> bool:
-        """Take or renew it; false while somebody else holds it."""
+        """Take or renew it; false while another process holds it."""
         return (
             await connection.fetchval(
                 *queries.hold_lease(
@@ -36,9 +36,9 @@ class Lease:
         )
 
     async def renew(self, connection: Connection) -> bool:
-        """Renew it; false when another took it meanwhile, though it be free again.
+        """Renew it; false if another holder has had it meanwhile, even if it is free again.
 
-        Within a transaction nobody else can take it before that ends.
+        Within a transaction no other holder can take it before the transaction ends.
         """
         return (
             await connection.fetchval(
@@ -50,5 +50,5 @@ class Lease:
         )
 
     async def release(self, connection: Connection) -> None:
-        """Let go of it at once, if it is held."""
+        """Release it at once, if this process holds it."""
         await connection.execute(*queries.release_lease(name=self.name, holder=self.holder))

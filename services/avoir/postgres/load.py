@@ -1,7 +1,7 @@
-"""Loads what is open in the accounts of a batch, and what its messages name, in a bounded number of statements.
+"""Loads the open rows of a batch's accounts, and what its messages name, in a bounded number of statements.
 
-Of what may be many in one account, grants in use and open invoices, only the first are loaded, and `Loader.complete`
-loads on where deciding comes to the end of them.
+An account can have many grants in use and open invoices: only the first are loaded, and `Loader.complete` loads more
+when deciding reaches the end.
 """
 
 from collections import Counter
@@ -31,10 +31,10 @@ T = TypeVar("T")
 
 
 class Loader:
-    """Loads the state that deciding some messages needs; everything must be locked already.
+    """Loads the state for deciding messages; everything must be locked already.
 
-    What a command names by id may come up while the locks are waited for. Where that leads to an account that is not
-    locked, it counts as unknown: it was not there when the command arrived.
+    What a command names by id may be inserted while this transaction waits for its locks. If it belongs to an account
+    that is not locked, it counts as unknown: it did not exist when the command arrived.
     """
 
     def __init__(
@@ -52,28 +52,33 @@ class Loader:
         self._locked = set(accounts)
         self._undoing: set[AccountKey] = set()
         self._page = page
+        # `most_due` limits the whole batch: the state must fit into memory and the transaction into its timeouts.
         self._due_of_each = max(1, most_due // max(1, len(accounts)))
         self.is_more_due = False
         self._pages: dict[tuple[str, AccountKey], int] = {}
 
     async def load(self, now: datetime) -> State:
-        """What is due by a moment or comes first in the accounts, and what the messages name."""
+        """Load the rows that are due by a moment or come first in the accounts, and those that the messages name."""
         session, references, state, accounts = self._session, self._references, self._state, self._locked
         by_id = await session.fetch_if(
             *queries.load_applications(applications=references.applications, invoices=())
         )
+        # A command can name any application: one in an account that is not locked counts as unknown.
         applications = [each for each in map(rows.application, by_id) if each.account in accounts]
         state.add(applications)
+        # `touched` are invoices on which something may be undone: by a reversal, a void or a reinstatement. All that
+        # was done on them is needed.
         settled = await session.fetch_if(*queries.read_invoices_settled_by(payments=references.reversed))
         touched = {InvoiceKey(row["tenant_id"], row["invoice_id"]) for row in settled} | references.voided
         touched |= {each.invoice for each in applications}
-        found = await session.fetch_if(
+        result = await session.fetch_if(
             *queries.load_invoices(
                 accounts=accounts, subjects=references.changing, invoices=references.invoices | touched
             )
         )
-        invoices = [rows.invoice(row) for row in found]
+        invoices = [rows.invoice(row) for row in result]
         state.add(invoices)
+        # Where one message of the batch undoes what another does, open invoices can be touched, too.
         known: dict[Any, AccountKey] = {each.key: each.account for each in invoices}
         known |= {each.key: each.account for each in applications}
         self._undoing = await self._accounts_undoing(known)
@@ -87,32 +92,32 @@ class Loader:
         return state
 
     async def _load_due(self, now: datetime) -> None:
-        """Load the grants whose end or beginning has come: of each account so many that all together are bounded."""
+        """Load the grants whose expiry or effective time has come: a limited number of each account."""
         if not self._locked:
             return
-        found = await self._session.fetch(
+        result = await self._session.fetch(
             *queries.load_due_grants(accounts=self._locked, now=now, limit=self._due_of_each)
         )
-        grants = [rows.grant(row) for row in found]
+        grants = [rows.grant(row) for row in result]
         self._state.add(grants)
         counts = Counter(each.account for each in grants)
         self.is_more_due = any(count >= self._due_of_each for count in counts.values())
 
     async def complete(self, state: State, work: Callable[[], T]) -> T:
-        """What some work over a state gives; it goes on each time that it came to the end of what is loaded.
+        """Return the result of work over a state; each time the work needs more rows, load them and call it again.
 
-        Deciding may take long: it is done beside the event loop, which keeps the process in its group meanwhile.
+        Deciding may take long, so it runs beside the event loop, which keeps the process in its group.
         """
         self._state, self._add = state, state.add_known
         while True:
             try:
-                return await self._session.beside(work)
+                return await self._session.run_in_thread(work)
             except NotLoadedError as gap:
                 missing = gap
             await self._load_on(missing)
 
     async def _load_on(self, gap: NotLoadedError) -> None:
-        """Load on from a place: each time more, since it may go on like that."""
+        """Load more from a place on, in growing pages, so that a long queue takes few statements."""
         size = min(self._pages.get((gap.queue, gap.account), self._page) * _GROWTH, _LARGEST_PAGE)
         self._pages[gap.queue, gap.account] = size
         if gap.queue == "grants_in_use":
@@ -127,29 +132,29 @@ class Loader:
     async def _accounts_undoing(self, known: dict[Any, AccountKey]) -> set[AccountKey]:
         references = self._references
         if references.reversed:
-            found = await self._session.fetch(
+            result = await self._session.fetch(
                 *queries.load_payments(accounts=(), payments=references.reversed, invoices=(), grants=())
             )
-            for row in found:
+            for row in result:
                 known[rows.payment(row).key] = rows.account_key(row)
         return references.undoing(known, self._locked)
 
     async def _open_invoices(
         self, accounts: Sequence[AccountKey], after: SortKey, size: int, *, only_taking: bool = False
     ) -> list[Invoice]:
-        """Load open invoices of accounts after a place, at most `size` of each."""
+        """Load open invoices of accounts after a place, at most `size` of each account."""
         if not accounts:
             return []
-        begin = InvoicePlace.after(after)
-        found = await self._session.fetch(
+        start = InvoicePlace.after(after)
+        result = await self._session.fetch(
             *queries.load_open_invoices(
-                accounts=accounts, after=[begin] * len(accounts), limit=size, only_taking=only_taking
+                accounts=accounts, after=[start] * len(accounts), limit=size, only_taking=only_taking
             )
         )
-        invoices = [rows.invoice(row) for row in found]
+        invoices = [rows.invoice(row) for row in result]
         self._add(invoices)
-        lasts = last_places(((each.account, each.sort_key) for each in invoices), accounts, size)
-        for account, last in lasts.items():
+        last_loaded = last_places(((each.account, each.sort_key) for each in invoices), accounts, size)
+        for account, last in last_loaded.items():
             self._loaded("taking_invoices", account, after, last)
             if not only_taking:
                 self._loaded("open_invoices", account, after, last)
@@ -159,19 +164,19 @@ class Loader:
         """Load grants with something available after a place in the order of use, at most `size` of each account."""
         if not accounts:
             return []
-        begin = GrantPlace.after(after)
-        found = await self._session.fetch(
-            *queries.load_grants_in_use(accounts=accounts, after=[begin] * len(accounts), limit=size)
+        start = GrantPlace.after(after)
+        result = await self._session.fetch(
+            *queries.load_grants_in_use(accounts=accounts, after=[start] * len(accounts), limit=size)
         )
-        grants = [rows.grant(row) for row in found]
+        grants = [rows.grant(row) for row in result]
         self._add(grants)
-        lasts = last_places(((each.account, each.sort_key) for each in grants), accounts, size)
-        for account, last in lasts.items():
+        last_loaded = last_places(((each.account, each.sort_key) for each in grants), accounts, size)
+        for account, last in last_loaded.items():
             self._loaded("grants_in_use", account, after, last)
         return grants
 
     def _loaded(self, name: str, account: AccountKey, after: SortKey, last: SortKey | None) -> None:
-        """Note how far a queue of an account is loaded now."""
+        """Record in the state how far a queue of an account is loaded."""
         known: Queue | None = getattr(self._state, name).get(account)
         queue = known or Queue()
         if after == BEGINNING:
@@ -179,6 +184,7 @@ class Loader:
             queue = replace(queue, gaps=gaps)
         else:
             queue = queue.loaded(after, last)
+        # No queue is needed for an account without rows in it and without a gap.
         if known is not None or queue.gaps:
             self._state.put(name, account, queue)
 
@@ -189,16 +195,16 @@ class Loader:
         loaded: Collection[Invoice],
         in_use: Collection[Grant],
     ) -> None:
-        """Load what belongs to what is named, to invoices of which something may be undone, and to open rows."""
+        """Load the rows that belong to what messages name, to invoices that may be undone in part, and to open rows."""
         session = self._session
         accounts = self._locked if references is self._references else set()
         if touched:
-            found = await session.fetch(*queries.load_applications(applications=(), invoices=touched))
-            self._add(map(rows.application, found))
+            result = await session.fetch(*queries.load_applications(applications=(), invoices=touched))
+            self._add(map(rows.application, result))
         reserved = await self._load_reservations(references, set())
         used = {*references.grants, *(each.grant for each in reserved), *self._sliced(touched)}
         payments = await self._load_payments(references, touched, used, in_use)
-        found = await session.fetch_if(
+        result = await session.fetch_if(
             *queries.load_entitlements(
                 accounts=accounts,
                 waited_for={each.key for each in loaded if each.due > 0},
@@ -207,30 +213,30 @@ class Loader:
                 payments=payments,
             )
         )
-        entitlements = [rows.entitlement(row) for row in found]
+        entitlements = [rows.entitlement(row) for row in result]
         self._add(entitlements)
         lines = {each.key for each in entitlements if each.key.kind in ("line", "credit_line")}
-        found = await session.fetch_if(
+        result = await session.fetch_if(
             *queries.load_lines(subjects=references.changing, invoices=touched, lines=lines)
         )
-        self._add(sorted(map(rows.line, found), key=lambda line: (line.invoice, line.position)))
-        found = await session.fetch_if(
+        self._add(sorted(map(rows.line, result), key=lambda line: (line.invoice, line.position)))
+        result = await session.fetch_if(
             *queries.load_grants(
                 entitlements={each.key for each in entitlements},
                 grants=used,
                 references=references.grant_references,
             )
         )
-        grants = [each for each in map(rows.grant, found) if self._is_known(each, references)]
+        grants = [each for each in map(rows.grant, result) if self._is_known(each, references)]
         self._add(grants)
-        held = {each.key for each in (*grants, *in_use) if each.reserved > 0}
-        await self._load_reservations(References(), held | used)
+        with_reserved = {each.key for each in (*grants, *in_use) if each.reserved > 0}
+        await self._load_reservations(References(), with_reserved | used)
 
     def _is_known(self, grant: Grant, references: References) -> bool:
         return grant.account in self._locked or grant.key not in references.grants
 
     def _sliced(self, invoices: Iterable[InvoiceKey]) -> set[GrantKey]:
-        """The grants that applications on some invoices use."""
+        """The grants used by applications on invoices."""
         state = self._state
         used = (
             state.applications[key]
@@ -246,7 +252,7 @@ class Loader:
         used: Collection[GrantKey],
         in_use: Collection[Grant],
     ) -> set[PaymentKey]:
-        """Load payments: those referred to, and those with something left where an invoice opens.
+        """Load payments: those that messages name, and those with overpayment that an invoice may take.
 
         A payment may have settled any number of invoices: settlements are loaded only of invoices that may reopen.
         """
@@ -257,12 +263,12 @@ class Loader:
             else set()
         )
         over = {key for grant in in_use if (key := grant.payment_key) is not None}
-        found = await session.fetch_if(
+        result = await session.fetch_if(
             *queries.load_payments(
                 accounts=opening, payments=references.payments | over, invoices=invoices, grants=used
             ),
         )
-        payments = [rows.payment(row) for row in found]
+        payments = [rows.payment(row) for row in result]
         self._add(payments)
         keys = {each.key for each in payments}
         settlements = await session.fetch_if(*queries.load_settlements(invoices=invoices))
@@ -274,22 +280,22 @@ class Loader:
     async def _load_reservations(
         self, references: References, grants: Collection[GrantKey]
     ) -> list[Reservation]:
-        """Load what is held of grants, for invoices and under application ids, with their first uses."""
-        found = await self._session.fetch_if(
+        """Load reservations by grant, invoice and application id, with the applications that first used them."""
+        result = await self._session.fetch_if(
             *queries.load_reservations(
                 grants=grants,
                 applications=references.applications,
                 invoices={*references.finalized, *references.voided},
             ),
         )
-        reservations = [each for each in map(rows.reservation, found) if each.account in self._locked]
+        reservations = [each for each in map(rows.reservation, result) if each.account in self._locked]
         self._add(reservations)
-        # A reservation's first use has its id: whether that was before decides the id of the next.
+        # The first use of a reservation has its id; a later use has another. So whether there was one is needed.
         used_before = {each.application for each in reservations if each.amount > 0}
-        found = await self._session.fetch_if(
+        result = await self._session.fetch_if(
             *queries.load_applications(applications=used_before, invoices=())
         )
-        self._add(map(rows.application, found))
+        self._add(map(rows.application, result))
         return reservations
 
     async def _load_facts(self) -> None:
@@ -308,13 +314,13 @@ class Loader:
         state.add(map(rows.policy, policies))
 
     async def _count_lines_elsewhere(self) -> None:
-        """Count the lines of what is billed and was never changed: they are not loaded, and there may be too many."""
+        """Count the lines of what is billed and never changed: they are not loaded, since there may be too many."""
         billed = self._references.subjects - self._references.changing
         if billed:
-            found = await self._session.fetch(
+            result = await self._session.fetch(
                 *queries.read_lines_elsewhere(subjects=billed, limit=MOST_LINES)
             )
-            for row in found:
+            for row in result:
                 key = SubjectKey(row["tenant_id"], row["kind"], row["id"])
                 here = len(self._state.lines_of_subject.get(key) or ())
                 if row["lines"] > here:

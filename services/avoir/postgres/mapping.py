@@ -1,4 +1,4 @@
-"""From rows of a table to rows of the core and back: both are made of one declaration of the table's columns."""
+"""Converts table rows to core rows and back, from one declaration of the table's columns."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,11 +16,11 @@ Row = Mapping[str, Any] | Record
 
 R = TypeVar("R", bound=Struct)
 Writer = Callable[[R, datetime | None], tuple[Any, ...]]
-"""Gives values of columns, of a core row and of when it is recorded."""
+"""Returns column values of a core row and of the time when it is recorded."""
 
 
 class Column(NamedTuple):
-    """A column, with its type, and the Python expression that gives its value of a `row` of the core."""
+    """A column with its type, and the Python expression for its value, in which `row` is the core row."""
 
     name: str
     type: str
@@ -29,7 +29,7 @@ class Column(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A field of a core row, with the columns that hold it, and the expression that gives it of a table's `row`."""
+    """A field of a core row, its columns, and the Python expression for its value, in which `row` is a table row."""
 
     name: str
     columns: tuple[Column, ...]
@@ -38,25 +38,25 @@ class Field(NamedTuple):
 
 
 RECORDED_AT = Column("recorded_at", "timestamptz", "recorded_at")
-"""When a row was recorded: no field of it."""
+"""The time when a row was recorded: no field of the core row."""
 
 
 def fields(columns: str, *, absent: str = "") -> tuple[Field, ...]:
-    """Fields that are a column each and never change: `fields("number text, total bigint")`.
+    """Fields with one column each that never change: `fields("number text, total bigint")`.
 
-    `absent` is the expression that gives the value for rows of a kind that has no such field.
+    `absent` is the Python expression for the column's value in rows of a kind without the field.
     """
 
     def value(name: str) -> str:
         return f"getattr(row, {name!r}, {absent})" if absent else f"row.{name}"
 
     return tuple(
-        Field(name, (Column(name, type_, value(name)),), f"row[{name!r}]") for name, type_ in _named(columns)
+        Field(name, (Column(name, type_, value(name)),), f"row[{name!r}]") for name, type_ in _typed(columns)
     )
 
 
 def changing(columns: str, *, absent: str = "") -> tuple[Field, ...]:
-    """Fields that are a column each and change."""
+    """Fields with one column each that change."""
     return tuple(
         field._replace(columns=tuple(column._replace(changes=True) for column in field.columns))
         for field in fields(columns, absent=absent)
@@ -64,30 +64,30 @@ def changing(columns: str, *, absent: str = "") -> tuple[Field, ...]:
 
 
 def nested(name: str, kind: type, columns: str, null: str = "") -> tuple[Field, ...]:
-    """A field that is a named tuple, a column for each of its fields; None where the column `null` is null.
+    """A field that is a named tuple, with a column for each of its fields; None if the column `null` is null.
 
-    Rows of a kind that has no such field have null in these columns.
+    Rows of a kind without the field have null in these columns.
     """
-    named = _named(columns)
-    held_in = f"getattr(row, {name!r}, None) and row.{name}" if null else f"row.{name}"
-    parts = (f"{held_in}[{n}]" for n in range(len(named)))
-    value = f"{kind.__name__}({', '.join(f'row[{column!r}]' for column, _ in named)})"
-    held = tuple(Column(column, type_, part) for (column, type_), part in zip(named, parts, strict=True))
-    return (Field(name, held, f"None if row[{null!r}] is None else {value}" if null else value, kind),)
+    typed = _typed(columns)
+    source = f"getattr(row, {name!r}, None) and row.{name}" if null else f"row.{name}"
+    items = (f"{source}[{n}]" for n in range(len(typed)))
+    value = f"{kind.__name__}({', '.join(f'row[{column!r}]' for column, _ in typed)})"
+    parts = tuple(Column(column, type_, item) for (column, type_), item in zip(typed, items, strict=True))
+    return (Field(name, parts, f"None if row[{null!r}] is None else {value}" if null else value, kind),)
 
 
 def converted(name: str, value: str, *columns: Column) -> tuple[Field, ...]:
-    """A field that is held in another way than it is."""
+    """A field whose stored form differs from its value: `value` is the Python expression that converts it back."""
     return (Field(name, columns, value),)
 
 
 class Table(Generic[R]):
-    """A table whose rows are read as core rows, copied in when they are new, and updated where they change.
+    """A table whose rows are read as core rows, copied in if new, and updated if changed.
 
-    Rows may be of several kinds, which then are told apart by the value of the column `kind_in`.
+    Rows can be of several kinds: then the value of the column `kind_in` says of which.
 
-    `read` makes a core row of a table's row, `added` the values of all `columns`, and `changed` those that `update`
-    takes, key first. Where nothing changes there is no `update`.
+    `read` converts a table row to a core row. `added` returns the values of all `columns`, and `changed` those that
+    `update` takes, key first. If no column ever changes, `update` is None.
     """
 
     def __init__(
@@ -131,21 +131,23 @@ def _writer(columns: Iterable[Column]) -> Any:
 
 
 def _compiled(source: str, *kinds: type) -> Any:
-    """A function of its source: as fast as one that is written by hand, for each row of every batch."""
+    """A function compiled from its source: it runs for each row of every batch, as fast as one written by hand."""
+    # The source is made from the declarations in rows.py alone, never from data.
     return eval(source, {"json": json} | {kind.__name__: kind for kind in kinds})
 
 
 def _update(table: str, keys: Sequence[Column], changes: Sequence[Column]) -> Statement:
+    # One statement with one plan for any number of rows: an array for each column.
     columns = [*keys, *changes]
     arrays = ", ".join(f":{each.name}::{each.type}[]" for each in columns)
     return Statement.of(
         f"update_{table}",
-        f"What changed of known rows of {table}.",
+        f"Updates changed rows of {table}.",
         f"UPDATE {table} t SET {', '.join(f'{each.name} = v.{each.name}' for each in changes)}\n"
         f"FROM unnest({arrays}) AS v ({', '.join(each.name for each in columns)})\n"
         f"WHERE {' AND '.join(f't.{each.name} = v.{each.name}' for each in keys)}",
     )
 
 
-def _named(columns: str) -> list[tuple[str, str]]:
+def _typed(columns: str) -> list[tuple[str, str]]:
     return [(name, type_) for name, type_ in (each.split() for each in columns.split(", "))]

@@ -1,4 +1,4 @@
-"""Brings the database up to date: the files of `migrations/` in order, forward only, one transaction each."""
+"""Brings the database schema up to date: applies the files of `migrations/` in order, one transaction each."""
 
 import hashlib
 from importlib.resources import files
@@ -9,11 +9,12 @@ import asyncpg
 from avoir.postgres.connect import AnyConnection, Connection
 
 _TIMEOUT_S = 600.0
+# A migration that waits for a table lock makes all later statements on the table wait behind it.
 _LOCK_TIMEOUT = "60s"
 
 
 class Migration(NamedTuple):
-    """One file of `migrations/`."""
+    """A file of `migrations/`."""
 
     version: int
     name: str
@@ -22,28 +23,32 @@ class Migration(NamedTuple):
 
 
 class MigrationChangedError(Exception):
-    """A migration that was applied has other contents now: restore it, and write a new one."""
+    """An applied migration has different contents now: restore it, and write a new one."""
 
 
 def migrations() -> list[Migration]:
     """All migrations, oldest first."""
-    found = []
+    result = []
     for file in files("avoir.postgres").joinpath("migrations").iterdir():
         if file.name.endswith(".sql"):
             data = file.read_bytes()
             version = int(file.name.split("_", 1)[0])
-            found.append(Migration(version, file.name, data.decode(), hashlib.sha256(data).hexdigest()))
-    return sorted(found)
+            result.append(Migration(version, file.name, data.decode(), hashlib.sha256(data).hexdigest()))
+    return sorted(result)
 
 
 REQUIRED_VERSION = migrations()[-1].version
 
 
 async def migrate(dsn: str) -> list[str]:
-    """Apply what is missing and return its names; a second process at it waits, then finds nothing."""
+    """Apply missing migrations and return their names; a second process waits, then finds nothing to do.
+
+    Raises MigrationChangedError if an applied one differs from its file.
+    """
     connection = await asyncpg.connect(dsn, timeout=10, command_timeout=_TIMEOUT_S)
     try:
         await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+        # Held until the connection closes, over the transactions of all migrations.
         await connection.execute("SELECT pg_advisory_lock(hashtextextended('avoir.migrate', 0))")
         await connection.execute(
             """
@@ -64,7 +69,7 @@ async def migrate(dsn: str) -> list[str]:
                 await _apply(connection, migration)
                 names.append(migration.name)
             elif applied[migration.version] != migration.sha256:
-                raise MigrationChangedError(f"{migration.name} was applied with other contents")
+                raise MigrationChangedError(f"{migration.name} was applied with different contents")
         await connection.execute("SELECT avoir.ensure_partitions()")
         return names
     finally:
@@ -83,7 +88,7 @@ async def _apply(connection: Connection, migration: Migration) -> None:
 
 
 async def schema_version(connection: AnyConnection) -> int:
-    """The newest migration that the database has; 0 for a database without any."""
+    """The version of the newest migration in the database; 0 if there is none."""
     if await connection.fetchval("SELECT to_regclass('avoir.migrations') IS NULL"):
         return 0
     version: int = await connection.fetchval("SELECT coalesce(max(version), 0) FROM avoir.migrations")

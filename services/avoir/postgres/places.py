@@ -1,4 +1,4 @@
-"""Places in an account's open invoices and grants in use, as the statements that load on from them take them."""
+"""Places in an account's open invoices and grants in use, as parameters of the statements that continue after them."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ class InvoicePlace(NamedTuple):
 
     @classmethod
     def after(cls, place: SortKey) -> "InvoicePlace":
-        """The place in its columns: the beginning, a moment, or an invoice."""
+        """The parameters of a place: the beginning, a moment, or an invoice."""
         finalized_at, key = (*place, _BEFORE_ALL, None)[:2] if len(place) != 1 else (place[0], None)
         return cls(finalized_at, "" if key is None else key.invoice_id)
 
@@ -35,21 +35,22 @@ class GrantPlace(NamedTuple):
 
     @classmethod
     def after(cls, place: SortKey) -> "GrantPlace":
-        """The place in its columns: the beginning, or a grant."""
+        """The parameters of a place: the beginning, or a grant."""
         if not place:
             return _BEFORE_ALL_GRANTS
         priority, expires_at, paid_for, effective_at, _, key = place
         return cls(priority, expires_at, paid_for, effective_at, key.id)
 
 
+# Priorities are at least 0, so this place comes before every grant.
 _BEFORE_ALL_GRANTS = GrantPlace(-1, None, False, _BEFORE_ALL, UUID(int=0))
 
 
 def last_places(
     places: Iterable[tuple[AccountKey, SortKey]], accounts: Iterable[AccountKey], size: int
 ) -> dict[AccountKey, SortKey | None]:
-    """The last place of each account's page; None where the page has all that there is."""
-    found: dict[AccountKey, list[SortKey]] = {account: [] for account in accounts}
+    """The last place of each account's page; None if the page has fewer than `size` places, so nothing follows."""
+    pages: dict[AccountKey, list[SortKey]] = {account: [] for account in accounts}
     for account, place in places:
-        found[account].append(place)
-    return {account: max(each) if len(each) >= size else None for account, each in found.items()}
+        pages[account].append(place)
+    return {account: max(page) if len(page) >= size else None for account, page in pages.items()}

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 _BLOCK = re.compile(r"^-- name: (\w+)\n((?:--.*\n)*)", re.MULTILINE)
-# What is no parameter comes first: comments, texts and casts are passed by.
+# Comments, literals and casts come first in the pattern, so that a colon inside them starts no parameter.
 _PARAMETER = re.compile(r"--.*|'[^']*'|\"[^\"]*\"|::|:([a-z]\w*(?:\.[a-z]\w*)?)")
 
 
@@ -16,7 +16,7 @@ _PARAMETER = re.compile(r"--.*|'[^']*'|\"[^\"]*\"|::|:([a-z]\w*(?:\.[a-z]\w*)?)"
 class Statement:
     """A statement with its parameters, in the order of their numbers in `text`.
 
-    `:limit` is a value; `:account.currency` is a field of a named tuple, or of many the array of that field.
+    `:limit` is a value; `:account.currency` is that field of a named tuple, or of many, as an array.
     """
 
     name: str
@@ -26,22 +26,22 @@ class Statement:
 
     @classmethod
     def of(cls, name: str, description: str, sql: str) -> "Statement":
-        """A statement from its SQL, where parameters have names."""
+        """A statement from SQL with named parameters."""
         numbers: dict[str, int] = {}
 
-        def numbered(found: re.Match[str]) -> str:
-            parameter = found[1]
-            return f"${numbers.setdefault(parameter, len(numbers) + 1)}" if parameter else found[0]
+        def numbered(match: re.Match[str]) -> str:
+            parameter = match[1]
+            return f"${numbers.setdefault(parameter, len(numbers) + 1)}" if parameter else match[0]
 
         return cls(name, description, _PARAMETER.sub(numbered, sql), tuple(numbers))
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that it is called with."""
+        """The names of its arguments."""
         return frozenset(parameter.partition(".")[0] for parameter in self.parameters)
 
     def __call__(self, /, **values: Any) -> tuple[Any, ...]:
-        """The text and the arguments, as asyncpg takes them; keys of a set are sorted. TypeError for other names."""
+        """The text and the arguments for asyncpg; a set of keys is sorted. TypeError for other names."""
         if values.keys() != self.names:
             raise TypeError(f"{self.name} takes {sorted(self.names)}, not {sorted(values)}")
         keys: dict[str, Any] = {}
@@ -58,6 +58,7 @@ class Statement:
 
 
 def _ordered(keys: Any) -> Any:
+    # Sorted once per call, so that the arrays of all fields have the same order, and locks are taken in it.
     return sorted(keys) if isinstance(keys, Set | Mapping) else keys
 
 
@@ -82,7 +83,7 @@ STATEMENTS = _load()
 
 
 def __getattr__(name: str) -> Statement:
-    """The statement of that name."""
+    """The statement with that name; AttributeError if there is none."""
     try:
         return STATEMENTS[name]
     except KeyError:

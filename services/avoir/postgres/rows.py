@@ -1,4 +1,4 @@
-"""The tables of core rows: one declaration each, of which reading, COPY and UPDATE are made."""
+"""The tables of core rows: one declaration each, from which reading, COPY and UPDATE are derived."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ ACCOUNTS = Table(
     key="tenant_id owner_type owner_id currency",
     recorded_at=RECORDED_AT._replace(changes=True),
 )
-"""Accounts are opened when they are locked: all that is ever written of them is an update."""
+"""Accounts are inserted when they are locked: afterwards they are only updated."""
 
 INVOICES = Table(
     "invoices",
@@ -207,7 +207,7 @@ STATE_TABLES: Mapping[str, Table[Any]] = {
     "reservations": RESERVATIONS,
     "applications": APPLICATIONS,
 }
-"""The tables that the rows of a state are copied to, by their names there, in an order that foreign keys allow."""
+"""The tables of a state's rows, by their names in the state, in an order that foreign keys allow."""
 
 account = ACCOUNTS.read
 invoice = INVOICES.read

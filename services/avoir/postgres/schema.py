@@ -1,4 +1,4 @@
-"""The schema that the migrations give, as SQL for people to read: the same text from Postgres 15 to 18."""
+"""Dumps the schema that the migrations create, as SQL for people: the same text from Postgres 15 to 18."""
 
 import asyncio
 import os
@@ -9,14 +9,14 @@ import asyncpg
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 
-_HEAD = "-- What the migrations give: python -m avoir.postgres.schema > schemas/sql/schema.sql\n"
+_HEAD = "-- The schema that the migrations create: python -m avoir.postgres.schema > schemas/sql/schema.sql\n"
 
 
 async def dump(connection: Connection) -> str:
     """Every table, index, trigger, grant and function of the schema, in a fixed order."""
     parts = [_HEAD]
     async with connection.transaction(readonly=True):
-        # An empty path makes the catalog name every table with its schema.
+        # With an empty search path, Postgres writes every table's name with its schema.
         await connection.execute("SET LOCAL search_path = ''")
         for table in await connection.fetch(*queries.schema_tables()):
             parts.append(await _table(connection, table))

@@ -1,4 +1,4 @@
-"""Writes what a batch changed, a statement or a COPY per table."""
+"""Writes the changes of a batch, with one UPDATE and one COPY per table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from avoir.postgres.session import Session
 
 
 class DecisionRow(NamedTuple):
-    """A row of `decisions`: what a message came to, `position` in the order of its batch; `facts` and `policy` JSON."""
+    """A row of `decisions`; `position` is the message's in its batch, `facts` and `policy` are JSON."""
 
     tenant_id: str
     topic: str
@@ -36,7 +36,7 @@ class DecisionRow(NamedTuple):
 
 
 class OutboxRow(NamedTuple):
-    """A row of `outbox`: a record to publish."""
+    """A row of `outbox`: a record to publish; `headers` are packed."""
 
     tenant_id: str
     topic: str
@@ -47,7 +47,7 @@ class OutboxRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """A row of `dead_letters`: a message that was not handled; the last two are set where its value was cut."""
+    """A row of `dead_letters`: a message that was not handled; the last two are set if its value was cut."""
 
     tenant_id: str
     dead_letter_id: UUID
@@ -71,7 +71,7 @@ class DeadLetterRow(NamedTuple):
 
 @dataclass(slots=True)
 class Written:
-    """What a batch writes besides the rows of its state."""
+    """Rows that a batch writes besides those of its state."""
 
     decisions: list[DecisionRow] = field(default_factory=list)
     commands: list[CommandRow] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Written:
     entries: list[Entry] = field(default_factory=list)
 
     def extend(self, more: "Written") -> None:
-        """Take in what comes behind."""
+        """Append the rows of the next part of the batch."""
         self.decisions += more.decisions
         self.commands += more.commands
         self.outbox += more.outbox
@@ -90,7 +90,7 @@ class Written:
 
 async def write_state(session: Session, state: State, recorded_at: datetime) -> None:
     """Write the changed rows of a batch's state."""
-    # New accounts were opened when they were locked.
+    # New accounts were inserted when they were locked: here they are only updated.
     accounts = chain(state.added("accounts"), state.updated("accounts"))
     await _update(session, ACCOUNTS, accounts, recorded_at)
     for name, table in STATE_TABLES.items():
@@ -108,7 +108,7 @@ async def write_rest(session: Session, written: Written) -> None:
 
 
 async def write_outbox(session: Session, rows: Sequence[OutboxRow]) -> None:
-    """Write records to publish."""
+    """Write records to the outbox, in the order in which the relay publishes them."""
     await session.copy("outbox", OutboxRow._fields, rows)
 
 
@@ -122,6 +122,6 @@ async def _copy(session: Session, table: Table[Any], rows: Iterable[Any], at: da
 
 
 def headers_columns(headers: Iterable[tuple[str, bytes | None]]) -> tuple[list[bytes], list[bytes | None]]:
-    """Record headers as two arrays, names (UTF-8) and values; a name may hold what a text column cannot."""
+    """Record headers as two arrays, names (UTF-8) and values; a name may contain what a text column can't."""
     pairs = list(headers)
     return [name.encode() for name, _ in pairs], [value for _, value in pairs]

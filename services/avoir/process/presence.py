@@ -36,7 +36,7 @@ class Presence:
         while not stopping.is_set():
             try:
                 async with asyncio.timeout(_TIMEOUT_S), self._kept.use() as connection:
-                    await connection.fetchval(*queries.answers())
+                    await connection.fetchval(*queries.ping())
             except Exception as error:
                 self._missed(f"{type(error).__name__}: {error}")
             else:

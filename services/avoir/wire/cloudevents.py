@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 as producers may use them: an id and a time in headers, or an envelope around the message."""
+"""Reads CloudEvents 1.0, which producers may use: an id and a time in headers, or an envelope around the message."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -6,26 +6,27 @@ from typing import Any, NamedTuple
 
 STRUCTURED = "application/cloudevents+json"
 MARK = b'"specversion"'
-"""Without these bytes in it a body is no envelope, unless the content type says so."""
+"""Bytes that every envelope contains, unless the content type announces it."""
 
 
 class ProblemError(ValueError):
-    """A record that is no message; the text says why and names the field or header."""
+    """Raised for a record that is no message; the text names the field or header, and the problem."""
 
 
-class Said(NamedTuple):
-    """A value, and the header or field of the envelope that holds it."""
+class Attribute(NamedTuple):
+    """A value, with the header or field of the envelope that it comes from."""
 
-    place: str
+    source: str
     value: str
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What a record says besides its message; `structured` where the content type announces an envelope."""
+    """Attributes of a record besides its message; `structured` if the content type announces an envelope."""
 
-    ids: tuple[Said, ...] = ()
-    times: tuple[Said, ...] = ()
+    # A header and the envelope can each give one: all of them must agree with the message.
+    ids: tuple[Attribute, ...] = ()
+    times: tuple[Attribute, ...] = ()
     structured: bool = False
 
 
@@ -33,25 +34,28 @@ PLAIN = Attributes()
 
 
 def from_headers(headers: Iterable[tuple[str, bytes | None]]) -> Attributes:
-    """The attributes in a record's headers; other headers may hold any bytes."""
+    """The attributes in a record's headers; other headers may hold any bytes. Raises ProblemError."""
     attributes = PLAIN
     for name, raw in headers:
         if raw is None or not (name.startswith("ce_") or name == "content-type"):
             continue
         value = _text(name, raw)
         if name == "ce_id":
-            attributes = replace(attributes, ids=(*attributes.ids, Said(name, value)))
+            attributes = replace(attributes, ids=(*attributes.ids, Attribute(name, value)))
         elif name == "ce_time":
-            attributes = replace(attributes, times=(*attributes.times, Said(name, value)))
+            attributes = replace(attributes, times=(*attributes.times, Attribute(name, value)))
         elif name == "content-type" and value.partition(";")[0].strip().lower() == STRUCTURED:
             attributes = replace(attributes, structured=True)
     return attributes
 
 
 def unwrapped(body: Any, attributes: Attributes) -> tuple[Any, Attributes]:
-    """The message in a body, which may be an envelope's `data`, with all that envelope and headers say."""
-    looks_so = isinstance(body, dict) and "specversion" in body and "data" in body
-    if not (attributes.structured or looks_so):
+    """The message in a body, which may be an envelope's `data`, and the attributes of envelope and headers.
+
+    Raises ProblemError for an envelope that is none.
+    """
+    is_envelope = isinstance(body, dict) and "specversion" in body and "data" in body
+    if not (attributes.structured or is_envelope):
         return body, attributes
     if not isinstance(body, dict):
         raise ProblemError("must be a CloudEvents envelope, as the content type says")
@@ -63,15 +67,15 @@ def unwrapped(body: Any, attributes: Attributes) -> tuple[Any, Attributes]:
 
 
 def completed(message: Any, attributes: Attributes) -> Any:
-    """A message in which the attributes stand in for an `event_id` and `occurred_at` that it lacks."""
+    """A message with the `event_id` and `occurred_at` of the attributes, if it lacks them."""
     if not isinstance(message, dict):
         return message
-    stand_ins = {}
+    defaults = {}
     if attributes.ids:
-        stand_ins["event_id"] = attributes.ids[0].value
+        defaults["event_id"] = attributes.ids[0].value
     if attributes.times:
-        stand_ins["occurred_at"] = attributes.times[0].value
-    return stand_ins | message
+        defaults["occurred_at"] = attributes.times[0].value
+    return defaults | message
 
 
 def _text(header: str, raw: bytes) -> str:
@@ -81,10 +85,10 @@ def _text(header: str, raw: bytes) -> str:
         raise ProblemError(f"header {header}: not UTF-8") from None
 
 
-def _attribute(envelope: dict[str, Any], name: str) -> tuple[Said, ...]:
+def _attribute(envelope: dict[str, Any], name: str) -> tuple[Attribute, ...]:
     value = envelope.get(name)
     if value is None:
         return ()
     if not isinstance(value, str):
         raise ProblemError(f"{name}: must be a string")
-    return (Said(name, value),)
+    return (Attribute(name, value),)

@@ -1,4 +1,4 @@
-"""From a command on the wire to one of the core."""
+"""Converts a command from the wire to the core."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from avoir.core.model.policy import REFILL
 
 
 def command_of(message: wire.Command) -> commands.Command:
-    """The command in a message that has been read."""
+    """The command in a parsed message."""
     actor = commands.Actor(message.actor.type, message.actor.id)
     match message:
         case wire.GrantCredit():
@@ -58,16 +58,16 @@ def _grant_credit(message: wire.GrantCredit, actor: commands.Actor) -> commands.
 def _set_credit_policy(message: wire.SetCreditPolicy, actor: commands.Actor) -> commands.SetCreditPolicy:
     scope = message.scope
     owner = None if scope.owner is None else _owner(scope.owner)
-    of: commands.PolicyScope = "tenant" if scope.tenant else "invoice" if owner is None else "owner"
-    return commands.SetCreditPolicy(actor, of, owner, scope.invoice_id, policy_keys(message.policy))
+    kind: commands.PolicyScope = "tenant" if scope.tenant else "invoice" if owner is None else "owner"
+    return commands.SetCreditPolicy(actor, kind, owner, scope.invoice_id, policy_keys(message.policy))
 
 
 def policy_keys(policy: wire.Policy) -> dict[str, Any]:
-    """The keys that a policy sets, amounts in micros."""
-    stated: dict[str, Any] = {name: getattr(policy, name) for name in sorted(policy.model_fields_set)}
+    """The keys that a policy sets, with amounts in micros; a key set to null is None."""
+    keys: dict[str, Any] = {name: getattr(policy, name) for name in sorted(policy.model_fields_set)}
     return {
         name: parse_decimal(value) if name in REFILL and value is not None else value
-        for name, value in stated.items()
+        for name, value in keys.items()
     }
 
 

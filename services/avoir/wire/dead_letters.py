@@ -1,4 +1,4 @@
-"""From a record that was not handled to the record on `credit-dead-letter`: bytes and headers intact, and why."""
+"""Converts an unhandled record to the one on `credit-dead-letter`: original bytes and headers, and the reason."""
 
 from hashlib import sha256
 from typing import NamedTuple
@@ -7,8 +7,8 @@ from uuid import UUID
 from avoir.record import Record
 
 TOPIC = "credit-dead-letter"
-OURS = "avoir-"
-"""What the names of the added headers begin with."""
+PREFIX = "avoir-"
+"""Prefix of the added headers."""
 
 
 class DeadLetter(NamedTuple):
@@ -21,10 +21,10 @@ class DeadLetter(NamedTuple):
 
 
 def dead_letter_record(record: Record, reason: str, dead_letter_id: UUID, max_bytes: int) -> DeadLetter:
-    """The original key, value and headers with `avoir-*` headers added; such as came from outside are left out.
+    """The original key, value and headers with `avoir-*` headers added; original headers with that prefix are left out.
 
-    Where they are above `max_bytes` together, or the record is cut, the value is left out and named by its hash and
-    length; where key and headers alone are, they are left out too. The table keeps what there is.
+    If they exceed `max_bytes` together, or the record is cut, hash and length replace the value; if key and headers
+    alone exceed it, they are left out too. The row in `dead_letters` keeps whatever was read.
     """
     added = {
         "avoir-reason": reason,
@@ -33,9 +33,10 @@ def dead_letter_record(record: Record, reason: str, dead_letter_id: UUID, max_by
         "avoir-offset": str(record.offset),
     }
     key, value, cut = record.key, record.value, record.cut
-    headers = tuple(header for header in record.headers if not header[0].lower().startswith(OURS))
-    around = len(key or b"") + sum(len(name.encode()) + len(held or b"") for name, held in headers)
-    if cut is not None or len(value or b"") + around > max_bytes:
+    # Headers with this prefix are always Avoir's own: nobody can forge them, and an earlier dead letter's are replaced.
+    headers = tuple(header for header in record.headers if not header[0].lower().startswith(PREFIX))
+    size = len(key or b"") + sum(len(name.encode()) + len(content or b"") for name, content in headers)
+    if cut is not None or len(value or b"") + size > max_bytes:
         added |= {
             "avoir-sha256": (cut.sha256 if cut else sha256(value or b"").digest()).hex(),
             "avoir-length": str(cut.length if cut else len(value or b"")),
@@ -44,7 +45,7 @@ def dead_letter_record(record: Record, reason: str, dead_letter_id: UUID, max_by
         if cut is not None and cut.first_offset is not None:
             added["avoir-first-offset"] = str(cut.first_offset)
         value = None
-        if around > max_bytes:
+        if size > max_bytes:
             key, headers = None, ()
-    more = tuple((name, text.encode()) for name, text in added.items())
-    return DeadLetter(TOPIC, key, value, (*headers, *more))
+    encoded = tuple((name, text.encode()) for name, text in added.items())
+    return DeadLetter(TOPIC, key, value, (*headers, *encoded))

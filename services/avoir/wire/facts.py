@@ -1,4 +1,4 @@
-"""From a fact on the wire to one of the core."""
+"""Converts a fact from the wire to the core."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from avoir.core.model.money import parse_decimal
 
 
 def fact_of(message: wire.Incoming) -> facts.Fact:
-    """The fact in a message that has been read."""
+    """The fact in a parsed message; KeyError for a model that is no fact."""
     return _FACT_OF[type(message)](message)
 
 
@@ -28,7 +28,7 @@ def _invoice_finalized(message: wire.InvoiceFinalized) -> facts.InvoiceFinalized
 
 
 def _line(line: wire.AnyLine) -> facts.InvoiceLine:
-    # By kind: `match` asks each of pydantic's classes in turn, which takes as long as all the rest.
+    # By kind: a `match` would check pydantic's classes one by one, which takes as long as everything else here.
     subject_id = credit_line_id = expires_at = None
     if line.kind == "booking":
         subject_id = line.booking_id

@@ -1,4 +1,4 @@
-"""From a Kafka record to a message of the core: the one place that knows the wire names of what comes in."""
+"""Converts a Kafka record to a core message: the only place that knows the input's wire names."""
 
 import json
 from contextlib import suppress
@@ -33,7 +33,7 @@ AMOUNTS = frozenset(
         "total",
     }
 )
-"""The fields, in all messages in, that hold an amount."""
+"""Fields of facts and commands that hold an amount, by name at any depth: they are hashed as integers."""
 
 _CANONICAL = msgspec.json.Encoder(order="sorted")
 _MAX_ID = 200
@@ -42,7 +42,7 @@ _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class ParsedRecord:
     """A record and the message in it."""
 
     record: Record
@@ -50,10 +50,10 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A record that is no message, and why; its ids as far as they can be read, else empty.
+class UnreadableRecord:
+    """A record that is no message, and why; its ids are empty if they can't be read.
 
-    `message` is what was read of one that is refused for another reason than its form.
+    `message` is set if it was read, and refused for another reason than its form.
     """
 
     record: Record
@@ -63,8 +63,8 @@ class Unreadable:
     message: Message | None = None
 
 
-def parse(record: Record, max_bytes: int) -> Incoming | Unreadable:
-    """Read a record of a topic that is subscribed to; never raises, whatever its bytes are."""
+def parse(record: Record, max_bytes: int) -> ParsedRecord | UnreadableRecord:
+    """Read a record of a subscribed topic; never raises, whatever its bytes are."""
     try:
         model = _read(record, max_bytes)
     except ValidationError as error:
@@ -79,24 +79,25 @@ def parse(record: Record, max_bytes: int) -> Incoming | Unreadable:
         contents=contents_hash(model),
         body=command_of(model) if isinstance(model, wire.Command) else fact_of(model),
     )
-    return Incoming(record, message)
+    return ParsedRecord(record, message)
 
 
-def ahead(incoming: Incoming, now: datetime, max_future: timedelta) -> Unreadable | None:
-    """The refusal of a message that claims to have happened too far ahead of `now`, the database clock."""
-    message = incoming.message
+def ahead(parsed: ParsedRecord, now: datetime, max_future: timedelta) -> UnreadableRecord | None:
+    """The refusal of a message whose time is too far ahead of `now`, the database clock; None if it is not."""
+    message = parsed.message
     if message.occurred_at - now <= max_future:
         return None
     problem = f'occurred_at: more than {max_future} ahead of the clock: "{message.occurred_at.isoformat()}"'
-    return Unreadable(incoming.record, problem, message.tenant_id, message.event_id, message)
+    return UnreadableRecord(parsed.record, problem, message.tenant_id, message.event_id, message)
 
 
 def contents_hash(message: wire.Incoming) -> bytes:
-    """SHA-256 of a message's contents: equal for equal values, whatever the spelling and the event id.
+    """SHA-256 of a message's contents: the same for equal values, whatever their spelling and the event id.
 
     The bytes hashed are compact JSON with sorted keys: all known fields but `event_id`, defaults filled in,
     amounts as integer millionths, times in UTC.
     """
+    # Stored, and compared with the hash of later repetitions: it must never change.
     contents = message.model_dump(exclude={"event_id"})
     _to_canonical(contents)
     return sha256(_CANONICAL.encode(contents)).digest()
@@ -127,6 +128,7 @@ def _read(record: Record, max_bytes: int) -> wire.Incoming:
     if len(record.value) > max_bytes:
         raise ProblemError(f"too large: {len(record.value)} bytes, at most {max_bytes}")
     attributes = cloudevents.from_headers(record.headers)
+    # The usual case: pydantic reads the bytes itself, without Python objects in between.
     if attributes is cloudevents.PLAIN and cloudevents.MARK not in record.value:
         return wire.read(model, record.value)
     return _read_cloudevent(model, wire.read_json(record.value), attributes)
@@ -135,32 +137,32 @@ def _read(record: Record, max_bytes: int) -> wire.Incoming:
 def _read_cloudevent(model: type[wire.Incoming], body: Any, attributes: Attributes) -> wire.Incoming:
     data, attributes = cloudevents.unwrapped(body, attributes)
     message = model.model_validate(cloudevents.completed(data, attributes))
-    for said in attributes.ids:
-        if said.value != message.event_id:
-            raise ProblemError(f"{said.place}: another value than event_id: {_echo(said.value)}")
-    for said in attributes.times:
-        if _time(said) != message.occurred_at:
-            raise ProblemError(f"{said.place}: another moment than occurred_at: {_echo(said.value)}")
+    for given in attributes.ids:
+        if given.value != message.event_id:
+            raise ProblemError(f"{given.source}: another value than event_id: {_echo(given.value)}")
+    for given in attributes.times:
+        if _time(given) != message.occurred_at:
+            raise ProblemError(f"{given.source}: another moment than occurred_at: {_echo(given.value)}")
     return message
 
 
-def _time(said: cloudevents.Said) -> datetime:
+def _time(given: cloudevents.Attribute) -> datetime:
     try:
-        return _TIME.validate_python(said.value)
+        return _TIME.validate_python(given.value)
     except ValidationError as error:
-        raise ProblemError(f"{said.place}: {wire.describe(error)}") from None
+        raise ProblemError(f"{given.source}: {wire.describe(error)}") from None
 
 
 def _echo(text: str) -> str:
     return json.dumps(text[:_MAX_ECHO])
 
 
-def _unreadable(record: Record, problem: str, max_bytes: int) -> Unreadable:
-    fields = _as_far_as_readable(record, max_bytes)
-    return Unreadable(record, problem, _id(fields.get("tenant_id")), _id(fields.get("event_id")))
+def _unreadable(record: Record, problem: str, max_bytes: int) -> UnreadableRecord:
+    fields = _readable_fields(record, max_bytes)
+    return UnreadableRecord(record, problem, _id(fields.get("tenant_id")), _id(fields.get("event_id")))
 
 
-def _as_far_as_readable(record: Record, max_bytes: int) -> dict[str, Any]:
+def _readable_fields(record: Record, max_bytes: int) -> dict[str, Any]:
     body: Any = {}
     attributes = cloudevents.PLAIN
     with suppress(ValidationError):

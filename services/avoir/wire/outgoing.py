@@ -1,4 +1,4 @@
-"""From an event of the core to a Kafka record: the one place that knows the wire names of what goes out."""
+"""Converts a core event to a Kafka record: the only place that knows the output's wire names."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ class Outgoing(NamedTuple):
 
 
 def event_record(event: events.Event, ce_source: str) -> Outgoing:
-    """The record of an event."""
+    """The record of an event; its topic follows from the type of its body."""
     currency = event.account.currency if event.account is not None else None
     topic, body = _body(event.body, currency or "")
     envelope: Json = {
@@ -51,7 +51,7 @@ def event_record(event: events.Event, ce_source: str) -> Outgoing:
 
 
 def balance_record(balance: events.Balance, ce_source: str) -> Outgoing:
-    """The record of an account's latest standing, for the compacted topic."""
+    """Record of an account's latest balance, for the compacted topic."""
     account = balance.account
     body: Json = {
         "tenant_id": account.tenant_id,
@@ -69,12 +69,12 @@ def balance_record(balance: events.Balance, ce_source: str) -> Outgoing:
 
 
 def account_of_key(key: bytes) -> events.AccountKey:
-    """The account that the key of its events and its balance spells."""
+    """The account of a record key, as its events and its balance have it."""
     return events.AccountKey(*map(unquote, key.decode().split("/")))
 
 
 def seq_of(value: bytes) -> int | None:
-    """The sequence number of an event to publish; None where no account is concerned."""
+    """The sequence number in an event's value; None if no account is concerned."""
     seq: int | None = msgspec.json.decode(value)["seq"]
     return seq
 
@@ -82,10 +82,12 @@ def seq_of(value: bytes) -> int | None:
 def restated(
     value: bytes, headers: Iterable[tuple[str, bytes | None]], event_id: UUID, epoch: int, voids_from: int
 ) -> tuple[bytes, Headers]:
-    """An event's value and headers under another epoch."""
+    """An event's value and headers under a different epoch."""
     changed = {"event_id": event_id, "epoch": epoch, "voids_from": voids_from}
-    renamed = tuple((name, str(event_id).encode() if name == "ce_id" else held) for name, held in headers)
-    return _bytes(msgspec.json.decode(value) | changed), renamed
+    new_headers = tuple(
+        (name, str(event_id).encode() if name == "ce_id" else content) for name, content in headers
+    )
+    return _bytes(msgspec.json.decode(value) | changed), new_headers
 
 
 def _body(body: events.EventBody, currency: str) -> tuple[str, Json]:
@@ -103,21 +105,21 @@ def _body(body: events.EventBody, currency: str) -> tuple[str, Json]:
         case events.CreditDrawn():
             return "credit-drawn", _drawn(body, currency)
         case events.CreditVoided():
-            return "credit-voided", _lost(body, currency, body.reason)
+            return "credit-voided", _ended(body, currency, body.reason)
         case events.CreditExpired():
-            return "credit-expired", _lost(body, currency, "expired")
+            return "credit-expired", _ended(body, currency, "expired")
         case _:
-            return _told(body, currency)
+            return _unmoved(body, currency)
 
 
-def _told(
+def _unmoved(
     body: events.CreditRefillRequested
     | events.CreditNoteIssued
     | events.CreditShortfall
     | events.CreditDeclined,
     currency: str,
 ) -> tuple[str, Json]:
-    """The events that move no credit."""
+    """Topic and fields of an event that moves no credit."""
     match body:
         case events.CreditRefillRequested():
             return "credit-refill-requested", {
@@ -148,7 +150,7 @@ def _told(
             assert_never(body)
 
 
-def _lost(body: events.CreditVoided | events.CreditExpired, currency: str, reason: str) -> Json:
+def _ended(body: events.CreditVoided | events.CreditExpired, currency: str, reason: str) -> Json:
     amount = format_decimal(body.amount, currency)
     return {"grant_id": body.grant_id, "amount": amount, "reason": reason}
 
@@ -269,6 +271,7 @@ def _time(time: datetime) -> str:
 
 @lru_cache(maxsize=16_384)
 def _account_key(account: events.AccountKey) -> str:
+    # Ids may contain slashes: unless they are encoded, two accounts could have one key.
     return "/".join(quote(part, safe="") for part in account)
 
 

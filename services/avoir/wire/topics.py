@@ -1,4 +1,4 @@
-"""The topics by their default names, as `avoir_events` lists them: the one place that everybody takes them from."""
+"""Topics by default name, as `avoir_events` lists them: the service's only source of topic names."""
 
 import avoir_events as wire
 
@@ -10,4 +10,4 @@ EVENTS = tuple(wire.EVENTS)
 BALANCE = "credit-balance"
 DEAD_LETTER = "credit-dead-letter"
 DECIDED_EVENTS = frozenset(EVENTS) - {BALANCE, DEAD_LETTER}
-"""What decisions give: all events but the accounts' latest standing, and messages that were not handled."""
+"""Topics of events that come from decisions: all except balances and dead letters."""

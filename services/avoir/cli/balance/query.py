@@ -82,7 +82,7 @@ async def read_balances(connection: Connection, tenant_id: str, owner: Owner | N
         ]
         coming = await connection.fetch(*queries.read_pending(tenant_id=tenant_id, accounts=keys))
         set_aside = await connection.fetch(
-            *queries.read_set_aside(tenant_id=tenant_id, accounts=keys, now=now)
+            *queries.read_reserved(tenant_id=tenant_id, accounts=keys, now=now)
         )
     accounts = tuple(_account(tenant_id, row, coming, set_aside) for row in rows[:limit])
     return Balances(tenant_id, now, epoch, accounts, more=len(rows) > limit)

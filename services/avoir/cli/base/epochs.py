@@ -164,7 +164,7 @@ async def _restate_waiting(connection: Connection, epoch: int) -> None:
 
     So nothing of earlier epochs counts from the first of them on. What the broker refused before that stays as it is.
     """
-    await connection.execute(*queries.drop_topics(topics=[BALANCE]))
+    await connection.execute(*queries.delete_outbox_of_topics(topics=[BALANCE]))
     begun: dict[AccountKey, int] = {}
     stream = await connection.cursor(*queries.stream_outbox(topics=sorted(DECIDED_EVENTS)))
     while found := await stream.fetch(_ROWS):

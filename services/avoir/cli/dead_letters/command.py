@@ -258,7 +258,7 @@ async def skip(
     async with connected(settings, "avoir_service") as connection, connection.transaction():
         if (
             await connection.fetchval(
-                *queries.pass_by(
+                *queries.skip_record(
                     group_id=settings.kafka_group_id, topic=name, partition=partition, offset=offset
                 )
             )
@@ -267,7 +267,7 @@ async def skip(
             not_found(await _where_it_stands(connection, settings.kafka_group_id, name, partition))
         await _refuse_readable(settings, name, partition, offset)
         await connection.execute(
-            *queries.record_passed_by(
+            *queries.record_skip(
                 dead_letter_id=letter_id, reason=reason, topic=name, partition=partition, offset=offset
             )
         )

@@ -79,9 +79,9 @@ async def rebuild(
     The relay must be quiet; StillPublishingError where it was not. Raises NotTheSameError.
     """
     async with connection.transaction():
-        await connection.fetch(*queries.plan_freely())
+        await connection.fetch(*queries.allow_all_plans())
         epoch = await begin_epoch(connection, reason, seen)
-        await connection.execute(*queries.drop_topics(topics=wanted.topics))
+        await connection.execute(*queries.delete_outbox_of_topics(topics=wanted.topics))
         if wanted.topic is None:
             await connection.execute(*queries.set_all_epochs(epoch=epoch))
         now = await connection.fetchval(*queries.read_clock())
@@ -208,10 +208,12 @@ async def _decided_again(
 
 async def _apart(connection: Connection, tenant_id: str) -> AsyncIterator[list[Told]]:
     """What concerned no account: changes to what was never billed, by what they change; commands on unknown things."""
-    changes = aiter(connection.cursor(*queries.history_apart_changes(tenant_id=tenant_id), prefetch=_ROWS))
+    changes = aiter(connection.cursor(*queries.history_unbilled_changes(tenant_id=tenant_id), prefetch=_ROWS))
     async for _, found in grouped(changes, lambda row: (row["subject_kind"], row["subject_id"])):
         yield list(map(told_change, found))
-    async for row in connection.cursor(*queries.history_apart_commands(tenant_id=tenant_id), prefetch=_ROWS):
+    async for row in connection.cursor(
+        *queries.history_unknown_commands(tenant_id=tenant_id), prefetch=_ROWS
+    ):
         told = told_command(row)
         if told is None:
             raise NotTheSameError(

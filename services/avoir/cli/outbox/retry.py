@@ -29,7 +29,7 @@ async def retry_refused(connection: Connection, ce_source: str) -> Retried:
         await connection.execute(*queries.lock_all_accounts())
         epoch: int = await connection.fetchval(*queries.read_epoch())
         while refused := await connection.fetch(
-            *queries.drop_refused(topic=BALANCE, limit=ACCOUNTS_AT_A_TIME)
+            *queries.delete_refused(topic=BALANCE, limit=ACCOUNTS_AT_A_TIME)
         ):
             accounts = {account_of_key(row["key"]) for row in refused} - written
             if accounts:

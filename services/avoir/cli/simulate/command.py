@@ -135,7 +135,7 @@ def _read_all(opened: BinaryIO, settings: Settings) -> list[tuple[int, Message]]
     """Every message with its line; where a line is wrong all that are wrong are named, and nothing is simulated."""
     from avoir.cli.base.messages import Outgoing, Problem, lines_of
     from avoir.record import Record
-    from avoir.wire.incoming import Unreadable, parse
+    from avoir.wire.incoming import UnreadableRecord, parse
 
     messages: list[tuple[int, Message]] = []
     problems: list[Problem] = []
@@ -143,7 +143,7 @@ def _read_all(opened: BinaryIO, settings: Settings) -> list[tuple[int, Message]]
         if isinstance(each, Outgoing):
             record = Record(each.topic, 0, each.line, 0, each.key, each.value)
             read = parse(record, settings.kafka_max_message_bytes)
-            if isinstance(read, Unreadable):
+            if isinstance(read, UnreadableRecord):
                 problems.append(Problem(each.line, read.problem))
             else:
                 messages.append((each.line, read.message))

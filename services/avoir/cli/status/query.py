@@ -79,8 +79,8 @@ async def read_status(connection: Connection, group_id: str) -> Status:
         outbox = await connection.fetchrow(*queries.read_outbox())
         leases = await connection.fetch(*queries.read_leases())
         counts = await connection.fetch(*queries.read_dead_letter_counts())
-        standing = await connection.fetchrow(*queries.read_standing_credit(now=now))
-        used = await connection.fetch(*queries.read_all_topics_out())
+        standing = await connection.fetchrow(*queries.read_pending_counts(now=now))
+        used = await connection.fetch(*queries.read_all_output_topics())
         assert outbox is not None
         deferred = await connection.fetchrow(*queries.count_deferred(group_id=group_id))
         assert standing is not None

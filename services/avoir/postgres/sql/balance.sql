@@ -1,7 +1,7 @@
--- What else there is to say of a balance: credit to come, and what is set aside for which invoice.
+-- More on balances: pending credit, and reserved credit by invoice.
 
 -- name: read_pending
--- Credit to come of some accounts, by when.
+-- Pending credit of accounts, by the time when it takes effect.
 SELECT g.owner_type, g.owner_id, g.currency, g.effective_at, sum(g.pending)::bigint AS amount
 FROM unnest(:accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[])
     AS asked (owner_type, owner_id, currency)
@@ -10,8 +10,8 @@ WHERE g.tenant_id = :tenant_id AND g.available + g.reserved + g.pending > 0 AND 
 GROUP BY g.owner_type, g.owner_id, g.currency, g.effective_at
 ORDER BY g.effective_at;
 
--- name: read_set_aside
--- Credit set aside in some accounts, by invoice (null: the owner's next), without what has expired.
+-- name: read_reserved
+-- Reserved credit of accounts, by invoice (null: the owner's next), without what has expired.
 SELECT g.owner_type, g.owner_id, g.currency, r.invoice_id, sum(r.amount)::bigint AS amount
 FROM unnest(:accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[])
     AS asked (owner_type, owner_id, currency)
@@ -22,9 +22,8 @@ WHERE g.tenant_id = :tenant_id AND g.available + g.reserved + g.pending > 0 AND 
 GROUP BY g.owner_type, g.owner_id, g.currency, r.invoice_id
 ORDER BY r.invoice_id NULLS FIRST;
 
--- name: read_standing_credit
--- What the service waits for, over all tenants: grants to come, those of them whose time is over, and accounts for
--- which a refill was asked.
+-- name: read_pending_counts
+-- Pending grants, those of them that should have been issued, and accounts with a requested refill. Over all tenants.
 SELECT count(*) AS pending,
        count(*) FILTER (WHERE effective_at <= :now) AS overdue,
        min(effective_at) AS next_at,

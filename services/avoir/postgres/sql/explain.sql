@@ -1,4 +1,4 @@
--- What explains a decision: the decision as it was made, and what the facts and the credit are now.
+-- Queries that explain a decision: the decision as it was made, and the facts and the credit now.
 
 -- name: explain_event
 -- The decisions on an event id, oldest first.
@@ -10,7 +10,7 @@ ORDER BY recorded_at, position
 LIMIT :limit;
 
 -- name: explain_subjects
--- The last decisions about any of several subjects, newest first.
+-- The last decisions on any of several subjects, newest first.
 SELECT d.topic, d.event_id, d.partition, d.kafka_offset, d.occurred_at, d.recorded_at, d.outcome, d.reason, d.facts,
        d.policy, d.would_change_it, d.subject_kind, d.subject_id
 FROM unnest(:subjects.kind::text[], :subjects.id::text[]) AS asked (kind, id)
@@ -27,8 +27,8 @@ ORDER BY l.invoice_id, l.position
 LIMIT :limit;
 
 -- name: explain_lines
--- Lines of invoices with what was due and given for them, each a whole row; all lines of the invoices where `line_ids` is
--- null.
+-- Lines of invoices with what was due and given for them, each as a whole row; all lines of the invoices if `line_ids`
+-- is null.
 SELECT l AS line, i AS invoice, e AS entitlement
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
@@ -42,7 +42,7 @@ ORDER BY i.finalized_at, l.invoice_id, l.position
 LIMIT :limit;
 
 -- name: explain_invoices
--- Invoices as they stand, each with its void if there is one.
+-- Invoices in their current state, each with its void if there is one.
 SELECT i AS invoice, v AS void
 FROM invoices i
 LEFT JOIN voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
@@ -50,7 +50,7 @@ WHERE i.tenant_id = :tenant_id AND i.invoice_id = ANY (:invoice_ids::text[])
 ORDER BY i.finalized_at, i.invoice_id;
 
 -- name: explain_changes
--- Changes to a booking or a plan, in no order.
+-- Changes to a booking or a plan, in no particular order.
 SELECT *
 FROM changes
 WHERE tenant_id = :tenant_id AND subject_kind = :subject.kind AND subject_id = :subject.id;
@@ -63,7 +63,7 @@ JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 WHERE l.tenant_id = :tenant_id AND l.kind = :subject.kind AND l.subject_id = :subject.id;
 
 -- name: explain_grants
--- Grants by the things that they were given for.
+-- Grants by what they were given for.
 SELECT g.*
 FROM unnest(:kinds::text[], :ids::text[], :line_ids::text[]) AS asked (kind, id, line_id)
 JOIN grants g ON g.tenant_id = :tenant_id AND g.entitlement_kind = asked.kind AND g.entitlement_id = asked.id
@@ -72,7 +72,7 @@ ORDER BY g.recorded_at, g.ordinal, g.grant_id
 LIMIT :limit;
 
 -- name: explain_grants_by_id
--- Grants by their ids.
+-- Grants by id.
 SELECT *
 FROM grants
 WHERE tenant_id = :tenant_id AND grant_id = ANY (:grant_ids::uuid[])
@@ -88,7 +88,7 @@ ORDER BY e.recorded_at DESC, e.seq DESC, e.n DESC
 LIMIT :limit;
 
 -- name: explain_uses
--- Where grants went, whatever the number of entries.
+-- What grants were used for, in total, over any number of entries.
 SELECT e.grant_id, e.counter_account, e.invoice_id, -sum(e.amount)::bigint AS amount
 FROM entries e
 WHERE e.tenant_id = :tenant_id AND e.grant_id = ANY (:grant_ids::uuid[])
@@ -105,7 +105,7 @@ WHERE e.tenant_id = :tenant_id AND e.owner_type = :owner_type AND e.owner_id = :
     AND e.event_id = :event_id;
 
 -- name: explain_reservations
--- What is or was set aside, by application, grant or invoice.
+-- Reservations, current or past, by application, grant or invoice.
 SELECT r.*
 FROM reservations r
 WHERE r.tenant_id = :tenant_id
@@ -115,7 +115,7 @@ ORDER BY r.seq, r.application_id, r.grant_id
 LIMIT :limit;
 
 -- name: explain_payments
--- Payments, by their ids or by the invoices that they settled.
+-- Payments, by id or by the invoices that they settled.
 SELECT p.*
 FROM payments p
 WHERE p.tenant_id = :tenant_id
@@ -127,7 +127,7 @@ ORDER BY p.occurred_at, p.kind, p.payment_id
 LIMIT :limit;
 
 -- name: explain_settlements
--- Which payments settled which invoices, as it stands: 0 where that was undone.
+-- The invoices that payments settle now; 0 if the settlement was undone.
 SELECT s.kind, s.payment_id, s.invoice_id, sum(s.amount)::bigint AS amount
 FROM unnest(:kinds::text[], :payment_ids::text[]) AS asked (kind, id)
 JOIN settlements s ON s.tenant_id = :tenant_id AND s.kind = asked.kind AND s.payment_id = asked.id
@@ -144,7 +144,7 @@ ORDER BY applied_at, application_id
 LIMIT :limit;
 
 -- name: explain_policies
--- The messages that set policy keys, by their event ids.
+-- The messages that set policy keys, by event id.
 SELECT *
 FROM policies
 WHERE tenant_id = :tenant_id AND event_id = ANY (:event_ids::text[])
@@ -157,7 +157,7 @@ FROM policies
 WHERE tenant_id = :tenant_id AND scope = :scope AND scope_id = :scope_id;
 
 -- name: explain_owner_subjects
--- What an owner's last facts are about: invoices, payments, bookings and plans.
+-- The subjects of an owner's last facts: invoices, payments, bookings and plans.
 (SELECT 'invoice' AS kind, invoice_id AS id, finalized_at AS at FROM invoices
  WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id ORDER BY finalized_at DESC LIMIT :limit)
 UNION ALL
@@ -197,8 +197,8 @@ JOIN decisions d ON d.tenant_id = :tenant_id AND d.event_id = asked.event_id AND
 ORDER BY d.recorded_at, d.position;
 
 -- name: explain_open
--- What of an owner is open: grants with something left and invoices with something due, in the words of the partial
--- indexes, so that they serve.
+-- An owner's open grants and invoices: with something left, and with something due. The conditions are spelled as in
+-- the partial indexes `grants_open` and `invoices_open`, so that Postgres can use these.
 SELECT 'grant' AS kind, grant_id::text AS id FROM grants
 WHERE tenant_id = :tenant_id AND owner_type = :owner_type AND owner_id = :owner_id AND available + reserved + pending > 0
 UNION ALL

@@ -1,11 +1,13 @@
 -- The statements of the batch transaction, in the order in which it runs them.
 
--- name: forget_plans
--- Lets every plan of the connection be made anew at its next use, those of foreign keys included.
+-- name: discard_plans
+-- Discards all plans of the connection, those of foreign keys included, so that they are planned again at their next
+-- use.
 DISCARD PLANS;
 
 -- name: claim_inbox
--- Claims event ids, in one order; a claim that another message holds comes back with that message's contents.
+-- Claims event ids, in the lock order, and returns those that are new. A claim by a transaction in progress is waited
+-- for.
 WITH asked AS (
     SELECT * FROM unnest(:keys.tenant_id::text[], :keys.topic::text[], :keys.event_id::text[], :contents::bytea[])
         AS v (tenant_id, topic, event_id, contents)
@@ -31,13 +33,14 @@ FROM unnest(:keys.tenant_id::text[], :keys.topic::text[], :keys.event_id::text[]
 WHERE i.tenant_id = v.tenant_id AND i.topic = v.topic AND i.event_id = v.event_id;
 
 -- name: release_inbox
--- Gives back claims of messages that were dead-lettered, so that their event ids can be used again.
+-- Deletes the claims of messages that were dead-lettered, so that their event ids can be used again.
 DELETE FROM inbox i
 USING unnest(:keys.tenant_id::text[], :keys.topic::text[], :keys.event_id::text[]) AS v (tenant_id, topic, event_id)
 WHERE i.tenant_id = v.tenant_id AND i.topic = v.topic AND i.event_id = v.event_id;
 
 -- name: add_subjects
--- Placeholders for things that messages name, in one order; returns those that are new, which nobody else can lock.
+-- Adds placeholders for the subjects that messages name, in the lock order; returns the new ones, which no other
+-- transaction can see, or lock, yet.
 INSERT INTO subjects (tenant_id, kind, id)
 SELECT * FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS v (tenant_id, kind, id)
 ORDER BY tenant_id, kind, id
@@ -45,7 +48,7 @@ ON CONFLICT DO NOTHING
 RETURNING tenant_id, kind, id;
 
 -- name: lock_subjects
--- Locks the things that messages name, in one order.
+-- Locks the subjects that messages name, in the lock order.
 SELECT 1
 FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, id)
 JOIN subjects s USING (tenant_id, kind, id)
@@ -60,7 +63,7 @@ JOIN invoice_lines l USING (tenant_id, invoice_id)
 WHERE l.subject_id IS NOT NULL;
 
 -- name: read_changed
--- Which of some bookings and plans were ever changed.
+-- Those of some bookings and plans that were ever changed.
 SELECT k.tenant_id, k.kind, k.id
 FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, id)
 WHERE EXISTS (
@@ -69,7 +72,7 @@ WHERE EXISTS (
 
 -- name: read_accounts_concerned
 -- The accounts that bookings and plans, invoices, payments, applications, reservations and grants lead to.
--- `reserved_for` are invoices that credit may be set aside for.
+-- `reserved_for` are invoices that credit may be reserved for.
 SELECT i.tenant_id, i.owner_type, i.owner_id, i.currency
 FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[]) AS k (tenant_id, kind, subject_id)
 JOIN invoice_lines l ON l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id
@@ -101,7 +104,7 @@ FROM unnest(:grants.tenant_id::text[], :grants.id::uuid[]) AS k (tenant_id, gran
 JOIN grants g USING (tenant_id, grant_id);
 
 -- name: add_accounts
--- Opens accounts that are new, in one order.
+-- Adds new accounts, in the lock order.
 INSERT INTO accounts (tenant_id, owner_type, owner_id, currency)
 SELECT * FROM unnest(
     :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
@@ -110,7 +113,7 @@ ORDER BY tenant_id, owner_type, owner_id, currency
 ON CONFLICT DO NOTHING;
 
 -- name: lock_accounts
--- Locks accounts in one order and reads them.
+-- Locks accounts in the lock order, and reads them.
 SELECT a.*
 FROM unnest(
     :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
@@ -120,11 +123,12 @@ ORDER BY tenant_id, owner_type, owner_id, currency
 FOR UPDATE OF a;
 
 -- name: read_moment
--- The database clock and the epoch; read after the last lock.
+-- The database clock and the epoch, read after the last lock, so that an account's entries are recorded in the order of
+-- their times.
 SELECT clock_timestamp() AS now, max(epoch) AS epoch FROM epochs;
 
 -- name: load_applications
--- Applications by id, and all of some invoices.
+-- Applications by id, and all applications of some invoices.
 SELECT a.* FROM unnest(:applications.tenant_id::text[], :applications.id::uuid[]) AS k (tenant_id, application_id)
 JOIN applications a USING (tenant_id, application_id)
 UNION
@@ -138,8 +142,9 @@ FROM unnest(:payments.tenant_id::text[], :payments.id::text[]) AS k (tenant_id, 
 JOIN settlements s ON s.tenant_id = k.tenant_id AND s.kind = 'payment' AND s.payment_id = k.payment_id;
 
 -- name: load_open_invoices
--- Of some accounts the first invoices with something due after a place, oldest finalization first. `limit` is that of
--- each account; `only_taking` leaves out what takes no credit.
+-- The first invoices of some accounts with something due after a place, oldest finalization first. `limit` is per
+-- account; `only_taking` leaves out invoices that take no credit. The conditions and the order are those of the index
+-- `invoices_open`, once for each value of its expression column.
 SELECT i.*
 FROM unnest(:accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
     :accounts.currency::text[], :after.finalized_at::timestamptz[], :after.invoice_id::text[])
@@ -165,8 +170,8 @@ CROSS JOIN LATERAL (
 ) AS i;
 
 -- name: load_grants_in_use
--- Of some accounts the first grants with something available after a place in the order of use. `limit` is that of each
--- account.
+-- The first grants of some accounts with something available after a place in the order of use. `limit` is per account.
+-- The conditions and the order are those of the index `grants_open`.
 SELECT g.*
 FROM unnest(:accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
     :accounts.currency::text[], :after.priority::integer[], :after.expires_at::timestamptz[], :after.paid_for::boolean[],
@@ -183,8 +188,8 @@ CROSS JOIN LATERAL (
 ) AS g;
 
 -- name: load_due_grants
--- The grants of some accounts whose end or beginning has come, at most so many of each account and kind, the longest due
--- first.
+-- The grants of some accounts whose expiry or effective time has come, the longest overdue first. `limit` is per
+-- account and kind.
 SELECT g.*
 FROM unnest(
     :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
@@ -222,7 +227,8 @@ SELECT i.* FROM found JOIN invoices i USING (tenant_id, invoice_id);
 
 -- name: load_payments
 -- Payments by key, those that settled some invoices, those of some accounts with overpayment left, and those whose
--- overpayment may come back, by its grants.
+-- overpayment may come back, by its grants. OFFSET 0 keeps each account a search of its own: planned while few rows
+-- match, a join would read those of all accounts.
 WITH found AS (
     SELECT g.tenant_id, g.entitlement_kind AS kind, g.entitlement_id AS payment_id
     FROM unnest(
@@ -266,8 +272,8 @@ CROSS JOIN LATERAL (
 ) AS l;
 
 -- name: load_entitlements
--- Entitlements of some accounts that are short; those that wait for some invoices; those of the lines of some bookings
--- and plans; all of some invoices; and by key. `waited_for` are the invoices that are waited for.
+-- Entitlements of some accounts that are short; those that wait for some invoices (`waited_for`); those of the lines of
+-- some bookings and plans; all of some invoices; and by key. OFFSET 0 keeps each invoice a search of its own.
 WITH found AS (
     SELECT e.tenant_id, e.kind, e.id, e.line_id
     FROM unnest(
@@ -300,7 +306,7 @@ WITH found AS (
 SELECT e.* FROM found JOIN entitlements e USING (tenant_id, kind, id, line_id);
 
 -- name: load_lines
--- The lines of some bookings and plans, all lines of some invoices, and lines by their ids.
+-- The lines of some bookings and plans, all lines of some invoices, and lines by id.
 SELECT l.* FROM unnest(:subjects.tenant_id::text[], :subjects.kind::text[], :subjects.id::text[])
     AS k (tenant_id, kind, subject_id)
 JOIN invoice_lines l ON l.tenant_id = k.tenant_id AND l.kind = k.kind AND l.subject_id = k.subject_id
@@ -330,8 +336,8 @@ WITH found AS (
 SELECT g.* FROM found JOIN grants g USING (tenant_id, grant_id);
 
 -- name: load_reservations
--- What is held of some grants, and what of them was ever a line item; what was reserved under some application ids,
--- used or not; and what is held for some invoices.
+-- The current reservations of some grants, and those of them that were ever a line item; those with some application
+-- ids, used or not; and the current ones for some invoices.
 SELECT r.* FROM unnest(:grants.tenant_id::text[], :grants.id::uuid[]) AS k (tenant_id, grant_id)
 JOIN reservations r USING (tenant_id, grant_id)
 WHERE r.amount > 0 OR r.reserved_for = 'line_item'
@@ -357,7 +363,8 @@ JOIN changes c USING (tenant_id, subject_kind, subject_id)
 WHERE NOT c.superseded;
 
 -- name: count_changed_lines
--- Counts the lines of those of some bookings and plans that are changed, by then or before; of each at most a number.
+-- The number of lines, at most `limit`, of each of some bookings and plans that were changed before or are changed by
+-- the batch (`changing`).
 SELECT k.tenant_id, k.kind, k.subject_id AS id, (
     SELECT count(*) FROM (
         SELECT FROM invoice_lines l
@@ -371,7 +378,7 @@ WHERE EXISTS (
     IN (SELECT * FROM unnest(:changing.tenant_id::text[], :changing.kind::text[], :changing.id::text[]));
 
 -- name: read_lines_elsewhere
--- How many lines some bookings and plans have, at most a number.
+-- The number of lines, at most `limit`, of each of some bookings and plans.
 SELECT k.tenant_id, k.kind, k.subject_id AS id, (
     SELECT count(*) FROM (
         SELECT FROM invoice_lines l
@@ -394,8 +401,8 @@ SELECT v.* FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]
 JOIN voids v USING (tenant_id, invoice_id);
 
 -- name: read_accounts_to_expire
--- Accounts with grants whose end or beginning has come, the longest overdue first. `limit` is how many grants to look
--- at of each.
+-- The accounts of the grants that are longest overdue to expire or to be issued. `limit` is the number of grants of
+-- each kind.
 SELECT tenant_id, owner_type, owner_id, currency
 FROM (
     SELECT tenant_id, owner_type, owner_id, currency FROM grants
@@ -411,8 +418,8 @@ FROM (
 ) AS begun;
 
 -- name: count_dead_letters
--- Counts dead letters of topics in a minute, over all processes; returns each topic's numbers with these. Topics come
--- in order.
+-- Counts dead letters of topics in a minute, over all processes, and returns each topic's totals including these.
+-- Topics are passed in order, which is the lock order.
 INSERT INTO dead_letter_rates AS r (topic, minute, letters, bytes)
 SELECT v.topic, :minute, v.letters, v.bytes FROM unnest(:topics::text[], :letters::bigint[], :bytes::bigint[])
     AS v(topic, letters, bytes)
@@ -423,7 +430,7 @@ SET minute = greatest(r.minute, excluded.minute),
 RETURNING topic, letters, bytes;
 
 -- name: summarise_dead_letters
--- Takes messages into the one row of their topic, partition and minute; its hash is that of the hashes so far, one a
+-- Adds messages to the one row of their topic, partition and minute; its hash is that of the hashes so far, one per
 -- batch.
 INSERT INTO dead_letters AS d (tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, first_offset,
     kafka_offset, messages, sha256, header_names, header_values, recorded_at)

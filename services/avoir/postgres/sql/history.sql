@@ -1,16 +1,16 @@
--- A tenant's history, to decide it again: every message that counted, by groups of owners that nothing ties to others.
--- All statements that are read side by side come in the order of groups. A group is named by one of its owners
--- (type/id): `owners` are those that are tied to others, `groups` the owner that names each one's group, and `only` the
--- owners to read (null: all).
+-- A tenant's history, to decide it again: every message that counted, by groups of owners that nothing ties to other
+-- owners. Statements that are read side by side return rows in the order of groups. A group is named after one of its
+-- owners (type/id): `owners` are those that are tied to others, `groups` the owner that names each one's group, and
+-- `only` the owners to read (null: all).
 
 -- name: history_size
--- How many messages a tenant has that were decided and counted.
+-- The number of a tenant's messages that were decided and counted.
 SELECT count(*) FROM decisions
 WHERE tenant_id = :tenant_id AND outcome NOT IN ('rejected', 'duplicate', 'conflict', 'parked');
 
 -- name: history_ties
--- Owners that one booking or plan is billed to, or that have to do with one invoice: it is theirs, or a command was to
--- use their credit on it.
+-- Owners that one booking or plan is billed to, or that are concerned with one invoice: it is theirs, or a command was
+-- to use their credit on it.
 SELECT array_agg(DISTINCT i.owner_type || '/' || i.owner_id) AS owners
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
@@ -32,7 +32,8 @@ GROUP BY named.invoice_id
 HAVING count(DISTINCT named.owner) > 1;
 
 -- name: history_accounts
--- Every account, as it stands by the database clock: credit whose time has come or is over counts so, swept or not.
+-- Every account in its state by the database clock: credit counts as issued or expired from its time on, even if the
+-- sweep has not handled it yet.
 SELECT coalesce(g.name, o.owner) AS in_group, a.tenant_id, a.owner_type, a.owner_id, a.currency,
        (a.available - coalesce(swept.available, 0) + coalesce(swept.begun, 0))::bigint AS available,
        (a.reserved - coalesce(swept.reserved, 0))::bigint AS reserved,
@@ -62,7 +63,7 @@ WHERE a.tenant_id = :tenant_id AND (:only::text[] IS NULL OR o.owner = ANY (:onl
 ORDER BY coalesce(g.name, o.owner) COLLATE "C", a.owner_type, a.owner_id, a.currency;
 
 -- name: history_flows
--- What each account's entries moved, by counter account and the source of the credit.
+-- The amounts that each account's entries moved, by counter account and the source of the credit.
 SELECT coalesce(g.name, o.owner) AS in_group, e.tenant_id, e.owner_type, e.owner_id, e.currency, e.counter_account,
        e.source, e.amount
 FROM (
@@ -99,8 +100,8 @@ WHERE l.tenant_id = :tenant_id AND (:only::text[] IS NULL OR o.owner = ANY (:onl
 ORDER BY coalesce(g.name, o.owner) COLLATE "C", l.invoice_id, l.position;
 
 -- name: history_voids
--- Voids with their decisions: of these invoices, or of one that never came and that credit of these owners was set
--- aside for.
+-- Voids with their decisions: of these invoices, or of one that never came and that credit of these owners was reserved
+-- for.
 SELECT coalesce(g.name, o.owner) AS in_group, v.*, d.recorded_at, d.position, d.kafka_offset, d.outcome,
        d.reason AS because, d.policy
 FROM voids v
@@ -120,7 +121,7 @@ WHERE v.tenant_id = :tenant_id AND o.owner IS NOT NULL AND (:only::text[] IS NUL
 ORDER BY coalesce(g.name, o.owner) COLLATE "C";
 
 -- name: history_changes
--- Changes to what these invoices bill, with their decisions; what was never billed touches no account.
+-- Changes to what these invoices bill, with their decisions; what was never billed affects no account.
 SELECT b.in_group, c.*, d.recorded_at, d.position, d.kafka_offset, d.outcome,
        d.reason AS because, d.policy
 FROM (
@@ -137,7 +138,7 @@ JOIN decisions d ON d.tenant_id = c.tenant_id AND d.event_id = c.event_id AND d.
 ORDER BY b.in_group COLLATE "C";
 
 -- name: history_payments
--- Payments with their decisions; what an invoice told as paid is part of the invoice.
+-- Payments with their decisions; an invoice's `amount_paid` is part of the invoice.
 SELECT coalesce(g.name, o.owner) AS in_group, p.*, d.recorded_at, d.position, d.kafka_offset, d.outcome,
        d.reason AS because, d.policy
 FROM payments p
@@ -162,8 +163,8 @@ WHERE r.tenant_id = :tenant_id AND (:only::text[] IS NULL OR o.owner = ANY (:onl
 ORDER BY coalesce(g.name, o.owner) COLLATE "C";
 
 -- name: history_commands
--- Commands with their decisions, and rejected applications, each with the owner whose credit it is about: named, or
--- that of the grant or application. One whose body was not kept has none.
+-- Commands with their decisions, and rejected applications, each with the owner whose credit it is about: the owner
+-- that it names, or that of the grant or application. A command whose body was not kept has none.
 SELECT coalesce(g.name, d.owner) AS in_group, d.tenant_id, d.topic, d.event_id, d.occurred_at, d.subject_id, d.recorded_at,
        d.position, d.kafka_offset, d.outcome,
        d.reason AS because, d.policy, d.body
@@ -205,7 +206,8 @@ JOIN decisions d ON d.tenant_id = c.tenant_id AND d.event_id = c.event_id AND d.
 WHERE c.tenant_id = :tenant_id AND c.topic = 'set-credit-policy' AND c.body ->> 'scope' = 'tenant';
 
 -- name: history_moments
--- When entries of some accounts were recorded, and why an application was rejected: no row else says.
+-- The times at which entries of some accounts were recorded, and the reason of a rejected application: no other row has
+-- it.
 SELECT DISTINCT e.tenant_id, e.owner_type, e.owner_id, e.currency, e.recorded_at,
        CASE WHEN e.topic = 'credit-application-rejected' AND e.event = 'reinstated' THEN e.event_id END AS event_id,
        CASE WHEN e.topic = 'credit-application-rejected' AND e.event = 'reinstated' THEN e.reason END AS reason
@@ -215,7 +217,7 @@ FROM unnest(
 JOIN entries e USING (tenant_id, owner_type, owner_id, currency)
 ORDER BY e.recorded_at, e.tenant_id, e.owner_type, e.owner_id, e.currency;
 
--- name: history_apart_changes
+-- name: history_unbilled_changes
 -- Changes to what no invoice bills, with their decisions, by booking or plan.
 SELECT c.*, d.recorded_at, d.position, d.kafka_offset, d.outcome, d.reason AS because, d.policy
 FROM changes c
@@ -227,8 +229,8 @@ WHERE c.tenant_id = :tenant_id AND NOT EXISTS (
 )
 ORDER BY c.subject_kind, c.subject_id, d.recorded_at, d.position, d.kafka_offset;
 
--- name: history_apart_commands
--- Commands on grants and applications that are not known, with their decisions.
+-- name: history_unknown_commands
+-- Commands on unknown grants and applications, with their decisions.
 SELECT d.tenant_id, d.topic, d.event_id, d.occurred_at, d.subject_id, d.recorded_at, d.position, d.kafka_offset, d.outcome,
        d.reason AS because, d.policy, c.body
 FROM decisions d
@@ -251,11 +253,11 @@ WHERE outcome IN ('rejected', 'conflict', 'parked')
 ORDER BY recorded_at, topic, partition, kafka_offset;
 
 -- name: history_tenants
--- Every tenant of whom something was decided that counted.
+-- Every tenant with a decision that counted.
 SELECT DISTINCT tenant_id FROM decisions
 WHERE outcome NOT IN ('rejected', 'duplicate', 'conflict', 'parked')
 ORDER BY tenant_id;
 
 -- name: history_messages
--- How many messages were decided and counted, of all tenants.
+-- The number of messages that were decided and counted, over all tenants.
 SELECT count(*) FROM decisions WHERE outcome NOT IN ('rejected', 'duplicate', 'conflict', 'parked');

@@ -1,11 +1,11 @@
 -- name: read_positions
--- The row of each of the partitions that has one.
+-- The rows of some partitions, for those that have one.
 SELECT o.topic, o.partition, o.next_offset, o.topic_id, o.stopped
 FROM unnest(:partitions.topic::text[], :partitions.partition::integer[]) AS asked (topic, partition)
 JOIN consumer_offsets o ON o.group_id = :group_id AND o.topic = asked.topic AND o.partition = asked.partition;
 
 -- name: add_positions
--- Rows for partitions that never had one; what another process added first stays.
+-- Adds rows for partitions that never had one; a row that another process added first stays.
 INSERT INTO consumer_offsets (group_id, topic, partition, next_offset)
 SELECT :group_id, v.topic, v.partition, v.next_offset
 FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :next_offsets::bigint[])
@@ -13,15 +13,15 @@ FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :next_o
 ORDER BY v.topic, v.partition
 ON CONFLICT DO NOTHING;
 
--- name: keep_topic_ids
--- Notes of which topic positions are, where that is not known yet.
+-- name: set_topic_ids
+-- Records the topic ids of positions that have none yet.
 UPDATE consumer_offsets o SET topic_id = v.topic_id
 FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :topic_ids::uuid[])
     AS v (topic, partition, topic_id)
 WHERE o.group_id = :group_id AND o.topic = v.topic AND o.partition = v.partition AND o.topic_id IS NULL;
 
 -- name: stop_positions
--- Stops partitions until an operator sets an offset; one that was moved or stopped meanwhile is left out.
+-- Stops partitions until an operator sets an offset; a partition that was moved or stopped meanwhile is left out.
 UPDATE consumer_offsets o SET stopped = v.why
 FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :expected::bigint[], :reasons::text[])
     AS v (topic, partition, expected, why)
@@ -30,7 +30,8 @@ WHERE o.group_id = :group_id AND o.topic = v.topic AND o.partition = v.partition
 RETURNING 1;
 
 -- name: lock_offsets
--- Locks the rows of a batch's partitions in one order, and reads them: an UPDATE ... FROM unnest would lock in none.
+-- Locks the rows of a batch's partitions in the lock order, and reads them. An UPDATE ... FROM unnest would lock them
+-- in no order.
 SELECT o.topic, o.partition, o.next_offset, o.stopped
 FROM consumer_offsets o
 WHERE o.group_id = :group_id
@@ -39,7 +40,7 @@ ORDER BY o.topic, o.partition
 FOR UPDATE;
 
 -- name: advance_offsets
--- Moves the batch's partitions on from the positions held in memory, which the rows were locked at.
+-- Moves the positions of a batch's partitions on from the expected ones, at which the rows were locked (fencing).
 UPDATE consumer_offsets o
 SET next_offset = v.next_offset, moved_at = clock_timestamp()
 FROM unnest(:partitions.topic::text[], :partitions.partition::integer[], :next_offsets::bigint[], :expected::bigint[])

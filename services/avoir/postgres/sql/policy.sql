@@ -1,7 +1,7 @@
--- Which policies are in force, and since when.
+-- The policies in force, and since when.
 
 -- name: read_policies
--- Every message that set policy keys for some scopes, oldest first, with who sent it.
+-- Every message that set policy keys for some scopes, oldest first, with its sender.
 SELECT p.tenant_id, p.event_id, p.scope, p.scope_id, p.occurred_at, p.keys, d.recorded_at, d.facts ->> 'by' AS sent_by
 FROM unnest(:scopes.tenant_id::text[], :scopes.scope::text[], :scopes.id::text[]) AS asked (tenant_id, scope, scope_id)
 JOIN policies p USING (tenant_id, scope, scope_id)

@@ -1,12 +1,12 @@
--- What people ask: balances, statements, the standing of the service. Nothing here writes.
+-- Reads for people: balances, statements, the state of the service. Nothing here writes.
 
 -- name: read_clock
--- The database clock, fixed for the transaction: what "now" means in everything that it reads.
+-- The database clock, fixed for the transaction: all its reads use the same "now".
 SELECT now();
 
 -- name: read_balances
--- Accounts with what can really be used: an expired grant counts for nothing, whether it was swept or not. Null: every
--- owner.
+-- Accounts with the credit that can be used now: an expired grant counts for nothing, even if the sweep has not handled
+-- it yet. No owner: all.
 SELECT a.owner_type, a.owner_id, a.currency, a.seq, a.head, a.refill_asked,
        nullif(a.recorded_at, '-infinity') AS recorded_at,
        a.available - coalesce(expired.available, 0)::bigint AS available,
@@ -48,7 +48,7 @@ WITH RECURSIVE tenants AS (
 SELECT tenant_id FROM tenants WHERE tenant_id IS NOT NULL;
 
 -- name: read_owner_accounts
--- An owner's accounts as they stand, beside what all their entries come to. No currency: all.
+-- An owner's accounts, each with the sums of all its entries. No currency: all.
 SELECT a.currency, a.available, a.reserved, summed.available AS summed_available, summed.reserved AS summed_reserved
 FROM accounts a
 CROSS JOIN LATERAL (
@@ -63,8 +63,8 @@ WHERE a.tenant_id = :tenant_id AND a.owner_type = :owner.type AND a.owner_id = :
 ORDER BY a.currency;
 
 -- name: read_movements
--- The last entries of an account within a span of recording, newest first, with what documents know them by. `start`
--- counts, `end` does not, nor what was recorded after `as_of`; no limit: all.
+-- The last entries of an account recorded from `start` to before `end`, and no later than `as_of`, newest first, with
+-- the numbers of their documents. No limit: all.
 SELECT e.seq, e.n, e.ledger_account, e.counter_account, e.grant_id, e.amount, e.balance, e.event, e.reason,
        e.invoice_id, e.application_id, e.topic, e.event_id, e.occurred_at, e.recorded_at,
        g.source, g.reference, g.entitlement_kind, g.entitlement_id, l.kind AS line_kind, l.subject_id, i.number
@@ -82,8 +82,8 @@ ORDER BY e.seq DESC, e.n DESC
 LIMIT :limit;
 
 -- name: read_balance_before
--- The balance of one ledger account before an entry, or before a moment where no entry is at hand. Only what was
--- recorded before `before`, and no later than `as_of`.
+-- The balance of one ledger account before an entry, or before a moment if there is no entry. Only entries recorded
+-- before `before`, and no later than `as_of`, count.
 SELECT e.balance
 FROM entries e
 WHERE e.tenant_id = :account.tenant_id AND e.owner_type = :account.owner_type AND e.owner_id = :account.owner_id
@@ -94,7 +94,7 @@ ORDER BY e.seq DESC, e.n DESC
 LIMIT 1;
 
 -- name: read_grants_left
--- What an account's entries, up to the same place, left in each of its grants; first the one that expires first.
+-- What an account's entries, up to the same place, left in each of its grants; the first to expire comes first.
 SELECT g.grant_id, g.source, g.reason, g.effective_at, g.expires_at, held.available, held.reserved
 FROM (
     SELECT e.grant_id,
@@ -112,23 +112,23 @@ WHERE held.available <> 0 OR held.reserved <> 0
 ORDER BY g.expires_at, g.effective_at, g.grant_id;
 
 -- name: read_epoch
--- The epoch that events carry.
+-- The epoch of new events.
 SELECT max(epoch) FROM epochs;
 
 -- name: read_leases
--- Who holds which lease, and whether still.
+-- The holder of each lease, and whether it is still held.
 SELECT name, holder, held_until, held_until BETWEEN clock_timestamp() AND clock_timestamp() + held_for AS held
 FROM leases ORDER BY name;
 
 -- name: read_outbox
--- What waits to be published: how much, since when, and what the broker refused. Over all tenants.
+-- The number of rows to publish, since when, and the number that the broker refused. Over all tenants.
 SELECT count(*) FILTER (WHERE refused IS NULL) AS waiting,
        min(recorded_at) FILTER (WHERE refused IS NULL) AS oldest,
        count(*) FILTER (WHERE refused IS NOT NULL) AS refused
 FROM outbox;
 
 -- name: read_refused
--- The rows of the outbox that the broker refused, without their contents, oldest first. Over all tenants.
+-- The outbox rows that the broker refused, without their contents, oldest first. Over all tenants.
 SELECT tenant_id, outbox_id, topic, key, octet_length(value) AS bytes, recorded_at, refused
 FROM outbox
 WHERE refused IS NOT NULL
@@ -136,7 +136,7 @@ ORDER BY outbox_id
 LIMIT :limit;
 
 -- name: read_dead_letter_counts
--- Dead letters that nobody has replayed, by outcome and topic. Over all tenants.
+-- The number of dead letters that were not replayed, by outcome and topic. Over all tenants.
 SELECT outcome, topic, sum(messages)::bigint AS messages, max(recorded_at) AS newest
 FROM dead_letters
 WHERE replayed_at IS NULL
@@ -144,8 +144,8 @@ GROUP BY outcome, topic
 ORDER BY outcome, topic;
 
 -- name: read_dead_letters
--- Dead letters without their bytes, newest first. Null: all, those of the empty tenant of unreadable messages too;
--- `replayed`: replayed ones too.
+-- Dead letters without their bytes, newest first. Null means all, also those of unreadable messages, whose tenant is
+-- empty; `replayed` includes replayed ones.
 SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, recorded_at, replayed_at,
        first_offset, messages, value_length, sha256
 FROM dead_letters
@@ -155,7 +155,7 @@ ORDER BY recorded_at DESC, dead_letter_id
 LIMIT :limit;
 
 -- name: read_dead_letter
--- One dead letter with everything that came. The id alone is enough: nobody knows the tenant of unreadable bytes.
+-- One dead letter with all that was kept. The id alone is enough: the tenant of unreadable bytes is unknown.
 SELECT tenant_id, dead_letter_id, outcome, reason, event_id, topic, partition, kafka_offset, kafka_timestamp,
        key, value, header_names, header_values, recorded_at, replayed_at, first_offset, messages, value_length, sha256
 FROM dead_letters

@@ -1,9 +1,9 @@
 -- name: outbox_waits
--- Whether anything is there to publish.
+-- Whether there is anything to publish.
 SELECT EXISTS (SELECT FROM outbox WHERE refused IS NULL);
 
 -- name: outbox_rows
--- The oldest rows to publish, in order, at least one. `most_bytes` is about how many bytes of values.
+-- The oldest rows to publish, in order, at least one. `most_bytes` limits their values in bytes, approximately.
 WITH oldest AS (
     SELECT tenant_id, outbox_id, topic, key, value, headers
     FROM outbox
@@ -21,32 +21,32 @@ WHERE bytes_before < :most_bytes
 ORDER BY outbox_id;
 
 -- name: delete_published
--- Removes what the broker has acknowledged.
+-- Deletes rows that the broker has acknowledged.
 DELETE FROM outbox o
 USING unnest(:tenant_ids::text[], :outbox_ids::bigint[]) AS v (tenant_id, outbox_id)
 WHERE o.tenant_id = v.tenant_id AND o.outbox_id = v.outbox_id;
 
 -- name: refuse_row
--- Sets a row aside that the broker refuses for good.
+-- Marks a row that the broker refuses for good.
 UPDATE outbox SET refused = :reason WHERE outbox_id = :outbox_id AND refused IS NULL;
 
--- name: keep_topics_out
--- Keeps how many partitions topics out have that are seen for the first time. Topics have their actual names.
+-- name: add_output_topics
+-- Records the number of partitions of output topics that are seen for the first time. Topics have their actual names.
 INSERT INTO topics_out (topic, partitions)
 SELECT * FROM unnest(:topics::text[], :partitions::integer[]) AS v (topic, partitions)
 ON CONFLICT DO NOTHING;
 
--- name: read_topics_out
--- How many partitions of topics out are used. Topics have their actual names.
+-- name: read_output_topics
+-- The number of partitions in use of some output topics. Topics have their actual names.
 SELECT topic, partitions FROM topics_out WHERE topic = ANY (:topics::text[]) ORDER BY topic;
 
--- name: read_all_topics_out
--- How many partitions of each topic out are used.
+-- name: read_all_output_topics
+-- The number of partitions in use of each output topic.
 SELECT topic, partitions FROM topics_out ORDER BY topic;
 
 -- name: read_heads
--- The epoch of the ledger and, for accounts at a seq each, their last seq and the hash of their last entry up to there:
--- both null where the ledger has none.
+-- The epoch of the ledger and, for accounts with a seq each, their last seq and the hash of their last entry up to the
+-- given seq; both are null if the ledger has none.
 SELECT (SELECT max(epoch) FROM epochs) AS epoch, a.seq, e.hash
 FROM unnest(:accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
     :accounts.currency::text[], :seqs::bigint[]) WITH ORDINALITY

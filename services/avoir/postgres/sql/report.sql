@@ -1,8 +1,9 @@
--- What finance asks: the credit that a tenant owes, at any moment, from entries and from what of grants never changes.
+-- Reports for finance: the credit that a tenant owes, at any moment, from entries and from what never changes of
+-- grants.
 
 -- name: report_liability
--- What was left in a tenant's grants by currency and source: by age, by when it expires, and what had expired by then.
--- Age and expiry are counted from `moment`.
+-- The credit left in a tenant's grants by currency and source: by age, by expiry, and what had expired by then. Age and
+-- expiry are counted from `moment`.
 SELECT g.currency, g.source, g.reason, g.paid_for,
        count(*) FILTER (WHERE NOT expired)::numeric AS grants,
        coalesce(sum(held.available) FILTER (WHERE NOT expired), 0) AS available,
@@ -36,7 +37,7 @@ GROUP BY g.currency, g.source, g.reason, g.paid_for
 ORDER BY g.currency, g.source, g.reason, g.paid_for;
 
 -- name: report_balances
--- What the balances that accounts had at a moment come to, by currency: those that their last entries by then hold.
+-- The balances of all accounts at a moment, added up by currency: those in their last entries by then.
 SELECT currency, sum(available) AS available, sum(reserved) AS reserved
 FROM (
     SELECT e.currency,
@@ -50,8 +51,8 @@ GROUP BY currency
 ORDER BY currency;
 
 -- name: report_differences
--- Accounts whose entries by a moment do not come to the balance in the last of them, or whose entries of all time do
--- not come to what the account holds.
+-- Accounts whose entries by a moment don't add up to the balance in the last of them, or whose entries of all time
+-- don't add up to the account's balance.
 SELECT a.owner_type, a.owner_id, a.currency, compared.part, compared.expected::bigint AS expected, compared.found
 FROM accounts a
 LEFT JOIN (

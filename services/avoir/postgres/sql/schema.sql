@@ -1,5 +1,5 @@
 -- name: schema_tables
--- Every table with how it is stored and partitioned; partitions of months come and go and are left out.
+-- Every table with its storage and partitioning. Monthly partitions come and go, so they are left out.
 SELECT c.oid, c.relname AS name, array_to_string(c.reloptions, ', ') AS storage,
        pg_get_partkeydef(c.oid) AS partition_key, p.relname AS parent,
        pg_get_expr(c.relpartbound, c.oid) AS bound
@@ -11,7 +11,7 @@ WHERE c.relnamespace = 'avoir'::regnamespace AND c.relkind IN ('r', 'p')
 ORDER BY c.relname;
 
 -- name: schema_columns
--- The columns of a table, in order, as CREATE TABLE says them.
+-- The columns of a table, in order, as in CREATE TABLE.
 SELECT a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
        || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
        || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '')
@@ -23,14 +23,14 @@ WHERE a.attrelid = :table AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum;
 
 -- name: schema_constraints
--- The constraints of a table; NOT NULL is said with its column.
+-- The constraints of a table; NOT NULL is with its column.
 SELECT 'CONSTRAINT ' || conname || ' ' || pg_get_constraintdef(oid) AS line
 FROM pg_constraint
 WHERE conrelid = :table AND contype <> 'n' AND conparentid = 0
 ORDER BY contype = 'p' DESC, contype, conname;
 
 -- name: schema_indexes
--- The indexes of a table that no constraint made.
+-- The indexes of a table, except those of constraints.
 SELECT pg_get_indexdef(i.indexrelid) AS line
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
@@ -39,14 +39,14 @@ WHERE i.indrelid = :table AND NOT c.relispartition
 ORDER BY c.relname;
 
 -- name: schema_triggers
--- The triggers of a table, without those that foreign keys make.
+-- The triggers of a table, except those of foreign keys.
 SELECT pg_get_triggerdef(oid) AS line
 FROM pg_trigger
 WHERE tgrelid = :table AND NOT tgisinternal
 ORDER BY tgname;
 
 -- name: schema_grants
--- What the service's roles may do with a table, or with some of its columns only.
+-- The rights of the service's roles on a table, or on some of its columns only.
 WITH rights AS (
     SELECT grantee, privilege_type, NULL AS columns
     FROM pg_class c, aclexplode(c.relacl)
@@ -67,7 +67,7 @@ GROUP BY grantee
 ORDER BY grantee::regrole::text DESC;
 
 -- name: schema_functions
--- The functions, whole, with what the service's roles may do with them.
+-- The functions, with the service's roles that may call them.
 SELECT pg_get_functiondef(p.oid) AS line,
        (SELECT string_agg(grantee, ', ' ORDER BY grantee)
         FROM (SELECT CASE a.grantee WHEN 0 THEN 'public' ELSE a.grantee::regrole::text END AS grantee

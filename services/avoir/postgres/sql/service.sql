@@ -1,10 +1,10 @@
 -- name: add_lease
--- The row of a lease, held by nobody.
+-- Adds the row of a lease, without a holder.
 INSERT INTO leases (name, holder, held_until) VALUES (:name, '', '-infinity') ON CONFLICT DO NOTHING;
 
 -- name: hold_lease
--- Takes a lease that is free, run out, or further ahead than it can be, since the clock was set back; or renews one's
--- own. No row while somebody else holds it.
+-- Takes a lease that is free or expired, or renews one's own; no row while another process holds it. A lease that ends
+-- further ahead than its term counts as free: the clock was set back.
 UPDATE leases
 SET holder = :holder, held_until = clock_timestamp() + :duration::interval, held_for = :duration
 WHERE name = :name
@@ -12,28 +12,28 @@ WHERE name = :name
 RETURNING 1;
 
 -- name: renew_lease
--- Prolongs one's own lease, also when it has run out and nobody took it since. No row when another did.
+-- Renews one's own lease, even if it has expired, unless another process has taken it meanwhile: then no row.
 UPDATE leases SET held_until = clock_timestamp() + :duration::interval, held_for = :duration
 WHERE name = :name AND holder = :holder
 RETURNING 1;
 
 -- name: release_lease
--- Lets go of a lease.
+-- Releases a lease.
 UPDATE leases SET held_until = '-infinity' WHERE name = :name AND holder = :holder;
 
 -- name: lease_is_held
--- Whether anybody holds a lease.
+-- Whether any process holds a lease.
 SELECT EXISTS (
     SELECT FROM leases
     WHERE name = :name AND held_until BETWEEN clock_timestamp() AND clock_timestamp() + held_for
 );
 
 -- name: ensure_partitions
--- Makes the ledger's partitions of this month and the next two.
+-- Creates the ledger's partitions of this month and the next two.
 SELECT ensure_partitions();
 
 -- name: backlog
--- What waits or has failed, for the metrics: counts stop at 100,000.
+-- Work that waits or has failed, for the metrics; counts stop at 100,000.
 SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NULL LIMIT 100000) AS rows) AS outbox,
        (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NOT NULL LIMIT 100000) AS rows) AS refused,
        (SELECT greatest(0, extract(epoch FROM clock_timestamp() - recorded_at))::float8
@@ -45,15 +45,15 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE refused IS NULL LIMIT 100
        (SELECT count(*) FROM deferred) AS deferred;
 
 -- name: probe
--- A row that is taken back in the same transaction: whether the database takes any.
+-- Adds a row that is rolled back in the same transaction: a test of whether the database accepts writes.
 INSERT INTO outbox (tenant_id, topic, value, headers, recorded_at)
 VALUES ('', 'probe', :value, '\x90', clock_timestamp())
 RETURNING outbox_id;
 
--- name: answers
--- Nothing but an answer.
+-- name: ping
+-- Tests whether the database answers.
 SELECT true;
 
--- name: keep_awake
--- Nothing: the server hears that the transaction goes on.
+-- name: keep_alive
+-- Does nothing, but resets the idle time of the transaction.
 SELECT;

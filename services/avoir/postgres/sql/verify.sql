@@ -1,12 +1,12 @@
--- What proves the ledger: everything that is stored twice, streamed or compared where it lies.
+-- Checks of the ledger: everything that is stored twice, streamed or compared in the database.
 
 -- name: verify_plans
--- Hashed and merged joins for this transaction: all of a tenant is read, and where a table has no statistics yet Postgres
--- takes it for small and would read it once for each row of another.
+-- Turns nested loops off for this transaction: it reads all of a tenant, and while a table has no statistics Postgres
+-- assumes that it is small and would read it once for each row of another.
 SELECT set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true);
 
 -- name: verify_tenants
--- Every tenant that anything is stored of, by one index look-up for each table.
+-- Every tenant with any row, by one index look-up for each table.
 WITH RECURSIVE tenants (tenant_id) AS (
     SELECT ''
     UNION ALL
@@ -32,7 +32,7 @@ WITH RECURSIVE tenants (tenant_id) AS (
 SELECT tenant_id FROM tenants WHERE tenant_id <> '';
 
 -- name: verify_sizes
--- How many rows there are to read, for the progress bar.
+-- The number of rows to read, for the progress bar.
 SELECT (SELECT count(*) FROM entries WHERE tenant_id = :tenant_id) AS entries,
        (SELECT count(*) FROM invoice_lines WHERE tenant_id = :tenant_id) AS lines;
 
@@ -44,7 +44,7 @@ WHERE tenant_id = :tenant_id
 ORDER BY tenant_id, owner_type, owner_id, currency;
 
 -- name: verify_entries
--- Every entry, account by account in the order of the chain, and whether its account is there.
+-- Every entry, by account in the order of the chain, and whether its account exists.
 SELECT e.tenant_id, e.owner_type, e.owner_id, e.currency, e.seq, e.n, e.ledger_account, e.counter_account, e.grant_id,
        e.amount, e.balance, e.event, e.reason, e.invoice_id, e.application_id, e.topic, e.event_id, e.occurred_at,
        e.recorded_at, e.hash,
@@ -56,8 +56,8 @@ WHERE e.tenant_id = :tenant_id
 ORDER BY e.tenant_id, e.owner_type, e.owner_id, e.currency, e.seq, e.n;
 
 -- name: verify_grants
--- Grants whose parts are not what their entries and reservations say, under the same owner and currency; each of the
--- three can be missing.
+-- Grants whose amounts differ from their entries and reservations, under the same owner and currency; each of the three
+-- can be missing.
 SELECT grant_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
 FROM (SELECT * FROM grants WHERE tenant_id = :tenant_id) g
@@ -80,7 +80,7 @@ FULL JOIN (
     GROUP BY r.grant_id, r.owner_type, r.owner_id, r.currency
 ) held USING (grant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
-    -- What was voided before it took effect was never issued, and left no entry.
+    -- A grant voided before it took effect was never issued, and left no entry.
     SELECT said.issued IS NULL AND g.lost = g.amount AS never_issued
 ) AS standing
 CROSS JOIN LATERAL (
@@ -98,8 +98,7 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_facts
--- Facts and grants by command beside the decisions that took them in, each without the other, two of one, or of another
--- time.
+-- Facts and grants by command against the decisions on them: one without the other, two of one, or a different time.
 SELECT topic, event_id, compared.part, compared.expected, compared.found
 FROM (
     SELECT topic, event_id, name, count(*) AS number, max(occurred_at) AS occurred_at
@@ -139,8 +138,8 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_invoices
--- Invoices whose sums are not those of their payments, applications and lines, under the same owner and currency; each
--- of them can be missing.
+-- Invoices whose amounts differ from the sums of their payments, applications and lines, under the same owner and
+-- currency; each of them can be missing.
 SELECT invoice_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
 FROM (SELECT * FROM invoices WHERE tenant_id = :tenant_id) i
@@ -185,8 +184,8 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_invoice_times
--- Invoices that are void without their void or the other way round, or were not finalized or settled when their
--- payments and applications say. A void may come before its invoice.
+-- Invoices that are void without a void or the other way round, or whose times of finalization and settlement differ
+-- from those of their payments and applications. A void may come before its invoice.
 SELECT i.invoice_id, i.owner_type, i.owner_id, compared.part, compared.expected, compared.found
 FROM invoices i
 LEFT JOIN voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
@@ -211,8 +210,8 @@ CROSS JOIN LATERAL (
 WHERE i.tenant_id = :tenant_id AND compared.expected <> compared.found;
 
 -- name: verify_payments
--- Payments whose sums are not those of their settlements and reversals, under the same owner and currency; each of them
--- can be missing, but a reversal may wait for its payment.
+-- Payments whose amounts differ from the sums of their settlements and reversals, under the same owner and currency;
+-- each of them can be missing, but a reversal may wait for its payment.
 SELECT kind, payment_id, owner_type, owner_id, currency, compared.part, compared.expected::bigint AS expected,
        compared.found::bigint AS found
 FROM (SELECT * FROM payments WHERE tenant_id = :tenant_id) p
@@ -236,7 +235,7 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_applied_at
--- Applications that count from another time than their invoice, command or grants give them.
+-- Applications that count from a different time than their invoice, command or grants imply.
 SELECT a.application_id, 'applied at' AS part, due.at::text AS expected, a.applied_at::text AS found
 FROM applications a
 JOIN invoices i ON i.tenant_id = a.tenant_id AND i.invoice_id = a.invoice_id
@@ -265,8 +264,8 @@ CROSS JOIN LATERAL (SELECT coalesce(sum(part), 0)::bigint AS amount FROM unnest(
 WHERE a.tenant_id = :tenant_id AND parts.amount <> a.amount;
 
 -- name: verify_uses
--- Parts of applications that are not in the entries as they are, or the other way round: how much of which grant, on
--- which invoice, whose, by what, caused by what; all of it, and what of it was undone.
+-- Parts of applications that differ from the entries, or the other way round: amount, grant, invoice, owner, use and
+-- cause, of all that was applied and of what was undone.
 SELECT application_id, grant_id, owner_type, owner_id, currency, invoice_id, applied_by, compared.part,
        compared.expected::bigint AS expected, compared.found::bigint AS found
 FROM (
@@ -295,7 +294,7 @@ CROSS JOIN LATERAL (
 WHERE compared.expected <> compared.found;
 
 -- name: verify_reservations
--- Credit that is still set aside for an invoice that needs none any more: it is finalized, or void.
+-- Credit that is still reserved for an invoice that no longer needs it: it is finalized, or void.
 SELECT r.application_id, r.grant_id, r.currency, 'set aside for invoice ' || r.invoice_id AS part, 0::bigint AS expected,
        r.amount AS found
 FROM reservations r
@@ -304,9 +303,8 @@ WHERE r.tenant_id = :tenant_id AND r.amount > 0
        OR EXISTS (SELECT FROM voids v WHERE v.tenant_id = r.tenant_id AND v.invoice_id = r.invoice_id));
 
 -- name: verify_reserved
--- Reservations that are not what the entries that made them say: each without the other, for another invoice, by
--- something else, with more or less of a line item than the same message released. What is still held of each is known
--- by grant only.
+-- Reservations that differ from the entries that made them: one without the other, a different invoice or cause, or a
+-- different part of a line item than the same message released. The amount still held is known by grant only.
 SELECT application_id, grant_id, owner_type, owner_id, compared.part, coalesce(compared.expected, 'none') AS expected,
        coalesce(compared.found, 'none') AS found
 FROM (SELECT *, 'there' AS standing FROM reservations WHERE tenant_id = :tenant_id) r
@@ -336,8 +334,8 @@ WHERE compared.expected IS DISTINCT FROM compared.found
   AND (compared.part = 'reservation' OR e.standing = r.standing);
 
 -- name: verify_credit_lines
--- Credit lines of standing invoices, by invoice and grant: what they take off the total is what was used and what is
--- short; and nothing is short beside credit left of the grant. Lines that never named a grant are left out.
+-- Credit lines of invoices that are not void, by invoice and grant: what they take off the total is what was used plus
+-- what is short, and nothing is short while credit of the grant is left. Lines that never named a grant are left out.
 WITH billed AS (
     SELECT l.invoice_id, l.credit_line_id::uuid AS grant_id, -sum(l.amount + l.tax) AS amount,
            coalesce(sum(e.given), 0) AS short
@@ -372,11 +370,11 @@ WHERE NOT i.voided AND (u.amount IS NOT NULL OR b.short > 0) AND compared.expect
 
 -- name: verify_entitlements
 -- What is due against what was given, from everything that credit can be due for: payments, lines of bookings and
--- plans, prepaid and credit lines, negative totals; whether it has a row or not, and a row whether it has any of these.
--- Given is issued less taken back, and at rest it is neither below what it is worth nor, as long as something of it
--- remains, above; what is above and does not remain, nor is covered or lost, is short. A line or a negative total is
--- worth its target once its invoice is settled (in time, where the policy said so); what a payment has left is its
--- target.
+-- plans, prepaid and credit lines, negative totals; each with or without a row, and each row with or without one of
+-- these. Given is issued less taken back. At rest it is neither below what it is worth nor, while something of it
+-- remains, above; what is above, and neither remains nor is covered or lost, is short. A line or a negative total is
+-- worth its target once its invoice is settled (in time, if the policy said so); the target of a payment is what it has
+-- left.
 WITH basis AS (
     SELECT kind, payment_id AS id, '' AS line_id, owner_type, owner_id, currency, amount AS cost,
            amount - reversed - settled AS aim, false AS is_open, NULL::timestamptz AS settled_at
@@ -387,7 +385,7 @@ WITH basis AS (
            CASE WHEN i.voided THEN 0 ELSE billed.aim END,
            i.voided OR greatest(i.total + i.restored, 0) - i.settled - i.applied > 0, i.settled_at
     FROM (
-        -- The target of a booking's or plan's line follows from the changes, which verify_changes tells.
+        -- The target of a booking's or plan's line follows from the changes: see verify_changes.
         SELECT 'line' AS kind, invoice_id, line_id, cost, CASE kind WHEN 'prepaid' THEN cost END AS aim
         FROM invoice_lines
         WHERE tenant_id = :tenant_id AND kind IN ('booking', 'plan', 'prepaid')
@@ -424,23 +422,23 @@ CROSS JOIN LATERAL (
 ) AS kept
 CROSS JOIN LATERAL (
     VALUES ('target', d.expected_target::numeric, coalesce(d.target, 0)::numeric),
-           -- A credit line is short of a part of itself.
+           -- A credit line can be short of a part of its own amount only.
            ('cost', CASE WHEN d.kind = 'credit_line' THEN least(d.cost, d.expected_cost) ELSE d.expected_cost END,
             d.cost),
-           -- What a credit line is short was given by no grant.
+           -- What a credit line is short of was given by no grant.
            ('given', CASE WHEN d.kind = 'credit_line' THEN d.shortfall ELSE coalesce(g.given, 0) END, d.given),
            ('given at rest', greatest(d.given, d.worth), d.given),
            ('shortfall', CASE WHEN d.kind = 'credit_line' THEN d.given ELSE greatest(0, kept.above - kept.lost) END,
                d.shortfall),
            ('covered', CASE WHEN d.kind = 'line' THEN d.covered ELSE 0 END, d.covered),
-           -- What expired or was voided is not kept from payments a second time.
+           -- What expired or was voided is not deducted from payments a second time.
            ('remaining of what is no longer due', 0,
             least(coalesce(g.remaining, 0), greatest(0, kept.above - CASE WHEN d.covered > 0 THEN kept.lost ELSE 0 END)))
 ) AS compared (part, expected, found)
 WHERE compared.expected <> compared.found AND (d.has_row OR compared.part = 'target');
 
 -- name: verify_due
--- What credit is due for and since when, where payments and invoices say it, and how many grants there were for it.
+-- What credit is due for and since when, as far as payments and invoices have it, and the number of grants for it.
 SELECT e.kind, e.id, e.line_id, e.owner_type, e.owner_id, compared.part, compared.expected, compared.found
 FROM entitlements e
 LEFT JOIN payments p ON p.tenant_id = e.tenant_id AND p.kind = e.kind AND p.payment_id = e.id
@@ -470,7 +468,7 @@ CROSS JOIN LATERAL (
 WHERE e.tenant_id = :tenant_id AND compared.expected <> compared.found;
 
 -- name: verify_costs
--- Every line with its invoice's currency, invoice by invoice.
+-- Every line with its invoice's currency, by invoice.
 SELECT l.invoice_id, i.currency, l.line_id, l.kind, l.subject_id, l.amount, l.tax, l.cost
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
@@ -478,7 +476,7 @@ WHERE l.tenant_id = :tenant_id
 ORDER BY l.tenant_id, l.invoice_id, l.position;
 
 -- name: verify_billed
--- Every line of a booking or plan with its invoice and its target as stored, subject by subject.
+-- Every line of a booking or plan with its invoice and its stored target, by subject.
 SELECT l.*, i.*, e.target, e.source, e.due_from, e.settle_by, e.as_line_item,
        e.expires_after_days AS terms_expire_after_days
 FROM invoice_lines l
@@ -489,14 +487,14 @@ WHERE l.tenant_id = :tenant_id AND l.kind IN ('booking', 'plan') AND l.subject_i
 ORDER BY l.kind COLLATE "C", l.subject_id COLLATE "C";
 
 -- name: verify_changes
--- Every change, subject by subject in the order of verify_billed.
+-- Every change, by subject in the order of verify_billed.
 SELECT *
 FROM changes
 WHERE tenant_id = :tenant_id
 ORDER BY subject_kind COLLATE "C", subject_id COLLATE "C";
 
 -- name: verify_policies
--- Every message that set policy keys beside its decision, either of which can be missing.
+-- Every message that set policy keys with its decision; either can be missing.
 SELECT event_id, p.scope, p.scope_id, p.keys, d.facts
 FROM (SELECT event_id, scope, scope_id, keys FROM policies WHERE tenant_id = :tenant_id) p
 FULL JOIN (
@@ -511,7 +509,7 @@ ORDER BY event_id;
 SELECT DISTINCT currency FROM invoices WHERE tenant_id = :tenant_id;
 
 -- name: verify_payments_at_rest
--- Invoices that are still due beside a payment with overpayment left that is for them, in whole minor units.
+-- Invoices that are still due while a payment for them has overpayment left, in whole minor units.
 SELECT i.invoice_id, i.currency, 'due beside the rest of payment ' || p.payment_id AS part, 0::bigint AS expected,
        least(i.total + i.restored - i.settled - i.applied, rest.available - rest.available % units.unit)::bigint AS found
 FROM invoices i
@@ -529,8 +527,8 @@ WHERE i.tenant_id = :tenant_id AND NOT i.voided AND i.total + i.restored > 0 AND
   AND rest.available >= units.unit;
 
 -- name: verify_invoices_at_rest
--- Automatic invoices that are still due beside credit that was early enough for them: of each grant what is in whole
--- minor units, since a fraction stays in its grant.
+-- Automatic invoices that are still due while there is credit that was early enough for them: of each grant what is in
+-- whole minor units, since a fraction stays in its grant.
 SELECT i.invoice_id, i.currency, 'due beside usable credit' AS part, 0::bigint AS expected,
        least(i.total + i.restored - i.settled - i.applied, usable.available)::bigint AS found
 FROM invoices i
@@ -546,8 +544,9 @@ WHERE i.tenant_id = :tenant_id AND NOT i.voided AND i.automatic AND NOT i.barred
   AND i.total + i.restored > 0 AND i.total + i.restored > i.settled + i.applied AND usable.available > 0;
 
 -- name: verify_terms
--- Grants whose terms are not those of the command or the line that they come from. When other credit expires is taken
--- as it is: that hangs on the policy of the change it was issued for, and a later change may have another.
+-- Grants whose terms differ from those of the command or the line that they come from. The expiry of other credit is
+-- not checked: it depends on the policy of the change that it was issued for, and a later change may have a different
+-- one.
 SELECT g.grant_id, compared.part, coalesce(compared.expected, 'none') AS expected,
        coalesce(compared.found, 'none') AS found
 FROM grants g

@@ -1,4 +1,4 @@
-"""Runs work in a thread beside the event loop, and interrupts what takes too much processor time."""
+"""Runs work in a thread beside the event loop, and interrupts it if it takes too much processor time."""
 
 import asyncio
 import ctypes
@@ -7,10 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-MOST_CPU_S = 20.0
-"""The most processor time of one piece of work: well below the time after which the watchdog ends the process."""
+MAX_CPU_S = 20.0
+"""Maximum processor time of one piece of work: well below the time after which the watchdog ends the process."""
 
-_AWAKE_S = 2.0
+# Well below `idle_in_transaction_session_timeout`, after which Postgres ends the waiting transaction.
+_KEEP_ALIVE_S = 2.0
 
 T = TypeVar("T")
 
@@ -19,27 +20,27 @@ class OverdueError(Exception):
     """Raised inside work that took too much processor time."""
 
     def __str__(self) -> str:
-        return f"it took more than {MOST_CPU_S:.0f} s of processor time"
+        return f"it took more than {MAX_CPU_S:.0f} s of processor time"
 
 
-async def beside(work: Callable[[], T], awake: Callable[[], Awaitable[object]]) -> T:
-    """Run work in a thread and return its result; `awake` is awaited every 2 s meanwhile.
+async def run_in_thread(work: Callable[[], T], keep_alive: Callable[[], Awaitable[object]]) -> T:
+    """Run work in a thread and return its result; `keep_alive` is awaited every 2 s meanwhile.
 
-    OverdueError is raised at whatever the work is doing once it has used MOST_CPU_S, and again after as much: the work
-    may take that for the fault of the message in hand and go on. Processor time counts, not the clock: a machine that
-    stood still makes nothing overdue. Work that nobody waits for any more is interrupted too.
+    Raises OverdueError inside the work once it has used MAX_CPU_S, and again after as much: the work may count that as
+    a failure of the current message and go on. Processor time counts, not the clock: a stopped machine makes nothing
+    overdue. Abandoned work is interrupted too.
     """
     running = _Interruptible(work)
     working = asyncio.ensure_future(asyncio.to_thread(running.run))
-    # Where the connection is lost meanwhile nobody waits for it any more, nor for what it raises.
+    # If `keep_alive` fails, nobody awaits the work any more: its error must not be reported as never retrieved.
     working.add_done_callback(lambda done: done.cancelled() or done.exception())
     begun_s = time.process_time()
     try:
-        while not (await asyncio.wait({working}, timeout=_AWAKE_S))[0]:
-            if time.process_time() > begun_s + MOST_CPU_S:
+        while not (await asyncio.wait({working}, timeout=_KEEP_ALIVE_S))[0]:
+            if time.process_time() > begun_s + MAX_CPU_S:
                 running.interrupt()
                 begun_s = time.process_time()
-            await awake()
+            await keep_alive()
     finally:
         if not working.done():
             running.interrupt()
@@ -47,7 +48,7 @@ async def beside(work: Callable[[], T], awake: Callable[[], Awaitable[object]]) 
 
 
 class _Interruptible(Generic[T]):
-    """Work that can be interrupted from another thread while it runs, and not before or after."""
+    """Work that another thread can interrupt while it runs, but not before or after."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -65,6 +66,7 @@ class _Interruptible(Generic[T]):
 
     def interrupt(self) -> None:
         """Raise OverdueError in the work's thread, at its next step in Python."""
+        # Under the lock: once the work has ended, its thread may already run something else.
         with self._lock:
             if self._thread_id is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
