@@ -194,7 +194,8 @@ async def test_a_row_that_stays_locked_makes_it_unready(
             says = json.loads(await avoir(settings, "status", "--json"))["says"]
         for each in (await loop_says(), says) if await is_unready() else (says,):
             assert (
-                "5 messages are set aside" in each and "somebody keeps account/t1/user/u1/EUR locked" in each
+                "5 messages are deferred" in each
+                and "another session keeps account/t1/user/u1/EUR locked" in each
             )
         await until_decided(settings, done + 5)
         await until(is_ready, 30)

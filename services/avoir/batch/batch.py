@@ -1,4 +1,4 @@
-"""A batch while it is decided: its state, and what it will write and report."""
+"""State of a batch while it is decided, and the rows and reports it produces."""
 
 import math
 import time
@@ -52,24 +52,23 @@ AMOUNTS = {
     CreditDrawn: "drawn",
     CreditRefunded: "refunded",
 }
-"""The events whose amounts are counted, and as what."""
+"""Events whose amounts are counted, with their metric label."""
 
 LATEST_MS = 253_402_300_799_000
-"""The last second of the year 9999, as Kafka counts: a record's time may lie beyond it."""
+"""Last second of the year 9999 in Kafka's milliseconds; a record's timestamp may be later."""
 
 _JSON = msgspec.json.Encoder()
 
 NOTABLE = frozenset({"declined", "parked"})
-"""What is told in the log at once; of what is dead-lettered only as much as is kept."""
+"""Outcomes logged at once; for dead letters only as many as are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source.
+    """Settings of handling besides the messages: consumer group, widest policy, limits and the events' source.
 
-    `decide_s` bounds how long one transaction may spend on deciding, so that others have their turn: a batch that needs
-    more is handled in parts. `page` is how many grants in use and open invoices of an account are loaded at first,
-    `most_due` how many grants expire or begin in one transaction, or one of each account.
+    `decide_s` limits the time that one transaction spends deciding; a batch that needs more is handled in parts. `page`
+    is the number of grants in use and open invoices of an account that are loaded first.
     """
 
     group_id: str
@@ -83,7 +82,7 @@ class Rules:
 
 
 class Batch:
-    """The state of a batch while it is decided, and what it will write."""
+    """State of a batch while it is decided, and its results."""
 
     def __init__(
         self, session: Session, rules: Rules, moment: Moment, accounts: list[Any], state: State | None = None
@@ -106,7 +105,7 @@ class Batch:
 
     @classmethod
     async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
-        """A batch whose accounts are locked; its time is the database clock, never before theirs."""
+        """Lock the accounts and begin a batch; its time is the database clock, but never before theirs."""
         found = await session.fetch_if(*queries.lock_accounts(accounts=accounts))
         clock, epoch = (await session.fetch(*queries.read_moment()))[0]
         now = max((row["recorded_at"] for row in found), default=clock)
@@ -115,14 +114,14 @@ class Batch:
         )
 
     async def load(self, references: References, accounts: Collection[AccountKey]) -> None:
-        """Begin with the state that deciding needs, so far as that is known."""
+        """Start with the state that deciding needs, as far as it is known."""
         self._loader = Loader(self._session, references, accounts, self._rules.page, self._rules.most_due)
         self.state = await self._loader.load(self._moment.now)
         self.state.add(self._accounts)
         self.state.mark_known()
 
     def part(self) -> "Batch":
-        """A batch of messages that follow: what it decides counts once it is taken over."""
+        """Fork for the following messages; its decisions count once merged."""
         part = Batch(self._session, self._rules, self._moment, [], self.state.fork())
         part._loader = self._loader
         part._lately, part._parked_lately = self._lately.copy(), self._parked_lately
@@ -130,7 +129,7 @@ class Batch:
         return part
 
     def take_over(self, part: "Batch") -> None:
-        """Make what a part decided this batch's own."""
+        """Merge the decisions of a part into this batch."""
         self.state.merge(part.state)
         self.written.extend(part.written)
         self._letters += part._letters
@@ -142,14 +141,14 @@ class Batch:
         self._notable += part._notable
 
     def remember(self, seen: dict[InboxKey, bytes]) -> None:
-        """Take in the event ids that were handled before."""
+        """Register event ids that were handled before."""
         for key, contents in seen.items():
             self.state.put("inbox", key, contents)
 
     async def expire(self, accounts: Iterable[AccountKey]) -> bool:
-        """Expire what is overdue in the accounts, before any message counts; returns whether more may be overdue.
+        """Expire what is overdue in the accounts, before any message is decided; returns whether more may be overdue.
 
-        Then no message can be decided before that has expired too, in another transaction.
+        Then the rest must expire, in another transaction, before a message is decided.
         """
         draft = await self._loader.complete(self.state, lambda: expire(self.state, accounts, self._moment))
         self.state.merge(draft.state)
@@ -160,10 +159,10 @@ class Batch:
     async def decide(
         self, messages: Sequence[Incoming | Unreadable], until: float = math.inf, parked: str | None = None
     ) -> int:
-        """Decide messages, or park them for a reason; returns how many it came to.
+        """Decide messages, or park them for a reason; returns the number decided.
 
-        It ends early, after the first at least, once the monotonic clock is past `until`, or too many were parked. One
-        that the code fails on is parked alone.
+        Ends early, but not before the first, once the monotonic clock passes `until` or too many were parked. A message
+        on which the code fails is parked alone.
         """
         done = 0
 
@@ -178,7 +177,7 @@ class Batch:
 
     @property
     def is_halted(self) -> bool:
-        """Whether too many of the last messages were parked."""
+        """Check whether too many of the last messages were parked."""
         return too_many_parked(self._parked_lately, PARKED_WINDOW)
 
     def _decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
@@ -261,7 +260,7 @@ class Batch:
         )
 
     def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
-        """Put a message aside, at once where the fault is Avoir's; the others when it is known how many there are."""
+        """Dead-letter a message: at once if Avoir is at fault, the others once their number is known."""
         self._keep(record, decision)
         if decision.outcome == "parked":
             self._put_aside(record, decision, reason)
@@ -302,9 +301,9 @@ class Batch:
         self._put_out(decision.tenant_id, letter)
 
     async def _put_letters_aside(self) -> None:
-        """Keep what the minute has room for, and summarise the rest.
+        """Keep what the minute has room for and summarise the rest.
 
-        Of that rest a message which has not even an event id leaves no decision of its own: nobody could ask for it.
+        Of the rest, a message without an event id leaves no decision: nobody could look it up.
         """
         if not self._letters:
             return
@@ -339,7 +338,7 @@ class Batch:
         await write_rest(self._session, self.written)
 
     def report(self, messages: int) -> BatchReport:
-        """What the batch did."""
+        """Report of the batch."""
         return BatchReport(
             messages=messages,
             decisions=self._decided,
@@ -368,6 +367,6 @@ def _rejected(each: Unreadable) -> Decision:
 
 
 def bare(record: Record) -> Unreadable:
-    """What is kept of a record that could not be kept whole: where it was, its key and its value."""
+    """Reduced form of a record that could not be kept whole: partition, offset, key and value."""
     record = replace(record, headers=(), timestamp_ms=0)
     return Unreadable(record, "could not be kept with its headers: only key and value are", "", "")

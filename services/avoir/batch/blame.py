@@ -1,4 +1,4 @@
-"""Finds the message of a batch whose row the database refused, from what its error says."""
+"""Finds the message behind a row that the database refused, from the error text."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,21 +19,21 @@ _NAMES = {"accounts": "accounts"} | {table.name: name for name, table in STATE_T
 
 
 class Putting(Protocol):
-    """What puts rows: in a state, of which its own layer holds them, and in lists."""
+    """A source of rows: its own layer of a state, and lists."""
 
     @property
     def state(self) -> State:
-        """The rows that it put or changed."""
+        """Rows that it put or changed."""
         ...
 
     @property
     def written(self) -> Written:
-        """The rows that it wrote besides."""
+        """Other rows that it wrote."""
         ...
 
 
 def message_behind(error: Exception, part: Putting, messages: Sequence[Putting]) -> int | None:
-    """Which of a part's messages, counted from 0, put the row that an error names as it stands; None for none."""
+    """Index (from 0) of the message that put the row named by an error; None if there is none."""
     if not isinstance(error, asyncpg.PostgresError):
         return None
     copied = _LINE.search(error.context or "")

@@ -1,4 +1,4 @@
-"""Messages that concern a row which somebody keeps locked wait in a table, and those behind them go on."""
+"""Defers messages that concern a row which another session keeps locked, so that the messages behind them go on."""
 
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -19,14 +19,14 @@ from avoir.record import Record, TopicPartition
 from avoir.wire.incoming import Incoming, Unreadable
 
 MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
-"""Beyond these nothing more is set aside: what concerns a locked row waits in Kafka, and all that is behind it."""
+"""Limits of deferred messages: beyond them, messages for a locked row wait in Kafka and block what is behind them."""
 
 AT_A_TIME, AT_A_TIME_BYTES = 500, 1024 * 1024
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MOST_ASKED = 3
 
 Aside: TypeAlias = dict[int, tuple[Row, set[Row]]]
-"""Messages that must wait, by number: for which locked row, and the accounts that they concern."""
+"""Messages to defer, by index: the locked row, and the accounts they concern."""
 
 log = structlog.get_logger("avoir.handle")
 
@@ -48,7 +48,7 @@ class DeferredRow(NamedTuple):
 
 
 class Deferral:
-    """What waits of the partitions that this process has: `behind` tells the locked row behind what must wait."""
+    """Deferred messages of this process's partitions: `behind` maps what must wait to its locked row."""
 
     def __init__(self, group_id: str) -> None:
         self.behind: dict[Row, Row] = {}
@@ -61,29 +61,29 @@ class Deferral:
         self._pause_s = _LOOK_EVERY_S
 
     def forget(self) -> None:
-        """Read what waits again before it counts."""
+        """Reload the deferred messages before the next batch."""
         self._known = None
 
     def handled(self) -> None:
-        """Take in that messages which had waited were handled: there may be more."""
+        """Register that deferred messages were handled; there may be more."""
         self._known, self._look_at, self._pause_s = None, 0.0, _LOOK_EVERY_S
 
     def postpone(self) -> None:
-        """Look again later, and each time a longer while later: something that they need is still locked."""
+        """Check again later, with growing pauses: something they need is still locked."""
         self._known, self._pause_s = None, min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._look_at = time.monotonic() + self._pause_s
 
     def may_wait(self, places: Collection[TopicPartition]) -> bool:
-        """Whether messages of the partitions wait, as far as is known."""
+        """Check whether deferred messages of the partitions are known."""
         return self.messages > 0 or self._known != frozenset(places)
 
     @property
     def is_full(self) -> bool:
-        """Whether no more messages may be set aside."""
+        """Check whether no more messages may be deferred."""
         return self.messages >= MOST_MESSAGES or self._bytes >= MOST_BYTES
 
     async def freed(self, kept: KeptConnection, places: Collection[TopicPartition]) -> frozenset[Row]:
-        """The rows that messages of the partitions wait for and nobody has locked any more; looks once a second."""
+        """Rows that deferred messages wait for and that are free now; checks once a second."""
         if self._known != frozenset(places):
             await self._read(kept, places)
         if not self.behind or time.monotonic() < self._look_at:
@@ -100,7 +100,7 @@ class Deferral:
     async def oldest(
         self, kept: KeptConnection, places: Collection[TopicPartition], freed: Collection[Row]
     ) -> list[Record]:
-        """The first messages of the partitions that waited for rows: a batch of them, as large as those of Kafka."""
+        """Read the oldest deferred messages whose rows are free: one batch, as large as those from Kafka."""
         async with kept.use() as connection:
             found = await connection.fetch(
                 *queries.oldest_deferred(
@@ -117,9 +117,9 @@ class Deferral:
     async def find_locked(
         self, kept: KeptConnection, messages: Iterable[Incoming | Unreadable]
     ) -> bool | None:
-        """Look which rows that messages need are locked by others than this service; whether there are new ones.
+        """Check which rows needed by messages are locked by other sessions; returns whether there are new ones.
 
-        None where none of these rows is locked: it is another one, of a table that they have no list of.
+        None if none of these rows is locked: the lock is on a table without such a list.
         """
         references = _named(messages)
         async with kept.use() as connection:
@@ -142,7 +142,7 @@ class Deferral:
         return found
 
     async def hold(self, kept: KeptConnection, message: Incoming | Unreadable, why: str) -> bool:
-        """Let one message wait that met a lock nobody knows the row of, and others of its account behind it."""
+        """Defer one message that met an unidentified lock, and others of its account behind it."""
         async with kept.use() as connection:
             needed = sorted(await _needed(Session(connection), _named([message])))
         if needed:
@@ -154,7 +154,7 @@ class Deferral:
     async def set_aside(
         self, session: Session, messages: Sequence[Incoming | Unreadable], freed: Collection[Row] = ()
     ) -> Aside:
-        """Which of the messages must wait, those behind others of their accounts too; not for rows that were freed."""
+        """Select the messages that must wait, including those behind others of their accounts; not for freed rows."""
         behind = {row: locked for row, locked in self.behind.items() if locked not in freed}
         aside: Aside = {}
         tenants = {row[1] for row in behind}
@@ -174,7 +174,7 @@ class Deferral:
         return aside
 
     async def keep(self, session: Session, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
-        """Keep messages that must wait."""
+        """Store deferred messages."""
         found = []
         for n, (locked, concerned) in sorted(aside.items()):
             each = messages[n]
@@ -198,7 +198,7 @@ class Deferral:
         await session.copy("deferred", DeferredRow._fields, found)
 
     async def keep_on(self, session: Session, records: Sequence[Record], aside: Aside) -> None:
-        """Of messages that had waited keep those that must wait on, and remove the others."""
+        """Keep deferred messages that must still wait, and remove the others."""
         done = [self._numbers[record] for n, record in enumerate(records) if n not in aside]
         await session.fetch(*queries.delete_deferred(group_id=self._group_id, numbers=done))
         again = [self._numbers[records[n]] for n in aside]
@@ -211,7 +211,7 @@ class Deferral:
         )
 
     def kept(self, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
-        """Take in that messages were kept."""
+        """Register that messages were stored."""
         for n, (locked, concerned) in aside.items():
             self.messages += 1
             self._bytes += _size(messages[n].record)
@@ -234,7 +234,7 @@ class Deferral:
 
 
 def _size(record: Record) -> int:
-    """What is kept of a message, in bytes, as the table counts it."""
+    """Size of a deferred message in bytes, as the table counts it."""
     return len(record.key or b"") + len(record.value or b"") + len(packed(record.headers))
 
 
@@ -257,7 +257,7 @@ async def _look_further(
     aside: Aside,
     behind: dict[Row, Row],
 ) -> None:
-    """Set those of some messages aside that lead to rows which are waited for, though they do not name them."""
+    """Defer messages that lead to a locked row without naming it."""
     rows = await _needed(session, _named(messages[n] for n in numbers)) if numbers else set()
     if rows.isdisjoint(behind):
         return
@@ -292,7 +292,7 @@ def _rows(references: References) -> set[Row]:
 
 
 async def _needed(session: Session, references: References) -> set[Row]:
-    """The rows that are locked for what is named."""
+    """Locked rows among those for what is named."""
     await add_billed(session, references)
     return _rows(references) | {("account", *key) for key in await accounts_concerned(session, references)}
 

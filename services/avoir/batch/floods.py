@@ -1,4 +1,4 @@
-"""What is kept of more dead letters than a topic may leave in a minute: a count, places and a hash."""
+"""Summary of dead letters beyond a topic's limit per minute: a count, offsets and a hash."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ from avoir.record import KEPT_BYTES, Record, cut
 
 MOST_LETTERS = 1_000
 MOST_LETTER_BYTES = 16_000_000
-"""So many dead letters of a topic and minute (of the database's clock) are kept and published, with so many bytes; when
-the bytes are used up, more letters are kept by length, hash and first bytes only."""
+"""Limits of a topic's dead letters per minute (database clock), in number and bytes. When the bytes are used up,
+further dead letters keep only length, hash and first bytes."""
 
 REASON = f"more than {MOST_LETTERS} dead letters of this topic in this minute"
 
@@ -46,10 +46,9 @@ class Flood:
 async def bounded(
     session: Session, letters: Sequence[Letter], now: datetime
 ) -> tuple[list[Letter], list[Letter]]:
-    """The letters that the minute has room for, some of them cut, and those that are too many.
+    """Split dead letters into those the minute has room for, some of them cut, and the rest.
 
-    All processes count them together.
-    The rows that count are locked until the transaction ends, so this comes last in it.
+    All processes share the count. The counting rows are locked until the transaction ends, so this comes last.
     """
     asked = Counter(letter.record.topic for letter in letters)
     asked_bytes: Counter[str] = Counter()
@@ -83,16 +82,16 @@ async def bounded(
 
 
 async def summarise(session: Session, records: Iterable[Record], now: datetime) -> Sequence[Flood]:
-    """Take messages into the rows of their partitions and minute; returns what was taken in."""
+    """Count messages in the rows of their partition and minute; returns what was counted."""
     found = floods(records, _minute(now))
     await session.fetch(*queries.summarise_dead_letters(floods=found, reason=REASON, now=now))
     return found
 
 
 def floods(records: Iterable[Record], minute: datetime) -> Sequence[Flood]:
-    """Records, each partition's in their order, as one flood a partition.
+    """Summarise records, each partition's in order, as one flood per partition.
 
-    Its hash is SHA-256 of the SHA-256 of each message's value, one after the other.
+    The hash is the SHA-256 of the concatenated SHA-256 of each value.
     """
     by_place: dict[tuple[str, int], list[Record]] = {}
     for record in records:

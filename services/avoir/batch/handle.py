@@ -37,13 +37,13 @@ from avoir.retry import Cause, cause_of
 from avoir.wire.incoming import Incoming, Unreadable, parse
 
 PLANS_LAST = 50_000
-"""How many messages a plan serves at most; where the database gathers statistics it is made anew before."""
+"""Maximum messages served by one plan; if the database gathers statistics, the plan is made earlier."""
 
 MOST_S = 10.0
-"""After this time a batch that goes in many parts is left for the next one: far below what the group allows."""
+"""Time after which a batch in many parts leaves the rest to the next one: far below the group's limit."""
 
 PROBE = random.Random(0).randbytes(4096)
-"""More than fits beside other rows, and not to be compressed: the database has to find room for it."""
+"""A row that does not fit beside others and can't be compressed, so the database has to find room for it."""
 
 Messages: TypeAlias = Sequence[Incoming | Unreadable]
 Accounts: TypeAlias = Sequence[AccountKey]
@@ -65,12 +65,12 @@ class Handler:
         self._handled = self._plan_anew_at = 0
 
     async def handle(self, records: Sequence[Record], positions: Positions) -> BatchReport:
-        """Handle records, in their order, and move the consumer's positions on in the same transaction.
+        """Handle records in order and move the positions in the same transaction.
 
-        `positions` holds the expected next offset of each of their partitions. Raises Fenced where the stored
-        positions differ. A message on which the code fails, or whose rows the database refuses, is parked. Other
-        errors are the caller's to retry, who reads the positions first; where the database answers and the batch
-        fails again (Doubted) ever smaller parts of it are tried, until one message is alone and is parked.
+        `positions` holds the expected next offset of each partition. Raises Fenced if the stored positions differ. A
+        message on which the code fails, or whose rows the database refuses, is parked. The caller retries other errors
+        and reads the positions first; if the database answers and the batch fails again (Doubted), ever smaller parts
+        are tried until one message is alone and is parked.
         """
         # Others may have handled what was doubtful, and may have the partition now.
         self._doubt.handled(positions)
@@ -89,15 +89,15 @@ class Handler:
             raise
 
     def has_deferred(self, positions: Positions) -> bool:
-        """Whether messages of the partitions wait for rows that somebody keeps locked: `handle` looks after them."""
+        """Check for deferred messages of the partitions; `handle` takes care of them."""
         return self._deferral.may_wait(positions.keys())
 
     def forget(self) -> None:
-        """Read again what was set aside: another process may have had the partitions meanwhile."""
+        """Reload deferred messages: another process may have had the partitions meanwhile."""
         self._deferral.forget()
 
     async def _handle_deferred(self, positions: Positions) -> BatchReport:
-        """Handle messages whose rows are not locked any more, before others come to those rows."""
+        """Handle messages whose rows are free again, before other messages use those rows."""
         freed = await self._deferral.freed(self._connection, positions.keys())
         if not freed:
             return BatchReport(0)
@@ -117,7 +117,7 @@ class Handler:
     async def _handle_all(
         self, records: Sequence[Record], positions: Positions, doubt: Doubt, freed: Freed = None
     ) -> BatchReport:
-        """Handle records: those of a batch, or those that waited for rows which are `freed` now."""
+        """Handle records: a batch, or deferred messages whose rows are `freed`."""
         report, stands = BatchReport(0), dict(positions)
         parsed: dict[int, Incoming | Unreadable] = {}
         messages: Messages = ()
@@ -154,7 +154,7 @@ class Handler:
     async def _may_go_on(
         self, error: Exception, part: Sequence[Record], messages: Messages, doubt: Doubt, freed: Freed
     ) -> bool:
-        """Take in that a part failed; whether something else may be tried at once."""
+        """Register that a part failed; returns whether something else may be tried at once."""
         cause = cause_of(error)
         if cause is Cause.LOCKED:
             if freed is None:
@@ -166,7 +166,7 @@ class Handler:
         return cause is Cause.DATA and len(part) > 1
 
     async def _set_aside(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
-        """Whether messages that met a locked row can be told from those that did not, so that these may go on."""
+        """Check whether messages that met a locked row can be identified, so that the others may go on."""
         if self._deferral.is_full:
             return False
         found = await self._deferral.find_locked(self._connection, messages)
@@ -185,7 +185,7 @@ class Handler:
         doubt: Doubt,
         freed: Freed,
     ) -> BatchReport:
-        """Handle what is next of a batch: all of it, or as much as time allows."""
+        """Handle the next part of a batch: all of it, or as much as time allows."""
         if doubt.is_settled_on(part):
             return await self._park(part[0], positions, doubt.reason, freed)
         try:
@@ -199,16 +199,16 @@ class Handler:
         return await self._transact(messages, positions, self._decide_in_parts, freed)
 
     async def _probe(self) -> None:
-        """Raise what is wrong with the database where it does not take a row that has to do with no message.
+        """Probe the database with an unrelated row, and raise its error if it refuses.
 
-        The connection stays, so that what fails on it next does not fail for want of one.
+        Keeps the connection, so that the next attempt doesn't fail for lack of one.
         """
         async with self._connection.use() as connection, connection.transaction():
             outbox_id = await connection.fetchval(*queries.probe(value=PROBE))
             await connection.execute(*queries.delete_published(tenant_ids=[""], outbox_ids=[outbox_id]))
 
     async def expire(self, limit: int) -> BatchReport:
-        """Expire overdue credit of a bounded number of accounts; of no messages where there is nothing to do."""
+        """Expire overdue credit of a limited number of accounts; reports no messages if there was nothing to do."""
         async with self._connection.use() as connection:
             overdue = await connection.fetch(*queries.read_accounts_to_expire(limit=limit))
             accounts = {rows.account_key(row) for row in overdue}
@@ -265,7 +265,7 @@ class Handler:
         *,
         parked: Record | None = None,
     ) -> BatchReport:
-        """Handle messages in one transaction, as many as `decide` comes to; or a `parked` one, whatever it names."""
+        """Handle messages in one transaction, as many as `decide` gets to; or park one, whatever it names."""
         records = [each.record for each in messages] if parked is None else [parked]
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
@@ -311,13 +311,13 @@ class Handler:
         return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
 
     async def _affordable(self, session: Session, messages: Messages, taken: Sequence[int]) -> int:
-        """The number of the first message whose rows one transaction cannot load besides those before it."""
+        """Index of the first message whose rows one transaction can't load in addition to those before it."""
         incoming = [(n, each.message) for n in taken if isinstance(each := messages[n], Incoming)]
         count = await portion(session, [message for _, message in incoming])
         return len(messages) if count == len(incoming) else incoming[count][0]
 
     async def _decide(self, session: Session, batch: Batch, messages: Messages, accounts: Accounts) -> int:
-        """Decide messages and write it all at once; returns how many it came to."""
+        """Decide messages and write everything at once; returns the number handled."""
         is_more_due = await batch.expire(accounts)
         decided = 0 if is_more_due else await batch.decide(messages, time.monotonic() + self._rules.decide_s)
         await batch.write()
@@ -339,7 +339,7 @@ class Handler:
         return decided
 
     async def _plan_anew(self, session: Session, messages: int) -> None:
-        """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
+        """Discard the plans of statements and foreign keys when the tables may have doubled since."""
         if self._handled >= self._plan_anew_at:
             await session.fetch(*queries.forget_plans())
             self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)

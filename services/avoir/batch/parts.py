@@ -1,4 +1,4 @@
-"""Decides a batch in parts, each written before the next: what the database refuses undoes its own part only."""
+"""Decides a batch in parts, each written before the next; a refusal by the database undoes only its own part."""
 
 import time
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ LEAST, MOST = 8, 512
 
 
 class Parts:
-    """Finds the messages whose rows the database refuses, and parks them; `refused` is how many so far.
+    """Finds and parks the messages whose rows the database refuses; `refused` is the number so far.
 
-    Where an error names a row, what comes before the message behind it is written, then that message alone; else a
-    half. What was decided stays so until a message before it is parked.
+    If an error names a row, what comes before its message is written, then that message alone; otherwise half.
+    Decisions are kept until a message before them is parked.
     """
 
     def __init__(self, session: Session, batch: Batch, messages: Sequence[Incoming | Unreadable]) -> None:
@@ -32,7 +32,7 @@ class Parts:
         self._parked: tuple[int, str] | None = None
 
     async def handle(self, until: float) -> int:
-        """Decide and write messages, as many as the monotonic clock allows; returns how many."""
+        """Decide and write messages, as many as the monotonic clock allows; returns the number."""
         while self._at < len(self._messages) and not self._batch.is_halted:
             if self._at and time.monotonic() > until:
                 break
@@ -51,7 +51,7 @@ class Parts:
         return self._at
 
     async def _decide_ahead(self, until: float) -> list[Batch]:
-        """Decide what is next, each message over those before it."""
+        """Decide the next messages, each over those before it."""
         ahead: list[Batch] = []
         last = self._batch.part()
         # Half of what lies between two that are refused: what is decided behind one is decided again.
@@ -93,7 +93,7 @@ class Parts:
         return self._parked[1] if self._parked is not None and self._parked[0] == self._at else None
 
     def _park(self, error: Exception) -> None:
-        """Let the next message be parked; raises the error where it is not the data's, or is met once more."""
+        """Park the next message; raises the error if the data did not cause it, or if it comes again."""
         if cause_of(error) is not Cause.DATA or self._reason() is not None:
             raise error
         self._parked = self._at, brief(error)

@@ -1,4 +1,4 @@
-"""Bounds what one transaction loads: a small message may name a booking that thousands of lines bill."""
+"""Limits the rows that one transaction loads: a small message may name a booking that thousands of lines bill."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,21 @@ from avoir.postgres import queries
 from avoir.postgres.session import Session
 
 MOST_LOADED = 2 * MOST_LINES
-"""Lines of changed bookings and plans that one transaction loads, about 1 kB each; one message alone may need more."""
+"""Maximum lines of changed bookings and plans that one transaction loads, about 1 kB each; a single message may need
+more."""
 
 MOST_ALONE = 20 * MOST_LINES
-"""Lines that one message may need."""
+"""Maximum lines that a single message may need."""
 
 _FEW = 100
 
 
 class TooMuchToLoadError(ValueError):
-    """One message needs more rows than a process has memory for."""
+    """A single message needs more rows than a process has memory for."""
 
 
 async def portion(session: Session, messages: Sequence[Message]) -> int:
-    """How many of the messages, the first at least, one transaction can load the rows of. TooMuchToLoadError."""
+    """Number of messages, at least one, whose rows one transaction can load. Raises TooMuchToLoadError."""
     references = References()
     for message in messages:
         references.add(message)

@@ -1,4 +1,4 @@
-"""Where the consumer stands: the partitions it was given, and the positions that Postgres holds for them."""
+"""Assigned partitions, and the positions that Postgres holds for them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,10 +22,10 @@ log = structlog.get_logger("avoir.loop")
 
 @dataclass(slots=True)
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
-    """The positions in memory, forgotten at every rebalance and read again by the loop; `stopped` says why some stand.
+    """Positions in memory, discarded at every rebalance and read again by the loop; `stopped` has stop reasons.
 
-    As a listener it only forgets. aiokafka opens a new assignment before it tells its listener, and goes on
-    reading from Kafka's own committed offsets meanwhile, so nothing is sought here and nothing is waited for.
+    As a listener it only discards: aiokafka opens a new assignment before it notifies its listener, and meanwhile reads
+    from Kafka's committed offsets, so nothing is sought or awaited here.
     """
 
     positions: dict[TopicPartition, int] | None = None
@@ -45,12 +45,12 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         log.info("partitions assigned", count=len(assigned))
 
     def forget(self) -> None:
-        """Read the positions again before the next batch counts."""
+        """Read the positions again before the next batch."""
         self.positions = None
 
 
 class Positions:
-    """Reads, begins and stops the positions of a consumer group in `consumer_offsets`."""
+    """Reads, creates and stops the positions of a consumer group in `consumer_offsets`."""
 
     def __init__(self, database: Database, names: TopicNames, group_id: str) -> None:
         self._kept = KeptConnection(database)
@@ -58,11 +58,11 @@ class Positions:
         self._group_id = group_id
 
     async def seek(self, consumer: AIOKafkaConsumer, assignment: Assignment) -> None:
-        """Move the consumer to the stored positions, unless a rebalance comes between.
+        """Seek to the stored positions, unless a rebalance interrupts.
 
-        A partition that never had a position begins at its beginning. One whose topic was made anew, or does not have
-        its position, is stopped until an operator sets an offset: something was lost, and going on anywhere, now or
-        once the topic was filled up to there again, would hide it.
+        A partition without a position begins at its beginning. If its topic was recreated or does not have its
+        position, the partition is stopped until an operator sets an offset: something was lost, and going on anywhere,
+        now or once the topic has filled up, would hide it.
         """
         if not assignment.joined:
             return
@@ -93,7 +93,7 @@ class Positions:
         assignment.positions = {place: position.next_offset for place, position in positions.items()}
 
     async def changed(self, consumer: AIOKafkaConsumer, assignment: Assignment) -> bool:
-        """Whether an operator has set another position than that in memory, or a topic was made anew."""
+        """Check whether an operator has set a position, or a topic was recreated."""
         if not assignment.positions:
             return False
         stored = await self._read(assignment.positions)
@@ -106,9 +106,9 @@ class Positions:
         )
 
     async def pass_by(self, moved: Mapping[TopicPartition, int], seen: Mapping[TopicPartition, int]) -> None:
-        """Move positions on over what is no message: the markers of transactions, and what they undid.
+        """Move positions past offsets without messages: transaction markers and aborted records.
 
-        Raises Fenced when the stored positions are not those seen.
+        Raises Fenced if the stored positions differ from those seen.
         """
         places = sorted(moved)
         async with self._kept.use() as connection, connection.transaction():
@@ -125,15 +125,15 @@ class Positions:
                 raise Fenced(f"{len(places) - len(done)} of {len(places)} partitions moved on")
 
     def on_broker(self, place: TopicPartition) -> KafkaPartition:
-        """The partition as the broker names it."""
+        """Partition with its topic's actual name."""
         return KafkaPartition(self._names.actual(place.topic), place.partition)
 
     def known(self, partition: KafkaPartition) -> TopicPartition:
-        """The partition by its topic's default name."""
+        """Partition with its topic's default name."""
         return TopicPartition(self._names.default(partition.topic), partition.partition)
 
     async def ends(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, End]:
-        """Up to where each assigned partition can be read, and where it ends."""
+        """Last stable offset and end offset of each assigned partition."""
         stable = await consumer.end_offsets(list(consumer.assignment()))
         assigned = consumer.assignment()
         return {
@@ -143,7 +143,7 @@ class Positions:
         }
 
     def drop(self) -> None:
-        """Break the connection off."""
+        """Abort the connection."""
         self._kept.drop()
 
     async def close(self) -> None:
@@ -178,7 +178,7 @@ class Positions:
         spans: Mapping[TopicPartition, Span],
         ids: Mapping[TopicPartition, UUID],
     ) -> dict[TopicPartition, Stored] | None:
-        """Store what is new: first positions, ids not known yet, stops. None where a position moved meanwhile."""
+        """Store new positions, ids and stops. None if a position moved meanwhile."""
         stops = {
             place: why
             for place, position in stored.items()

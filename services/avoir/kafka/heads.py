@@ -1,4 +1,4 @@
-"""What `credit-balance` says of accounts: the ledger's heads as others have read them."""
+"""Heads of accounts on `credit-balance`: the ledger's heads as others have read them."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from avoir.wire.topics import BALANCE
 
 TIMEOUT_S = 10.0
 _TAILS = (100, 1_000, 10_000)
-"""How many of a partition's last offsets are looked at, until a record is found: transactions leave holes."""
+"""Number of last offsets of a partition searched for a record: transactions leave gaps."""
 _PARTS = 500
 _UNREADABLE = (ValueError, CorruptRecordException, UnsupportedCodecError)
 
@@ -38,7 +38,7 @@ class _Said(Struct):
 
 
 class Head(Struct, frozen=True):
-    """Where an account stood by one record: its last event's epoch and seq, and the hash of its last entry."""
+    """State of an account in one record: epoch and seq of its last event, and the hash of its last entry."""
 
     account: AccountKey
     epoch: int
@@ -51,7 +51,7 @@ _SAID = msgspec.json.Decoder(_Said)
 
 
 async def last_heads(client: Client, names: TopicNames, ce_source: str) -> list[Head]:
-    """The last record with this source in each partition, as far as its end shows one; within a time limit."""
+    """Last record with this source in each partition, if its end shows one; within a time limit."""
     last: dict[int, Head] = {}
     async with asyncio.timeout(TIMEOUT_S):
         for count in _TAILS:
@@ -75,9 +75,9 @@ async def last_heads(client: Client, names: TopicNames, ce_source: str) -> list[
 
 
 async def unknown_to_the_ledger(connection: Connection, heads: Sequence[Head]) -> list[str]:
-    """Which of these the ledger does not have, in words: then it is older than what others have read.
+    """Describe the heads that the ledger does not have: if there are any, it is older than what others have read.
 
-    One of an epoch before the ledger's says nothing: a new epoch was begun since.
+    A head of an earlier epoch proves nothing: a new epoch has begun since.
     """
     if not heads:
         return []
@@ -104,7 +104,7 @@ def _words(head: Head, row: asyncpg.Record) -> str:
 async def all_heads(
     client: Client, names: TopicNames, ce_source: str, progress: Callable[[int, int], None]
 ) -> AsyncIterator[list[Head]]:
-    """Every record with this source, in portions; `progress` is told offsets read and to read."""
+    """Every record with this source, in portions; `progress` gets the offsets read and the total."""
     async with consuming(client, TIMEOUT_S, isolation_level="read_committed") as consumer:
         async with asyncio.timeout(TIMEOUT_S):
             spans = await _spans(consumer, names.actual(BALANCE))
@@ -123,7 +123,7 @@ async def all_heads(
 
 
 def head_of(record: ConsumerRecord, ce_source: str) -> Head | None:
-    """What a record says; None for one of another source, or that is no balance of Avoir."""
+    """Parse a record; None for another source, or no balance of Avoir."""
     if ("ce_source", ce_source.encode()) not in record.headers or not record.key or not record.value:
         return None
     try:
@@ -139,7 +139,7 @@ Spans = dict[KafkaPartition, tuple[int, int]]
 
 
 async def _spans(consumer: AIOKafkaConsumer, topic: str) -> Spans:
-    """From where to where each partition can be read: the end is that of the last transaction that is over."""
+    """Readable range of each partition: the end is that of the last finished transaction."""
     cluster = await consumer._client.fetch_all_metadata()
     places = [KafkaPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())]
     if not places:
@@ -150,9 +150,9 @@ async def _spans(consumer: AIOKafkaConsumer, topic: str) -> Spans:
 
 
 async def _records(consumer: AIOKafkaConsumer, spans: Spans) -> AsyncIterator[ConsumerRecord]:
-    """The committed records in these spans; TimeoutError where the broker gives none for long.
+    """Committed records in these ranges; TimeoutError if the broker returns none for long.
 
-    Of a partition with a record that cannot be read, only those before it: nobody else's record may stop the output.
+    For a partition with an unreadable record, only those before it: other producers' records must not stop the output.
     """
     if spans:
         consumer.assign(list(spans))
@@ -172,7 +172,7 @@ async def _records(consumer: AIOKafkaConsumer, spans: Spans) -> AsyncIterator[Co
 
 
 async def _some(consumer: AIOKafkaConsumer, place: KafkaPartition, end: int) -> list[ConsumerRecord]:
-    """The next records of a partition; none where there is none up to the end."""
+    """Next records of a partition; empty if there are none before `end`."""
     async with asyncio.timeout(TIMEOUT_S):
         while await consumer.position(place) < end:
             found = await consumer.getmany(place, timeout_ms=50, max_records=_PARTS)

@@ -44,7 +44,7 @@ def relay_transactional_id(group_id: str) -> str:
 
 
 async def fence(client: Client, transactional_id: str) -> None:
-    """Start and stop a producer under a transactional id: those that were started before can publish no more."""
+    """Start and stop a producer under a transactional id: producers started earlier can't publish any more."""
     producer = AIOKafkaProducer(**client.options(), transactional_id=transactional_id)
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -55,7 +55,7 @@ async def fence(client: Client, transactional_id: str) -> None:
 
 
 class RefusedError(Exception):
-    """The broker refused a batch for what is in it; `outbox_ids` are its rows."""
+    """The broker refused a batch because of its contents; `outbox_ids` are its rows."""
 
     def __init__(self, outbox_ids: list[int], cause: Exception) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
@@ -71,9 +71,10 @@ class _Batch(NamedTuple):
 
 
 class Publisher:
-    """A transactional producer. After any error it is of no more use: discard it and make another.
+    """A transactional producer.
 
-    The transactional id is fenced: once another publisher has started under it, this one can publish no more.
+    After any error it can't be used: discard it and make another. The transactional id fences: once another publisher
+    has started under it, this one can't publish any more.
     """
 
     def __init__(self, client: Client, names: TopicNames, transactional_id: str) -> None:
@@ -88,12 +89,12 @@ class Publisher:
         )
 
     async def start(self) -> None:
-        """Connect, and end what an earlier publisher under this id has left open."""
+        """Connect, and end open transactions of earlier publishers under this id."""
         async with asyncio.timeout(TIMEOUT_S):
             await self._producer.start()
 
     async def partitions(self) -> dict[str, int]:
-        """How many partitions each topic of the broker has, by actual names."""
+        """Number of partitions of each topic on the broker, by actual names."""
         async with asyncio.timeout(TIMEOUT_S):
             cluster = await self._producer.client.fetch_all_metadata()
         return {topic: len(cluster.partitions_for_topic(topic)) for topic in cluster.topics()}
@@ -101,9 +102,9 @@ class Publisher:
     async def publish(
         self, rows: Sequence[asyncpg.Record], topics_out: TopicsOut, alone: Collection[int] = ()
     ) -> None:
-        """Publish all rows or none, over the partitions that are used; those in `alone` get batches of their own.
+        """Publish all rows or none, over the partitions in use; those in `alone` get separate batches.
 
-        Raises RefusedError for rows that the broker will never take, other errors for the time being.
+        Raises RefusedError for rows that the broker will never take, other errors for temporary failures.
         """
         async with asyncio.timeout(TIMEOUT_S):
             partitions = {
@@ -121,7 +122,7 @@ class Publisher:
             await self._producer.commit_transaction()
 
     async def stop(self) -> None:
-        """Close in good order after a round that went well, or break off."""
+        """Close cleanly after a successful round, otherwise abort."""
         try:
             async with asyncio.timeout(3):
                 await self._producer.stop()
@@ -129,14 +130,14 @@ class Publisher:
             await self.discard()
 
     def drop(self) -> None:
-        """Send nothing any more, at once."""
+        """Stop sending, at once."""
         self._producer._closed = True
         task = getattr(self._producer._sender, "_sender_task", None)
         if task is not None:
             task.cancel()
 
     async def discard(self) -> None:
-        """Break off without flushing: after an error `stop` might wait for ever for batches that cannot be sent."""
+        """Abort without flushing: after an error `stop` might block for ever on unsendable batches."""
         self.drop()
         with suppress(Exception):
             async with asyncio.timeout(3):
@@ -148,9 +149,11 @@ class Publisher:
             async with asyncio.timeout(_METADATA_S):
                 found = sorted(await self._producer.partitions_for(actual))
         except (TimeoutError, UnknownTopicOrPartitionError):
-            raise TimeoutError(f"the broker tells no partitions of topic {actual}: is it there?") from None
+            raise TimeoutError(
+                f"the broker reports no partitions of topic {actual}: does it exist?"
+            ) from None
         if not topics_out.knows(actual):
-            raise TimeoutError(f"topic {actual} has only just come up")
+            raise TimeoutError(f"topic {actual} is new: its partitions are not known yet")
         return tuple(found[: topics_out.used(actual, len(found))])
 
     def _batches(
@@ -191,7 +194,7 @@ def _hash(key: bytes) -> int:
 
 
 def _partition(key: bytes | None, partitions: Sequence[int]) -> int:
-    """By the key's hash, as every Kafka client's default has it, or any for a record without key."""
+    """Partition by the key's hash, as in every Kafka client's default; any partition for a record without key."""
     if key is None:
         return int(DefaultPartitioner()(None, list(partitions), list(partitions)))
     return partitions[_hash(key) % len(partitions)]

@@ -40,12 +40,12 @@ class LedgerIsBehindError(Exception):
 
 
 class LeaseLostError(Exception):
-    """Another process has the lease meanwhile."""
+    """Another process has taken the lease."""
 
 
 @dataclass(slots=True)
 class RelayState:
-    """What the relay is doing, for health and metrics; `behind` says why nothing may be published."""
+    """State of the relay, for health and metrics; `behind` says why nothing may be published."""
 
     doing: Literal["starting", "publishing", "standing by", "failing", "stopped"] = "starting"
     published: int = 0
@@ -56,7 +56,7 @@ class RelayState:
 
 @dataclass(slots=True)
 class _Doubts:
-    """Rows of batches that the broker refused, to be sent alone: which one is it?"""
+    """Rows of batches that the broker refused, to be sent alone to find the refused one."""
 
     alone: set[int] = field(default_factory=set)
     tries: Counter[int] = field(default_factory=Counter)
@@ -65,10 +65,10 @@ class _Doubts:
 class Relay:
     """Takes the lease, publishes what waits and deletes what is acknowledged, round by round.
 
-    The producer is started before the lease is renewed and the rows are read, never after: a process that
-    wakes up late finds its producer fenced, or its lease gone, before it can publish what others have. A lease
-    that was lost is never renewed, and rows are deleted only under the lease under which they were read: whoever
-    had it meanwhile may have put other contents under the same ids.
+    The producer is started before the lease is renewed and the rows are read, never after: a process that wakes up late
+    finds its producer fenced, or its lease gone, before it can publish what others already have. A lost lease is never
+    renewed, and rows are deleted only under the lease under which they were read: another holder may have stored other
+    contents under the same ids.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Relay:
         self._doubts = _Doubts()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Publish until told to stop; errors are waited out. Raises StopServiceError for a wrong schema."""
+        """Publish until stopped; retries errors. Raises StopServiceError for a wrong schema."""
         backoff = Backoff()
         while not stopping.is_set():
             try:
@@ -107,7 +107,7 @@ class Relay:
         await self._end()
 
     def drop(self) -> None:
-        """Break the connections off."""
+        """Abort the connections."""
         self._kept.drop()
         if self._publisher is not None:
             self._publisher.drop()
@@ -140,9 +140,9 @@ class Relay:
                 await self._rest(idle_s)
 
     async def _refuse_if_behind(self) -> None:
-        """Publish nothing that readers would take for what they have seen already.
+        """Refuse to publish numbers that readers have already seen.
 
-        Asked once the producer is started: from then on no other process can publish. Raises LedgerIsBehindError.
+        Runs once the producer is started: from then on no other process can publish. Raises LedgerIsBehindError.
         """
         heads = await self._while_held(self._read_heads())
         async with self._kept.use() as connection:
@@ -162,7 +162,7 @@ class Relay:
             )
 
     async def _look(self, publisher: Publisher) -> None:
-        """Learn how many partitions the topics have and which of them are used."""
+        """Read how many partitions the topics have and how many of them are used."""
         partitions = await self._while_held(publisher.partitions())
         async with self._kept.use() as connection:
             await self.topics_out.look(connection, partitions)
@@ -187,7 +187,7 @@ class Relay:
         return len(rows)
 
     async def _while_held(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of what a slow broker may take its time for, with the lease kept meanwhile."""
+        """Await something that a slow broker may delay, and renew the lease meanwhile."""
         working = asyncio.create_task(work)
         try:
             while not (await asyncio.wait({working}, timeout=self._lease.seconds / 3))[0]:
@@ -202,7 +202,7 @@ class Relay:
             raise LeaseLostError("another process publishes")
 
     async def _held(self, ask: Callable[[Connection], Awaitable[bool]]) -> bool:
-        """Take the lease or renew it; whether that worked."""
+        """Take or renew the lease; returns whether that worked."""
         asked_at = time.monotonic()
         async with self._kept.use() as connection:
             held = await ask(connection)
@@ -228,7 +228,7 @@ class Relay:
         self._wake.clear()
 
     async def _recover(self, error: Exception, backoff: Backoff, stopping: asyncio.Event) -> None:
-        """Throw the producer away, put refused rows aside, let another process try, and wait a moment."""
+        """Discard the producer, mark refused rows, let another process try, and pause."""
         refuse_wrong_schema(error)
         await self._discard()
         if isinstance(error, LeaseLostError):
@@ -269,7 +269,7 @@ class Relay:
             self._publisher = None
 
     async def _end(self) -> None:
-        """Stop the producer, then let go of the lease, so that another relay can begin at once."""
+        """Stop the producer, then release the lease, so that another relay can begin at once."""
         self.state.doing = "stopped"
         if self._publisher is not None:
             await self._publisher.stop()

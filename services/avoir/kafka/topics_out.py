@@ -1,7 +1,7 @@
-"""How many partitions of each topic out are used: as many as it had when it was first seen, for ever.
+"""Number of partitions used of each output topic: as many as it had when first seen, for ever.
 
-A record's partition follows from its key's hash over that number. More partitions would move accounts to others, and a
-reader would see what is new of an account beside what is old.
+A record's partition follows from its key's hash over that number. With more partitions, accounts would move, and a
+reader could see new events of an account before old ones.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ log = structlog.get_logger("avoir.relay")
 
 
 class TooFewPartitionsError(Exception):
-    """A topic has fewer partitions than are used: it was made again, smaller."""
+    """A topic has fewer partitions than are used: it was recreated smaller."""
 
 
 class TopicsOut:
-    """The numbers that are kept, by the topics' actual names, and how many partitions were added to each since."""
+    """Stored numbers of partitions by the topics' actual names; `unused` has the number added to each since."""
 
     def __init__(self, names: TopicNames) -> None:
         self._names = [names.actual(topic) for topic in EVENTS]
@@ -29,21 +29,21 @@ class TopicsOut:
         self.unused: dict[str, int] = {}
 
     def knows(self, topic: str) -> bool:
-        """Whether it is known how many partitions of a topic are used."""
+        """Check whether the number of a topic's used partitions is known."""
         return topic in self._used
 
     def used(self, topic: str, partitions: int) -> int:
-        """How many of a topic's partitions are used. TooFewPartitionsError where it has not so many."""
+        """Number of a topic's partitions in use. Raises TooFewPartitionsError if it has fewer."""
         used = self._used[topic]
         if partitions < used:
             raise TooFewPartitionsError(
-                f"topic {topic} has {partitions} partitions, and {used} are used: its events are kept in the outbox "
+                f"topic {topic} has {partitions} partitions, and {used} are used: its events stay in the outbox "
                 f"until it has at least {used}"
             )
         return used
 
     async def look(self, connection: Connection, partitions: Mapping[str, int]) -> None:
-        """Keep the numbers of topics seen for the first time, and say which topics have more than are used."""
+        """Store the numbers of topics seen for the first time, and report topics that have more than are used."""
         there = {name: partitions[name] for name in self._names if name in partitions}
         await connection.execute(
             *queries.keep_topics_out(topics=list(there), partitions=list(there.values()))

@@ -1,4 +1,4 @@
-"""Judges whether what comes in is handled and what was handled gets out: for /readyz and `avoir status` alike."""
+"""Judges whether input is handled and output is published, for /readyz and `avoir status`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,27 +11,26 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For how long messages or events may wait without anything moving, and a transaction may hold a partition."""
+    """Time limits without progress for messages and events, and for a transaction that blocks a partition."""
 
     unready_s: float
     held_s: float
 
 
 def limits_of(settings: Settings) -> Limits:
-    """For how long nothing may move before the service is said not to keep up."""
+    """Time without progress after which the service counts as not keeping up."""
     return Limits(settings.unready_after_s, settings.held_after_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What waits at a moment, on the topics in and in the outbox.
+    """Backlog at a moment, on the input topics and in the outbox.
 
-    `still` has the partitions with messages that can be read, and for how many seconds, at least, none was handled;
-    `held` those whose next message lies behind a transaction that has been open for so many seconds, at least.
-    `stopped` says why partitions wait for an operator. `deferred` counts the messages that are set aside because
-    somebody keeps the rows `waits_for` locked. Missing topics have their actual names. `publisher` is who has the right
-    to publish, if anybody; `refused` counts the events that the broker refused for good. `failing` is for how long the
-    loop has met nothing but errors, and the last one. `unknown` says why the topics in could not be measured.
+    `still` has partitions with readable messages and the seconds, at least, since one was handled; `held` those blocked
+    by an open transaction, and for how many seconds, at least. `stopped` has reasons why partitions wait for an
+    operator. `deferred` counts messages that wait for locked rows `waits_for`. Missing topics have their actual names.
+    `publisher` holds the lease, if anybody; `refused` counts events that the broker refused for good. `failing` is how
+    long the loop has met only errors, and the last one. `unknown` says why the input topics could not be measured.
     """
 
     messages: int = 0
@@ -52,7 +51,7 @@ class Flow:
 
 
 def faults(flow: Flow, limits: Limits) -> dict[str, str]:
-    """What keeps messages from being handled and events from getting out, by check; empty when nothing does."""
+    """Problems that keep messages from being handled or events from being published, by check; empty if none."""
     found = {
         "loop": _loop_fault(flow, limits.unready_s),
         "offsets": "; ".join(flow.stopped.values()),
@@ -63,14 +62,12 @@ def faults(flow: Flow, limits: Limits) -> dict[str, str]:
 
 
 def sentence(flow: Flow, limits: Limits, others: Sequence[str] = ()) -> str:
-    """The same in one sentence, with what else a process knows to be wrong."""
+    """The same in one sentence, with other problems of a process."""
     found = [*others, *faults(flow, limits).values()]
     if found:
         return f"Does not keep up: {'; '.join(found)}."
     if flow.messages or flow.events:
-        return (
-            f"Keeps up: {_count(flow.messages, 'message')} and {_count(flow.events, 'event')} are under way."
-        )
+        return f"Keeps up: {_count(flow.messages, 'message')} and {_count(flow.events, 'event')} are in progress."
     return "Keeps up: nothing waits."
 
 
@@ -82,7 +79,7 @@ def held_for_long(flow: Flow, limits: Limits) -> list[TopicPartition]:
 def _loop_fault(flow: Flow, limit_s: float) -> str:
     parts = []
     if flow.unknown is not None:
-        parts.append(f"what waits on the topics in is not known: {flow.unknown}")
+        parts.append(f"the backlog of the input topics is not known: {flow.unknown}")
     if flow.missing_in:
         parts.append(_missing(flow.missing_in))
     still = {place: seconds for place, seconds in flow.still.items() if seconds >= limit_s}
@@ -93,12 +90,12 @@ def _loop_fault(flow: Flow, limit_s: float) -> str:
         )
     if flow.deferred and flow.oldest_deferred_s >= limit_s:
         parts.append(
-            f"{_count(flow.deferred, 'message')} {_verb(flow.deferred, 'is', 'are')} set aside, the oldest for "
-            f"{flow.oldest_deferred_s:,.0f} s: somebody keeps {_names(flow.waits_for)} locked"
+            f"{_count(flow.deferred, 'message')} {_verb(flow.deferred, 'is', 'are')} deferred, the oldest for "
+            f"{flow.oldest_deferred_s:,.0f} s: another session keeps {_names(flow.waits_for)} locked"
         )
     if flow.failing is not None and (still or flow.failing[0] >= limit_s):
         parts.append(
-            f"the loop has met nothing but errors for {flow.failing[0]:,.0f} s, the last: {flow.failing[1]}"
+            f"the loop has met only errors for {flow.failing[0]:,.0f} s, the last: {flow.failing[1]}"
         )
     return "; ".join(parts)
 
@@ -130,7 +127,7 @@ def _waiting_events(flow: Flow, limit_s: float) -> str:
         elif flow.publisher is None:
             why = "nobody publishes"
         else:
-            why = f"{flow.publisher} has the right to publish them"
+            why = f"{flow.publisher} holds the lease"
         return (
             f"{_count(flow.events, 'event')} {_verb(flow.events, 'wait')}, the oldest for "
             f"{flow.oldest_event_s:,.0f} s: {why}"

@@ -1,4 +1,4 @@
-"""Log lines as JSON on standard output, and few of those that libraries repeat."""
+"""JSON log lines on standard output; lines that libraries repeat are limited."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ _MOST_REMEMBERED = 500
 
 
 class Sparing(logging.Filter):
-    """Lets one line of a kind pass in ten seconds: in an outage aiokafka writes a thousand a second."""
+    """Lets one line of a kind pass every ten seconds: in an outage aiokafka writes a thousand a second."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Sparing(logging.Filter):
         self._held_back: dict[tuple[str, int], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written; it then says how many like it were not."""
+        """Decide whether the line is written; it then gives the number of similar lines left out."""
         if not record.name.startswith(self.names):
             return True
         kind = (record.pathname, record.lineno)
@@ -82,7 +82,7 @@ def configure_logs(level: str) -> None:
 
 
 def log_report(log: structlog.stdlib.BoundLogger, what: str, report: BatchReport, **facts: object) -> None:
-    """One line for the batch, and one for each message that somebody may want to see."""
+    """Log one line for the batch, and one for each notable message."""
     decisions: dict[str, int] = {}
     for (_, outcome), count in report.decisions.items():
         decisions[outcome] = decisions.get(outcome, 0) + count

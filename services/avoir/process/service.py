@@ -37,18 +37,18 @@ log = structlog.get_logger("avoir.service")
 
 
 class Dropping(Protocol):
-    """What has connections to the database that can be broken off."""
+    """A part with database connections that can be aborted."""
 
     def drop(self) -> None:
-        """Break them off without a word to the server."""
+        """Abort them without notifying the server."""
         ...
 
 
 class Closing(Protocol):
-    """What has connections to close at the end."""
+    """A part with connections to close at the end."""
 
     async def close(self) -> None:
-        """Close them, within a moment."""
+        """Close them without waiting long."""
         ...
 
 
@@ -80,7 +80,7 @@ class Service:
         return self.subscriber.consumer
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Run until told to stop, or until a part cannot go on: then `fault` says why."""
+        """Run until stopped, or until a part fails: then `fault` says why."""
         try:
             if await self._usable(stopping):
                 await self._run_parts(stopping)
@@ -110,10 +110,10 @@ class Service:
             await self._break_off({consuming, *others})
 
     async def _break_off(self, tasks: Collection[asyncio.Task[Any]]) -> None:
-        """Cancel what has not ended by now, within a moment.
+        """Cancel what has not ended in time, and return soon.
 
-        The connections go first: who is cancelled in a transaction would wait for the answer to its ROLLBACK. A part
-        that takes that for one more error to wait out is cancelled again.
+        Connections are aborted first: a task cancelled in a transaction would wait for the answer to its ROLLBACK. A
+        part that treats the cancellation as one more error to retry is cancelled again.
         """
         left = {task for task in tasks if not task.done()}
         for patience_s in _BREAK_OFF_S:
@@ -126,7 +126,7 @@ class Service:
             _, left = await asyncio.wait(left, timeout=patience_s)
 
     def _part(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> asyncio.Task[None]:
-        """Run one part; when it cannot go on, the whole service ends."""
+        """Run one part; if it fails, the whole service stops."""
 
         async def guarded() -> None:
             try:
@@ -143,7 +143,7 @@ class Service:
         return asyncio.create_task(guarded())
 
     async def _usable(self, stopping: asyncio.Event) -> bool:
-        """Wait for the schema, but not for an answer once the service is to stop: nothing is under way yet."""
+        """Wait for the schema, but not for an answer once the service should stop: nothing is in progress yet."""
         waiting = asyncio.create_task(self._wait_for_schema(stopping))
         told = asyncio.create_task(stopping.wait())
         try:
@@ -183,7 +183,7 @@ class Service:
                 await self._leave()
 
     async def _take_part(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
-        """Run the loop, but no longer than the database is there."""
+        """Run the loop while the database answers."""
         looping = asyncio.create_task(self.loop.run(consumer, stopping))
         gone = asyncio.create_task(self.presence.gone.wait())
         try:
@@ -195,9 +195,9 @@ class Service:
             await self._break_off({looping})
 
     async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
-        """Start the consumer once the topics in are there: without one of them it would wait for ever.
+        """Start the consumer once the input topics exist: without one of them it would wait for ever.
 
-        Without a topic out messages are handled, and their events wait.
+        If an output topic is missing, messages are handled and their events wait.
         """
         backoff, begun = Backoff(), time.monotonic()
         while not stopping.is_set():
@@ -213,7 +213,11 @@ class Service:
             except Exception as error:
                 await self._leave()
                 patient = time.monotonic() < begun + _CREDENTIALS_AFTER_S
-                hint = {} if patient else {"hint": "a wrong password or CA looks like a broker that is away"}
+                hint = (
+                    {}
+                    if patient
+                    else {"hint": "a wrong password or CA looks the same as an unreachable broker"}
+                )
                 log.warning("broker not usable yet", error=f"{type(error).__name__}: {error}", **hint)
             await pause(backoff.next_s(), stopping)
         return None
@@ -240,7 +244,7 @@ async def _either(*events: asyncio.Event) -> None:
 
 
 def _database_hint(error: Exception) -> str:
-    """What to look at when the database has been out of reach for long."""
+    """Advice on what to check when the database has been unreachable for long."""
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return "check the user and password in AVOIR_POSTGRES_DSN"
     return "check host, port and TLS in AVOIR_POSTGRES_DSN"

@@ -1,4 +1,4 @@
-"""Measures what waits every few seconds, and ends a process that stands still while all else answers."""
+"""Measures the backlog every few seconds, and ends a process that stands still while everything else answers."""
 
 import asyncio
 import time
@@ -34,13 +34,13 @@ log = structlog.get_logger("avoir.watch")
 
 
 class _Since:
-    """Since when each partition has been in a state, such as a position; another state begins anew."""
+    """Start time of each partition's current state, such as a position; a change of state starts again."""
 
     def __init__(self) -> None:
         self._states: dict[TopicPartition, tuple[int, float]] = {}
 
     def seconds(self, states: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
-        """For how long each has been in its state; those that are not named are forgotten."""
+        """Seconds that each partition has been in its state; partitions that are not listed are forgotten."""
         now, before = time.monotonic(), self._states
         self._states = {
             place: before[place] if before.get(place, (None,))[0] == state else (state, now)
@@ -50,10 +50,10 @@ class _Since:
 
 
 class Watch:
-    """Compares the ends of the partitions with the positions in Postgres, and looks into the outbox.
+    """Compares the ends of partitions with the positions in Postgres, and reads the outbox.
 
-    `missing` are the topics, by actual names, that were not there when somebody last looked: the service itself
-    does while it has no consumer.
+    `missing` has the topics, by actual names, that did not exist at the last check: the service checks while it has no
+    consumer.
     """
 
     def __init__(
@@ -90,15 +90,15 @@ class Watch:
         self._failure = "not yet"
 
     def faults(self) -> dict[str, str]:
-        """What keeps messages from being handled and events from getting out, by check."""
+        """Problems that keep messages from being handled and events from being published, by check."""
         return faults(self._flow_now(), self._limits)
 
     def sentence(self, others: Sequence[str]) -> str:
-        """The same in one sentence, with what else is wrong."""
+        """The same in one sentence, with other problems."""
         return sentence(self._flow_now(), self._limits, others)
 
     def _flow_now(self) -> Flow:
-        """What was measured last, with what the loop knows at once; nothing holds for long without measuring anew."""
+        """The last measurement, with the loop's current state; nothing is valid for long without a new measurement."""
         silent_s, state = time.monotonic() - self._measured_at, self._loop.state
         return replace(
             self._flow,
@@ -112,7 +112,7 @@ class Watch:
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Measure until told to stop. Raises StopServiceError when nothing moves that should."""
+        """Measure until stopped. Raises StopServiceError if nothing moves that should."""
         while not stopping.is_set():
             try:
                 await self._measure()
@@ -150,7 +150,7 @@ class Watch:
         self._look_for_standstill(readable, stands)
 
     def _keep(self, flow: Flow) -> None:
-        """Keep what was measured, and alarm once about each partition that a transaction holds for long."""
+        """Store the measurement, and raise one alarm per partition that a transaction blocks for long."""
         self._flow, self._measured_at = flow, time.monotonic()
         held = held_for_long(flow, self._limits)
         self._metrics.held_partitions.set(len(held))
@@ -165,7 +165,7 @@ class Watch:
         self._alarmed = set(held)
 
     async def _outgoing(self, backlog: asyncpg.Record, consumer: AIOKafkaConsumer | None) -> Flow:
-        """Read what waits to be published or is set aside, who may publish, and which topics are missing."""
+        """Read what waits to be published or is deferred, who may publish, and which topics are missing."""
         pool = await self._pool.get()
         leases = await pool.fetch(*queries.read_leases(), timeout=_TIMEOUT_S)
         deferred = await pool.fetchrow(*queries.count_deferred(group_id=self._group_id), timeout=_TIMEOUT_S)
@@ -207,13 +207,13 @@ class Watch:
         )
 
     async def _look_for_group(self, consumer: AIOKafkaConsumer | None) -> None:
-        """A consumer that is in no group for long, while the broker answers, will not find it any more."""
+        """Detect a consumer that has long been without a group although the broker answers: it won't rejoin."""
         if consumer is None:
             self._joined_at = time.monotonic()
         elif time.monotonic() > self._joined_at + _UNJOINED * self._stuck_after_s:
             async with asyncio.timeout(_TIMEOUT_S):
                 await consumer.topics()
-            raise StopServiceError("the broker answers, but the consumer does not get into its group")
+            raise StopServiceError("the broker answers, but the consumer does not join its group")
 
     async def _positions(self, ends: Mapping[TopicPartition, End]) -> dict[TopicPartition, int]:
         pool = await self._pool.get()
@@ -267,12 +267,12 @@ class Watch:
             self._stands = (stands, time.monotonic())
         elif time.monotonic() > self._stands[1] + self._stuck_after_s:
             raise StopServiceError(
-                f"{len(waiting)} partitions have messages, database and broker answer, and nothing moved for "
+                f"{len(waiting)} partitions have messages, database and broker answer, but nothing has moved for "
                 f"{self._stuck_after_s:.0f} s (last error: {self._loop.state.last_error or 'none'})"
             )
 
     def _stops(self) -> dict[TopicPartition, str]:
-        """Why partitions wait for an operator."""
+        """Reasons why partitions wait for an operator."""
         unreadable = self._loop.reader.unreadable.items()
         known = self._loop.positions.known
         return {**self._loop.assignment.stopped, **{known(place): why for place, why in unreadable}}

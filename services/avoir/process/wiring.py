@@ -1,4 +1,4 @@
-"""The one place that builds everything."""
+"""Builds the service: the only file that connects its parts."""
 
 import os
 import secrets
@@ -41,7 +41,7 @@ from avoir.wire.topics import EVENTS, SUBSCRIBED
 
 _FETCH_BYTES = 16 * 1024 * 1024
 _PARTITION_FETCH_BYTES = 512 * 1024
-"""What is fetched and not read yet is in memory. One batch that is larger comes all the same."""
+"""Memory limit of fetched, unread data. A single larger batch is read anyway."""
 
 
 class CreditHandler(BatchHandler, Expirer, Protocol):
@@ -49,13 +49,13 @@ class CreditHandler(BatchHandler, Expirer, Protocol):
 
 
 MOST_S_FOR_A_LOCK = 2.0
-"""How long a batch waits for a row before it looks who has it. Other processes have rows for about a second."""
+"""Time that a batch waits for a row before it checks the holder. Other processes hold rows for about a second."""
 
 MakeHandler = Callable[[Settings, KeptConnection], CreditHandler]
 
 
 def database_of(settings: Settings) -> Database:
-    """How the service connects to Postgres."""
+    """Connection settings of the service for Postgres."""
     return Database(
         settings.postgres_dsn,
         idle_in_transaction_timeout_s=settings.postgres_idle_in_transaction_s,
@@ -66,12 +66,12 @@ def database_of(settings: Settings) -> Database:
 
 
 def impatient(database: Database) -> Database:
-    """The same, with little patience for locks: what concerns a row that somebody keeps locked is set aside."""
+    """The same with short lock waits: messages for a row that another session keeps locked are deferred."""
     return replace(database, lock_timeout_s=min(database.lock_timeout_s, MOST_S_FOR_A_LOCK))
 
 
 def names_of(settings: Settings) -> TopicNames:
-    """What the topics are called; raises ValueError for names that cannot be."""
+    """Actual topic names; raises ValueError for invalid ones."""
     return TopicNames(settings.kafka_topic_prefix, settings.kafka_topics)
 
 
@@ -88,7 +88,7 @@ def credit_handler(settings: Settings, connection: KeptConnection) -> CreditHand
 
 
 def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Service:
-    """All parts of the service, connected to each other and to nothing else yet."""
+    """All parts of the service, connected to each other and not started yet."""
     client, names, database = client_of(settings), names_of(settings), database_of(settings)
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     metrics, wake, traces, assignment = Metrics(), Event(), tracing(settings.otel), Assignment()
