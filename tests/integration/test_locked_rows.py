@@ -249,7 +249,7 @@ async def test_what_waits_outlives_the_process_and_comes_without_a_new_message(s
 async def test_beyond_its_bound_nothing_more_is_set_aside_and_nothing_is_lost(settings: Settings) -> None:
     done = await prepared(settings)
     impatient = settings.model_copy(update={"stuck_after_s": 5.0})
-    with patch("avoir.batch.deferral.MOST_MESSAGES", 1):
+    with patch("avoir.batch.deferral.MAX_MESSAGES", 1):
         async with serving(impatient) as service:
             async with locked(settings, ACCOUNT):
                 await publish(settings, more("t1")[:1])

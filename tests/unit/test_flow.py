@@ -20,7 +20,7 @@ PLACES = [TopicPartition("booking-cancelled", n) for n in range(5)]
         (
             Flow(
                 messages=9,
-                still={PLACES[0]: 29},
+                stalled={PLACES[0]: 29},
                 held={PLACES[1]: 59},
                 events=1,
                 oldest_event_s=29,
@@ -37,7 +37,7 @@ def test_what_waits_for_a_moment_is_under_way(flow: Flow, says: str) -> None:
     assert faults(flow, LIMITS) == {}
 
 
-WAITING = Flow(messages=120, still={PLACES[0]: 93.2}, events=4_874, oldest_event_s=93.4, publisher="p1")
+WAITING = Flow(messages=120, stalled={PLACES[0]: 93.2}, events=4_874, oldest_event_s=93.4, publisher="p1")
 
 
 @pytest.mark.parametrize(

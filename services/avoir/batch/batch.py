@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from avoir.batch.floods import Letter, bounded, summarise
+from avoir.batch.floods import DeadRecord, bounded, summarise
 from avoir.batch.outbox import outbox_row
 from avoir.core.decide import Decided, decide, expire
 from avoir.core.handlers.payments import MISMATCHED
@@ -97,20 +97,23 @@ class Batch:
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
-        self._letters: list[Letter] = []
-        self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
-        self._kept = 0
-        self._parked_lately = 0
+        self._dead_records: list[DeadRecord] = []
+        self._window: deque[bool] = deque([False] * PARKED_WINDOW)
+        self._next_position = 0
+        self._parked_in_window = 0
         self.state = State.empty() if state is None else state
 
     @classmethod
     async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
         """Lock the accounts and begin a batch; its time is the database clock, but never before theirs."""
-        found = await session.fetch_if(*queries.lock_accounts(accounts=accounts))
+        account_rows = await session.fetch_if(*queries.lock_accounts(accounts=accounts))
         clock, epoch = (await session.fetch(*queries.read_moment()))[0]
-        now = max((row["recorded_at"] for row in found), default=clock)
+        now = max((row["recorded_at"] for row in account_rows), default=clock)
         return cls(
-            session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
+            session,
+            rules,
+            Moment(max(clock, now), epoch, rules.policy),
+            list(map(rows.account, account_rows)),
         )
 
     async def load(self, references: References, accounts: Collection[AccountKey]) -> None:
@@ -120,21 +123,25 @@ class Batch:
         self.state.add(self._accounts)
         self.state.mark_known()
 
-    def part(self) -> "Batch":
+    def fork(self) -> "Batch":
         """Fork for the following messages; its decisions count once merged."""
         part = Batch(self._session, self._rules, self._moment, [], self.state.fork())
         part._loader = self._loader
-        part._lately, part._parked_lately = self._lately.copy(), self._parked_lately
-        part._kept = self._kept
+        part._window, part._parked_in_window = self._window.copy(), self._parked_in_window
+        part._next_position = self._next_position
         return part
 
-    def take_over(self, part: "Batch") -> None:
+    def merge(self, part: "Batch") -> None:
         """Merge the decisions of a part into this batch."""
         self.state.merge(part.state)
         self.written.extend(part.written)
-        self._letters += part._letters
+        self._dead_records += part._dead_records
         self._last |= part._last
-        self._lately, self._parked_lately, self._kept = part._lately, part._parked_lately, part._kept
+        self._window, self._parked_in_window, self._next_position = (
+            part._window,
+            part._parked_in_window,
+            part._next_position,
+        )
         self._decided += part._decided
         self._amounts += part._amounts
         self._alarms += part._alarms
@@ -178,7 +185,7 @@ class Batch:
     @property
     def is_halted(self) -> bool:
         """Check whether too many of the last messages were parked."""
-        return too_many_parked(self._parked_lately, PARKED_WINDOW)
+        return too_many_parked(self._parked_in_window, PARKED_WINDOW)
 
     def _decide(self, each: Incoming | Unreadable, parked: str | None) -> None:
         if isinstance(each, Incoming):
@@ -204,27 +211,27 @@ class Batch:
             return
         if isinstance(each.message.body, Command) and decided.decision.outcome != "duplicate":
             self.written.commands.append(command_row(each.message, each.message.body))
-        self._take_over(each.record, decided)
+        self._merge_decided(each.record, decided)
 
-    def _take_over(self, record: Record, decided: Decided) -> None:
+    def _merge_decided(self, record: Record, decided: Decided) -> None:
         self.state.merge(decided.state)
         self.written.entries += decided.entries
         self._publish(decided.events)
-        self._keep(record, decided.decision)
+        self._add_decision(record, decided.decision)
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._put_out(event.tenant_id, event_record(event, self._rules.ce_source))
-            counted = AMOUNTS.get(type(event.body))
+            self._add_to_outbox(event.tenant_id, event_record(event, self._rules.ce_source))
+            label = AMOUNTS.get(type(event.body))
             if event.account is not None:
                 self._last[event.account] = event
-                if counted is not None:
-                    self._amounts[counted, event.account.currency] += event.body.amount  # type: ignore[union-attr]
+                if label is not None:
+                    self._amounts[label, event.account.currency] += event.body.amount  # type: ignore[union-attr]
 
-    def _put_out(self, tenant_id: str, record: Outgoing | DeadLetter) -> None:
+    def _add_to_outbox(self, tenant_id: str, record: Outgoing | DeadLetter) -> None:
         self.written.outbox.append(outbox_row(tenant_id, record, self._moment.now))
 
-    def _keep(self, record: Record, decision: Decision) -> None:
+    def _add_decision(self, record: Record, decision: Decision) -> None:
         self.written.decisions.append(
             DecisionRow(
                 tenant_id=decision.tenant_id,
@@ -241,13 +248,13 @@ class Batch:
                 would_change_it=decision.would_change_it,
                 subject_kind=decision.subject_kind,
                 subject_id=decision.subject_id,
-                position=self._kept,
+                position=self._next_position,
             )
         )
-        self._kept += 1
+        self._next_position += 1
         self._decided[record.topic, decision.outcome] += 1
-        self._lately.append(decision.outcome == "parked")
-        self._parked_lately += self._lately[-1] - self._lately.popleft()
+        self._window.append(decision.outcome == "parked")
+        self._parked_in_window += self._window[-1] - self._window.popleft()
         mismatched = decision.reason == "currency_mismatch" and decision.subject_kind == "payment"
         if mismatched or MISMATCHED in decision.facts:
             self._alarms["currency_mismatch"] += 1
@@ -261,13 +268,13 @@ class Batch:
 
     def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
         """Dead-letter a message: at once if Avoir is at fault, the others once their number is known."""
-        self._keep(record, decision)
+        self._add_decision(record, decision)
         if decision.outcome == "parked":
-            self._put_aside(record, decision, reason)
+            self._add_dead_letter(record, decision, reason)
         else:
-            self._letters.append(Letter(record, decision, reason))
+            self._dead_records.append(DeadRecord(record, decision, reason))
 
-    def _put_aside(self, record: Record, decision: Decision, reason: str) -> None:
+    def _add_dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
         cut = record.cut
         now = self._moment.now
         place = (record.topic, record.partition, record.offset)
@@ -297,32 +304,32 @@ class Batch:
                 sha256=cut.sha256 if cut else None,
             )
         )
-        letter = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
-        self._put_out(decision.tenant_id, letter)
+        dead_letter = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
+        self._add_to_outbox(decision.tenant_id, dead_letter)
 
-    async def _put_letters_aside(self) -> None:
+    async def _add_dead_letters(self) -> None:
         """Keep what the minute has room for and summarise the rest.
 
         Of the rest, a message without an event id leaves no decision: nobody could look it up.
         """
-        if not self._letters:
+        if not self._dead_records:
             return
-        kept, too_many = await bounded(self._session, self._letters, self._moment.now)
-        for letter in kept:
-            self._put_aside(*letter)
-            self._note(letter.record, letter.decision)
-        if too_many:
-            nameless = {
+        kept, overflow = await bounded(self._session, self._dead_records, self._moment.now)
+        for dead in kept:
+            self._add_dead_letter(*dead)
+            self._note(dead.record, dead.decision)
+        if overflow:
+            without_id = {
                 (each.record.topic, each.record.partition, each.record.offset)
-                for each in too_many
+                for each in overflow
                 if not each.decision.event_id
             }
             self.written.decisions = [
                 row
                 for row in self.written.decisions
-                if (row.topic, row.partition, row.kafka_offset) not in nameless
+                if (row.topic, row.partition, row.kafka_offset) not in without_id
             ]
-            for flood in await summarise(self._session, [each.record for each in too_many], self._moment.now):
+            for flood in await summarise(self._session, [each.record for each in overflow], self._moment.now):
                 reason = f"{flood.messages} messages, offsets {flood.first_offset} to {flood.last_offset}"
                 self._notable.append(Notable(flood.topic, "", "", "summarised", reason))
 
@@ -331,10 +338,10 @@ class Batch:
         for key, event in self._last.items():
             account = self.state.accounts[key]
             balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
-            self._put_out(key.tenant_id, balance_record(balance, self._rules.ce_source))
+            self._add_to_outbox(key.tenant_id, balance_record(balance, self._rules.ce_source))
         await write_state(self._session, self.state, self._moment.now)
         # Last of what is locked: the next batch with a dead letter of the topic waits from here to the COMMIT.
-        await self._put_letters_aside()
+        await self._add_dead_letters()
         await write_rest(self._session, self.written)
 
     def report(self, messages: int) -> BatchReport:

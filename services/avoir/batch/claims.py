@@ -19,20 +19,23 @@ async def fence(session: Session, group_id: str, positions: Positions, *, stoppe
     Raises Fenced. For deferred messages, a partition may be stopped by now: they come before the stop.
     """
     found = await session.fetch(*queries.lock_offsets(group_id=group_id, partitions=positions))
-    stand = {
+    current = {
         TopicPartition(row["topic"], row["partition"]): row["next_offset"]
         for row in found
         if stopped_too or row["stopped"] is None
     }
-    moved = sum(stand.get(place) != position for place, position in positions.items())
+    moved = sum(current.get(partition) != position for partition, position in positions.items())
     if moved:
         raise Fenced(f"{moved} of {len(positions)} partitions moved on")
 
 
 async def advance(session: Session, group_id: str, positions: Positions, following: Positions) -> None:
     """Move locked positions to the following ones."""
-    places = sorted(following)
-    to, at = [following[place] for place in places], [positions[place] for place in places]
+    partitions = sorted(following)
+    to, at = (
+        [following[partition] for partition in partitions],
+        [positions[partition] for partition in partitions],
+    )
     await session.fetch(
         *queries.advance_offsets(group_id=group_id, partitions=following, next_offsets=to, expected=at)
     )

@@ -18,14 +18,14 @@ from avoir.postgres.session import Session
 from avoir.record import Record, TopicPartition
 from avoir.wire.incoming import Incoming, Unreadable
 
-MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
+MAX_MESSAGES, MAX_BYTES = 10_000, 64 * 1024 * 1024
 """Limits of deferred messages: beyond them, messages for a locked row wait in Kafka and block what is behind them."""
 
 AT_A_TIME, AT_A_TIME_BYTES = 500, 1024 * 1024
-_LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_MOST_ASKED = 3
+_CHECK_EVERY_S, _MAX_PAUSE_S = 1.0, 60.0
+_MAX_ASKED = 3
 
-Aside: TypeAlias = dict[int, tuple[Row, set[Row]]]
+Deferred: TypeAlias = dict[int, tuple[Row, set[Row]]]
 """Messages to defer, by index: the locked row, and the accounts they concern."""
 
 log = structlog.get_logger("avoir.handle")
@@ -57,8 +57,8 @@ class Deferral:
         self._group_id = group_id
         self._known: frozenset[TopicPartition] | None = None
         self._numbers: dict[Record, int] = {}
-        self._look_at = 0.0
-        self._pause_s = _LOOK_EVERY_S
+        self._check_at = 0.0
+        self._pause_s = _CHECK_EVERY_S
 
     def forget(self) -> None:
         """Reload the deferred messages before the next batch."""
@@ -66,29 +66,29 @@ class Deferral:
 
     def handled(self) -> None:
         """Register that deferred messages were handled; there may be more."""
-        self._known, self._look_at, self._pause_s = None, 0.0, _LOOK_EVERY_S
+        self._known, self._check_at, self._pause_s = None, 0.0, _CHECK_EVERY_S
 
     def postpone(self) -> None:
         """Check again later, with growing pauses: something they need is still locked."""
-        self._known, self._pause_s = None, min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        self._look_at = time.monotonic() + self._pause_s
+        self._known, self._pause_s = None, min(2 * self._pause_s, _MAX_PAUSE_S)
+        self._check_at = time.monotonic() + self._pause_s
 
-    def may_wait(self, places: Collection[TopicPartition]) -> bool:
+    def may_have(self, partitions: Collection[TopicPartition]) -> bool:
         """Check whether deferred messages of the partitions are known."""
-        return self.messages > 0 or self._known != frozenset(places)
+        return self.messages > 0 or self._known != frozenset(partitions)
 
     @property
     def is_full(self) -> bool:
         """Check whether no more messages may be deferred."""
-        return self.messages >= MOST_MESSAGES or self._bytes >= MOST_BYTES
+        return self.messages >= MAX_MESSAGES or self._bytes >= MAX_BYTES
 
-    async def freed(self, kept: KeptConnection, places: Collection[TopicPartition]) -> frozenset[Row]:
+    async def freed(self, kept: KeptConnection, partitions: Collection[TopicPartition]) -> frozenset[Row]:
         """Rows that deferred messages wait for and that are free now; checks once a second."""
-        if self._known != frozenset(places):
-            await self._read(kept, places)
-        if not self.behind or time.monotonic() < self._look_at:
+        if self._known != frozenset(partitions):
+            await self._read(kept, partitions)
+        if not self.behind or time.monotonic() < self._check_at:
             return frozenset()
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        self._check_at = time.monotonic() + _CHECK_EVERY_S
         waited_for = frozenset(self.behind.values())
         async with kept.use() as connection:
             freed = waited_for - await locked_of(Session(connection), waited_for)
@@ -98,14 +98,14 @@ class Deferral:
         return freed
 
     async def oldest(
-        self, kept: KeptConnection, places: Collection[TopicPartition], freed: Collection[Row]
+        self, kept: KeptConnection, partitions: Collection[TopicPartition], freed: Collection[Row]
     ) -> list[Record]:
         """Read the oldest deferred messages whose rows are free: one batch, as large as those from Kafka."""
         async with kept.use() as connection:
             found = await connection.fetch(
                 *queries.oldest_deferred(
                     group_id=self._group_id,
-                    partitions=places,
+                    partitions=partitions,
                     waits_for=[_json(row) for row in freed],
                     limit=AT_A_TIME,
                     limit_bytes=AT_A_TIME_BYTES,
@@ -121,12 +121,12 @@ class Deferral:
 
         None if none of these rows is locked: the lock is on a table without such a list.
         """
-        references = _named(messages)
+        references = _references_of(messages)
         async with kept.use() as connection:
             session = Session(connection)
             locked = await locked_of(session, await _needed(session, references)) - self.behind.keys()
         found = False if locked else None
-        for row in sorted(locked)[:_MOST_ASKED]:
+        for row in sorted(locked)[:_MAX_ASKED]:
             holders = await holders_of(kept, row)
             if any(holder.get("application") != kept.application_name for holder in holders):
                 others = len(locked) - 1
@@ -141,22 +141,22 @@ class Deferral:
             self.behind |= {row: row for row in locked}
         return found
 
-    async def hold(self, kept: KeptConnection, message: Incoming | Unreadable, why: str) -> bool:
+    async def defer_one(self, kept: KeptConnection, message: Incoming | Unreadable, why: str) -> bool:
         """Defer one message that met an unidentified lock, and others of its account behind it."""
         async with kept.use() as connection:
-            needed = sorted(await _needed(Session(connection), _named([message])))
+            needed = sorted(await _needed(Session(connection), _references_of([message])))
         if needed:
             # Accounts come before subjects.
             log.warning("a row is kept locked: what concerns it waits", row="/".join(needed[0]), why=why)
             self.behind[needed[0]] = needed[0]
         return bool(needed)
 
-    async def set_aside(
+    async def select(
         self, session: Session, messages: Sequence[Incoming | Unreadable], freed: Collection[Row] = ()
-    ) -> Aside:
+    ) -> Deferred:
         """Select the messages that must wait, including those behind others of their accounts; not for freed rows."""
         behind = {row: locked for row, locked in self.behind.items() if locked not in freed}
-        aside: Aside = {}
+        deferred: Deferred = {}
         tenants = {row[1] for row in behind}
         numbers = [
             n
@@ -165,18 +165,20 @@ class Deferral:
         ]
         grown = bool(numbers)
         while grown:
-            before = len(aside)
+            before = len(deferred)
             for n in numbers:
-                _wait(aside, behind, n, _rows(_named([messages[n]])))
-            left = [n for n in numbers if n not in aside]
-            await _look_further(session, messages, left, aside, behind)
-            grown = len(aside) > before
-        return aside
+                _defer(deferred, behind, n, _rows(_references_of([messages[n]])))
+            left = [n for n in numbers if n not in deferred]
+            await _select_indirect(session, messages, left, deferred, behind)
+            grown = len(deferred) > before
+        return deferred
 
-    async def keep(self, session: Session, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
+    async def store(
+        self, session: Session, messages: Sequence[Incoming | Unreadable], deferred: Deferred
+    ) -> None:
         """Store deferred messages."""
         found = []
-        for n, (locked, concerned) in sorted(aside.items()):
+        for n, (locked, concerned) in sorted(deferred.items()):
             each = messages[n]
             assert isinstance(each, Incoming)
             record = each.record
@@ -197,30 +199,32 @@ class Deferral:
             )
         await session.copy("deferred", DeferredRow._fields, found)
 
-    async def keep_on(self, session: Session, records: Sequence[Record], aside: Aside) -> None:
+    async def store_again(self, session: Session, records: Sequence[Record], deferred: Deferred) -> None:
         """Keep deferred messages that must still wait, and remove the others."""
-        done = [self._numbers[record] for n, record in enumerate(records) if n not in aside]
+        done = [self._numbers[record] for n, record in enumerate(records) if n not in deferred]
         await session.fetch(*queries.delete_deferred(group_id=self._group_id, numbers=done))
-        again = [self._numbers[records[n]] for n in aside]
-        waits_for = [_json(locked) for locked, _ in aside.values()]
-        concerns = [_json(sorted(concerned)) for _, concerned in aside.values()]
+        again = [self._numbers[records[n]] for n in deferred]
+        waits_for = [_json(locked) for locked, _ in deferred.values()]
+        concerns = [_json(sorted(concerned)) for _, concerned in deferred.values()]
         await session.fetch(
             *queries.defer_again(
                 group_id=self._group_id, numbers=again, waits_for=waits_for, concerns=concerns
             )
         )
 
-    def kept(self, messages: Sequence[Incoming | Unreadable], aside: Aside) -> None:
+    def stored(self, messages: Sequence[Incoming | Unreadable], deferred: Deferred) -> None:
         """Register that messages were stored."""
-        for n, (locked, concerned) in aside.items():
+        for n, (locked, concerned) in deferred.items():
             self.messages += 1
             self._bytes += _size(messages[n].record)
             for row in concerned:
                 self.behind.setdefault(row, locked)
 
-    async def _read(self, kept: KeptConnection, places: Collection[TopicPartition]) -> None:
+    async def _read(self, kept: KeptConnection, partitions: Collection[TopicPartition]) -> None:
         async with kept.use() as connection:
-            found = await connection.fetch(*queries.read_deferred(group_id=self._group_id, partitions=places))
+            found = await connection.fetch(
+                *queries.read_deferred(group_id=self._group_id, partitions=partitions)
+            )
         self.behind = {}
         self.messages = self._bytes = 0
         for each in found:
@@ -230,7 +234,7 @@ class Deferral:
                 self.behind.setdefault(tuple(row), locked)
             self.messages += each["messages"]
             self._bytes += each["bytes"]
-        self._known = frozenset(places)
+        self._known = frozenset(partitions)
 
 
 def _size(record: Record) -> int:
@@ -250,35 +254,35 @@ def _record(row: asyncpg.Record) -> Record:
     )
 
 
-async def _look_further(
+async def _select_indirect(
     session: Session,
     messages: Sequence[Incoming | Unreadable],
     numbers: Sequence[int],
-    aside: Aside,
+    deferred: Deferred,
     behind: dict[Row, Row],
 ) -> None:
     """Defer messages that lead to a locked row without naming it."""
-    rows = await _needed(session, _named(messages[n] for n in numbers)) if numbers else set()
+    rows = await _needed(session, _references_of(messages[n] for n in numbers)) if numbers else set()
     if rows.isdisjoint(behind):
         return
     if len(numbers) == 1:
-        _wait(aside, behind, numbers[0], rows)
+        _defer(deferred, behind, numbers[0], rows)
         return
     half = len(numbers) // 2
-    await _look_further(session, messages, numbers[:half], aside, behind)
-    await _look_further(session, messages, numbers[half:], aside, behind)
+    await _select_indirect(session, messages, numbers[:half], deferred, behind)
+    await _select_indirect(session, messages, numbers[half:], deferred, behind)
 
 
-def _wait(aside: Aside, behind: dict[Row, Row], number: int, rows: set[Row]) -> None:
+def _defer(deferred: Deferred, behind: dict[Row, Row], number: int, rows: set[Row]) -> None:
     locked = next((behind[row] for row in sorted(rows) if row in behind), None)
-    if locked is not None and number not in aside:
+    if locked is not None and number not in deferred:
         concerned = {row for row in rows if row[0] == "account"}
-        aside[number] = locked, concerned
+        deferred[number] = locked, concerned
         for row in concerned:
             behind.setdefault(row, locked)
 
 
-def _named(messages: Iterable[Incoming | Unreadable]) -> References:
+def _references_of(messages: Iterable[Incoming | Unreadable]) -> References:
     references = References()
     for each in messages:
         if isinstance(each, Incoming):

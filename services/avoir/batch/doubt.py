@@ -4,11 +4,11 @@ from collections.abc import Container, Mapping, Sequence
 
 from avoir.record import Record, TopicPartition, next_offsets
 
-CUT = 8
+PARTS = 8
 """Number of parts that a failed part is split into. Each failure may take as long as a statement may run, a success
 takes almost no time: with eight there are few failures."""
 
-MOST_ALONE = 3
+MAX_TRIES_ALONE = 3
 """Number of times that a single message may fail."""
 
 
@@ -25,12 +25,12 @@ class Doubt:
 
     def is_settled_on(self, part: Sequence[Record]) -> bool:
         """Check whether these records are the one message that failed alone often enough."""
-        return self._alone >= MOST_ALONE and next_offsets(part) == self._until
+        return self._alone >= MAX_TRIES_ALONE and next_offsets(part) == self._until
 
     def size(self, records: Sequence[Record]) -> int:
         """Number of next records to handle together; all if nothing is in doubt."""
         doubtful = [n for n, record in enumerate(records) if self._is_in(record)]
-        return doubtful[(len(doubtful) - 1) // CUT] + 1 if doubtful else len(records)
+        return doubtful[(len(doubtful) - 1) // PARTS] + 1 if doubtful else len(records)
 
     def failed(self, part: Sequence[Record], reason: str) -> None:
         """Register that these records failed together."""
@@ -46,14 +46,16 @@ class Doubt:
     def handled(self, positions: Mapping[TopicPartition, int]) -> None:
         """Register how far partitions were handled."""
         left = {
-            place: until for place, until in self._until.items() if positions.get(place, until - 1) < until
+            partition: until
+            for partition, until in self._until.items()
+            if positions.get(partition, until - 1) < until
         }
         if left != self._until:
             self._until, self._alone = left, 0
 
     def keep(self, partitions: Container[TopicPartition]) -> None:
         """Forget partitions that this process no longer has: their new owner finds what fails there."""
-        left = {place: until for place, until in self._until.items() if place in partitions}
+        left = {partition: until for partition, until in self._until.items() if partition in partitions}
         if left != self._until:
             self._until, self._alone = left, 0
 

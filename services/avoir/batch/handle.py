@@ -36,10 +36,10 @@ from avoir.record import (
 from avoir.retry import Cause, cause_of
 from avoir.wire.incoming import Incoming, Unreadable, parse
 
-PLANS_LAST = 50_000
+MAX_MESSAGES_PER_PLAN = 50_000
 """Maximum messages served by one plan; if the database gathers statistics, the plan is made earlier."""
 
-MOST_S = 10.0
+MAX_BATCH_S = 10.0
 """Time after which a batch in many parts leaves the rest to the next one: far below the group's limit."""
 
 PROBE = random.Random(0).randbytes(4096)
@@ -62,7 +62,7 @@ class Handler:
         self._doubt, self._doubt_of_deferred = Doubt(), Doubt()
         self._deferral = Deferral(rules.group_id)
         self._in_parts = False
-        self._handled = self._plan_anew_at = 0
+        self._handled = self._discard_plans_at = 0
 
     async def handle(self, records: Sequence[Record], positions: Positions) -> BatchReport:
         """Handle records in order and move the positions in the same transaction.
@@ -90,7 +90,7 @@ class Handler:
 
     def has_deferred(self, positions: Positions) -> bool:
         """Check for deferred messages of the partitions; `handle` takes care of them."""
-        return self._deferral.may_wait(positions.keys())
+        return self._deferral.may_have(positions.keys())
 
     def forget(self) -> None:
         """Reload deferred messages: another process may have had the partitions meanwhile."""
@@ -118,10 +118,10 @@ class Handler:
         self, records: Sequence[Record], positions: Positions, doubt: Doubt, freed: Freed = None
     ) -> BatchReport:
         """Handle records: a batch, or deferred messages whose rows are `freed`."""
-        report, stands = BatchReport(0), dict(positions)
+        report, current = BatchReport(0), dict(positions)
         parsed: dict[int, Incoming | Unreadable] = {}
         messages: Messages = ()
-        until = time.monotonic() + MOST_S
+        until = time.monotonic() + MAX_BATCH_S
         while (done := report.messages) < len(records):
             if (done or report.amounts) and time.monotonic() > until:
                 return replace(report, complete=False)
@@ -132,9 +132,9 @@ class Handler:
                     if n not in parsed and not doubt.is_settled_on(part):
                         parsed[n] = parse(record, self._rules.max_message_bytes)
                 messages = [parsed[n] for n in range(done, done + len(part)) if n in parsed]
-                each = await self._handle_part(part, messages, stands, doubt, freed)
+                each = await self._handle_part(part, messages, current, doubt, freed)
             except Exception as error:
-                if await self._may_go_on(error, part, messages, doubt, freed):
+                if await self._can_continue(error, part, messages, doubt, freed):
                     continue
                 if done:
                     # What is committed must be reported; the rest is read again, and meets the error by itself.
@@ -145,27 +145,27 @@ class Handler:
                 raise
             moved = next_offsets(part[: each.messages])
             doubt.handled(moved)
-            stands |= moved if freed is None else {}
+            current |= moved if freed is None else {}
             report = merged(report, each)
             if report.halted or too_many_parked(report.parked, report.messages):
                 return replace(report, halted=True)
         return report
 
-    async def _may_go_on(
+    async def _can_continue(
         self, error: Exception, part: Sequence[Record], messages: Messages, doubt: Doubt, freed: Freed
     ) -> bool:
         """Register that a part failed; returns whether something else may be tried at once."""
         cause = cause_of(error)
         if cause is Cause.LOCKED:
             if freed is None:
-                return await self._set_aside(part, messages, error)
+                return await self._defer_locked(part, messages, error)
             if len(part) > 1:
                 doubt.failed(part, brief(error))
         if cause in (Cause.DATA, Cause.DOUBTFUL):
             doubt.failed(part, brief(error))
         return cause is Cause.DATA and len(part) > 1
 
-    async def _set_aside(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
+    async def _defer_locked(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
         """Check whether messages that met a locked row can be identified, so that the others may go on."""
         if self._deferral.is_full:
             return False
@@ -175,7 +175,7 @@ class Handler:
         self._doubt.failed(part, brief(error))
         is_alone = len(messages) == 1
         why = f"{brief(error)} {getattr(error, 'context', None) or ''}"
-        return is_alone and await self._deferral.hold(self._connection, messages[0], why)
+        return is_alone and await self._deferral.defer_one(self._connection, messages[0], why)
 
     async def _handle_part(
         self,
@@ -269,26 +269,26 @@ class Handler:
         records = [each.record for each in messages] if parked is None else [parked]
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
-            await self._plan_anew(session, len(messages))
-            at = {place: positions[place] for place in next_offsets(records)}
+            await self._discard_old_plans(session, len(messages))
+            at = {partition: positions[partition] for partition in next_offsets(records)}
             await fence(session, self._rules.group_id, at, stopped_too=freed is not None)
-            aside = (
-                {} if parked is not None else await self._deferral.set_aside(session, messages, freed or ())
+            deferred = (
+                {} if parked is not None else await self._deferral.select(session, messages, freed or ())
             )
-            if aside and freed is None and self._deferral.is_full:
-                messages, aside = messages[: min(aside)], {}
+            if deferred and freed is None and self._deferral.is_full:
+                messages, deferred = messages[: min(deferred)], {}
                 if not messages:
                     raise asyncpg.LockNotAvailableError(
                         "no more messages can be set aside: see `avoir status`"
                     )
                 records = records[: len(messages)]
-            taken = [n for n in range(len(messages)) if n not in aside]
+            selected = [n for n in range(len(messages)) if n not in deferred]
             end = len(messages)
             if parked is None:
-                end = await self._affordable(session, messages, taken)
-                taken = [n for n in taken if n < end]
+                end = await self._affordable(session, messages, selected)
+                selected = [n for n in selected if n < end]
             references = References()
-            for n in taken:
+            for n in selected:
                 each = messages[n]
                 if isinstance(each, Incoming) and parked is None:
                     references.add(each.message)
@@ -297,22 +297,22 @@ class Handler:
             batch = await Batch.locked(session, self._rules, accounts)
             await batch.load(references, accounts)
             batch.remember(seen)
-            decided = await decide(session, batch, [messages[n] for n in taken], accounts)
+            decided = await decide(session, batch, [messages[n] for n in selected], accounts)
             await settle_claims(session, references, seen, batch.state)
-            end = taken[decided] if decided < len(taken) else end
-            aside = {n: waits for n, waits in aside.items() if n < end}
+            end = selected[decided] if decided < len(selected) else end
+            deferred = {n: waits for n, waits in deferred.items() if n < end}
             if freed is None:
-                await self._deferral.keep(session, messages, aside)
+                await self._deferral.store(session, messages, deferred)
                 await advance(session, self._rules.group_id, positions, next_offsets(records[:end]))
             else:
-                await self._deferral.keep_on(session, records[:end], aside)
+                await self._deferral.store_again(session, records[:end], deferred)
         if freed is None:
-            self._deferral.kept(messages, aside)
+            self._deferral.stored(messages, deferred)
         return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
 
-    async def _affordable(self, session: Session, messages: Messages, taken: Sequence[int]) -> int:
+    async def _affordable(self, session: Session, messages: Messages, selected: Sequence[int]) -> int:
         """Index of the first message whose rows one transaction can't load in addition to those before it."""
-        incoming = [(n, each.message) for n in taken if isinstance(each := messages[n], Incoming)]
+        incoming = [(n, each.message) for n in selected if isinstance(each := messages[n], Incoming)]
         count = await portion(session, [message for _, message in incoming])
         return len(messages) if count == len(incoming) else incoming[count][0]
 
@@ -327,10 +327,10 @@ class Handler:
         self, session: Session, batch: Batch, messages: Messages, accounts: Accounts
     ) -> int:
         """Decide messages in parts, each written before the next; as long as some are refused, the next batch too."""
-        first = batch.part()
+        first = batch.fork()
         is_more_due = await first.expire(accounts)
         await first.write()
-        batch.take_over(first)
+        batch.merge(first)
         if is_more_due:
             return 0
         parts = Parts(session, batch, messages)
@@ -338,11 +338,11 @@ class Handler:
         self._in_parts = parts.refused > 0
         return decided
 
-    async def _plan_anew(self, session: Session, messages: int) -> None:
+    async def _discard_old_plans(self, session: Session, messages: int) -> None:
         """Discard the plans of statements and foreign keys when the tables may have doubled since."""
-        if self._handled >= self._plan_anew_at:
+        if self._handled >= self._discard_plans_at:
             await session.fetch(*queries.forget_plans())
-            self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
+            self._discard_plans_at = self._handled + min(max(self._handled, messages), MAX_MESSAGES_PER_PLAN)
         self._handled += messages
 
 

@@ -10,7 +10,7 @@ from avoir.postgres.session import Session
 from avoir.retry import Cause, cause_of
 from avoir.wire.incoming import Incoming, Unreadable
 
-LEAST, MOST = 8, 512
+MIN_SIZE, MAX_SIZE = 8, 512
 
 
 class Parts:
@@ -38,9 +38,9 @@ class Parts:
                 break
             self._ahead = self._ahead or await self._decide_ahead(until)
             count = self._named or (self._in_doubt + 1) // 2 or len(self._ahead)
-            part = self._batch.part()
+            part = self._batch.fork()
             for one in self._ahead[:count]:
-                part.take_over(one)
+                part.merge(one)
             try:
                 async with self._session.savepoint():
                     await part.write()
@@ -53,22 +53,22 @@ class Parts:
     async def _decide_ahead(self, until: float) -> list[Batch]:
         """Decide the next messages, each over those before it."""
         ahead: list[Batch] = []
-        last = self._batch.part()
+        last = self._batch.fork()
         # Half of what lies between two that are refused: what is decided behind one is decided again.
-        size = min(max(LEAST, self._at // (2 * self.refused + 2)), MOST)
+        size = min(max(MIN_SIZE, self._at // (2 * self.refused + 2)), MAX_SIZE)
         for each in self._messages[self._at : self._at + size]:
             if ahead and (last.is_halted or time.monotonic() > until):
                 break
-            one = last.part()
+            one = last.fork()
             try:
                 await one.decide([each], parked=None if ahead else self._reason())
             except Exception as error:
                 if ahead:
                     break
                 self._park(error)
-                one = last.part()
+                one = last.fork()
                 await one.decide([each], parked=self._reason())
-            last.take_over(one)
+            last.merge(one)
             ahead.append(one)
         return ahead
 
@@ -83,7 +83,7 @@ class Parts:
             self._in_doubt, self._named = (count, behind or 0) if behind != 0 else (1, 0)
 
     def _written(self, count: int, part: Batch) -> None:
-        self._batch.take_over(part)
+        self._batch.merge(part)
         self._at += count
         self._ahead = self._ahead[count:]
         self._in_doubt = 1 if self._named else max(0, self._in_doubt - count)

@@ -40,7 +40,7 @@ async def high_watermarks(
     return ends
 
 
-async def break_off(consumer: AIOKafkaConsumer) -> None:
+async def abort_consumer(consumer: AIOKafkaConsumer) -> None:
     """Abort a consumer that did not stop in time: its heartbeats would keep its partitions."""
     coordinator, fetcher = consumer._coordinator, consumer._fetcher
     for task in (

@@ -24,14 +24,14 @@ from avoir.wire.topics import BALANCE
 TIMEOUT_S = 10.0
 _TAILS = (100, 1_000, 10_000)
 """Number of last offsets of a partition searched for a record: transactions leave gaps."""
-_PARTS = 500
+_PORTION = 500
 _UNREADABLE = (ValueError, CorruptRecordException, UnsupportedCodecError)
 
 # Not structlog: what a command says goes to standard output.
 log = logging.getLogger("avoir.heads")
 
 
-class _Said(Struct):
+class _Balance(Struct):
     epoch: int
     seq: int
     head: str
@@ -47,7 +47,7 @@ class Head(Struct, frozen=True):
     place: str
 
 
-_SAID = msgspec.json.Decoder(_Said)
+_BALANCE = msgspec.json.Decoder(_Balance)
 
 
 async def last_heads(client: Client, names: TopicNames, ce_source: str) -> list[Head]:
@@ -59,16 +59,17 @@ async def last_heads(client: Client, names: TopicNames, ce_source: str) -> list[
             async with consuming(client, TIMEOUT_S, isolation_level="read_committed") as consumer:
                 spans = await _spans(consumer, names.actual(BALANCE))
                 tails = {
-                    place: (max(begin, end - count), end)
-                    for place, (begin, end) in spans.items()
-                    if place.partition not in last
+                    partition: (max(begin, end - count), end)
+                    for partition, (begin, end) in spans.items()
+                    if partition.partition not in last
                 }
                 async for record in _records(consumer, tails):
                     head = head_of(record, ce_source)
                     if head is not None:
                         last[record.partition] = head
             if all(
-                place.partition in last or begin == spans[place][0] for place, (begin, _) in tails.items()
+                partition.partition in last or begin == spans[partition][0]
+                for partition, (begin, _) in tails.items()
             ):
                 break
     return list(last.values())
@@ -84,7 +85,7 @@ async def unknown_to_the_ledger(connection: Connection, heads: Sequence[Head]) -
     rows = await connection.fetch(
         *queries.read_heads(accounts=[head.account for head in heads], seqs=[head.seq for head in heads])
     )
-    return [_words(head, row) for head, row in zip(heads, rows, strict=True) if _is_unknown(head, row)]
+    return [_describe(head, row) for head, row in zip(heads, rows, strict=True) if _is_unknown(head, row)]
 
 
 def _is_unknown(head: Head, row: asyncpg.Record) -> bool:
@@ -93,7 +94,7 @@ def _is_unknown(head: Head, row: asyncpg.Record) -> bool:
     return head.seq > (row["seq"] or 0) or head.hash != (row["hash"] or GENESIS)
 
 
-def _words(head: Head, row: asyncpg.Record) -> str:
+def _describe(head: Head, row: asyncpg.Record) -> str:
     account = "/".join(head.account)
     return (
         f"{head.place} has {account} at epoch {head.epoch}, seq {head.seq}, head {head.hash.hex()[:16]}; the ledger is "
@@ -114,7 +115,7 @@ async def all_heads(
             read += 1
             head = head_of(record, ce_source)
             portion += [] if head is None else [head]
-            if len(portion) >= _PARTS:
+            if len(portion) >= _PORTION:
                 progress(read, to_read)
                 yield portion
                 portion = []
@@ -127,12 +128,12 @@ def head_of(record: ConsumerRecord, ce_source: str) -> Head | None:
     if ("ce_source", ce_source.encode()) not in record.headers or not record.key or not record.value:
         return None
     try:
-        said, account = _SAID.decode(record.value), account_of_key(record.key)
-        head = bytes.fromhex(said.head)
+        balance, account = _BALANCE.decode(record.value), account_of_key(record.key)
+        head = bytes.fromhex(balance.head)
     except (msgspec.DecodeError, ValueError, TypeError):
         return None
     place = f"{record.topic}/{record.partition}@{record.offset}"
-    return Head(account, said.epoch, said.seq, head, place)
+    return Head(account, balance.epoch, balance.seq, head, place)
 
 
 Spans = dict[KafkaPartition, tuple[int, int]]
@@ -141,12 +142,18 @@ Spans = dict[KafkaPartition, tuple[int, int]]
 async def _spans(consumer: AIOKafkaConsumer, topic: str) -> Spans:
     """Readable range of each partition: the end is that of the last finished transaction."""
     cluster = await consumer._client.fetch_all_metadata()
-    places = [KafkaPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())]
-    if not places:
+    partitions = [
+        KafkaPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())
+    ]
+    if not partitions:
         return {}
     await consumer._client.add_topic(topic)
-    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    return {place: (begins[place], ends[place]) for place in places if begins[place] < ends[place]}
+    begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    return {
+        partition: (begins[partition], ends[partition])
+        for partition in partitions
+        if begins[partition] < ends[partition]
+    }
 
 
 async def _records(consumer: AIOKafkaConsumer, spans: Spans) -> AsyncIterator[ConsumerRecord]:
@@ -156,26 +163,28 @@ async def _records(consumer: AIOKafkaConsumer, spans: Spans) -> AsyncIterator[Co
     """
     if spans:
         consumer.assign(list(spans))
-    for place, (begin, _) in spans.items():
-        consumer.seek(place, begin)
-    for place, (_, end) in spans.items():
+    for partition, (begin, _) in spans.items():
+        consumer.seek(partition, begin)
+    for partition, (_, end) in spans.items():
         # A transaction's end takes an offset too, so only the position says that all was read.
-        while await consumer.position(place) < end:
+        while await consumer.position(partition) < end:
             try:
-                records = await _some(consumer, place, end)
+                records = await _next_records(consumer, partition, end)
             except _UNREADABLE as error:
-                log.error("%s/%s cannot be read on: %r", place.topic, place.partition, error)
+                log.error("%s/%s cannot be read on: %r", partition.topic, partition.partition, error)
                 break
             for record in records:
                 if record.offset < end:
                     yield record
 
 
-async def _some(consumer: AIOKafkaConsumer, place: KafkaPartition, end: int) -> list[ConsumerRecord]:
+async def _next_records(
+    consumer: AIOKafkaConsumer, partition: KafkaPartition, end: int
+) -> list[ConsumerRecord]:
     """Next records of a partition; empty if there are none before `end`."""
     async with asyncio.timeout(TIMEOUT_S):
-        while await consumer.position(place) < end:
-            found = await consumer.getmany(place, timeout_ms=50, max_records=_PARTS)
-            if place in found:
-                return list(found[place])
+        while await consumer.position(partition) < end:
+            batches = await consumer.getmany(partition, timeout_ms=50, max_records=_PORTION)
+            if partition in batches:
+                return list(batches[partition])
     return []

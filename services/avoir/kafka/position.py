@@ -7,7 +7,7 @@ from uuid import UUID
 from avoir.record import TopicPartition
 
 
-class Stored(NamedTuple):
+class StoredPosition(NamedTuple):
     """A stored position: the next offset to handle, the topic's id, and why it is stopped.
 
     The id is None if the broker has not reported it yet.
@@ -32,19 +32,21 @@ class End(NamedTuple):
     end: int
 
 
-def positions_of(rows: Iterable[Any]) -> dict[TopicPartition, Stored]:
+def positions_of(rows: Iterable[Any]) -> dict[TopicPartition, StoredPosition]:
     """The positions in rows of `consumer_offsets`."""
     return {
-        TopicPartition(row["topic"], row["partition"]): Stored(
+        TopicPartition(row["topic"], row["partition"]): StoredPosition(
             row["next_offset"], row["topic_id"], row["stopped"]
         )
         for row in rows
     }
 
 
-def misplaced(place: TopicPartition, stored: Stored, has: Span, topic_id: UUID | None) -> str | None:
+def misplaced(
+    partition: TopicPartition, stored: StoredPosition, has: Span, topic_id: UUID | None
+) -> str | None:
     """Reason why a partition can't go on: the topic is a different one, or does not have the offset. None if it can."""
-    at = f"{place.topic}/{place.partition} stands at {stored.next_offset}"
+    at = f"{partition.topic}/{partition.partition} stands at {stored.next_offset}"
     if stored.topic_id is not None and topic_id is not None and stored.topic_id != topic_id:
         return f"{at} of a topic that was deleted and made anew, and the new one has {has.begin} to {has.end}"
     if not has.begin <= stored.next_offset <= has.end:

@@ -20,8 +20,8 @@ from aiokafka.partitioner import DefaultPartitioner, murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from avoir.kafka.client import Client
+from avoir.kafka.output_topics import OutputTopics
 from avoir.kafka.topics import TopicNames
-from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres.headers import unpacked
 
 TIMEOUT_S = 10.0
@@ -100,7 +100,7 @@ class Publisher:
         return {topic: len(cluster.partitions_for_topic(topic)) for topic in cluster.topics()}
 
     async def publish(
-        self, rows: Sequence[asyncpg.Record], topics_out: TopicsOut, alone: Collection[int] = ()
+        self, rows: Sequence[asyncpg.Record], output_topics: OutputTopics, alone: Collection[int] = ()
     ) -> None:
         """Publish all rows or none, over the partitions in use; those in `alone` get separate batches.
 
@@ -108,7 +108,8 @@ class Publisher:
         """
         async with asyncio.timeout(TIMEOUT_S):
             partitions = {
-                topic: await self._partitions(topic, topics_out) for topic in {row["topic"] for row in rows}
+                topic: await self._partitions(topic, output_topics)
+                for topic in {row["topic"] for row in rows}
             }
             await self._producer.begin_transaction()
             sent = []
@@ -143,18 +144,18 @@ class Publisher:
             async with asyncio.timeout(3):
                 await self._producer.client.close()
 
-    async def _partitions(self, topic: str, topics_out: TopicsOut) -> tuple[int, ...]:
+    async def _partitions(self, topic: str, output_topics: OutputTopics) -> tuple[int, ...]:
         actual = self._names.actual(topic)
         try:
             async with asyncio.timeout(_METADATA_S):
-                found = sorted(await self._producer.partitions_for(actual))
+                numbers = sorted(await self._producer.partitions_for(actual))
         except (TimeoutError, UnknownTopicOrPartitionError):
             raise TimeoutError(
                 f"the broker reports no partitions of topic {actual}: does it exist?"
             ) from None
-        if not topics_out.knows(actual):
+        if not output_topics.has(actual):
             raise TimeoutError(f"topic {actual} is new: its partitions are not known yet")
-        return tuple(found[: topics_out.used(actual, len(found))])
+        return tuple(numbers[: output_topics.used(actual, len(numbers))])
 
     def _batches(
         self, rows: Iterable[asyncpg.Record], partitions: Mapping[str, Sequence[int]], alone: Collection[int]

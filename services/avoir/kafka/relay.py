@@ -12,9 +12,9 @@ import asyncpg
 import structlog
 
 from avoir.kafka.heads import Head, unknown_to_the_ledger
+from avoir.kafka.output_topics import OutputTopics
 from avoir.kafka.publisher import TIMEOUT_S, Publisher, RefusedError
 from avoir.kafka.topics import TopicNames
-from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.postgres.lease import Lease
@@ -25,8 +25,8 @@ _ROUND_BYTES = 8 * 1024 * 1024
 _IDLE_FIRST_S = 0.02
 _IDLE_LONGEST_S = 0.2
 _UNCERTAIN_TRIES = 3
-_LOOK_EVERY_S = 30.0
-_SHOWN = 3
+_PARTITIONS_EVERY_S = 30.0
+_MAX_SHOWN = 3
 # Who finds the ledger behind lets the lease go sooner than this.
 _PUBLISHES_AFTER_S = 3 * TIMEOUT_S
 
@@ -88,8 +88,8 @@ class Relay:
         self._make_publisher = publisher
         self._publisher: Publisher | None = None
         self._read_heads = heads
-        self.topics_out = TopicsOut(names)
-        self._look_at = 0.0
+        self.output_topics = OutputTopics(names)
+        self._read_partitions_at = 0.0
         self._lease = Lease(LEASE, holder, lease_s)
         self._renewed_at = 0.0
         self._rows = rows
@@ -127,7 +127,7 @@ class Relay:
         self._publisher = self._make_publisher()
         await self._while_held(self._publisher.start())
         await self._refuse_if_behind()
-        await self._look(self._publisher)
+        await self._read_partitions(self._publisher)
         self.state.doing = "publishing"
         log.info("relay leads", holder=self._lease.holder)
         idle_s = _IDLE_FIRST_S
@@ -137,7 +137,7 @@ class Relay:
             self.state.last_error = ""
             idle_s = _IDLE_FIRST_S if published else min(idle_s * 1.5, _IDLE_LONGEST_S)
             if not published:
-                await self._rest(idle_s)
+                await self._idle(idle_s)
 
     async def _refuse_if_behind(self) -> None:
         """Refuse to publish numbers that readers have already seen.
@@ -147,7 +147,7 @@ class Relay:
         heads = await self._while_held(self._read_heads())
         async with self._kept.use() as connection:
             unknown = await unknown_to_the_ledger(connection, heads)
-        behind = "; ".join(unknown[:_SHOWN])
+        behind = "; ".join(unknown[:_MAX_SHOWN])
         if behind and behind != self.state.behind:
             log.critical(
                 "credit-balance is ahead of the ledger, so nothing is published: the database was restored, or a "
@@ -161,26 +161,26 @@ class Relay:
                 f"credit-balance is ahead of the ledger, nothing is published until `avoir epoch raise`: {behind}"
             )
 
-    async def _look(self, publisher: Publisher) -> None:
+    async def _read_partitions(self, publisher: Publisher) -> None:
         """Read how many partitions the topics have and how many of them are used."""
         partitions = await self._while_held(publisher.partitions())
         async with self._kept.use() as connection:
-            await self.topics_out.look(connection, partitions)
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
+            await self.output_topics.update(connection, partitions)
+        self._read_partitions_at = time.monotonic() + _PARTITIONS_EVERY_S
 
     async def _round(self, publisher: Publisher) -> int:
         """Publish the oldest rows and return how many there were. Raises LeaseLostError when the lease is gone."""
-        if time.monotonic() > self._look_at:
-            await self._look(publisher)
+        if time.monotonic() > self._read_partitions_at:
+            await self._read_partitions(publisher)
         async with self._kept.use() as connection:
             waits = await connection.fetchval(*queries.outbox_waits())
             if not waits and time.monotonic() < self._renewed_at + self._lease.seconds / 3:
                 return 0
-            await self._keep()
+            await self._renew()
             if not waits:
                 return 0
             rows = await connection.fetch(*queries.outbox_rows(limit=self._rows, most_bytes=_ROUND_BYTES))
-        await self._while_held(publisher.publish(rows, self.topics_out, self._doubts.alone))
+        await self._while_held(publisher.publish(rows, self.output_topics, self._doubts.alone))
         await self._delete(rows)
         self.state.published += len(rows)
         self._doubts = _Doubts()
@@ -191,13 +191,13 @@ class Relay:
         working = asyncio.create_task(work)
         try:
             while not (await asyncio.wait({working}, timeout=self._lease.seconds / 3))[0]:
-                await self._keep()
+                await self._renew()
             return working.result()
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
 
-    async def _keep(self) -> None:
+    async def _renew(self) -> None:
         if not await self._held(self._lease.renew):
             raise LeaseLostError("another process publishes")
 
@@ -221,7 +221,7 @@ class Relay:
                 ),
             )
 
-    async def _rest(self, seconds: float) -> None:
+    async def _idle(self, seconds: float) -> None:
         """Wait for rows written by this process, or a moment for those of others."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)

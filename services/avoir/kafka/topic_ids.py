@@ -130,7 +130,9 @@ async def look_up(consumer: AIOKafkaConsumer, topics: Collection[str]) -> Topics
         except KafkaError as error:
             failure = error
             continue
-        found = [(code, name, topic_id) for code, name, topic_id, *_ in answer.topics]
-        ids = {name: topic_id for code, name, topic_id in found if code == _NO_ERROR and topic_id != _ANY_ID}
-        return Topics(ids, frozenset(name for code, name, _ in found if code == _UNKNOWN_TOPIC))
+        entries = [(code, name, topic_id) for code, name, topic_id, *_ in answer.topics]
+        ids = {
+            name: topic_id for code, name, topic_id in entries if code == _NO_ERROR and topic_id != _ANY_ID
+        }
+        return Topics(ids, frozenset(name for code, name, _ in entries if code == _UNKNOWN_TOPIC))
     raise failure

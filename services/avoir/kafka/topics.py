@@ -39,7 +39,7 @@ class TopicNames:
         return self._default.get(actual, actual)
 
 
-class TopicsMade(NamedTuple):
+class CreatedTopics(NamedTuple):
     """Result of `create_topics`, by actual names; `faults` lists what an operator has to fix."""
 
     created: list[str]
@@ -49,7 +49,7 @@ class TopicsMade(NamedTuple):
 
 async def create_topics(
     client: Client, names: TopicNames, partitions: int, replication: int | None
-) -> TopicsMade:
+) -> CreatedTopics:
     """Create missing topics; existing ones stay unchanged, whatever their settings.
 
     Without `replication`: three replicas, or the number of brokers if there are fewer.
@@ -66,7 +66,7 @@ async def create_topics(
 
 async def _create(
     admin: AIOKafkaAdminClient, names: TopicNames, partitions: int, replication: int
-) -> TopicsMade:
+) -> CreatedTopics:
     wanted = [
         NewTopic(
             name=names.actual(name),
@@ -76,21 +76,23 @@ async def _create(
         )
         for name in (*SUBSCRIBED, *EVENTS)
     ]
-    made = TopicsMade([], [], [])
+    result = CreatedTopics([], [], [])
     response = await admin.create_topics(wanted)
     for topic, code, *message in response.topic_errors:
         if code == 0:
-            made.created.append(topic)
+            result.created.append(topic)
         elif code == _ALREADY_EXISTS:
-            made.existing.append(topic)
+            result.existing.append(topic)
         else:
-            made.faults.append(
+            result.faults.append(
                 f"{topic}: {for_code(code).__name__} {' '.join(filter(None, message))}".strip()
             )
     balance = names.actual(BALANCE)
-    if balance in made.existing and "compact" not in await _cleanup_policy(admin, balance):
-        made.faults.append(f"{balance}: exists without cleanup.policy=compact, so it would lose old balances")
-    return made
+    if balance in result.existing and "compact" not in await _cleanup_policy(admin, balance):
+        result.faults.append(
+            f"{balance}: exists without cleanup.policy=compact, so it would lose old balances"
+        )
+    return result
 
 
 async def _cleanup_policy(admin: AIOKafkaAdminClient, topic: str) -> str:

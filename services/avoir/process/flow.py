@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from avoir.record import TopicPartition
 from avoir.settings import Settings
 
-_MOST_NAMED = 3
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Flow:
     """
 
     messages: int = 0
-    still: Mapping[TopicPartition, float] = field(default_factory=dict)
+    stalled: Mapping[TopicPartition, float] = field(default_factory=dict)
     held: Mapping[TopicPartition, float] = field(default_factory=dict)
     stopped: Mapping[TopicPartition, str] = field(default_factory=dict)
     missing_in: Sequence[str] = ()
@@ -73,7 +73,7 @@ def sentence(flow: Flow, limits: Limits, others: Sequence[str] = ()) -> str:
 
 def held_for_long(flow: Flow, limits: Limits) -> list[TopicPartition]:
     """The partitions that an open transaction has held for longer than it may."""
-    return sorted(place for place, seconds in flow.held.items() if seconds >= limits.held_s)
+    return sorted(partition for partition, seconds in flow.held.items() if seconds >= limits.held_s)
 
 
 def _loop_fault(flow: Flow, limit_s: float) -> str:
@@ -82,18 +82,19 @@ def _loop_fault(flow: Flow, limit_s: float) -> str:
         parts.append(f"the backlog of the input topics is not known: {flow.unknown}")
     if flow.missing_in:
         parts.append(_missing(flow.missing_in))
-    still = {place: seconds for place, seconds in flow.still.items() if seconds >= limit_s}
-    if still:
+    stalled = {partition: seconds for partition, seconds in flow.stalled.items() if seconds >= limit_s}
+    if stalled:
         parts.append(
-            f"{_count(flow.messages, 'message')} {_verb(flow.messages, 'wait')}, and {_places(sorted(still))} "
-            f"{_verb(len(still), 'has', 'have')} not moved for {max(still.values()):,.0f} s or more"
+            f"{_count(flow.messages, 'message')} {_verb(flow.messages, 'wait')}, and "
+            f"{_partition_names(sorted(stalled))} {_verb(len(stalled), 'has', 'have')} not moved for "
+            f"{max(stalled.values()):,.0f} s or more"
         )
     if flow.deferred and flow.oldest_deferred_s >= limit_s:
         parts.append(
             f"{_count(flow.deferred, 'message')} {_verb(flow.deferred, 'is', 'are')} deferred, the oldest for "
             f"{flow.oldest_deferred_s:,.0f} s: another session keeps {_names(flow.waits_for)} locked"
         )
-    if flow.failing is not None and (still or flow.failing[0] >= limit_s):
+    if flow.failing is not None and (stalled or flow.failing[0] >= limit_s):
         parts.append(
             f"the loop has met only errors for {flow.failing[0]:,.0f} s, the last: {flow.failing[1]}"
         )
@@ -101,11 +102,11 @@ def _loop_fault(flow: Flow, limit_s: float) -> str:
 
 
 def _held(flow: Flow, limit_s: float) -> str:
-    held = {place: seconds for place, seconds in flow.held.items() if seconds >= limit_s}
+    held = {partition: seconds for partition, seconds in flow.held.items() if seconds >= limit_s}
     if not held:
         return ""
     return (
-        f"{_places(sorted(held))} {_verb(len(held), 'is', 'are')} held by a transaction that has been open "
+        f"{_partition_names(sorted(held))} {_verb(len(held), 'is', 'are')} held by a transaction that has been open "
         f"for {max(held.values()):,.0f} s or more"
     )
 
@@ -140,13 +141,13 @@ def _missing(topics: Sequence[str]) -> str:
     return f"{noun} {_names(topics)} {_verb(len(topics), 'is', 'are')} missing" if topics else ""
 
 
-def _places(places: Sequence[TopicPartition]) -> str:
-    return _names([f"{place.topic}/{place.partition}" for place in places])
+def _partition_names(partitions: Sequence[TopicPartition]) -> str:
+    return _names([f"{partition.topic}/{partition.partition}" for partition in partitions])
 
 
 def _names(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _count(number: int, noun: str) -> str:

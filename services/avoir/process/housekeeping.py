@@ -88,13 +88,13 @@ class Housekeeping:
             if not await self._lease.hold(connection):
                 return False
         if time.monotonic() > self._partitions_at:
-            await self._make_partitions()
+            await self._create_partitions()
         report = await self._expirer.expire(self._rows)
         if report.messages or report.alarms:
             self._done(report)
         return report.messages > 0
 
-    async def _make_partitions(self) -> None:
+    async def _create_partitions(self) -> None:
         """Create the ledger's partitions; the next two months have theirs, so a failure is only reported."""
         try:
             async with self._kept.use() as connection:

@@ -9,11 +9,11 @@ from structlog.typing import Processor
 
 from avoir.record import BatchReport
 
-_QUIET_S = 10.0
-_MOST_REMEMBERED = 500
+_INTERVAL_S = 10.0
+_MAX_REMEMBERED = 500
 
 
-class Sparing(logging.Filter):
+class RepeatLimit(logging.Filter):
     """Lets one line of a kind pass every ten seconds: in an outage aiokafka writes a thousand a second."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -28,10 +28,10 @@ class Sparing(logging.Filter):
             return True
         kind = (record.pathname, record.lineno)
         now = time.monotonic()
-        if now < self._passed.get(kind, -_QUIET_S) + _QUIET_S:
+        if now < self._passed.get(kind, -_INTERVAL_S) + _INTERVAL_S:
             self._held_back[kind] = self._held_back.get(kind, 0) + 1
             return False
-        if len(self._passed) > _MOST_REMEMBERED:
+        if len(self._passed) > _MAX_REMEMBERED:
             self._passed.clear()
         self._passed[kind] = now
         record.held_back = self._held_back.pop(kind, 0)
@@ -75,7 +75,7 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    libraries = Sparing(("aiokafka", "asyncio", "faststream", "uvicorn"))
+    libraries = RepeatLimit(("aiokafka", "asyncio", "faststream", "uvicorn"))
     for name in libraries.names:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     handler.addFilter(libraries)

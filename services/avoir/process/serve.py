@@ -86,10 +86,10 @@ def application(service: Service) -> AsgiFastStream:
 
     @get(include_in_schema=False)
     async def readyz(_scope: Any) -> AsgiResponse:
-        found = await checks.get()
-        ready = all(answer == OK for answer in found.values())
+        results = await checks.get()
+        ready = all(answer == OK for answer in results.values())
         service.metrics.ready.set(ready)
-        content = {"ready": ready, "says": service.health.sentence(found), "checks": found}
+        content = {"ready": ready, "says": service.health.sentence(results), "checks": results}
         return _json(200 if ready else 503, content)
 
     @get(include_in_schema=False)

@@ -14,7 +14,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from avoir.kafka.client import Client
-from avoir.kafka.consuming import break_off
+from avoir.kafka.consuming import abort_consumer
 from avoir.kafka.loop import Loop
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import missing_topics
@@ -31,12 +31,12 @@ from avoir.settings import Settings
 _JOIN_TIMEOUT_S = 60.0
 _LEAVE_TIMEOUT_S = 4.0
 _CREDENTIALS_AFTER_S = 60.0
-_BREAK_OFF_S = (0.75, 0.25, 0.25)
+_ABORT_TIMEOUTS_S = (0.75, 0.25, 0.25)
 
 log = structlog.get_logger("avoir.service")
 
 
-class Dropping(Protocol):
+class Droppable(Protocol):
     """A part with database connections that can be aborted."""
 
     def drop(self) -> None:
@@ -44,7 +44,7 @@ class Dropping(Protocol):
         ...
 
 
-class Closing(Protocol):
+class Closable(Protocol):
     """A part with connections to close at the end."""
 
     async def close(self) -> None:
@@ -58,8 +58,8 @@ class Service:
 
     settings: Settings
     client: Client
-    topics_in: list[str]
-    topics_out: list[str]
+    input_topics: list[str]
+    output_topics: list[str]
     broker: KafkaBroker
     subscriber: BatchSubscriber
     loop: Loop
@@ -70,8 +70,8 @@ class Service:
     health: Health
     metrics: Metrics
     connection: KeptConnection
-    dropping: Sequence[Dropping]
-    closing: Sequence[Closing]
+    droppable: Sequence[Droppable]
+    closable: Sequence[Closable]
     fault: str = ""
     _wind_down: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -82,10 +82,10 @@ class Service:
     async def run(self, stopping: asyncio.Event) -> None:
         """Run until stopped, or until a part fails: then `fault` says why."""
         try:
-            if await self._usable(stopping):
+            if await self._wait_until_usable(stopping):
                 await self._run_parts(stopping)
         finally:
-            for part in self.closing:
+            for part in self.closable:
                 await part.close()
 
     async def _run_parts(self, stopping: asyncio.Event) -> None:
@@ -103,27 +103,27 @@ class Service:
             await asyncio.wait({consuming}, timeout=self.settings.shutdown_s)
             # The relay goes last: it may still publish what the last batch has written.
             self._wind_down.set()
-            _, left = await asyncio.wait({consuming, *others}, timeout=max(0.0, end_at - time.monotonic()))
-            if left:
+            _, pending = await asyncio.wait({consuming, *others}, timeout=max(0.0, end_at - time.monotonic()))
+            if pending:
                 log.error("did not end in time", after_s=self.settings.shutdown_s)
         finally:
-            await self._break_off({consuming, *others})
+            await self._abort({consuming, *others})
 
-    async def _break_off(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+    async def _abort(self, tasks: Collection[asyncio.Task[Any]]) -> None:
         """Cancel what has not ended in time, and return soon.
 
         Connections are aborted first: a task cancelled in a transaction would wait for the answer to its ROLLBACK. A
         part that treats the cancellation as one more error to retry is cancelled again.
         """
-        left = {task for task in tasks if not task.done()}
-        for patience_s in _BREAK_OFF_S:
-            if not left:
+        pending = {task for task in tasks if not task.done()}
+        for timeout_s in _ABORT_TIMEOUTS_S:
+            if not pending:
                 return
-            for part in self.dropping:
+            for part in self.droppable:
                 part.drop()
-            for task in left:
+            for task in pending:
                 task.cancel()
-            _, left = await asyncio.wait(left, timeout=patience_s)
+            _, pending = await asyncio.wait(pending, timeout=timeout_s)
 
     def _part(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> asyncio.Task[None]:
         """Run one part; if it fails, the whole service stops."""
@@ -142,19 +142,19 @@ class Service:
 
         return asyncio.create_task(guarded())
 
-    async def _usable(self, stopping: asyncio.Event) -> bool:
+    async def _wait_until_usable(self, stopping: asyncio.Event) -> bool:
         """Wait for the schema, but not for an answer once the service should stop: nothing is in progress yet."""
         waiting = asyncio.create_task(self._wait_for_schema(stopping))
-        told = asyncio.create_task(stopping.wait())
+        stop = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait({waiting, told}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            told.cancel()
-            await self._break_off({waiting})
+            stop.cancel()
+            await self._abort({waiting})
         return not waiting.cancelled() and waiting.result()
 
     async def _wait_for_schema(self, stopping: asyncio.Event) -> bool:
-        backoff, begun = Backoff(), time.monotonic()
+        backoff, started_at = Backoff(), time.monotonic()
         while not stopping.is_set():
             try:
                 async with self.connection.use() as connection:
@@ -165,7 +165,9 @@ class Service:
                 log.warning("the database waits for `avoir migrate`", has=version, needs=REQUIRED_VERSION)
             except Exception as error:
                 hint = (
-                    {} if time.monotonic() < begun + _CREDENTIALS_AFTER_S else {"hint": _database_hint(error)}
+                    {}
+                    if time.monotonic() < started_at + _CREDENTIALS_AFTER_S
+                    else {"hint": _database_hint(error)}
                 )
                 log.warning("database not usable yet", error=f"{type(error).__name__}: {error}", **hint)
             await pause(backoff.next_s(), stopping)
@@ -178,11 +180,11 @@ class Service:
             try:
                 consumer = await self._join(stopping)
                 if consumer is not None:
-                    await self._take_part(consumer, stopping)
+                    await self._run_loop(consumer, stopping)
             finally:
                 await self._leave()
 
-    async def _take_part(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
+    async def _run_loop(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
         """Run the loop while the database answers."""
         looping = asyncio.create_task(self.loop.run(consumer, stopping))
         gone = asyncio.create_task(self.presence.gone.wait())
@@ -192,27 +194,27 @@ class Service:
                 looping.result()
         finally:
             gone.cancel()
-            await self._break_off({looping})
+            await self._abort({looping})
 
     async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
         """Start the consumer once the input topics exist: without one of them it would wait for ever.
 
         If an output topic is missing, messages are handled and their events wait.
         """
-        backoff, begun = Backoff(), time.monotonic()
+        backoff, started_at = Backoff(), time.monotonic()
         while not stopping.is_set():
             try:
                 async with asyncio.timeout(_JOIN_TIMEOUT_S):
-                    missing = await missing_topics(self.client, [*self.topics_in, *self.topics_out])
+                    missing = await missing_topics(self.client, [*self.input_topics, *self.output_topics])
                     self.watch.missing = frozenset(missing)
                     if missing:
                         log.warning("topics are missing: `avoir topics create` makes them", topics=missing)
-                    if self.watch.missing.isdisjoint(self.topics_in):
+                    if self.watch.missing.isdisjoint(self.input_topics):
                         await self.broker.start()
                         return self.subscriber.consumer
             except Exception as error:
                 await self._leave()
-                patient = time.monotonic() < begun + _CREDENTIALS_AFTER_S
+                patient = time.monotonic() < started_at + _CREDENTIALS_AFTER_S
                 hint = (
                     {}
                     if patient
@@ -229,7 +231,7 @@ class Service:
                 await self.broker.stop()
         if self.subscriber.consumer is not None:
             log.warning("the consumer did not leave its group in time: it is broken off")
-            await break_off(self.subscriber.consumer)
+            await abort_consumer(self.subscriber.consumer)
             self.subscriber.consumer = None
 
 

@@ -16,7 +16,7 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from avoir.batch.batch import Rules
 from avoir.batch.handle import Handler
-from avoir.kafka.assignment import Assignment, Positions
+from avoir.kafka.assignment import Assignment, StoredPositions
 from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, client_of
 from avoir.kafka.decoding import bound_decoding
 from avoir.kafka.heads import last_heads
@@ -48,7 +48,7 @@ class CreditHandler(BatchHandler, Expirer, Protocol):
     """Handles batches of messages, and expires grants."""
 
 
-MOST_S_FOR_A_LOCK = 2.0
+MAX_LOCK_WAIT_S = 2.0
 """Time that a batch waits for a row before it checks the holder. Other processes hold rows for about a second."""
 
 MakeHandler = Callable[[Settings, KeptConnection], CreditHandler]
@@ -65,9 +65,9 @@ def database_of(settings: Settings) -> Database:
     )
 
 
-def impatient(database: Database) -> Database:
+def with_short_lock_wait(database: Database) -> Database:
     """The same with short lock waits: messages for a row that another session keeps locked are deferred."""
-    return replace(database, lock_timeout_s=min(database.lock_timeout_s, MOST_S_FOR_A_LOCK))
+    return replace(database, lock_timeout_s=min(database.lock_timeout_s, MAX_LOCK_WAIT_S))
 
 
 def names_of(settings: Settings) -> TopicNames:
@@ -92,8 +92,10 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     client, names, database = client_of(settings), names_of(settings), database_of(settings)
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     metrics, wake, traces, assignment = Metrics(), Event(), tracing(settings.otel), Assignment()
-    handling, expiring, waiting = (KeptConnection(each) for each in (impatient(database), database, database))
-    positions = Positions(database, names, settings.kafka_group_id)
+    handling, expiring, waiting = (
+        KeptConnection(each) for each in (with_short_lock_wait(database), database, database)
+    )
+    positions = StoredPositions(database, names, settings.kafka_group_id)
     pool = ReadingPool(database, settings.postgres_pool_size)
     bound_decoding()
     broker = _broker(client)
@@ -131,13 +133,13 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     presence = Presence(waiting, settings.give_up_s)
     relay = _relay(settings, database, client, names, holder, wake)
     metrics.behind.set_function(lambda: bool(relay.state.behind))
-    metrics.unused_partitions.set_function(lambda: sum(relay.topics_out.unused.values()))
+    metrics.unused_partitions.set_function(lambda: sum(relay.output_topics.unused.values()))
     housekeeping = _housekeeping(settings, database, make_handler(settings, expiring), holder, expired)
     return Service(
         settings=settings,
         client=client,
-        topics_in=[names.actual(topic) for topic in SUBSCRIBED],
-        topics_out=[names.actual(topic) for topic in EVENTS],
+        input_topics=[names.actual(topic) for topic in SUBSCRIBED],
+        output_topics=[names.actual(topic) for topic in EVENTS],
         broker=broker,
         subscriber=subscriber,
         loop=loop,
@@ -148,8 +150,8 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         health=Health(pool, loop, relay, watch, presence),
         metrics=metrics,
         connection=waiting,
-        dropping=(waiting, handling, expiring, positions, relay, housekeeping, pool),
-        closing=(waiting, handling, expiring, positions, pool, traces),
+        droppable=(waiting, handling, expiring, positions, relay, housekeeping, pool),
+        closable=(waiting, handling, expiring, positions, pool, traces),
     )
 
 

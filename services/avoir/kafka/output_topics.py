@@ -20,7 +20,7 @@ class TooFewPartitionsError(Exception):
     """A topic has fewer partitions than are used: it was recreated smaller."""
 
 
-class TopicsOut:
+class OutputTopics:
     """Stored numbers of partitions by the topics' actual names; `unused` has the number added to each since."""
 
     def __init__(self, names: TopicNames) -> None:
@@ -28,7 +28,7 @@ class TopicsOut:
         self._used: dict[str, int] = {}
         self.unused: dict[str, int] = {}
 
-    def knows(self, topic: str) -> bool:
+    def has(self, topic: str) -> bool:
         """Check whether the number of a topic's used partitions is known."""
         return topic in self._used
 
@@ -42,20 +42,22 @@ class TopicsOut:
             )
         return used
 
-    async def look(self, connection: Connection, partitions: Mapping[str, int]) -> None:
+    async def update(self, connection: Connection, partitions: Mapping[str, int]) -> None:
         """Store the numbers of topics seen for the first time, and report topics that have more than are used."""
-        there = {name: partitions[name] for name in self._names if name in partitions}
+        existing = {name: partitions[name] for name in self._names if name in partitions}
         await connection.execute(
-            *queries.keep_topics_out(topics=list(there), partitions=list(there.values()))
+            *queries.keep_topics_out(topics=list(existing), partitions=list(existing.values()))
         )
         rows = await connection.fetch(*queries.read_topics_out(topics=self._names))
         self._used = {row["topic"]: row["partitions"] for row in rows}
-        unused = {name: count - self._used[name] for name, count in there.items() if count > self._used[name]}
+        unused = {
+            name: count - self._used[name] for name, count in existing.items() if count > self._used[name]
+        }
         for topic, _ in sorted(unused.items() - self.unused.items()):
             log.error(
                 "partitions were added to a topic out: they are not used",
                 topic=topic,
-                partitions=there[topic],
+                partitions=existing[topic],
                 used=self._used[topic],
             )
         self.unused = unused
