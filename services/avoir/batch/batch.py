@@ -67,8 +67,9 @@ NOTABLE = frozenset({"declined", "parked"})
 class Rules:
     """Settings of handling besides the messages: consumer group, widest policy, limits and the events' source.
 
-    `decide_s` limits the time that one transaction spends deciding; a batch that needs more is handled in parts. `page`
-    is the number of grants in use and open invoices of an account that are loaded first.
+    `decide_s` limits the seconds that one transaction spends deciding; a batch that needs more is handled in parts.
+    `page` is the number of grants in use and open invoices of an account that are loaded first. `most_due` limits the
+    grants that expire or begin in one transaction, but one of each account always may.
     """
 
     group_id: str
@@ -107,6 +108,8 @@ class Batch:
     async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
         """Lock the accounts and begin a batch; its time is the database clock, but never before theirs."""
         account_rows = await session.fetch_if(*queries.lock_accounts(accounts=accounts))
+        # The clock is read after the last lock, so that the order of moments is the order of locks. It may still be
+        # behind an account's last entry: a restored or promoted database can have another clock.
         clock, epoch = (await session.fetch(*queries.read_moment()))[0]
         now = max((row["recorded_at"] for row in account_rows), default=clock)
         return cls(
@@ -201,7 +204,7 @@ class Batch:
         try:
             decided = decide(self.state, each.message, self._moment)
         except (NotLoadedError, MemoryError):
-            # Of memory perhaps all the others need too much: whether this message alone does is found out elsewhere.
+            # Other messages may have used up the memory: `Doubt` finds out whether this one alone needs too much.
             raise
         except Exception as error:
             self._dead_letter(each.record, fail(each.message, error), problem_of(error))
@@ -340,7 +343,7 @@ class Batch:
             balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
             self._add_to_outbox(key.tenant_id, balance_record(balance, self._rules.ce_source))
         await write_state(self._session, self.state, self._moment.now)
-        # Last of what is locked: the next batch with a dead letter of the topic waits from here to the COMMIT.
+        # Locked last: the next batch with a dead letter of the topic waits from here to the COMMIT.
         await self._add_dead_letters()
         await write_rest(self._session, self.written)
 

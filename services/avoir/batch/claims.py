@@ -18,10 +18,10 @@ async def fence(session: Session, group_id: str, positions: Positions, *, stoppe
 
     Raises Fenced. For deferred messages, a partition may be stopped by now: they come before the stop.
     """
-    found = await session.fetch(*queries.lock_offsets(group_id=group_id, partitions=positions))
+    locked = await session.fetch(*queries.lock_offsets(group_id=group_id, partitions=positions))
     current = {
         TopicPartition(row["topic"], row["partition"]): row["next_offset"]
-        for row in found
+        for row in locked
         if stopped_too or row["stopped"] is None
     }
     moved = sum(current.get(partition) != position for partition, position in positions.items())
@@ -67,6 +67,7 @@ async def settle_claims(
 
 async def lock(session: Session, references: References) -> list[AccountKey]:
     """Lock what the messages name, each kind in sorted order; returns the accounts they lead to, sorted."""
+    # Invoices come first: what a voided one bills is complete only when it is read under the invoice's lock.
     await _lock_subjects(session, references.locked_first)
     await add_billed(session, references)
     await _lock_subjects(session, references.subjects)
@@ -77,8 +78,8 @@ async def lock(session: Session, references: References) -> list[AccountKey]:
 
 async def add_billed(session: Session, references: References) -> None:
     """Register the bookings and plans that voided invoices bill."""
-    found = await session.fetch_if(*queries.read_subjects_of_invoices(invoices=references.voided))
-    references.subjects |= {_subject(row) for row in found}
+    billed = await session.fetch_if(*queries.read_subjects_of_invoices(invoices=references.voided))
+    references.subjects |= {_subject(row) for row in billed}
 
 
 async def accounts_concerned(session: Session, references: References) -> set[AccountKey]:
@@ -90,7 +91,7 @@ async def accounts_concerned(session: Session, references: References) -> set[Ac
     billed = references.subjects - references.changing
     changed = await session.fetch_if(*queries.read_changed(subjects=billed))
     references.changing |= {_subject(row) for row in changed}
-    found = await session.fetch_if(
+    account_rows = await session.fetch_if(
         *queries.read_accounts_concerned(
             subjects=references.changing,
             invoices=references.voided,
@@ -100,12 +101,13 @@ async def accounts_concerned(session: Session, references: References) -> set[Ac
             grants=references.grants,
         ),
     )
-    return {rows.account_key(row) for row in found}
+    return {rows.account_key(row) for row in account_rows}
 
 
 async def _lock_subjects(session: Session, subjects: Collection[tuple[str, str, str]]) -> None:
     keys = {SubjectRow(*subject) for subject in subjects}
     added = await session.fetch_if(*queries.add_subjects(subjects=keys))
+    # A new row is invisible to others until the COMMIT, so it needs no lock of its own.
     known = keys.difference(map(tuple, added))
     await session.fetch_if(*queries.lock_subjects(subjects=known))
 

@@ -48,7 +48,7 @@ class DeferredRow(NamedTuple):
 
 
 class Deferral:
-    """Deferred messages of this process's partitions: `behind` maps what must wait to its locked row."""
+    """Deferred messages of this process's partitions: `behind` maps rows to the locked row that blocks them."""
 
     def __init__(self, group_id: str) -> None:
         self.behind: dict[Row, Row] = {}
@@ -74,7 +74,7 @@ class Deferral:
         self._check_at = time.monotonic() + self._pause_s
 
     def may_have(self, partitions: Collection[TopicPartition]) -> bool:
-        """Check whether deferred messages of the partitions are known."""
+        """Check whether messages of the partitions may be deferred: also true if that is not known yet."""
         return self.messages > 0 or self._known != frozenset(partitions)
 
     @property
@@ -102,7 +102,7 @@ class Deferral:
     ) -> list[Record]:
         """Read the oldest deferred messages whose rows are free: one batch, as large as those from Kafka."""
         async with kept.use() as connection:
-            found = await connection.fetch(
+            rows = await connection.fetch(
                 *queries.oldest_deferred(
                     group_id=self._group_id,
                     partitions=partitions,
@@ -111,7 +111,7 @@ class Deferral:
                     limit_bytes=AT_A_TIME_BYTES,
                 ),
             )
-        self._numbers = {_record(row): row["n"] for row in found}
+        self._numbers = {_record(row): row["n"] for row in rows}
         return list(self._numbers)
 
     async def find_locked(
@@ -119,13 +119,13 @@ class Deferral:
     ) -> bool | None:
         """Check which rows needed by messages are locked by other sessions; returns whether there are new ones.
 
-        None if none of these rows is locked: the lock is on a table without such a list.
+        None if none of them is locked: then the lock is on a row of another table.
         """
         references = _references_of(messages)
         async with kept.use() as connection:
             session = Session(connection)
             locked = await locked_of(session, await _needed(session, references)) - self.behind.keys()
-        found = False if locked else None
+        is_new = False if locked else None
         for row in sorted(locked)[:_MAX_ASKED]:
             holders = await holders_of(kept, row)
             if any(holder.get("application") != kept.application_name for holder in holders):
@@ -136,10 +136,10 @@ class Deferral:
                     holders=holders,
                     others=others,
                 )
-                found = True
-        if found:
+                is_new = True
+        if is_new:
             self.behind |= {row: row for row in locked}
-        return found
+        return is_new
 
     async def defer_one(self, kept: KeptConnection, message: Incoming | Unreadable, why: str) -> bool:
         """Defer one message that met an unidentified lock, and others of its account behind it."""
@@ -177,12 +177,12 @@ class Deferral:
         self, session: Session, messages: Sequence[Incoming | Unreadable], deferred: Deferred
     ) -> None:
         """Store deferred messages."""
-        found = []
+        rows = []
         for n, (locked, concerned) in sorted(deferred.items()):
             each = messages[n]
             assert isinstance(each, Incoming)
             record = each.record
-            found.append(
+            rows.append(
                 DeferredRow(
                     tenant_id=each.message.tenant_id,
                     group_id=self._group_id,
@@ -197,7 +197,7 @@ class Deferral:
                     headers=packed(record.headers),
                 )
             )
-        await session.copy("deferred", DeferredRow._fields, found)
+        await session.copy("deferred", DeferredRow._fields, rows)
 
     async def store_again(self, session: Session, records: Sequence[Record], deferred: Deferred) -> None:
         """Keep deferred messages that must still wait, and remove the others."""
@@ -222,12 +222,12 @@ class Deferral:
 
     async def _read(self, kept: KeptConnection, partitions: Collection[TopicPartition]) -> None:
         async with kept.use() as connection:
-            found = await connection.fetch(
+            rows = await connection.fetch(
                 *queries.read_deferred(group_id=self._group_id, partitions=partitions)
             )
         self.behind = {}
         self.messages = self._bytes = 0
-        for each in found:
+        for each in rows:
             locked = tuple(msgspec.json.decode(each["waits_for"]))
             self.behind[locked] = locked
             for row in msgspec.json.decode(each["concerns"]):
@@ -296,7 +296,7 @@ def _rows(references: References) -> set[Row]:
 
 
 async def _needed(session: Session, references: References) -> set[Row]:
-    """Locked rows among those for what is named."""
+    """Rows that handling locks for the named things."""
     await add_billed(session, references)
     return _rows(references) | {("account", *key) for key in await accounts_concerned(session, references)}
 

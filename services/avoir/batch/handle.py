@@ -37,7 +37,7 @@ from avoir.retry import Cause, cause_of
 from avoir.wire.incoming import Incoming, Unreadable, parse
 
 MAX_MESSAGES_PER_PLAN = 50_000
-"""Maximum messages served by one plan; if the database gathers statistics, the plan is made earlier."""
+"""Maximum messages served by one plan; when the database gathers statistics, it replans sooner."""
 
 MAX_BATCH_S = 10.0
 """Time after which a batch in many parts leaves the rest to the next one: far below the group's limit."""
@@ -72,14 +72,14 @@ class Handler:
         and reads the positions first; if the database answers and the batch fails again (Doubted), ever smaller parts
         are tried until one message is alone and is parked.
         """
-        # Others may have handled what was doubtful, and may have the partition now.
+        # Another process may have handled the doubtful messages, and may have their partition now.
         self._doubt.handled(positions)
         for doubt in (self._doubt, self._doubt_of_deferred):
             doubt.keep(positions)
         try:
             before = await self._handle_deferred(positions)
             if before.messages or before.amounts:
-                # It counts whatever becomes of the others, which are read again.
+                # It is committed, whatever becomes of the others: those are read again.
                 return replace(before, complete=before.complete and not records)
             if self._doubt:
                 await self._probe()
@@ -137,7 +137,7 @@ class Handler:
                 if await self._can_continue(error, part, messages, doubt, freed):
                     continue
                 if done:
-                    # What is committed must be reported; the rest is read again, and meets the error by itself.
+                    # What is committed must be reported. The rest is read again, and raises the error again.
                     log.warning("a part of a batch was not handled yet", error=brief(error))
                     return replace(report, complete=False)
                 if was_in_doubt and cause_of(error) is Cause.DOUBTFUL:
@@ -169,9 +169,9 @@ class Handler:
         """Check whether messages that met a locked row can be identified, so that the others may go on."""
         if self._deferral.is_full:
             return False
-        found = await self._deferral.find_locked(self._connection, messages)
-        if found is not None:
-            return found
+        is_new = await self._deferral.find_locked(self._connection, messages)
+        if is_new is not None:
+            return is_new
         self._doubt.failed(part, brief(error))
         is_alone = len(messages) == 1
         why = f"{brief(error)} {getattr(error, 'context', None) or ''}"
@@ -212,9 +212,9 @@ class Handler:
         async with self._connection.use() as connection:
             overdue = await connection.fetch(*queries.read_accounts_to_expire(limit=limit))
             accounts = {rows.account_key(row) for row in overdue}
-            # What somebody has locked is left to the next time.
-            found = await connection.fetch(*queries.free_accounts(accounts=accounts)) if overdue else []
-        return await self._expire(sorted({rows.account_key(row) for row in found}), limit)
+            # Locked accounts are left to the next sweep.
+            free = await connection.fetch(*queries.free_accounts(accounts=accounts)) if overdue else []
+        return await self._expire(sorted({rows.account_key(row) for row in free}), limit)
 
     async def _expire(self, accounts: Sequence[AccountKey], limit: int) -> BatchReport:
         if not accounts:
@@ -271,6 +271,8 @@ class Handler:
             session = Session(connection)
             await self._discard_old_plans(session, len(messages))
             at = {partition: positions[partition] for partition in next_offsets(records)}
+            # Row locks are taken in one order everywhere, so that no two batches wait for each other: offsets, inbox,
+            # subjects, accounts, rates of dead letters; each kind sorted by its key.
             await fence(session, self._rules.group_id, at, stopped_too=freed is not None)
             deferred = (
                 {} if parked is not None else await self._deferral.select(session, messages, freed or ())
@@ -279,9 +281,10 @@ class Handler:
                 messages, deferred = messages[: min(deferred)], {}
                 if not messages:
                     raise asyncpg.LockNotAvailableError(
-                        "no more messages can be set aside: see `avoir status`"
+                        "no more messages can be deferred: see `avoir status`"
                     )
                 records = records[: len(messages)]
+            # Deferred messages claim their event ids, and lock their rows, when they are handled.
             selected = [n for n in range(len(messages)) if n not in deferred]
             end = len(messages)
             if parked is None:
@@ -303,9 +306,11 @@ class Handler:
             deferred = {n: waits for n, waits in deferred.items() if n < end}
             if freed is None:
                 await self._deferral.store(session, messages, deferred)
+                # In the transaction of the rows: whatever becomes of the COMMIT, both are stored or neither.
                 await advance(session, self._rules.group_id, positions, next_offsets(records[:end]))
             else:
                 await self._deferral.store_again(session, records[:end], deferred)
+        # After the COMMIT: what memory knows of `deferred` must not be ahead of the table.
         if freed is None:
             self._deferral.stored(messages, deferred)
         return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
@@ -326,7 +331,7 @@ class Handler:
     async def _decide_in_parts(
         self, session: Session, batch: Batch, messages: Messages, accounts: Accounts
     ) -> int:
-        """Decide messages in parts, each written before the next; as long as some are refused, the next batch too."""
+        """Decide messages in parts, each written before the next; as long as rows are refused, the next batch too."""
         first = batch.fork()
         is_more_due = await first.expire(accounts)
         await first.write()

@@ -21,7 +21,7 @@ Row: TypeAlias = tuple[str, ...]
 
 
 class SubjectRow(NamedTuple):
-    """Key of a row of `subjects`: a thing that messages name, locked on its behalf."""
+    """Key of a row of `subjects`, which is locked for a thing that messages name."""
 
     tenant_id: str
     kind: str
@@ -34,12 +34,12 @@ async def locked_of(session: Session, rows: Collection[Row]) -> set[Row]:
     accounts = {AccountKey(*row[1:]) for row in rows if row[0] == "account"}
     free = await session.fetch_if(*queries.free_subjects(subjects=subjects))
     left_subjects = subjects.difference(map(tuple, free))
-    found = {
+    locked = {
         ("subject", *row) for row in await session.fetch_if(*queries.known_subjects(subjects=left_subjects))
     }
     free = await session.fetch_if(*queries.free_accounts(accounts=accounts))
     left_accounts = accounts.difference(map(tuple, free))
-    return found | {
+    return locked | {
         ("account", *row) for row in await session.fetch_if(*queries.known_accounts(accounts=left_accounts))
     }
 
@@ -52,13 +52,13 @@ async def holders_of(kept: KeptConnection, row: Row) -> list[dict[str, Any]]:
         lock = queries.lock_accounts(accounts=[AccountKey(*row[1:])])
     waiting, asking = kept.another(), kept.another()
     until = time.monotonic() + _HOLDER_WITHIN_S
-    found: list[Any] = []
+    holders: list[Any] = []
     try:
         async with waiting.use() as blocked, asking.use() as connection:
             wait = asyncio.create_task(blocked.fetch(*lock))
             try:
-                while not (found or wait.done() or time.monotonic() > until):
-                    found = await connection.fetch(*queries.read_holders(pid=blocked.get_server_pid()))
+                while not (holders or wait.done() or time.monotonic() > until):
+                    holders = await connection.fetch(*queries.read_holders(pid=blocked.get_server_pid()))
                     await asyncio.sleep(_POLL_S)
             finally:
                 waiting.drop()
@@ -66,7 +66,7 @@ async def holders_of(kept: KeptConnection, row: Row) -> list[dict[str, Any]]:
     finally:
         with suppress(Exception):
             await asking.close()
-    return [{name: value for name, value in each.items() if value is not None} for each in found]
+    return [{name: value for name, value in each.items() if value is not None} for each in holders]
 
 
 def rows_waited_for(stored: Sequence[str] | None) -> tuple[str, ...]:

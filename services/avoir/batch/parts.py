@@ -54,7 +54,7 @@ class Parts:
         """Decide the next messages, each over those before it."""
         ahead: list[Batch] = []
         last = self._batch.fork()
-        # Half of what lies between two that are refused: what is decided behind one is decided again.
+        # Half the average distance of refused messages: what is decided after one must be decided again.
         size = min(max(MIN_SIZE, self._at // (2 * self.refused + 2)), MAX_SIZE)
         for each in self._messages[self._at : self._at + size]:
             if ahead and (last.is_halted or time.monotonic() > until):

@@ -33,7 +33,7 @@ async def portion(session: Session, messages: Sequence[Message]) -> int:
     if len(references.subjects) * MOST_LINES <= MAX_LINES_LOADED:
         return len(messages)
     lines = await _count(session, references, _FEW + 1)
-    # More than a few are not counted to their end: that would take as long as loading them.
+    # Counting more than a few to the end would take as long as loading them.
     if sum(count if count <= _FEW else MOST_LINES for count in lines.values()) <= MAX_LINES_LOADED:
         return len(messages)
     return await _first_ones(session, messages)

@@ -67,7 +67,7 @@ class StoredPositions:
         if not assignment.joined:
             return
         rebalances, partitions = assignment.rebalances, consumer.assignment()
-        # The positions come first: what another process handles meanwhile must not seem to lie beyond the end.
+        # Positions are read before the ends: what another process handles meanwhile must not seem to be past the end.
         stored = await self._read(map(self.known, partitions))
         spans = await self._spans(consumer, partitions)
         ids = await self._topic_ids(consumer, spans)
@@ -157,7 +157,7 @@ class StoredPositions:
         if not asked:
             return {}
         begins = await consumer.beginning_offsets(asked)
-        # A position may lie behind the first message of an open transaction: an operator may have set it there.
+        # Not the last stable offset: an operator may have set a position beyond the start of an open transaction.
         ends = await high_watermarks(consumer, asked)
         return {self.known(partition): Span(begins[partition], ends[partition]) for partition in asked}
 

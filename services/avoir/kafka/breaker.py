@@ -8,8 +8,8 @@ from avoir.record import PARKED_WINDOW, BatchReport, too_many_parked
 class Breaker:
     """Opens once more than 10 of the last 100 messages were parked; only a restart closes it.
 
-    A batch doesn't say where in it the parked ones were, so the window holds whole batches: the fewest latest ones that
-    make up 100 messages, and the same share for larger ones.
+    A batch doesn't say where in it the parked ones were, so the window holds whole batches: the fewest of the latest
+    ones that make up 100 messages, and the same share for larger windows.
     """
 
     def __init__(self) -> None:

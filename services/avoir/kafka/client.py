@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from avoir.settings import KafkaSettings
 
-# FastStream takes a third of a command's start: it is imported where it is needed.
+# Importing FastStream takes a third of a command's start, so it is imported only where it is needed.
 if TYPE_CHECKING:
     from faststream.security import BaseSecurity
 

@@ -31,7 +31,7 @@ async def high_watermarks(
     consumer: AIOKafkaConsumer, partitions: Collection[KafkaPartition]
 ) -> dict[KafkaPartition, int]:
     """Offset after the last record of each partition, open transactions included."""
-    # A consumer that reads what is committed asks for the end of that, and aiokafka has no other way to ask.
+    # A read_committed consumer gets the last stable offset instead, and aiokafka has no other way to ask.
     fetcher = copy(consumer._fetcher)
     fetcher._isolation_level = READ_UNCOMMITTED
     ends: dict[KafkaPartition, int] = await fetcher.end_offsets(

@@ -55,7 +55,7 @@ async def last_heads(client: Client, names: TopicNames, ce_source: str) -> list[
     last: dict[int, Head] = {}
     async with asyncio.timeout(TIMEOUT_S):
         for count in _TAILS:
-            # A consumer each: one that is given other partitions may never stop.
+            # A new consumer each time: one that is assigned other partitions may never stop.
             async with consuming(client, TIMEOUT_S, isolation_level="read_committed") as consumer:
                 spans = await _spans(consumer, names.actual(BALANCE))
                 tails = {
@@ -124,7 +124,7 @@ async def all_heads(
 
 
 def head_of(record: ConsumerRecord, ce_source: str) -> Head | None:
-    """Parse a record; None for another source, or no balance of Avoir."""
+    """Parse a record; None if it has another source or is no balance of Avoir."""
     if ("ce_source", ce_source.encode()) not in record.headers or not record.key or not record.value:
         return None
     try:
@@ -140,7 +140,7 @@ Spans = dict[KafkaPartition, tuple[int, int]]
 
 
 async def _spans(consumer: AIOKafkaConsumer, topic: str) -> Spans:
-    """Readable range of each partition: the end is that of the last finished transaction."""
+    """Readable offsets of each partition, `(begin, end)`: the end is the last stable offset."""
     cluster = await consumer._client.fetch_all_metadata()
     partitions = [
         KafkaPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())
@@ -166,7 +166,7 @@ async def _records(consumer: AIOKafkaConsumer, spans: Spans) -> AsyncIterator[Co
     for partition, (begin, _) in spans.items():
         consumer.seek(partition, begin)
     for partition, (_, end) in spans.items():
-        # A transaction's end takes an offset too, so only the position says that all was read.
+        # Transaction markers take offsets too, so only the position shows that everything was read.
         while await consumer.position(partition) < end:
             try:
                 records = await _next_records(consumer, partition, end)

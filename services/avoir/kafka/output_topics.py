@@ -1,4 +1,4 @@
-"""Number of partitions used of each output topic: as many as it had when first seen, for ever.
+"""Number of used partitions of each output topic: as many as it had when first seen, for ever.
 
 A record's partition follows from its key's hash over that number. With more partitions, accounts would move, and a
 reader could see new events of an account before old ones.

@@ -27,14 +27,14 @@ from avoir.postgres.headers import unpacked
 TIMEOUT_S = 10.0
 BATCH_BYTES = 262_144
 _METADATA_S = 4.0
-# Longer than a round may take, and short enough that a dead relay does not hold up readers for long.
+# Longer than a round may take, and short enough that a dead relay doesn't delay readers for long.
 _TRANSACTION_TIMEOUT_MS = 15_000
 _FOR_GOOD = (
     MessageSizeTooLargeError,
     InvalidTopicError,
     CorruptRecordException,
     UnsupportedForMessageFormatError,
-    UnknownError,  # what aiokafka makes of codes that it does not know, such as 87, an invalid record
+    UnknownError,  # aiokafka's error for codes that it does not know, such as 87, an invalid record
 )
 
 

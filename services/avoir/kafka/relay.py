@@ -27,7 +27,7 @@ _IDLE_LONGEST_S = 0.2
 _UNCERTAIN_TRIES = 3
 _PARTITIONS_EVERY_S = 30.0
 _MAX_SHOWN = 3
-# Who finds the ledger behind lets the lease go sooner than this.
+# A process that finds the ledger behind releases the lease sooner than this.
 _PUBLISHES_AFTER_S = 3 * TIMEOUT_S
 
 T = TypeVar("T")
@@ -116,10 +116,10 @@ class Relay:
         """Stand by until the lease is free; then publish for as long as it can be renewed."""
         async with self._kept.use() as connection:
             await self._lease.add(connection)
-        begun = time.monotonic()
+        started_at = time.monotonic()
         while not await self._held(self._lease.hold):
             self.state.doing = "standing by"
-            if time.monotonic() > begun + _PUBLISHES_AFTER_S:
+            if time.monotonic() > started_at + _PUBLISHES_AFTER_S:
                 self.state.behind = ""
             await pause(self._lease.seconds / 6, stopping)
             if stopping.is_set():
@@ -180,6 +180,7 @@ class Relay:
             if not waits:
                 return 0
             rows = await connection.fetch(*queries.outbox_rows(limit=self._rows, most_bytes=_ROUND_BYTES))
+        # Published first, deleted then: after a crash in between, readers get the events twice, by the same ids.
         await self._while_held(publisher.publish(rows, self.output_topics, self._doubts.alone))
         await self._delete(rows)
         self.state.published += len(rows)
@@ -203,6 +204,7 @@ class Relay:
 
     async def _held(self, ask: Callable[[Connection], Awaitable[bool]]) -> bool:
         """Take or renew the lease; returns whether that worked."""
+        # From before the query: the lease then ends here no later than in the database.
         asked_at = time.monotonic()
         async with self._kept.use() as connection:
             held = await ask(connection)

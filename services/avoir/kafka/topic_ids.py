@@ -114,7 +114,7 @@ class _Ask(Request[_AskMetadata]):  # type: ignore[misc]
 
 
 async def look_up(consumer: AIOKafkaConsumer, topics: Collection[str]) -> Topics:
-    """Topic ids by actual names; empty if the broker is too old to know ids (before 3.1).
+    """Look up topics by actual names; empty if the broker is too old to know ids (before 3.1).
 
     Raises KafkaError if no broker answers.
     """

@@ -52,7 +52,7 @@ async def create_topics(
 ) -> CreatedTopics:
     """Create missing topics; existing ones stay unchanged, whatever their settings.
 
-    Without `replication`: three replicas, or the number of brokers if there are fewer.
+    Without `replication` they get three replicas, or as many as there are brokers if that is fewer.
     """
     admin = AIOKafkaAdminClient(**client.options())
     try:

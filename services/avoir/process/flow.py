@@ -11,14 +11,14 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits without progress for messages and events, and for a transaction that blocks a partition."""
+    """Time limits: `unready_s` without progress of messages and events, `held_s` for an open transaction."""
 
     unready_s: float
     held_s: float
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Time without progress after which the service counts as not keeping up."""
+    """Read the time limits from the settings."""
     return Limits(settings.unready_after_s, settings.held_after_s)
 
 
@@ -28,7 +28,7 @@ class Flow:
 
     `still` has partitions with readable messages and the seconds, at least, since one was handled; `held` those blocked
     by an open transaction, and for how many seconds, at least. `stopped` has reasons why partitions wait for an
-    operator. `deferred` counts messages that wait for locked rows `waits_for`. Missing topics have their actual names.
+    operator. `deferred` counts messages that wait for rows in `waits_for`. Missing topics have their actual names.
     `publisher` holds the lease, if anybody; `refused` counts events that the broker refused for good. `failing` is how
     long the loop has met only errors, and the last one. `unknown` says why the input topics could not be measured.
     """
@@ -52,20 +52,20 @@ class Flow:
 
 def faults(flow: Flow, limits: Limits) -> dict[str, str]:
     """Problems that keep messages from being handled or events from being published, by check; empty if none."""
-    found = {
+    by_check = {
         "loop": _loop_fault(flow, limits.unready_s),
         "offsets": "; ".join(flow.stopped.values()),
         "transactions": _held(flow, limits.held_s),
         "outbox": _outbox_fault(flow, limits.unready_s),
     }
-    return {check: fault for check, fault in found.items() if fault}
+    return {check: fault for check, fault in by_check.items() if fault}
 
 
 def sentence(flow: Flow, limits: Limits, others: Sequence[str] = ()) -> str:
     """The same in one sentence, with other problems of a process."""
-    found = [*others, *faults(flow, limits).values()]
-    if found:
-        return f"Does not keep up: {'; '.join(found)}."
+    problems = [*others, *faults(flow, limits).values()]
+    if problems:
+        return f"Does not keep up: {'; '.join(problems)}."
     if flow.messages or flow.events:
         return f"Keeps up: {_count(flow.messages, 'message')} and {_count(flow.events, 'event')} are in progress."
     return "Keeps up: nothing waits."

@@ -29,11 +29,13 @@ class Health:
 
     def sentence(self, checks: Mapping[str, str]) -> str:
         """Results of the checks in one sentence, as in `avoir status`."""
-        others = [f"{name}: {said}" for name, said in checks.items() if said != OK and name not in _FLOW]
+        others = [
+            f"{name}: {answer}" for name, answer in checks.items() if answer != OK and name not in _FLOW
+        ]
         return self._watch.sentence(others)
 
     async def checks(self) -> dict[str, str]:
-        """All checks by name, within two seconds."""
+        """Run all checks within two seconds; returns the results by name."""
         database, schema, lease_held = await self._database()
         faults = self._watch.faults()
         return {

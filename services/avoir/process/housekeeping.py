@@ -15,7 +15,7 @@ from avoir.record import BatchReport
 from avoir.retry import Backoff, pause, refuse_wrong_schema
 
 LEASE = "expiry"
-"""Name of the lease in its row and in the log: older than the module's, and stored."""
+"""Stored in `leases`, so it keeps this name although the module has another."""
 _LEASE_S = 10.0
 _PARTITIONS_EVERY_S = 3600.0
 _PARTITIONS_AGAIN_S = 60.0
@@ -73,6 +73,7 @@ class Housekeeping:
                     "expiry waits", error=f"{type(error).__name__}: {error}", after_s=round(seconds, 2)
                 )
                 await pause(seconds, stopping)
+        # Another process can go on at once; if this fails, once the lease has run out.
         with suppress(Exception):
             async with self._kept.use() as connection:
                 await self._lease.release(connection)

@@ -47,7 +47,7 @@ class Shared(Generic[T]):
         self._fresh_until = 0.0
 
     async def get(self) -> T:
-        """The answer; a client that disconnects meanwhile stops nobody else."""
+        """Return the answer; a client that disconnects meanwhile doesn't cancel it for others."""
         now = asyncio.get_running_loop().time()
         if self._made is None or (self._made.done() and now > self._fresh_until):
             self._made = asyncio.ensure_future(self._make())

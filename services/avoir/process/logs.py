@@ -23,7 +23,7 @@ class RepeatLimit(logging.Filter):
         self._held_back: dict[tuple[str, int], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Decide whether the line is written; it then gives the number of similar lines left out."""
+        """Decide whether the line is written; if so, it gets the number of similar lines left out before it."""
         if not record.name.startswith(self.names):
             return True
         kind = (record.pathname, record.lineno)

@@ -11,6 +11,7 @@ from avoir.record import BatchReport
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+# Amounts are millionths of the currency's major unit.
 _MICROS = 1_000_000
 _UNHANDLED_S = (
     "Age, by Kafka's timestamp, of the oldest message of the current or last batch, while messages wait."

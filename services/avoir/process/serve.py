@@ -43,7 +43,7 @@ async def _serve(settings: Settings, make_handler: MakeHandler) -> int:
             lifespan="off",
             http=BoundedProtocol,
             ws="none",
-            # One request a connection: what is kept alive would be ended in the middle of the next one.
+            # One request per connection: the lifetime limit could end a kept-alive one in the middle of a request.
             headers=[("connection", "close")],
             backlog=MAX_CONNECTIONS,
             log_config=None,
@@ -52,7 +52,7 @@ async def _serve(settings: Settings, make_handler: MakeHandler) -> int:
         ),
         stopping,
     )
-    # HTTP comes first: the process says that it lives, and what it waits for, while it waits.
+    # HTTP starts first: while the process waits for what it needs, it says that it lives and what it waits for.
     working = asyncio.create_task(service.run(stopping))
     working.add_done_callback(lambda _: server.end())
     collecting = asyncio.create_task(_collect_garbage(stopping))
@@ -108,7 +108,7 @@ def _json(status: int, content: dict[str, object]) -> AsgiResponse:
 
 
 class _Server(uvicorn.Server):
-    """Keep uvicorn from raising a signal again after it has ended, which would make the exit status 143."""
+    """A server that, unlike uvicorn's, doesn't raise the signal again at its end: the exit status would be 143."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)

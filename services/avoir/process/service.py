@@ -98,7 +98,7 @@ class Service:
         ]
         try:
             await stopping.wait()
-            # Waiting leaves the tasks alone when the time is over: a timeout around them would cancel one and wait on.
+            # `asyncio.wait` leaves the tasks alone at its timeout: `asyncio.timeout` would cancel one, and wait for it.
             end_at = time.monotonic() + self.settings.shutdown_s
             await asyncio.wait({consuming}, timeout=self.settings.shutdown_s)
             # The relay goes last: it may still publish what the last batch has written.
@@ -175,7 +175,7 @@ class Service:
 
     async def _consume(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set() and not self.loop.breaker.open:
-            # Without the database a member of the group would only keep its partitions from others.
+            # Without the database, a member of the group would only withhold its partitions from others.
             await _either(self.presence.back, stopping)
             try:
                 consumer = await self._join(stopping)
@@ -225,6 +225,7 @@ class Service:
         return None
 
     async def _leave(self) -> None:
+        # Positions in memory end with the membership: the next member may move those in Postgres.
         self.loop.assignment.on_partitions_revoked(set())
         with suppress(Exception):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):

@@ -20,12 +20,12 @@ class Tracing:
     async def close(self) -> None:
         """Send the remaining spans, for at most two seconds."""
         if self.flush is not None:
-            # A collector that is away must not hold up the end of the process.
+            # An unreachable collector must not delay the end of the process.
             sending = threading.Thread(target=self.flush, name="last-spans", daemon=True)
             sending.start()
             await asyncio.to_thread(sending.join, _FLUSH_S)
         if self.give_up is not None:
-            # Otherwise the exporter goes on trying in its thread.
+            # Otherwise the exporter keeps retrying in its thread.
             self.give_up()
 
 

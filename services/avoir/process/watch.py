@@ -27,7 +27,7 @@ _EVERY_S = 5.0
 _TIMEOUT_S = 5.0
 _UNJOINED_FACTOR = 3
 _MAX_BELIEVED_AGE_S = 30 * 86_400.0
-# The database's time limits end a try before.
+# The database's time limits end an attempt sooner.
 _MAX_TRY_S = 60.0
 
 log = structlog.get_logger("avoir.watch")
@@ -119,7 +119,7 @@ class Watch:
             except StopServiceError:
                 raise
             except Exception as error:
-                # Somebody does not answer, so that standing still is no fault of this process.
+                # Database or broker does not answer, so a standstill is not this process's fault.
                 self._last_moved = ({}, time.monotonic())
                 self._failure = f"{type(error).__name__}: {error}"
                 log.debug("not measured", error=self._failure)
@@ -199,7 +199,7 @@ class Watch:
         readable: Mapping[TopicPartition, int],
     ) -> Flow:
         stops = self._stop_reasons()
-        # Since when a transaction has been open counts from its first message, wherever the position is by then.
+        # A transaction's age counts from when its first message was seen, wherever the position is by then.
         opened = {
             partition: at.readable
             for partition, at in ends.items()
@@ -269,9 +269,9 @@ class Watch:
     ) -> None:
         stopped = self._stop_reasons()
         waiting = {partition for partition, lag in lags.items() if lag and partition not in stopped}
-        # Looking for the message on which batches fail is a way on, though the first ones take their time.
+        # Searching for the message on which batches fail is progress, though its first steps are slow.
         searched, self._searched = self._loop.state.searched - self._searched, self._loop.state.searched
-        # A restart would end no lock and free no disk; that the process is not ready tells of it.
+        # A restart would end no lock and free no disk space; /readyz reports it.
         waited_at = self._loop.state.waited_at
         waits_for_others = waited_at is not None and time.monotonic() < waited_at + _MAX_TRY_S
         if (

@@ -179,6 +179,7 @@ def _subscriber(
         group_instance_id=settings.kafka_group_instance_id,
         listener=assignment,
         ack_policy=AckPolicy.MANUAL,
+        # Positions are in Postgres. A fallback to an end of the topic would skip or repeat messages silently.
         auto_offset_reset="none",
         isolation_level="read_committed",
         session_timeout_ms=settings.kafka_session_timeout_ms,
