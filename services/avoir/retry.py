@@ -41,8 +41,11 @@ _BY_SQLSTATE = {
     "57P03": Cause.UNAVAILABLE,
     "57P04": Cause.UNAVAILABLE,
 }
-"""Causes by SQLSTATE or its class; others are doubtful. So are a disk that is full for one message's temporary file alone
-(53100), and a block that can't be read under one row (58030)."""
+"""Causes by SQLSTATE or its class; others are doubtful.
+
+So are a disk that is full for one message's temporary file alone (53100), and a block that can't be read under one row
+(58030).
+"""
 
 # The batch may have caused these, too: one that is too large runs into timeouts, or out of memory.
 _DOUBTFUL = (OSError, TimeoutError, MemoryError, asyncpg.InterfaceError, asyncpg.InternalClientError)

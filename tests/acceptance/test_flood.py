@@ -3,7 +3,7 @@
 import json
 import time
 
-from avoir.batch.floods import MOST_LETTERS
+from avoir.batch.floods import MAX_DEAD_LETTERS
 from tests.acceptance.facts import body, fact
 from tests.acceptance.packing import ZSTD, batch, publish
 from tests.acceptance.service import Deploy, Service
@@ -46,7 +46,7 @@ def test_sixty_thousand_records_of_one_byte_leave_a_thousand_dead_letters_a_minu
     dead_letters = service.ask("dead-letters", "list", "--limit", "100000")["dead_letters"]
     kept = [each for each in dead_letters if each["outcome"] == "rejected"]
     floods = [each for each in dead_letters if each["outcome"] == "summarised"]
-    assert MOST_LETTERS <= len(kept) <= MOST_LETTERS * minutes
+    assert MAX_DEAD_LETTERS <= len(kept) <= MAX_DEAD_LETTERS * minutes
     assert len(service.events.dead_letters()) == len(kept)
     assert 1 <= len(floods) <= minutes
     assert sum(each["messages"] for each in floods) == RECORDS - len(kept)

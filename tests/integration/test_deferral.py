@@ -12,7 +12,7 @@ from avoir.postgres.connect import Database, KeptConnection
 from avoir.postgres.headers import packed
 from avoir.postgres.session import Session
 from avoir.record import Record, TopicPartition
-from avoir.wire.incoming import Unreadable
+from avoir.wire.incoming import UnreadableRecord
 from tests.integration.delivery import GROUP
 
 PLACE = TopicPartition("draw-credit", 0)
@@ -81,13 +81,13 @@ async def test_what_waits_is_full_by_keys_values_and_headers(
     record: Record, kept: KeptConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [replace(record, offset=n) for n in range(3)]
-    messages = [Unreadable(each, "", "t1", "") for each in records]
+    messages = [UnreadableRecord(each, "", "t1", "") for each in records]
     fresh = Deferral(GROUP)
-    fresh.kept(messages, dict.fromkeys(range(3), (LOCKED, set())))
+    fresh.stored(messages, dict.fromkeys(range(3), (LOCKED, set())))
     await set_aside(kept, records)
     stored = Deferral(GROUP)
     await stored.freed(kept, [PLACE])
-    monkeypatch.setattr("avoir.batch.deferral.MOST_BYTES", 3 * len(LARGE))
+    monkeypatch.setattr("avoir.batch.deferral.MAX_BYTES", 3 * len(LARGE))
     assert fresh.is_full and stored.is_full
-    monkeypatch.setattr("avoir.batch.deferral.MOST_BYTES", 3 * len(LARGE) + 100)
+    monkeypatch.setattr("avoir.batch.deferral.MAX_BYTES", 3 * len(LARGE) + 100)
     assert not fresh.is_full and not stored.is_full

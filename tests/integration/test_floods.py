@@ -27,7 +27,7 @@ TOPIC = "booking-cancelled"
 def one_minute(monkeypatch: pytest.MonkeyPatch) -> datetime:
     """A small bound, and one minute for as long as the test says so."""
     now = datetime(2025, 6, 1, tzinfo=UTC)
-    monkeypatch.setattr("avoir.batch.floods.MOST_LETTERS", MOST)
+    monkeypatch.setattr("avoir.batch.floods.MAX_DEAD_LETTERS", MOST)
     monkeypatch.setattr("avoir.batch.floods._minute", lambda _: now)
     return now
 
@@ -133,7 +133,7 @@ async def test_conflicts_are_bounded_and_what_avoir_parks_never(database: str) -
 
 
 async def test_the_bytes_of_a_minute_are_bounded_too(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avoir.batch.floods.MOST_LETTER_BYTES", 25_000)
+    monkeypatch.setattr("avoir.batch.floods.MAX_DEAD_LETTER_BYTES", 25_000)
     async with delivering(database) as (deliverer, _), connection_to(database) as connection:
         values = [bytes([65 + n]) * 10_000 for n in range(5)]
         await deliverer.deliver_values([(TOPIC, each) for each in values])

@@ -158,7 +158,7 @@ async def test_events_that_nobody_publishes_make_it_unready_and_name_who_should(
         ghost = asyncio.create_task(_renewing(settings, stopping))
         await send(settings, range(10, 20))
         await until_handled(settings, 20)
-        said = await until_says(run, "outbox", "a process that hangs has the right to publish them")
+        said = await until_says(run, "outbox", "a process that hangs holds the lease")
         assert "events wait, the oldest for" in said
         assert "a process that hangs" in await status(settings)
         stopping.set()

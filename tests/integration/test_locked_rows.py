@@ -194,7 +194,8 @@ async def test_a_row_that_stays_locked_makes_it_unready(
             says = json.loads(await avoir(settings, "status", "--json"))["says"]
         for each in (await loop_says(), says) if await is_unready() else (says,):
             assert (
-                "5 messages are set aside" in each and "somebody keeps account/t1/user/u1/EUR locked" in each
+                "5 messages are deferred" in each
+                and "another session keeps account/t1/user/u1/EUR locked" in each
             )
         await until_decided(settings, done + 5)
         await until(is_ready, 30)
@@ -248,7 +249,7 @@ async def test_what_waits_outlives_the_process_and_comes_without_a_new_message(s
 async def test_beyond_its_bound_nothing_more_is_set_aside_and_nothing_is_lost(settings: Settings) -> None:
     done = await prepared(settings)
     impatient = settings.model_copy(update={"stuck_after_s": 5.0})
-    with patch("avoir.batch.deferral.MOST_MESSAGES", 1):
+    with patch("avoir.batch.deferral.MAX_MESSAGES", 1):
         async with serving(impatient) as service:
             async with locked(settings, ACCOUNT):
                 await publish(settings, more("t1")[:1])

@@ -199,7 +199,7 @@ async def test_messages_that_need_many_rows_go_in_several_transactions(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(portion, "MOST_LINES", 10)
-    monkeypatch.setattr(portion, "MOST_LOADED", 20)
+    monkeypatch.setattr(portion, "MAX_LINES_LOADED", 20)
     monkeypatch.setattr(portion, "_FEW", 1)
     async with delivering(database) as (deliverer, _), connection_to(database) as owner:
         for n in range(6):
@@ -213,7 +213,7 @@ async def test_messages_that_need_many_rows_go_in_several_transactions(
 async def test_one_message_that_needs_too_many_rows_is_parked_alone(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, most in (("MOST_LINES", 10), ("MOST_LOADED", 20), ("_FEW", 1), ("MOST_ALONE", 25)):
+    for name, most in (("MOST_LINES", 10), ("MAX_LINES_LOADED", 20), ("_FEW", 1), ("MAX_LINES_ALONE", 25)):
         monkeypatch.setattr(portion, name, most)
     async with delivering(database) as (deliverer, _), connection_to(database) as owner:
         for n in range(3):

@@ -139,7 +139,7 @@ async def test_four_of_a_hundred_refused_cost_little_more_than_none(refusing: st
 async def test_a_batch_that_takes_long_is_reported_in_between(database: str) -> None:
     """The consumer has to be back in its loop long before the group takes it for dead."""
     async with delivering(database, Rules(GROUP, decide_s=0.0)) as (deliverer, kept):
-        with patch("avoir.batch.handle.MOST_S", 0.0):
+        with patch("avoir.batch.handle.MAX_BATCH_S", 0.0):
             report = await deliverer.deliver(mixed(10, 25))
         assert report.messages == 1 and not report.complete
         async with kept.use() as connection:

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from avoir.cli.outbox.retry import retry_refused
 from avoir.kafka.client import Client
 from avoir.kafka.heads import last_heads
+from avoir.kafka.output_topics import OutputTopics
 from avoir.kafka.publisher import Publisher
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import TopicNames
-from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres.connect import Database
 from deploy.local.harness.databases import connection_to
 from deploy.local.harness.records import consume
@@ -127,14 +127,14 @@ async def test_a_relay_that_woke_late_can_publish_nothing(
         stale = await connection.fetch("SELECT * FROM outbox")
         late = Publisher(client, topics, topics.actual("credit-issued") + "-relay")
         await late.start()
-        topics_out = TopicsOut(topics)
-        await topics_out.look(connection, await late.partitions())
+        output_topics = OutputTopics(topics)
+        await output_topics.update(connection, await late.partitions())
     async with relaying(kafka, database, topics, "new"):
         await until(lambda: _emptied(database))
         await add_outbox(database, [("credit-balance", b"account", b"new")])
         await until(lambda: _emptied(database))
         with pytest.raises(Exception, match=r"[Ee]poch|[Ff]enced"):
-            await late.publish(stale, topics_out)
+            await late.publish(stale, output_topics)
         await late.discard()
     found = await consume(kafka, [topics.actual("credit-balance")])
     assert [record.value for record in found] == [b"old", b"new"]

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from avoir.batch.doubt import MOST_ALONE, Doubt
+from avoir.batch.doubt import MAX_TRIES_ALONE, Doubt
 from avoir.record import Record, TopicPartition, next_offsets
 
 
@@ -34,12 +34,12 @@ def test_the_message_that_fails_is_found_after_few_failures(bad: int) -> None:
         left, parts = left[len(part) :], parts + 1
     assert parked == [culprit]
     assert not doubt
-    assert failures <= 6 + MOST_ALONE and parts < 100
+    assert failures <= 6 + MAX_TRIES_ALONE and parts < 100
 
 
 def test_one_message_that_holds_in_the_end_is_not_parked() -> None:
     doubt, part = Doubt(), records(1)
-    for _ in range(MOST_ALONE - 1):
+    for _ in range(MAX_TRIES_ALONE - 1):
         doubt.failed(part, "an error")
         assert not doubt.is_settled_on(part)
     doubt.handled({TopicPartition("t", 0): 1})
@@ -50,7 +50,7 @@ def test_one_message_that_holds_in_the_end_is_not_parked() -> None:
 
 def test_another_message_is_not_taken_for_the_one_that_failed() -> None:
     doubt, part = Doubt(), records(1)
-    for _ in range(MOST_ALONE):
+    for _ in range(MAX_TRIES_ALONE):
         doubt.failed(part, "an error")
     assert doubt.is_settled_on(part)
     assert not doubt.is_settled_on([Record("t", 1, 0, 0, None, None)])

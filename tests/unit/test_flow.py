@@ -16,11 +16,11 @@ PLACES = [TopicPartition("booking-cancelled", n) for n in range(5)]
     ("flow", "says"),
     [
         (Flow(), "Keeps up: nothing waits."),
-        (Flow(messages=1, events=2_000), "Keeps up: 1 message and 2,000 events are under way."),
+        (Flow(messages=1, events=2_000), "Keeps up: 1 message and 2,000 events are in progress."),
         (
             Flow(
                 messages=9,
-                still={PLACES[0]: 29},
+                stalled={PLACES[0]: 29},
                 held={PLACES[1]: 59},
                 events=1,
                 oldest_event_s=29,
@@ -28,7 +28,7 @@ PLACES = [TopicPartition("booking-cancelled", n) for n in range(5)]
                 deferred=1,
                 oldest_deferred_s=29,
             ),
-            "Keeps up: 9 messages and 1 event are under way.",
+            "Keeps up: 9 messages and 1 event are in progress.",
         ),
     ],
 )
@@ -37,7 +37,7 @@ def test_what_waits_for_a_moment_is_under_way(flow: Flow, says: str) -> None:
     assert faults(flow, LIMITS) == {}
 
 
-WAITING = Flow(messages=120, still={PLACES[0]: 93.2}, events=4_874, oldest_event_s=93.4, publisher="p1")
+WAITING = Flow(messages=120, stalled={PLACES[0]: 93.2}, events=4_874, oldest_event_s=93.4, publisher="p1")
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ WAITING = Flow(messages=120, still={PLACES[0]: 93.2}, events=4_874, oldest_event
             {"failing": (40.0, "KeyError: 'x'")},
             "loop",
             "120 messages wait, and booking-cancelled/0 has not moved for 93 s or more; "
-            "the loop has met nothing but errors for 40 s, the last: KeyError: 'x'",
+            "the loop has met only errors for 40 s, the last: KeyError: 'x'",
         ),
         (
             {"still": {}, "unknown": "no answer"},
             "loop",
-            "what waits on the topics in is not known: no answer",
+            "the backlog of the input topics is not known: no answer",
         ),
         ({"still": {}, "missing_in": ["a"]}, "loop", "topic a is missing"),
         ({"stopped": {PLACES[0]: "stands at 9", PLACES[1]: "no"}}, "offsets", "stands at 9; no"),
@@ -68,7 +68,7 @@ WAITING = Flow(messages=120, still={PLACES[0]: 93.2}, events=4_874, oldest_event
             "transactions",
             "booking-cancelled/0, booking-cancelled/1 are held by a transaction that has been open for 75 s or more",
         ),
-        ({}, "outbox", "4,874 events wait, the oldest for 93 s: p1 has the right to publish them"),
+        ({}, "outbox", "4,874 events wait, the oldest for 93 s: p1 holds the lease"),
         ({"publisher": None}, "outbox", "4,874 events wait, the oldest for 93 s: nobody publishes"),
         (
             {"missing_out": ["a", "b"]},
@@ -79,7 +79,7 @@ WAITING = Flow(messages=120, still={PLACES[0]: 93.2}, events=4_874, oldest_event
         (
             {"still": {}, "deferred": 2, "oldest_deferred_s": 31.0, "waits_for": ["account/t1/user/u1/EUR"]},
             "loop",
-            "2 messages are set aside, the oldest for 31 s: somebody keeps account/t1/user/u1/EUR locked",
+            "2 messages are deferred, the oldest for 31 s: another session keeps account/t1/user/u1/EUR locked",
         ),
         (
             {"events": 0, "refused": 2},

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from avoir.process.logs import Sparing
+from avoir.process.logs import RepeatLimit
 from avoir.retry import Backoff, Cause, StopServiceError, cause_of, refuse_wrong_schema
 
 
@@ -72,15 +72,15 @@ def test_a_library_that_floods_is_let_speak_once_in_a_while(monkeypatch: pytest.
 
     now = 1000.0
     monkeypatch.setattr("avoir.process.logs.time.monotonic", lambda: now)
-    sparing = Sparing(("aiokafka",))
+    limit = RepeatLimit(("aiokafka",))
 
     def passes(name: str, line: int) -> bool:
-        return sparing.filter(logging.LogRecord(name, logging.ERROR, "file.py", line, "text", None, None))
+        return limit.filter(logging.LogRecord(name, logging.ERROR, "file.py", line, "text", None, None))
 
     assert [passes("aiokafka.producer", 1) for _ in range(1000)] == [True] + [False] * 999
     assert passes("aiokafka.producer", 2)
     assert all(passes("avoir.loop", 1) for _ in range(10))
     now += 11
     record = logging.LogRecord("aiokafka.producer", logging.ERROR, "file.py", 1, "text", None, None)
-    assert sparing.filter(record)
+    assert limit.filter(record)
     assert record.held_back == 999  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A batch while it is decided: its state, and what it will write and report."""
+"""State of a batch while it is decided, and the rows and reports it produces."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from avoir.batch.floods import Letter, bounded, summarise
+from avoir.batch.floods import DeadRecord, bounded, summarise
 from avoir.batch.outbox import outbox_row
 from avoir.core.decide import Decided, decide, expire
 from avoir.core.handlers.payments import MISMATCHED
@@ -52,24 +52,24 @@ AMOUNTS = {
     CreditDrawn: "drawn",
     CreditRefunded: "refunded",
 }
-"""The events whose amounts are counted, and as what."""
+"""Events whose amounts are counted, with their metric label."""
 
 LATEST_MS = 253_402_300_799_000
-"""The last second of the year 9999, as Kafka counts: a record's time may lie beyond it."""
+"""Last second of the year 9999 in Kafka's milliseconds; a record's timestamp may be later."""
 
 _JSON = msgspec.json.Encoder()
 
 NOTABLE = frozenset({"declined", "parked"})
-"""What is told in the log at once; of what is dead-lettered only as much as is kept."""
+"""Outcomes logged at once; for dead letters only as many as are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What handling depends on besides the messages: consumer group, widest policy, limits and the events' source.
+    """Settings of handling besides the messages: consumer group, widest policy, limits and the events' source.
 
-    `decide_s` bounds how long one transaction may spend on deciding, so that others have their turn: a batch that needs
-    more is handled in parts. `page` is how many grants in use and open invoices of an account are loaded at first,
-    `most_due` how many grants expire or begin in one transaction, or one of each account.
+    `decide_s` limits the seconds that one transaction spends deciding; a batch that needs more is handled in parts.
+    `page` is the number of grants in use and open invoices of an account that are loaded first. `most_due` limits the
+    grants that expire or begin in one transaction, but one of each account always may.
     """
 
     group_id: str
@@ -83,7 +83,7 @@ class Rules:
 
 
 class Batch:
-    """The state of a batch while it is decided, and what it will write."""
+    """State of a batch while it is decided, and its results."""
 
     def __init__(
         self, session: Session, rules: Rules, moment: Moment, accounts: list[Any], state: State | None = None
@@ -98,58 +98,67 @@ class Batch:
         self._amounts: Counter[tuple[str, str]] = Counter()
         self._alarms: Counter[str] = Counter()
         self._notable: list[Notable] = []
-        self._letters: list[Letter] = []
-        self._lately: deque[bool] = deque([False] * PARKED_WINDOW)
-        self._kept = 0
-        self._parked_lately = 0
+        self._dead_records: list[DeadRecord] = []
+        self._window: deque[bool] = deque([False] * PARKED_WINDOW)
+        self._next_position = 0
+        self._parked_in_window = 0
         self.state = State.empty() if state is None else state
 
     @classmethod
     async def locked(cls, session: Session, rules: Rules, accounts: Collection[AccountKey]) -> "Batch":
-        """A batch whose accounts are locked; its time is the database clock, never before theirs."""
-        found = await session.fetch_if(*queries.lock_accounts(accounts=accounts))
+        """Lock the accounts and begin a batch; its time is the database clock, but never before theirs."""
+        account_rows = await session.fetch_if(*queries.lock_accounts(accounts=accounts))
+        # The clock is read after the last lock, so that the order of moments is the order of locks. It may still be
+        # behind an account's last entry: a restored or promoted database can have another clock.
         clock, epoch = (await session.fetch(*queries.read_moment()))[0]
-        now = max((row["recorded_at"] for row in found), default=clock)
+        now = max((row["recorded_at"] for row in account_rows), default=clock)
         return cls(
-            session, rules, Moment(max(clock, now), epoch, rules.policy), list(map(rows.account, found))
+            session,
+            rules,
+            Moment(max(clock, now), epoch, rules.policy),
+            list(map(rows.account, account_rows)),
         )
 
     async def load(self, references: References, accounts: Collection[AccountKey]) -> None:
-        """Begin with the state that deciding needs, so far as that is known."""
+        """Start with the state that deciding needs, as far as it is known."""
         self._loader = Loader(self._session, references, accounts, self._rules.page, self._rules.most_due)
         self.state = await self._loader.load(self._moment.now)
         self.state.add(self._accounts)
         self.state.mark_known()
 
-    def part(self) -> "Batch":
-        """A batch of messages that follow: what it decides counts once it is taken over."""
+    def fork(self) -> "Batch":
+        """Fork for the following messages; its decisions count once merged."""
         part = Batch(self._session, self._rules, self._moment, [], self.state.fork())
         part._loader = self._loader
-        part._lately, part._parked_lately = self._lately.copy(), self._parked_lately
-        part._kept = self._kept
+        part._window, part._parked_in_window = self._window.copy(), self._parked_in_window
+        part._next_position = self._next_position
         return part
 
-    def take_over(self, part: "Batch") -> None:
-        """Make what a part decided this batch's own."""
+    def merge(self, part: "Batch") -> None:
+        """Merge the decisions of a part into this batch."""
         self.state.merge(part.state)
         self.written.extend(part.written)
-        self._letters += part._letters
+        self._dead_records += part._dead_records
         self._last |= part._last
-        self._lately, self._parked_lately, self._kept = part._lately, part._parked_lately, part._kept
+        self._window, self._parked_in_window, self._next_position = (
+            part._window,
+            part._parked_in_window,
+            part._next_position,
+        )
         self._decided += part._decided
         self._amounts += part._amounts
         self._alarms += part._alarms
         self._notable += part._notable
 
     def remember(self, seen: dict[InboxKey, bytes]) -> None:
-        """Take in the event ids that were handled before."""
+        """Register event ids that were handled before."""
         for key, contents in seen.items():
             self.state.put("inbox", key, contents)
 
     async def expire(self, accounts: Iterable[AccountKey]) -> bool:
-        """Expire what is overdue in the accounts, before any message counts; returns whether more may be overdue.
+        """Expire what is overdue in the accounts, before any message is decided; returns whether more may be overdue.
 
-        Then no message can be decided before that has expired too, in another transaction.
+        Then the rest must expire, in another transaction, before a message is decided.
         """
         draft = await self._loader.complete(self.state, lambda: expire(self.state, accounts, self._moment))
         self.state.merge(draft.state)
@@ -163,10 +172,10 @@ class Batch:
         until: float = math.inf,
         parked: str | None = None,
     ) -> int:
-        """Decide messages, or park them for a reason; returns how many it came to.
+        """Decide messages, or park them for a reason; returns the number decided.
 
-        It ends early, after the first at least, once the monotonic clock is past `until`, or too many were parked. One
-        that the code fails on is parked alone.
+        Ends early, but not before the first, once the monotonic clock passes `until` or too many were parked. A message
+        on which the code fails is parked alone.
         """
         done = 0
 
@@ -181,8 +190,8 @@ class Batch:
 
     @property
     def is_halted(self) -> bool:
-        """Whether too many of the last messages were parked."""
-        return too_many_parked(self._parked_lately, PARKED_WINDOW)
+        """Check whether too many of the last messages were parked."""
+        return too_many_parked(self._parked_in_window, PARKED_WINDOW)
 
     def _decide(self, each: ParsedRecord | UnreadableRecord, parked: str | None) -> None:
         if isinstance(each, ParsedRecord):
@@ -198,7 +207,7 @@ class Batch:
         try:
             decided = decide(self.state, each.message, self._moment)
         except (NotLoadedError, MemoryError):
-            # Of memory perhaps all the others need too much: whether this message alone does is found out elsewhere.
+            # Other messages may have used up the memory: `Doubt` finds out whether this one alone needs too much.
             raise
         except Exception as error:
             self._dead_letter(each.record, fail(each.message, error), problem_of(error))
@@ -208,27 +217,27 @@ class Batch:
             return
         if isinstance(each.message.body, Command) and decided.decision.outcome != "duplicate":
             self.written.commands.append(command_row(each.message, each.message.body))
-        self._take_over(each.record, decided)
+        self._merge_decided(each.record, decided)
 
-    def _take_over(self, record: Record, decided: Decided) -> None:
+    def _merge_decided(self, record: Record, decided: Decided) -> None:
         self.state.merge(decided.state)
         self.written.entries += decided.entries
         self._publish(decided.events)
-        self._keep(record, decided.decision)
+        self._add_decision(record, decided.decision)
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._put_out(event.tenant_id, event_record(event, self._rules.ce_source))
-            counted = AMOUNTS.get(type(event.body))
+            self._add_to_outbox(event.tenant_id, event_record(event, self._rules.ce_source))
+            label = AMOUNTS.get(type(event.body))
             if event.account is not None:
                 self._last[event.account] = event
-                if counted is not None:
-                    self._amounts[counted, event.account.currency] += event.body.amount  # type: ignore[union-attr]
+                if label is not None:
+                    self._amounts[label, event.account.currency] += event.body.amount  # type: ignore[union-attr]
 
-    def _put_out(self, tenant_id: str, record: Outgoing | DeadLetter) -> None:
+    def _add_to_outbox(self, tenant_id: str, record: Outgoing | DeadLetter) -> None:
         self.written.outbox.append(outbox_row(tenant_id, record, self._moment.now))
 
-    def _keep(self, record: Record, decision: Decision) -> None:
+    def _add_decision(self, record: Record, decision: Decision) -> None:
         self.written.decisions.append(
             DecisionRow(
                 tenant_id=decision.tenant_id,
@@ -245,13 +254,13 @@ class Batch:
                 would_change_it=decision.would_change_it,
                 subject_kind=decision.subject_kind,
                 subject_id=decision.subject_id,
-                position=self._kept,
+                position=self._next_position,
             )
         )
-        self._kept += 1
+        self._next_position += 1
         self._decided[record.topic, decision.outcome] += 1
-        self._lately.append(decision.outcome == "parked")
-        self._parked_lately += self._lately[-1] - self._lately.popleft()
+        self._window.append(decision.outcome == "parked")
+        self._parked_in_window += self._window[-1] - self._window.popleft()
         mismatched = decision.reason == "currency_mismatch" and decision.subject_kind == "payment"
         if mismatched or MISMATCHED in decision.facts:
             self._alarms["currency_mismatch"] += 1
@@ -264,14 +273,14 @@ class Batch:
         )
 
     def _dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
-        """Put a message aside, at once where the fault is Avoir's; the others when it is known how many there are."""
-        self._keep(record, decision)
+        """Dead-letter a message: at once if Avoir is at fault, the others once their number is known."""
+        self._add_decision(record, decision)
         if decision.outcome == "parked":
-            self._put_aside(record, decision, reason)
+            self._add_dead_letter(record, decision, reason)
         else:
-            self._letters.append(Letter(record, decision, reason))
+            self._dead_records.append(DeadRecord(record, decision, reason))
 
-    def _put_aside(self, record: Record, decision: Decision, reason: str) -> None:
+    def _add_dead_letter(self, record: Record, decision: Decision, reason: str) -> None:
         cut = record.cut
         now = self._moment.now
         place = (record.topic, record.partition, record.offset)
@@ -301,32 +310,32 @@ class Batch:
                 sha256=cut.sha256 if cut else None,
             )
         )
-        letter = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
-        self._put_out(decision.tenant_id, letter)
+        dead_letter = dead_letter_record(record, reason, dead_letter_id, self._rules.max_message_bytes)
+        self._add_to_outbox(decision.tenant_id, dead_letter)
 
-    async def _put_letters_aside(self) -> None:
-        """Keep what the minute has room for, and summarise the rest.
+    async def _add_dead_letters(self) -> None:
+        """Keep what the minute has room for and summarise the rest.
 
-        Of that rest a message which has not even an event id leaves no decision of its own: nobody could ask for it.
+        Of the rest, a message without an event id leaves no decision: nobody could look it up.
         """
-        if not self._letters:
+        if not self._dead_records:
             return
-        kept, too_many = await bounded(self._session, self._letters, self._moment.now)
-        for letter in kept:
-            self._put_aside(*letter)
-            self._note(letter.record, letter.decision)
-        if too_many:
-            nameless = {
+        kept, overflow = await bounded(self._session, self._dead_records, self._moment.now)
+        for dead in kept:
+            self._add_dead_letter(*dead)
+            self._note(dead.record, dead.decision)
+        if overflow:
+            without_id = {
                 (each.record.topic, each.record.partition, each.record.offset)
-                for each in too_many
+                for each in overflow
                 if not each.decision.event_id
             }
             self.written.decisions = [
                 row
                 for row in self.written.decisions
-                if (row.topic, row.partition, row.kafka_offset) not in nameless
+                if (row.topic, row.partition, row.kafka_offset) not in without_id
             ]
-            for flood in await summarise(self._session, [each.record for each in too_many], self._moment.now):
+            for flood in await summarise(self._session, [each.record for each in overflow], self._moment.now):
                 reason = f"{flood.messages} messages, offsets {flood.first_offset} to {flood.last_offset}"
                 self._notable.append(Notable(flood.topic, "", "", "summarised", reason))
 
@@ -335,14 +344,14 @@ class Batch:
         for key, event in self._last.items():
             account = self.state.accounts[key]
             balance = account.balance(event.event_id, self._moment.epoch, self._moment.now)
-            self._put_out(key.tenant_id, balance_record(balance, self._rules.ce_source))
+            self._add_to_outbox(key.tenant_id, balance_record(balance, self._rules.ce_source))
         await write_state(self._session, self.state, self._moment.now)
-        # Last of what is locked: the next batch with a dead letter of the topic waits from here to the COMMIT.
-        await self._put_letters_aside()
+        # Locked last: the next batch with a dead letter of the topic waits from here to the COMMIT.
+        await self._add_dead_letters()
         await write_rest(self._session, self.written)
 
     def report(self, messages: int) -> BatchReport:
-        """What the batch did."""
+        """Report of the batch."""
         return BatchReport(
             messages=messages,
             decisions=self._decided,
@@ -371,6 +380,6 @@ def _rejected(each: UnreadableRecord) -> Decision:
 
 
 def bare(record: Record) -> UnreadableRecord:
-    """What is kept of a record that could not be kept whole: where it was, its key and its value."""
+    """Reduced form of a record that could not be kept whole: partition, offset, key and value."""
     record = replace(record, headers=(), timestamp_ms=0)
     return UnreadableRecord(record, "could not be kept with its headers: only key and value are", "", "")

@@ -1,4 +1,4 @@
-"""Finds the message of a batch whose row the database refused, from what its error says."""
+"""Finds the message behind a row that the database refused, from the error text."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,38 +18,38 @@ _FAILING = "Failing row contains ("
 _NAMES = {"accounts": "accounts"} | {table.name: name for name, table in STATE_TABLES.items()}
 
 
-class Putting(Protocol):
-    """What puts rows: in a state, of which its own layer holds them, and in lists."""
+class RowSource(Protocol):
+    """A source of rows: its own layer of a state, and lists."""
 
     @property
     def state(self) -> State:
-        """The rows that it put or changed."""
+        """Rows that it put or changed."""
         ...
 
     @property
     def written(self) -> Written:
-        """The rows that it wrote besides."""
+        """Other rows that it wrote."""
         ...
 
 
-def message_behind(error: Exception, part: Putting, messages: Sequence[Putting]) -> int | None:
-    """Which of a part's messages, counted from 0, put the row that an error names as it stands; None for none."""
+def message_behind(error: Exception, part: RowSource, messages: Sequence[RowSource]) -> int | None:
+    """Index (from 0) of the message that put the row named by an error; None if there is none."""
     if not isinstance(error, asyncpg.PostgresError):
         return None
     copied = _LINE.search(error.context or "")
     table, line = (copied[1], int(copied[2])) if copied else (error.table_name or "", 0)
     row = _row(part, table, line, error.detail or "")
-    return next((n for n, each in enumerate(messages) if _put(each, table, row)), None)
+    return next((n for n, each in enumerate(messages) if _has_row(each, table, row)), None)
 
 
-def _put(message: Putting, table: str, row: Any) -> bool:
+def _has_row(message: RowSource, table: str, row: Any) -> bool:
     rows = (
         getattr(message.written, table) if table in _LISTS else message.state.changed(_NAMES.get(table, ""))
     )
     return row is not None and any(each is row for each in rows)
 
 
-def _row(part: Putting, table: str, line: int, detail: str) -> Any:
+def _row(part: RowSource, table: str, line: int, detail: str) -> Any:
     name = _NAMES.get(table, "")
     if line:
         rows: Iterator[Any] = (
@@ -71,8 +71,8 @@ def _added(state: State, name: str, columns: Sequence[str], values: str) -> Any:
     if not set(columns) <= table.columns.keys():
         return None
     for row in state.added(name):
-        said = dict(zip(table.columns, table.added(row, None), strict=True))
-        if _text([said[column] for column in columns]) == values:
+        inserted = dict(zip(table.columns, table.added(row, None), strict=True))
+        if _text([inserted[column] for column in columns]) == values:
             return row
     return None
 

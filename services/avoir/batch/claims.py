@@ -1,4 +1,4 @@
-"""What a batch takes before it decides: its positions, event ids, and the rows that stand for what messages name."""
+"""Locks and claims of a batch before it decides: positions, event ids, and the rows that messages name."""
 
 from collections.abc import Collection
 
@@ -14,32 +14,35 @@ from avoir.record import Fenced, Positions, TopicPartition
 
 
 async def fence(session: Session, group_id: str, positions: Positions, *, stopped_too: bool = False) -> None:
-    """Lock the positions of partitions, which must be these. Raises Fenced.
+    """Lock the positions of partitions and compare them with the expected ones.
 
-    Where messages that were set aside are handled, their partition may be stopped by now: they lie before that.
+    Raises Fenced. For deferred messages, a partition may be stopped by now: they come before the stop.
     """
-    found = await session.fetch(*queries.lock_offsets(group_id=group_id, partitions=positions))
-    stand = {
+    locked = await session.fetch(*queries.lock_offsets(group_id=group_id, partitions=positions))
+    current = {
         TopicPartition(row["topic"], row["partition"]): row["next_offset"]
-        for row in found
+        for row in locked
         if stopped_too or row["stopped"] is None
     }
-    moved = sum(stand.get(place) != position for place, position in positions.items())
+    moved = sum(current.get(partition) != position for partition, position in positions.items())
     if moved:
         raise Fenced(f"{moved} of {len(positions)} partitions moved on")
 
 
 async def advance(session: Session, group_id: str, positions: Positions, following: Positions) -> None:
-    """Move locked positions on to the following ones."""
-    places = sorted(following)
-    to, at = [following[place] for place in places], [positions[place] for place in places]
+    """Move locked positions to the following ones."""
+    partitions = sorted(following)
+    to, at = (
+        [following[partition] for partition in partitions],
+        [positions[partition] for partition in partitions],
+    )
     await session.fetch(
         *queries.advance_offsets(group_id=group_id, partitions=following, next_offsets=to, expected=at)
     )
 
 
 async def claim(session: Session, references: References) -> dict[InboxKey, bytes]:
-    """Claim the event ids of messages; returns the contents of those that were claimed before."""
+    """Claim the event ids of messages; returns the contents of those claimed before."""
     keys = sorted(references.inbox)
     if not keys:
         return {}
@@ -54,7 +57,7 @@ async def claim(session: Session, references: References) -> dict[InboxKey, byte
 async def settle_claims(
     session: Session, references: References, seen: dict[InboxKey, bytes], state: State
 ) -> None:
-    """Give claims back whose messages were all dead-lettered; correct those that a later message took."""
+    """Release claims whose messages were all dead-lettered; correct those that a later message took."""
     claimed = {key: contents for key, contents in references.inbox.items() if key not in seen}
     unused = [key for key in claimed if state.inbox.get(key) is None]
     other = sorted(key for key, contents in claimed.items() if state.inbox.get(key) not in (None, contents))
@@ -63,7 +66,8 @@ async def settle_claims(
 
 
 async def lock(session: Session, references: References) -> list[AccountKey]:
-    """Lock what the messages name, each kind in one order; returns the accounts that this leads to, in theirs."""
+    """Lock what the messages name, each kind in sorted order; returns the accounts they lead to, sorted."""
+    # Invoices come first: what a voided one bills is complete only when it is read under the invoice's lock.
     await _lock_subjects(session, references.locked_first)
     await add_billed(session, references)
     await _lock_subjects(session, references.subjects)
@@ -73,20 +77,21 @@ async def lock(session: Session, references: References) -> list[AccountKey]:
 
 
 async def add_billed(session: Session, references: References) -> None:
-    """Note the bookings and plans that voided invoices bill."""
-    found = await session.fetch_if(*queries.read_subjects_of_invoices(invoices=references.voided))
-    references.subjects |= {_subject(row) for row in found}
+    """Register the bookings and plans that voided invoices bill."""
+    billed = await session.fetch_if(*queries.read_subjects_of_invoices(invoices=references.voided))
+    references.subjects |= {_subject(row) for row in billed}
 
 
 async def accounts_concerned(session: Session, references: References) -> set[AccountKey]:
-    """The accounts that the things named lead to, besides those named.
+    """Accounts that the named things lead to, besides the named ones.
 
-    Bookings and plans do so where they are changed, now or before: else nothing follows for their other lines.
+    A booking or plan leads to its accounts only if it is changed, now or before: otherwise nothing follows for its
+    other lines.
     """
     billed = references.subjects - references.changing
     changed = await session.fetch_if(*queries.read_changed(subjects=billed))
     references.changing |= {_subject(row) for row in changed}
-    found = await session.fetch_if(
+    account_rows = await session.fetch_if(
         *queries.read_accounts_concerned(
             subjects=references.changing,
             invoices=references.voided,
@@ -96,12 +101,13 @@ async def accounts_concerned(session: Session, references: References) -> set[Ac
             grants=references.grants,
         ),
     )
-    return {rows.account_key(row) for row in found}
+    return {rows.account_key(row) for row in account_rows}
 
 
 async def _lock_subjects(session: Session, subjects: Collection[tuple[str, str, str]]) -> None:
     keys = {SubjectRow(*subject) for subject in subjects}
     added = await session.fetch_if(*queries.add_subjects(subjects=keys))
+    # A new row is invisible to others until the COMMIT, so it needs no lock of its own.
     known = keys.difference(map(tuple, added))
     await session.fetch_if(*queries.lock_subjects(subjects=known))
 

@@ -1,4 +1,4 @@
-"""Messages that concern a row which somebody keeps locked wait in a table, and those behind them go on."""
+"""Defers messages that concern a row which another session keeps locked, so that the messages behind them go on."""
 
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -18,15 +18,15 @@ from avoir.postgres.session import Session
 from avoir.record import Record, TopicPartition
 from avoir.wire.incoming import ParsedRecord, UnreadableRecord
 
-MOST_MESSAGES, MOST_BYTES = 10_000, 64 * 1024 * 1024
-"""Beyond these nothing more is set aside: what concerns a locked row waits in Kafka, and all that is behind it."""
+MAX_MESSAGES, MAX_BYTES = 10_000, 64 * 1024 * 1024
+"""Limits of deferred messages: beyond them, messages for a locked row wait in Kafka and block what is behind them."""
 
 AT_A_TIME, AT_A_TIME_BYTES = 500, 1024 * 1024
-_LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_MOST_ASKED = 3
+_CHECK_EVERY_S, _MAX_PAUSE_S = 1.0, 60.0
+_MAX_ASKED = 3
 
-Aside: TypeAlias = dict[int, tuple[Row, set[Row]]]
-"""Messages that must wait, by number: for which locked row, and the accounts that they concern."""
+Deferred: TypeAlias = dict[int, tuple[Row, set[Row]]]
+"""Messages to defer, by index: the locked row, and the accounts they concern."""
 
 log = structlog.get_logger("avoir.handle")
 
@@ -48,7 +48,7 @@ class DeferredRow(NamedTuple):
 
 
 class Deferral:
-    """What waits of the partitions that this process has: `behind` tells the locked row behind what must wait."""
+    """Deferred messages of this process's partitions: `behind` maps rows to the locked row that blocks them."""
 
     def __init__(self, group_id: str) -> None:
         self.behind: dict[Row, Row] = {}
@@ -57,38 +57,38 @@ class Deferral:
         self._group_id = group_id
         self._known: frozenset[TopicPartition] | None = None
         self._numbers: dict[Record, int] = {}
-        self._look_at = 0.0
-        self._pause_s = _LOOK_EVERY_S
+        self._check_at = 0.0
+        self._pause_s = _CHECK_EVERY_S
 
     def forget(self) -> None:
-        """Read what waits again before it counts."""
+        """Reload the deferred messages before the next batch."""
         self._known = None
 
     def handled(self) -> None:
-        """Take in that messages which had waited were handled: there may be more."""
-        self._known, self._look_at, self._pause_s = None, 0.0, _LOOK_EVERY_S
+        """Register that deferred messages were handled; there may be more."""
+        self._known, self._check_at, self._pause_s = None, 0.0, _CHECK_EVERY_S
 
     def postpone(self) -> None:
-        """Look again later, and each time a longer while later: something that they need is still locked."""
-        self._known, self._pause_s = None, min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        self._look_at = time.monotonic() + self._pause_s
+        """Check again later, with growing pauses: something they need is still locked."""
+        self._known, self._pause_s = None, min(2 * self._pause_s, _MAX_PAUSE_S)
+        self._check_at = time.monotonic() + self._pause_s
 
-    def may_wait(self, places: Collection[TopicPartition]) -> bool:
-        """Whether messages of the partitions wait, as far as is known."""
-        return self.messages > 0 or self._known != frozenset(places)
+    def may_have(self, partitions: Collection[TopicPartition]) -> bool:
+        """Check whether messages of the partitions may be deferred: also true if that is not known yet."""
+        return self.messages > 0 or self._known != frozenset(partitions)
 
     @property
     def is_full(self) -> bool:
-        """Whether no more messages may be set aside."""
-        return self.messages >= MOST_MESSAGES or self._bytes >= MOST_BYTES
+        """Check whether no more messages may be deferred."""
+        return self.messages >= MAX_MESSAGES or self._bytes >= MAX_BYTES
 
-    async def freed(self, kept: KeptConnection, places: Collection[TopicPartition]) -> frozenset[Row]:
-        """The rows that messages of the partitions wait for and nobody has locked any more; looks once a second."""
-        if self._known != frozenset(places):
-            await self._read(kept, places)
-        if not self.behind or time.monotonic() < self._look_at:
+    async def freed(self, kept: KeptConnection, partitions: Collection[TopicPartition]) -> frozenset[Row]:
+        """Rows that deferred messages wait for and that are free now; checks once a second."""
+        if self._known != frozenset(partitions):
+            await self._read(kept, partitions)
+        if not self.behind or time.monotonic() < self._check_at:
             return frozenset()
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        self._check_at = time.monotonic() + _CHECK_EVERY_S
         waited_for = frozenset(self.behind.values())
         async with kept.use() as connection:
             freed = waited_for - await locked_of(Session(connection), waited_for)
@@ -98,35 +98,35 @@ class Deferral:
         return freed
 
     async def oldest(
-        self, kept: KeptConnection, places: Collection[TopicPartition], freed: Collection[Row]
+        self, kept: KeptConnection, partitions: Collection[TopicPartition], freed: Collection[Row]
     ) -> list[Record]:
-        """The first messages of the partitions that waited for rows: a batch of them, as large as those of Kafka."""
+        """Read the oldest deferred messages whose rows are free: one batch, as large as those from Kafka."""
         async with kept.use() as connection:
-            found = await connection.fetch(
+            rows = await connection.fetch(
                 *queries.oldest_deferred(
                     group_id=self._group_id,
-                    partitions=places,
+                    partitions=partitions,
                     waits_for=[_json(row) for row in freed],
                     limit=AT_A_TIME,
                     limit_bytes=AT_A_TIME_BYTES,
                 ),
             )
-        self._numbers = {_record(row): row["n"] for row in found}
+        self._numbers = {_record(row): row["n"] for row in rows}
         return list(self._numbers)
 
     async def find_locked(
         self, kept: KeptConnection, messages: Iterable[ParsedRecord | UnreadableRecord]
     ) -> bool | None:
-        """Look which rows that messages need are locked by others than this service; whether there are new ones.
+        """Check which rows needed by messages are locked by other sessions; returns whether there are new ones.
 
-        None where none of these rows is locked: it is another one, of a table that they have no list of.
+        None if none of them is locked: then the lock is on a row of another table.
         """
-        references = _named(messages)
+        references = _references_of(messages)
         async with kept.use() as connection:
             session = Session(connection)
             locked = await locked_of(session, await _needed(session, references)) - self.behind.keys()
-        found = False if locked else None
-        for row in sorted(locked)[:_MOST_ASKED]:
+        is_new = False if locked else None
+        for row in sorted(locked)[:_MAX_ASKED]:
             holders = await holders_of(kept, row)
             if any(holder.get("application") != kept.application_name for holder in holders):
                 others = len(locked) - 1
@@ -136,30 +136,32 @@ class Deferral:
                     holders=holders,
                     others=others,
                 )
-                found = True
-        if found:
+                is_new = True
+        if is_new:
             self.behind |= {row: row for row in locked}
-        return found
+        return is_new
 
-    async def hold(self, kept: KeptConnection, message: ParsedRecord | UnreadableRecord, why: str) -> bool:
-        """Let one message wait that met a lock nobody knows the row of, and others of its account behind it."""
+    async def defer_one(
+        self, kept: KeptConnection, message: ParsedRecord | UnreadableRecord, why: str
+    ) -> bool:
+        """Defer one message that met an unidentified lock, and others of its account behind it."""
         async with kept.use() as connection:
-            needed = sorted(await _needed(Session(connection), _named([message])))
+            needed = sorted(await _needed(Session(connection), _references_of([message])))
         if needed:
             # Accounts come before subjects.
             log.warning("a row is kept locked: what concerns it waits", row="/".join(needed[0]), why=why)
             self.behind[needed[0]] = needed[0]
         return bool(needed)
 
-    async def set_aside(
+    async def select(
         self,
         session: Session,
         messages: Sequence[ParsedRecord | UnreadableRecord],
         freed: Collection[Row] = (),
-    ) -> Aside:
-        """Which of the messages must wait, those behind others of their accounts too; not for rows that were freed."""
+    ) -> Deferred:
+        """Select the messages that must wait, including those behind others of their accounts; not for freed rows."""
         behind = {row: locked for row, locked in self.behind.items() if locked not in freed}
-        aside: Aside = {}
+        deferred: Deferred = {}
         tenants = {row[1] for row in behind}
         numbers = [
             n
@@ -168,24 +170,24 @@ class Deferral:
         ]
         grown = bool(numbers)
         while grown:
-            before = len(aside)
+            before = len(deferred)
             for n in numbers:
-                _wait(aside, behind, n, _rows(_named([messages[n]])))
-            left = [n for n in numbers if n not in aside]
-            await _look_further(session, messages, left, aside, behind)
-            grown = len(aside) > before
-        return aside
+                _defer(deferred, behind, n, _rows(_references_of([messages[n]])))
+            left = [n for n in numbers if n not in deferred]
+            await _select_indirect(session, messages, left, deferred, behind)
+            grown = len(deferred) > before
+        return deferred
 
-    async def keep(
-        self, session: Session, messages: Sequence[ParsedRecord | UnreadableRecord], aside: Aside
+    async def store(
+        self, session: Session, messages: Sequence[ParsedRecord | UnreadableRecord], deferred: Deferred
     ) -> None:
-        """Keep messages that must wait."""
-        found = []
-        for n, (locked, concerned) in sorted(aside.items()):
+        """Store deferred messages."""
+        rows = []
+        for n, (locked, concerned) in sorted(deferred.items()):
             each = messages[n]
             assert isinstance(each, ParsedRecord)
             record = each.record
-            found.append(
+            rows.append(
                 DeferredRow(
                     tenant_id=each.message.tenant_id,
                     group_id=self._group_id,
@@ -200,46 +202,48 @@ class Deferral:
                     headers=packed(record.headers),
                 )
             )
-        await session.copy("deferred", DeferredRow._fields, found)
+        await session.copy("deferred", DeferredRow._fields, rows)
 
-    async def keep_on(self, session: Session, records: Sequence[Record], aside: Aside) -> None:
-        """Of messages that had waited keep those that must wait on, and remove the others."""
-        done = [self._numbers[record] for n, record in enumerate(records) if n not in aside]
+    async def store_again(self, session: Session, records: Sequence[Record], deferred: Deferred) -> None:
+        """Keep deferred messages that must still wait, and remove the others."""
+        done = [self._numbers[record] for n, record in enumerate(records) if n not in deferred]
         await session.fetch(*queries.delete_deferred(group_id=self._group_id, numbers=done))
-        again = [self._numbers[records[n]] for n in aside]
-        waits_for = [_json(locked) for locked, _ in aside.values()]
-        concerns = [_json(sorted(concerned)) for _, concerned in aside.values()]
+        again = [self._numbers[records[n]] for n in deferred]
+        waits_for = [_json(locked) for locked, _ in deferred.values()]
+        concerns = [_json(sorted(concerned)) for _, concerned in deferred.values()]
         await session.fetch(
             *queries.defer_again(
                 group_id=self._group_id, numbers=again, waits_for=waits_for, concerns=concerns
             )
         )
 
-    def kept(self, messages: Sequence[ParsedRecord | UnreadableRecord], aside: Aside) -> None:
-        """Take in that messages were kept."""
-        for n, (locked, concerned) in aside.items():
+    def stored(self, messages: Sequence[ParsedRecord | UnreadableRecord], deferred: Deferred) -> None:
+        """Register that messages were stored."""
+        for n, (locked, concerned) in deferred.items():
             self.messages += 1
             self._bytes += _size(messages[n].record)
             for row in concerned:
                 self.behind.setdefault(row, locked)
 
-    async def _read(self, kept: KeptConnection, places: Collection[TopicPartition]) -> None:
+    async def _read(self, kept: KeptConnection, partitions: Collection[TopicPartition]) -> None:
         async with kept.use() as connection:
-            found = await connection.fetch(*queries.read_deferred(group_id=self._group_id, partitions=places))
+            rows = await connection.fetch(
+                *queries.read_deferred(group_id=self._group_id, partitions=partitions)
+            )
         self.behind = {}
         self.messages = self._bytes = 0
-        for each in found:
+        for each in rows:
             locked = tuple(msgspec.json.decode(each["waits_for"]))
             self.behind[locked] = locked
             for row in msgspec.json.decode(each["concerns"]):
                 self.behind.setdefault(tuple(row), locked)
             self.messages += each["messages"]
             self._bytes += each["bytes"]
-        self._known = frozenset(places)
+        self._known = frozenset(partitions)
 
 
 def _size(record: Record) -> int:
-    """What is kept of a message, in bytes, as the table counts it."""
+    """Size of a deferred message in bytes, as the table counts it."""
     return len(record.key or b"") + len(record.value or b"") + len(packed(record.headers))
 
 
@@ -255,35 +259,35 @@ def _record(row: asyncpg.Record) -> Record:
     )
 
 
-async def _look_further(
+async def _select_indirect(
     session: Session,
     messages: Sequence[ParsedRecord | UnreadableRecord],
     numbers: Sequence[int],
-    aside: Aside,
+    deferred: Deferred,
     behind: dict[Row, Row],
 ) -> None:
-    """Set those of some messages aside that lead to rows which are waited for, though they do not name them."""
-    rows = await _needed(session, _named(messages[n] for n in numbers)) if numbers else set()
+    """Defer messages that lead to a locked row without naming it."""
+    rows = await _needed(session, _references_of(messages[n] for n in numbers)) if numbers else set()
     if rows.isdisjoint(behind):
         return
     if len(numbers) == 1:
-        _wait(aside, behind, numbers[0], rows)
+        _defer(deferred, behind, numbers[0], rows)
         return
     half = len(numbers) // 2
-    await _look_further(session, messages, numbers[:half], aside, behind)
-    await _look_further(session, messages, numbers[half:], aside, behind)
+    await _select_indirect(session, messages, numbers[:half], deferred, behind)
+    await _select_indirect(session, messages, numbers[half:], deferred, behind)
 
 
-def _wait(aside: Aside, behind: dict[Row, Row], number: int, rows: set[Row]) -> None:
+def _defer(deferred: Deferred, behind: dict[Row, Row], number: int, rows: set[Row]) -> None:
     locked = next((behind[row] for row in sorted(rows) if row in behind), None)
-    if locked is not None and number not in aside:
+    if locked is not None and number not in deferred:
         concerned = {row for row in rows if row[0] == "account"}
-        aside[number] = locked, concerned
+        deferred[number] = locked, concerned
         for row in concerned:
             behind.setdefault(row, locked)
 
 
-def _named(messages: Iterable[ParsedRecord | UnreadableRecord]) -> References:
+def _references_of(messages: Iterable[ParsedRecord | UnreadableRecord]) -> References:
     references = References()
     for each in messages:
         if isinstance(each, ParsedRecord):
@@ -297,7 +301,7 @@ def _rows(references: References) -> set[Row]:
 
 
 async def _needed(session: Session, references: References) -> set[Row]:
-    """The rows that are locked for what is named."""
+    """Rows that handling locks for the named things."""
     await add_billed(session, references)
     return _rows(references) | {("account", *key) for key in await accounts_concerned(session, references)}
 

@@ -1,19 +1,19 @@
-"""Finds the message on which batches fail where nothing else tells: ever smaller parts of what failed are tried."""
+"""Finds the message that makes batches fail, if nothing names it, by trying ever smaller parts."""
 
 from collections.abc import Container, Mapping, Sequence
 
 from avoir.record import Record, TopicPartition, next_offsets
 
-CUT = 8
-"""A part that failed is tried in so many parts. Each failure may take as long as the database lets a statement run,
-a part that holds takes next to nothing: with eight there are few of the former."""
+PARTS = 8
+"""Number of parts that a failed part is split into. Each failure may take as long as a statement may run, a success
+takes almost no time: with eight there are few failures."""
 
-MOST_ALONE = 3
-"""How often one message alone may fail."""
+MAX_TRIES_ALONE = 3
+"""Number of times that a single message may fail."""
 
 
 class Doubt:
-    """The messages of which at least one made its batch fail, by place: the next batch may have other bounds."""
+    """Offsets of messages of which at least one made its batch fail: the next batch may have different bounds."""
 
     def __init__(self) -> None:
         self._until: dict[TopicPartition, int] = {}
@@ -24,16 +24,16 @@ class Doubt:
         return bool(self._until)
 
     def is_settled_on(self, part: Sequence[Record]) -> bool:
-        """Whether these records are the one message that failed alone, and often enough."""
-        return self._alone >= MOST_ALONE and next_offsets(part) == self._until
+        """Check whether these records are the one message that failed alone often enough."""
+        return self._alone >= MAX_TRIES_ALONE and next_offsets(part) == self._until
 
     def size(self, records: Sequence[Record]) -> int:
-        """How many of the records that are next to handle together; all of them where there is no doubt."""
+        """Number of next records to handle together; all if nothing is in doubt."""
         doubtful = [n for n, record in enumerate(records) if self._is_in(record)]
-        return doubtful[(len(doubtful) - 1) // CUT] + 1 if doubtful else len(records)
+        return doubtful[(len(doubtful) - 1) // PARTS] + 1 if doubtful else len(records)
 
     def failed(self, part: Sequence[Record], reason: str) -> None:
-        """Take in that these records failed together."""
+        """Register that these records failed together."""
         until = next_offsets(part)
         if len(part) > 1:
             self._alone = 0
@@ -44,16 +44,18 @@ class Doubt:
         self._until, self.reason = until, reason
 
     def handled(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Take in how far partitions were handled."""
+        """Register how far partitions were handled."""
         left = {
-            place: until for place, until in self._until.items() if positions.get(place, until - 1) < until
+            partition: until
+            for partition, until in self._until.items()
+            if positions.get(partition, until - 1) < until
         }
         if left != self._until:
             self._until, self._alone = left, 0
 
     def keep(self, partitions: Container[TopicPartition]) -> None:
-        """Take in which partitions there are: what is doubtful about others is somebody else's to find."""
-        left = {place: until for place, until in self._until.items() if place in partitions}
+        """Forget partitions that this process no longer has: their new owner finds what fails there."""
+        left = {partition: until for partition, until in self._until.items() if partition in partitions}
         if left != self._until:
             self._until, self._alone = left, 0
 

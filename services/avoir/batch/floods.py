@@ -1,4 +1,4 @@
-"""What is kept of more dead letters than a topic may leave in a minute: a count, places and a hash."""
+"""Summary of dead letters beyond a topic's limit per minute: a count, offsets and a hash."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,15 +14,15 @@ from avoir.postgres import queries
 from avoir.postgres.session import Session
 from avoir.record import KEPT_BYTES, Record, cut
 
-MOST_LETTERS = 1_000
-MOST_LETTER_BYTES = 16_000_000
-"""So many dead letters of a topic and minute (of the database's clock) are kept and published, with so many bytes; when
-the bytes are used up, more letters are kept by length, hash and first bytes only."""
+MAX_DEAD_LETTERS = 1_000
+MAX_DEAD_LETTER_BYTES = 16_000_000
+"""Limits of a topic's dead letters per minute (database clock), in number and bytes. When the bytes are used up,
+further dead letters keep only length, hash and first bytes."""
 
-REASON = f"more than {MOST_LETTERS} dead letters of this topic in this minute"
+REASON = f"more than {MAX_DEAD_LETTERS} dead letters of this topic in this minute"
 
 
-class Letter(NamedTuple):
+class DeadRecord(NamedTuple):
     """A message that could not be handled: its record, what was decided, and why."""
 
     record: Record
@@ -44,17 +44,16 @@ class Flood:
 
 
 async def bounded(
-    session: Session, letters: Sequence[Letter], now: datetime
-) -> tuple[list[Letter], list[Letter]]:
-    """The letters that the minute has room for, some of them cut, and those that are too many.
+    session: Session, dead_records: Sequence[DeadRecord], now: datetime
+) -> tuple[list[DeadRecord], list[DeadRecord]]:
+    """Split dead letters into those the minute has room for, some of them cut, and the rest.
 
-    All processes count them together.
-    The rows that count are locked until the transaction ends, so this comes last in it.
+    All processes share the count. The counting rows are locked until the transaction ends, so this comes last.
     """
-    asked = Counter(letter.record.topic for letter in letters)
+    asked = Counter(each.record.topic for each in dead_records)
     asked_bytes: Counter[str] = Counter()
-    for letter in letters:
-        asked_bytes[letter.record.topic] += _size(letter.record)
+    for each in dead_records:
+        asked_bytes[each.record.topic] += _size(each.record)
     topics = sorted(asked)
     room, room_bytes = {}, {}
     counted = await session.fetch(
@@ -67,37 +66,37 @@ async def bounded(
     )
     for row in counted:
         topic = row["topic"]
-        room[topic] = MOST_LETTERS - row["letters"] + asked[topic]
-        room_bytes[topic] = MOST_LETTER_BYTES - row["bytes"] + asked_bytes[topic]
-    kept: list[Letter] = []
-    too_many: list[Letter] = []
-    for letter in letters:
-        topic = letter.record.topic
-        size = _size(letter.record)
+        room[topic] = MAX_DEAD_LETTERS - row["letters"] + asked[topic]
+        room_bytes[topic] = MAX_DEAD_LETTER_BYTES - row["bytes"] + asked_bytes[topic]
+    kept: list[DeadRecord] = []
+    overflow: list[DeadRecord] = []
+    for each in dead_records:
+        topic = each.record.topic
+        size = _size(each.record)
         room[topic] -= 1
         room_bytes[topic] -= size
-        if room_bytes[topic] < 0 and size > 2 * KEPT_BYTES and letter.record.cut is None:
-            letter = letter._replace(record=cut(letter.record, letter.reason))
-        (kept if room[topic] >= 0 else too_many).append(letter)
-    return kept, too_many
+        if room_bytes[topic] < 0 and size > 2 * KEPT_BYTES and each.record.cut is None:
+            each = each._replace(record=cut(each.record, each.reason))
+        (kept if room[topic] >= 0 else overflow).append(each)
+    return kept, overflow
 
 
 async def summarise(session: Session, records: Iterable[Record], now: datetime) -> Sequence[Flood]:
-    """Take messages into the rows of their partitions and minute; returns what was taken in."""
-    found = floods(records, _minute(now))
-    await session.fetch(*queries.summarise_dead_letters(floods=found, reason=REASON, now=now))
-    return found
+    """Count messages in the rows of their partition and minute; returns what was counted."""
+    summaries = floods(records, _minute(now))
+    await session.fetch(*queries.summarise_dead_letters(floods=summaries, reason=REASON, now=now))
+    return summaries
 
 
 def floods(records: Iterable[Record], minute: datetime) -> Sequence[Flood]:
-    """Records, each partition's in their order, as one flood a partition.
+    """Summarise records, each partition's in order, as one flood per partition.
 
-    Its hash is SHA-256 of the SHA-256 of each message's value, one after the other.
+    The hash is the SHA-256 of the concatenated SHA-256 of each value.
     """
-    by_place: dict[tuple[str, int], list[Record]] = {}
+    by_partition: dict[tuple[str, int], list[Record]] = {}
     for record in records:
-        by_place.setdefault((record.topic, record.partition), []).append(record)
-    return [_flood(by_place[place], minute) for place in sorted(by_place)]
+        by_partition.setdefault((record.topic, record.partition), []).append(record)
+    return [_flood(by_partition[key], minute) for key in sorted(by_partition)]
 
 
 def _flood(records: Sequence[Record], minute: datetime) -> Flood:

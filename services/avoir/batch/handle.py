@@ -36,14 +36,14 @@ from avoir.record import (
 from avoir.retry import Cause, cause_of
 from avoir.wire.incoming import ParsedRecord, UnreadableRecord, parse
 
-PLANS_LAST = 50_000
-"""How many messages a plan serves at most; where the database gathers statistics it is made anew before."""
+MAX_MESSAGES_PER_PLAN = 50_000
+"""Maximum messages served by one plan; when the database gathers statistics, it replans sooner."""
 
-MOST_S = 10.0
-"""After this time a batch that goes in many parts is left for the next one: far below what the group allows."""
+MAX_BATCH_S = 10.0
+"""Time after which a batch in many parts leaves the rest to the next one: far below the group's limit."""
 
 PROBE = random.Random(0).randbytes(4096)
-"""More than fits beside other rows, and not to be compressed: the database has to find room for it."""
+"""A row that does not fit beside others and can't be compressed, so the database has to find room for it."""
 
 Messages: TypeAlias = Sequence[ParsedRecord | UnreadableRecord]
 Accounts: TypeAlias = Sequence[AccountKey]
@@ -62,24 +62,24 @@ class Handler:
         self._doubt, self._doubt_of_deferred = Doubt(), Doubt()
         self._deferral = Deferral(rules.group_id)
         self._in_parts = False
-        self._handled = self._plan_anew_at = 0
+        self._handled = self._discard_plans_at = 0
 
     async def handle(self, records: Sequence[Record], positions: Positions) -> BatchReport:
-        """Handle records, in their order, and move the consumer's positions on in the same transaction.
+        """Handle records in order and move the positions in the same transaction.
 
-        `positions` holds the expected next offset of each of their partitions. Raises Fenced where the stored
-        positions differ. A message on which the code fails, or whose rows the database refuses, is parked. Other
-        errors are the caller's to retry, who reads the positions first; where the database answers and the batch
-        fails again (Doubted) ever smaller parts of it are tried, until one message is alone and is parked.
+        `positions` holds the expected next offset of each partition. Raises Fenced if the stored positions differ. A
+        message on which the code fails, or whose rows the database refuses, is parked. The caller retries other errors
+        and reads the positions first; if the database answers and the batch fails again (Doubted), ever smaller parts
+        are tried until one message is alone and is parked.
         """
-        # Others may have handled what was doubtful, and may have the partition now.
+        # Another process may have handled the doubtful messages, and may have their partition now.
         self._doubt.handled(positions)
         for doubt in (self._doubt, self._doubt_of_deferred):
             doubt.keep(positions)
         try:
             before = await self._handle_deferred(positions)
             if before.messages or before.amounts:
-                # It counts whatever becomes of the others, which are read again.
+                # It is committed, whatever becomes of the others: those are read again.
                 return replace(before, complete=before.complete and not records)
             if self._doubt:
                 await self._probe()
@@ -89,15 +89,15 @@ class Handler:
             raise
 
     def has_deferred(self, positions: Positions) -> bool:
-        """Whether messages of the partitions wait for rows that somebody keeps locked: `handle` looks after them."""
-        return self._deferral.may_wait(positions.keys())
+        """Check for deferred messages of the partitions; `handle` takes care of them."""
+        return self._deferral.may_have(positions.keys())
 
     def forget(self) -> None:
-        """Read again what was set aside: another process may have had the partitions meanwhile."""
+        """Reload deferred messages: another process may have had the partitions meanwhile."""
         self._deferral.forget()
 
     async def _handle_deferred(self, positions: Positions) -> BatchReport:
-        """Handle messages whose rows are not locked any more, before others come to those rows."""
+        """Handle messages whose rows are free again, before other messages use those rows."""
         freed = await self._deferral.freed(self._connection, positions.keys())
         if not freed:
             return BatchReport(0)
@@ -117,11 +117,11 @@ class Handler:
     async def _handle_all(
         self, records: Sequence[Record], positions: Positions, doubt: Doubt, freed: Freed = None
     ) -> BatchReport:
-        """Handle records: those of a batch, or those that waited for rows which are `freed` now."""
-        report, stands = BatchReport(0), dict(positions)
+        """Handle records: a batch, or deferred messages whose rows are `freed`."""
+        report, current = BatchReport(0), dict(positions)
         parsed: dict[int, ParsedRecord | UnreadableRecord] = {}
         messages: Messages = ()
-        until = time.monotonic() + MOST_S
+        until = time.monotonic() + MAX_BATCH_S
         while (done := report.messages) < len(records):
             if (done or report.amounts) and time.monotonic() > until:
                 return replace(report, complete=False)
@@ -132,12 +132,12 @@ class Handler:
                     if n not in parsed and not doubt.is_settled_on(part):
                         parsed[n] = parse(record, self._rules.max_message_bytes)
                 messages = [parsed[n] for n in range(done, done + len(part)) if n in parsed]
-                each = await self._handle_part(part, messages, stands, doubt, freed)
+                each = await self._handle_part(part, messages, current, doubt, freed)
             except Exception as error:
-                if await self._may_go_on(error, part, messages, doubt, freed):
+                if await self._can_continue(error, part, messages, doubt, freed):
                     continue
                 if done:
-                    # What is committed must be reported; the rest is read again, and meets the error by itself.
+                    # What is committed must be reported. The rest is read again, and raises the error again.
                     log.warning("a part of a batch was not handled yet", error=brief(error))
                     return replace(report, complete=False)
                 if was_in_doubt and cause_of(error) is Cause.DOUBTFUL:
@@ -145,37 +145,37 @@ class Handler:
                 raise
             moved = next_offsets(part[: each.messages])
             doubt.handled(moved)
-            stands |= moved if freed is None else {}
+            current |= moved if freed is None else {}
             report = merged(report, each)
             if report.halted or too_many_parked(report.parked, report.messages):
                 return replace(report, halted=True)
         return report
 
-    async def _may_go_on(
+    async def _can_continue(
         self, error: Exception, part: Sequence[Record], messages: Messages, doubt: Doubt, freed: Freed
     ) -> bool:
-        """Take in that a part failed; whether something else may be tried at once."""
+        """Register that a part failed; returns whether something else may be tried at once."""
         cause = cause_of(error)
         if cause is Cause.LOCKED:
             if freed is None:
-                return await self._set_aside(part, messages, error)
+                return await self._defer_locked(part, messages, error)
             if len(part) > 1:
                 doubt.failed(part, brief(error))
         if cause in (Cause.DATA, Cause.DOUBTFUL):
             doubt.failed(part, brief(error))
         return cause is Cause.DATA and len(part) > 1
 
-    async def _set_aside(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
-        """Whether messages that met a locked row can be told from those that did not, so that these may go on."""
+    async def _defer_locked(self, part: Sequence[Record], messages: Messages, error: Exception) -> bool:
+        """Check whether messages that met a locked row can be identified, so that the others may go on."""
         if self._deferral.is_full:
             return False
-        found = await self._deferral.find_locked(self._connection, messages)
-        if found is not None:
-            return found
+        is_new = await self._deferral.find_locked(self._connection, messages)
+        if is_new is not None:
+            return is_new
         self._doubt.failed(part, brief(error))
         is_alone = len(messages) == 1
         why = f"{brief(error)} {getattr(error, 'context', None) or ''}"
-        return is_alone and await self._deferral.hold(self._connection, messages[0], why)
+        return is_alone and await self._deferral.defer_one(self._connection, messages[0], why)
 
     async def _handle_part(
         self,
@@ -185,7 +185,7 @@ class Handler:
         doubt: Doubt,
         freed: Freed,
     ) -> BatchReport:
-        """Handle what is next of a batch: all of it, or as much as time allows."""
+        """Handle the next part of a batch: all of it, or as much as time allows."""
         if doubt.is_settled_on(part):
             return await self._park(part[0], positions, doubt.reason, freed)
         try:
@@ -199,22 +199,22 @@ class Handler:
         return await self._transact(messages, positions, self._decide_in_parts, freed)
 
     async def _probe(self) -> None:
-        """Raise what is wrong with the database where it does not take a row that has to do with no message.
+        """Probe the database with an unrelated row, and raise its error if it refuses.
 
-        The connection stays, so that what fails on it next does not fail for want of one.
+        Keeps the connection, so that the next attempt doesn't fail for lack of one.
         """
         async with self._connection.use() as connection, connection.transaction():
             outbox_id = await connection.fetchval(*queries.probe(value=PROBE))
             await connection.execute(*queries.delete_published(tenant_ids=[""], outbox_ids=[outbox_id]))
 
     async def expire(self, limit: int) -> BatchReport:
-        """Expire overdue credit of a bounded number of accounts; of no messages where there is nothing to do."""
+        """Expire overdue credit of a limited number of accounts; reports no messages if there was nothing to do."""
         async with self._connection.use() as connection:
             overdue = await connection.fetch(*queries.read_accounts_to_expire(limit=limit))
             accounts = {rows.account_key(row) for row in overdue}
-            # What somebody has locked is left to the next time.
-            found = await connection.fetch(*queries.lock_free_accounts(accounts=accounts)) if overdue else []
-        return await self._expire(sorted({rows.account_key(row) for row in found}), limit)
+            # Locked accounts are left to the next sweep.
+            free = await connection.fetch(*queries.free_accounts(accounts=accounts)) if overdue else []
+        return await self._expire(sorted({rows.account_key(row) for row in free}), limit)
 
     async def _expire(self, accounts: Sequence[AccountKey], limit: int) -> BatchReport:
         if not accounts:
@@ -265,30 +265,33 @@ class Handler:
         *,
         parked: Record | None = None,
     ) -> BatchReport:
-        """Handle messages in one transaction, as many as `decide` comes to; or a `parked` one, whatever it names."""
+        """Handle messages in one transaction, as many as `decide` gets to; or park one, whatever it names."""
         records = [each.record for each in messages] if parked is None else [parked]
         async with self._connection.use() as connection, connection.transaction():
             session = Session(connection)
-            await self._plan_anew(session, len(messages))
-            at = {place: positions[place] for place in next_offsets(records)}
+            await self._discard_old_plans(session, len(messages))
+            at = {partition: positions[partition] for partition in next_offsets(records)}
+            # Row locks are taken in one order everywhere, so that no two batches wait for each other: offsets, inbox,
+            # subjects, accounts, rates of dead letters; each kind sorted by its key.
             await fence(session, self._rules.group_id, at, stopped_too=freed is not None)
-            aside = (
-                {} if parked is not None else await self._deferral.set_aside(session, messages, freed or ())
+            deferred = (
+                {} if parked is not None else await self._deferral.select(session, messages, freed or ())
             )
-            if aside and freed is None and self._deferral.is_full:
-                messages, aside = messages[: min(aside)], {}
+            if deferred and freed is None and self._deferral.is_full:
+                messages, deferred = messages[: min(deferred)], {}
                 if not messages:
                     raise asyncpg.LockNotAvailableError(
-                        "no more messages can be set aside: see `avoir status`"
+                        "no more messages can be deferred: see `avoir status`"
                     )
                 records = records[: len(messages)]
-            taken = [n for n in range(len(messages)) if n not in aside]
+            # Deferred messages claim their event ids, and lock their rows, when they are handled.
+            selected = [n for n in range(len(messages)) if n not in deferred]
             end = len(messages)
             if parked is None:
-                end = await self._affordable(session, messages, taken)
-                taken = [n for n in taken if n < end]
+                end = await self._affordable(session, messages, selected)
+                selected = [n for n in selected if n < end]
             references = References()
-            for n in taken:
+            for n in selected:
                 each = messages[n]
                 if isinstance(each, ParsedRecord) and parked is None:
                     references.add(each.message)
@@ -297,27 +300,29 @@ class Handler:
             batch = await Batch.locked(session, self._rules, accounts)
             await batch.load(references, accounts)
             batch.remember(seen)
-            decided = await decide(session, batch, [messages[n] for n in taken], accounts)
+            decided = await decide(session, batch, [messages[n] for n in selected], accounts)
             await settle_claims(session, references, seen, batch.state)
-            end = taken[decided] if decided < len(taken) else end
-            aside = {n: waits for n, waits in aside.items() if n < end}
+            end = selected[decided] if decided < len(selected) else end
+            deferred = {n: waits for n, waits in deferred.items() if n < end}
             if freed is None:
-                await self._deferral.keep(session, messages, aside)
+                await self._deferral.store(session, messages, deferred)
+                # In the transaction of the rows: whatever becomes of the COMMIT, both are stored or neither.
                 await advance(session, self._rules.group_id, positions, next_offsets(records[:end]))
             else:
-                await self._deferral.keep_on(session, records[:end], aside)
+                await self._deferral.store_again(session, records[:end], deferred)
+        # After the COMMIT: what memory knows of `deferred` must not be ahead of the table.
         if freed is None:
-            self._deferral.kept(messages, aside)
+            self._deferral.stored(messages, deferred)
         return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
 
-    async def _affordable(self, session: Session, messages: Messages, taken: Sequence[int]) -> int:
-        """The number of the first message whose rows one transaction cannot load besides those before it."""
-        incoming = [(n, each.message) for n in taken if isinstance(each := messages[n], ParsedRecord)]
+    async def _affordable(self, session: Session, messages: Messages, selected: Sequence[int]) -> int:
+        """Index of the first message whose rows one transaction can't load in addition to those before it."""
+        incoming = [(n, each.message) for n in selected if isinstance(each := messages[n], ParsedRecord)]
         count = await portion(session, [message for _, message in incoming])
         return len(messages) if count == len(incoming) else incoming[count][0]
 
     async def _decide(self, session: Session, batch: Batch, messages: Messages, accounts: Accounts) -> int:
-        """Decide messages and write it all at once; returns how many it came to."""
+        """Decide messages and write everything at once; returns the number handled."""
         is_more_due = await batch.expire(accounts)
         decided = 0 if is_more_due else await batch.decide(messages, time.monotonic() + self._rules.decide_s)
         await batch.write()
@@ -326,11 +331,11 @@ class Handler:
     async def _decide_in_parts(
         self, session: Session, batch: Batch, messages: Messages, accounts: Accounts
     ) -> int:
-        """Decide messages in parts, each written before the next; as long as some are refused, the next batch too."""
-        first = batch.part()
+        """Decide messages in parts, each written before the next; as long as rows are refused, the next batch too."""
+        first = batch.fork()
         is_more_due = await first.expire(accounts)
         await first.write()
-        batch.take_over(first)
+        batch.merge(first)
         if is_more_due:
             return 0
         parts = Parts(session, batch, messages)
@@ -338,11 +343,11 @@ class Handler:
         self._in_parts = parts.refused > 0
         return decided
 
-    async def _plan_anew(self, session: Session, messages: int) -> None:
-        """Forget the plans of statements and foreign keys when the tables may have doubled since they were made."""
-        if self._handled >= self._plan_anew_at:
-            await session.fetch(*queries.discard_plans())
-            self._plan_anew_at = self._handled + min(max(self._handled, messages), PLANS_LAST)
+    async def _discard_old_plans(self, session: Session, messages: int) -> None:
+        """Discard the plans of statements and foreign keys when the tables may have doubled since."""
+        if self._handled >= self._discard_plans_at:
+            await session.fetch(*queries.forget_plans())
+            self._discard_plans_at = self._handled + min(max(self._handled, messages), MAX_MESSAGES_PER_PLAN)
         self._handled += messages
 
 

@@ -1,4 +1,4 @@
-"""Which rows somebody keeps locked, and who."""
+"""Finds the rows that other sessions keep locked, and the holders."""
 
 import asyncio
 import time
@@ -17,11 +17,11 @@ _HOLDER_WITHIN_S = 1.0
 _POLL_S = 0.02
 
 Row: TypeAlias = tuple[str, ...]
-"""A row by its key: of `subjects`, or of `accounts`; the first word says which."""
+"""Key of a row of `subjects` or `accounts`; the first element says which."""
 
 
 class SubjectRow(NamedTuple):
-    """The key of a row of `subjects`: anything that messages name and that is locked for them."""
+    """Key of a row of `subjects`, which is locked for a thing that messages name."""
 
     tenant_id: str
     kind: str
@@ -29,36 +29,36 @@ class SubjectRow(NamedTuple):
 
 
 async def locked_of(session: Session, rows: Collection[Row]) -> set[Row]:
-    """Which of some rows somebody has locked; to be asked outside of a transaction, which would keep the others."""
+    """Select the locked rows among some rows; run it outside a transaction, which would keep the others."""
     subjects = {SubjectRow(*row[1:]) for row in rows if row[0] == "subject"}
     accounts = {AccountKey(*row[1:]) for row in rows if row[0] == "account"}
     free = await session.fetch_if(*queries.lock_free_subjects(subjects=subjects))
     left_subjects = subjects.difference(map(tuple, free))
-    found = {
+    locked = {
         ("subject", *row) for row in await session.fetch_if(*queries.known_subjects(subjects=left_subjects))
     }
     free = await session.fetch_if(*queries.lock_free_accounts(accounts=accounts))
     left_accounts = accounts.difference(map(tuple, free))
-    return found | {
+    return locked | {
         ("account", *row) for row in await session.fetch_if(*queries.known_accounts(accounts=left_accounts))
     }
 
 
 async def holders_of(kept: KeptConnection, row: Row) -> list[dict[str, Any]]:
-    """Who has a row locked: a session waits for it, and another asks who it waits for."""
+    """Find the holder of a row lock: one session waits for the row, another asks who blocks it."""
     if row[0] == "subject":
         lock = queries.lock_subjects(subjects=[SubjectRow(*row[1:])])
     else:
         lock = queries.lock_accounts(accounts=[AccountKey(*row[1:])])
     waiting, asking = kept.another(), kept.another()
     until = time.monotonic() + _HOLDER_WITHIN_S
-    found: list[Any] = []
+    holders: list[Any] = []
     try:
         async with waiting.use() as blocked, asking.use() as connection:
             wait = asyncio.create_task(blocked.fetch(*lock))
             try:
-                while not (found or wait.done() or time.monotonic() > until):
-                    found = await connection.fetch(*queries.read_holders(pid=blocked.get_server_pid()))
+                while not (holders or wait.done() or time.monotonic() > until):
+                    holders = await connection.fetch(*queries.read_holders(pid=blocked.get_server_pid()))
                     await asyncio.sleep(_POLL_S)
             finally:
                 waiting.drop()
@@ -66,9 +66,9 @@ async def holders_of(kept: KeptConnection, row: Row) -> list[dict[str, Any]]:
     finally:
         with suppress(Exception):
             await asking.close()
-    return [{name: value for name, value in each.items() if value is not None} for each in found]
+    return [{name: value for name, value in each.items() if value is not None} for each in holders]
 
 
 def rows_waited_for(stored: Sequence[str] | None) -> tuple[str, ...]:
-    """The rows that messages in `deferred` wait for, as people read them: `account/t1/user/u1/EUR`."""
+    """Rows that deferred messages wait for, in readable form: `account/t1/user/u1/EUR`."""
     return tuple("/".join(msgspec.json.decode(row)) for row in stored or ())

@@ -1,4 +1,4 @@
-"""Writes to the outbox what the relay is to publish."""
+"""Writes records for the relay to the outbox."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -23,8 +23,10 @@ def outbox_row(tenant_id: str, record: Outgoing | DeadLetter, recorded_at: datet
 async def publish_balances(
     connection: Connection, accounts: Iterable[tuple[Account, datetime]], epoch: int, ce_source: str
 ) -> None:
-    """Put the balances of accounts, with the times since which they stand, into the outbox under an epoch."""
-    now: datetime = await connection.fetchval(*queries.read_clock())  # they wait to be published since now
+    """Put the balances of accounts, with their times, into the outbox under an epoch."""
+    now: datetime = await connection.fetchval(
+        *queries.read_clock()
+    )  # the time since which they wait to be published
     rows = []
     for account, as_of in accounts:
         balance = account.balance(account.event_id(epoch), epoch, as_of)

@@ -1,4 +1,4 @@
-"""Decides a batch in parts, each written before the next: what the database refuses undoes its own part only."""
+"""Decides a batch in parts, each written before the next; a refusal by the database undoes only its own part."""
 
 import time
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from avoir.postgres.session import Session
 from avoir.retry import Cause, cause_of
 from avoir.wire.incoming import ParsedRecord, UnreadableRecord
 
-LEAST, MOST = 8, 512
+MIN_SIZE, MAX_SIZE = 8, 512
 
 
 class Parts:
-    """Finds the messages whose rows the database refuses, and parks them; `refused` is how many so far.
+    """Finds and parks the messages whose rows the database refuses; `refused` is the number so far.
 
-    Where an error names a row, what comes before the message behind it is written, then that message alone; else a
-    half. What was decided stays so until a message before it is parked.
+    If an error names a row, what comes before its message is written, then that message alone; otherwise half.
+    Decisions are kept until a message before them is parked.
     """
 
     def __init__(
@@ -34,15 +34,15 @@ class Parts:
         self._parked: tuple[int, str] | None = None
 
     async def handle(self, until: float) -> int:
-        """Decide and write messages, as many as the monotonic clock allows; returns how many."""
+        """Decide and write messages, as many as the monotonic clock allows; returns the number."""
         while self._at < len(self._messages) and not self._batch.is_halted:
             if self._at and time.monotonic() > until:
                 break
             self._ahead = self._ahead or await self._decide_ahead(until)
             count = self._named or (self._in_doubt + 1) // 2 or len(self._ahead)
-            part = self._batch.part()
+            part = self._batch.fork()
             for one in self._ahead[:count]:
-                part.take_over(one)
+                part.merge(one)
             try:
                 async with self._session.savepoint():
                     await part.write()
@@ -53,24 +53,24 @@ class Parts:
         return self._at
 
     async def _decide_ahead(self, until: float) -> list[Batch]:
-        """Decide what is next, each message over those before it."""
+        """Decide the next messages, each over those before it."""
         ahead: list[Batch] = []
-        last = self._batch.part()
-        # Half of what lies between two that are refused: what is decided behind one is decided again.
-        size = min(max(LEAST, self._at // (2 * self.refused + 2)), MOST)
+        last = self._batch.fork()
+        # Half the average distance of refused messages: what is decided after one must be decided again.
+        size = min(max(MIN_SIZE, self._at // (2 * self.refused + 2)), MAX_SIZE)
         for each in self._messages[self._at : self._at + size]:
             if ahead and (last.is_halted or time.monotonic() > until):
                 break
-            one = last.part()
+            one = last.fork()
             try:
                 await one.decide([each], parked=None if ahead else self._reason())
             except Exception as error:
                 if ahead:
                     break
                 self._park(error)
-                one = last.part()
+                one = last.fork()
                 await one.decide([each], parked=self._reason())
-            last.take_over(one)
+            last.merge(one)
             ahead.append(one)
         return ahead
 
@@ -85,7 +85,7 @@ class Parts:
             self._in_doubt, self._named = (count, behind or 0) if behind != 0 else (1, 0)
 
     def _written(self, count: int, part: Batch) -> None:
-        self._batch.take_over(part)
+        self._batch.merge(part)
         self._at += count
         self._ahead = self._ahead[count:]
         self._in_doubt = 1 if self._named else max(0, self._in_doubt - count)
@@ -95,7 +95,7 @@ class Parts:
         return self._parked[1] if self._parked is not None and self._parked[0] == self._at else None
 
     def _park(self, error: Exception) -> None:
-        """Let the next message be parked; raises the error where it is not the data's, or is met once more."""
+        """Park the next message; raises the error if the data did not cause it, or if it comes again."""
         if cause_of(error) is not Cause.DATA or self._reason() is not None:
             raise error
         self._parked = self._at, brief(error)

@@ -1,4 +1,4 @@
-"""Bounds what one transaction loads: a small message may name a booking that thousands of lines bill."""
+"""Limits the rows that one transaction loads: a small message may name a booking that thousands of lines bill."""
 
 from collections.abc import Sequence
 
@@ -10,30 +10,31 @@ from avoir.core.state.references import References
 from avoir.postgres import queries
 from avoir.postgres.session import Session
 
-MOST_LOADED = 2 * MOST_LINES
-"""Lines of changed bookings and plans that one transaction loads, about 1 kB each; one message alone may need more."""
+MAX_LINES_LOADED = 2 * MOST_LINES
+"""Maximum lines of changed bookings and plans that one transaction loads, about 1 kB each; a single message may need
+more."""
 
-MOST_ALONE = 20 * MOST_LINES
-"""Lines that one message may need."""
+MAX_LINES_ALONE = 20 * MOST_LINES
+"""Maximum lines that a single message may need."""
 
 _FEW = 100
 
 
 class TooMuchToLoadError(ValueError):
-    """One message needs more rows than a process has memory for."""
+    """A single message needs more rows than a process has memory for."""
 
 
 async def portion(session: Session, messages: Sequence[Message]) -> int:
-    """How many of the messages, the first at least, one transaction can load the rows of. TooMuchToLoadError."""
+    """Number of messages, at least one, whose rows one transaction can load. Raises TooMuchToLoadError."""
     references = References()
     for message in messages:
         references.add(message)
     await add_billed(session, references)
-    if len(references.subjects) * MOST_LINES <= MOST_LOADED:
+    if len(references.subjects) * MOST_LINES <= MAX_LINES_LOADED:
         return len(messages)
     lines = await _count(session, references, _FEW + 1)
-    # More than a few are not counted to their end: that would take as long as loading them.
-    if sum(count if count <= _FEW else MOST_LINES for count in lines.values()) <= MOST_LOADED:
+    # Counting more than a few to the end would take as long as loading them.
+    if sum(count if count <= _FEW else MOST_LINES for count in lines.values()) <= MAX_LINES_LOADED:
         return len(messages)
     return await _first_ones(session, messages)
 
@@ -47,11 +48,11 @@ async def _first_ones(session: Session, messages: Sequence[Message]) -> int:
         references.subjects -= seen
         seen |= references.subjects
         loaded += sum((await _count(session, references, MOST_LINES)).values())
-        if n and loaded > MOST_LOADED:
+        if n and loaded > MAX_LINES_LOADED:
             return n
-        if loaded > MOST_ALONE:
+        if loaded > MAX_LINES_ALONE:
             raise TooMuchToLoadError(
-                f"more than {MOST_ALONE} lines of changed bookings and plans are concerned"
+                f"more than {MAX_LINES_ALONE} lines of changed bookings and plans are concerned"
             )
     return len(messages)
 
@@ -59,7 +60,7 @@ async def _first_ones(session: Session, messages: Sequence[Message]) -> int:
 async def _count(session: Session, references: References, most: int) -> dict[SubjectKey, int]:
     if not references.subjects:
         return {}
-    found = await session.fetch(
+    counted = await session.fetch(
         *queries.count_changed_lines(subjects=references.subjects, changing=references.changing, limit=most)
     )
-    return {SubjectKey(row["tenant_id"], row["kind"], row["id"]): row["lines"] for row in found}
+    return {SubjectKey(row["tenant_id"], row["kind"], row["id"]): row["lines"] for row in counted}

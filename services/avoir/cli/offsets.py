@@ -17,7 +17,7 @@ from avoir.cli.base.access import (
 from avoir.cli.base.exits import Exit, not_found, refuse
 from avoir.cli.base.options import PARTITION, AsJson
 from avoir.cli.base.output import add_rows, console, print_json, say, table
-from avoir.kafka.position import Span, Stored, positions_of
+from avoir.kafka.position import Span, StoredPosition, positions_of
 from avoir.postgres import queries
 from avoir.record import TopicPartition
 from avoir.wire.nearest import did_you_mean
@@ -37,7 +37,7 @@ async def _on_broker() -> dict[TopicPartition, "Has"]:
         return await partitions(kafka_client(settings), names_of(settings), SUBSCRIBED)
 
 
-async def _positions() -> dict[TopicPartition, Stored]:
+async def _positions() -> dict[TopicPartition, StoredPosition]:
     settings = load_settings(DSN)
     async with connected(settings) as connection:
         return positions_of(await connection.fetch(*queries.all_positions(group_id=settings.kafka_group_id)))

@@ -1,4 +1,4 @@
-"""Where the consumer stands: the partitions it was given, and the positions that Postgres holds for them."""
+"""Assigned partitions, and the positions that Postgres holds for them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import IllegalStateError
 
 from avoir.kafka.consuming import high_watermarks
-from avoir.kafka.position import End, Span, Stored, misplaced, positions_of
+from avoir.kafka.position import End, Span, StoredPosition, misplaced, positions_of
 from avoir.kafka.topic_ids import look_up
 from avoir.kafka.topics import TopicNames
 from avoir.postgres import queries
@@ -22,10 +22,10 @@ log = structlog.get_logger("avoir.loop")
 
 @dataclass(slots=True)
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
-    """The positions in memory, forgotten at every rebalance and read again by the loop; `stopped` says why some stand.
+    """Positions in memory, discarded at every rebalance and read again by the loop; `stopped` has stop reasons.
 
-    As a listener it only forgets. aiokafka opens a new assignment before it tells its listener, and goes on
-    reading from Kafka's own committed offsets meanwhile, so nothing is sought here and nothing is waited for.
+    As a listener it only discards: aiokafka opens a new assignment before it notifies its listener, and meanwhile reads
+    from Kafka's committed offsets, so nothing is sought or awaited here.
     """
 
     positions: dict[TopicPartition, int] | None = None
@@ -45,12 +45,12 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         log.info("partitions assigned", count=len(assigned))
 
     def forget(self) -> None:
-        """Read the positions again before the next batch counts."""
+        """Read the positions again before the next batch."""
         self.positions = None
 
 
-class Positions:
-    """Reads, begins and stops the positions of a consumer group in `consumer_offsets`."""
+class StoredPositions:
+    """Reads, creates and stops the positions of a consumer group in `consumer_offsets`."""
 
     def __init__(self, database: Database, names: TopicNames, group_id: str) -> None:
         self._kept = KeptConnection(database)
@@ -58,16 +58,16 @@ class Positions:
         self._group_id = group_id
 
     async def seek(self, consumer: AIOKafkaConsumer, assignment: Assignment) -> None:
-        """Move the consumer to the stored positions, unless a rebalance comes between.
+        """Seek to the stored positions, unless a rebalance interrupts.
 
-        A partition that never had a position begins at its beginning. One whose topic was made anew, or does not have
-        its position, is stopped until an operator sets an offset: something was lost, and going on anywhere, now or
-        once the topic was filled up to there again, would hide it.
+        A partition without a position begins at its beginning. If its topic was recreated or does not have its
+        position, the partition is stopped until an operator sets an offset: something was lost, and going on anywhere,
+        now or once the topic has filled up, would hide it.
         """
         if not assignment.joined:
             return
         rebalances, partitions = assignment.rebalances, consumer.assignment()
-        # The positions come first: what another process handles meanwhile must not seem to lie beyond the end.
+        # Positions are read before the ends: what another process handles meanwhile must not seem to be past the end.
         stored = await self._read(map(self.known, partitions))
         spans = await self._spans(consumer, partitions)
         ids = await self._topic_ids(consumer, spans)
@@ -76,64 +76,64 @@ class Positions:
             return
         stopped: dict[TopicPartition, str] = {}
         try:
-            for place, position in positions.items():
-                at = self.on_broker(place)
+            for partition, position in positions.items():
+                at = self.on_broker(partition)
                 consumer.seek(at, position.next_offset)
                 if position.stopped is None:
                     consumer.resume(at)
                 else:
                     consumer.pause(at)
-                    stopped[place] = position.stopped
+                    stopped[partition] = position.stopped
         except IllegalStateError:
             return
-        for place in stopped.keys() - assignment.stopped.keys():
-            command = f"avoir offsets set {place.topic} {place.partition} begin --reason ..."
-            log.error("a partition is stopped", what=stopped[place], command=command)
+        for partition in stopped.keys() - assignment.stopped.keys():
+            command = f"avoir offsets set {partition.topic} {partition.partition} begin --reason ..."
+            log.error("a partition is stopped", what=stopped[partition], command=command)
         assignment.stopped = stopped
-        assignment.positions = {place: position.next_offset for place, position in positions.items()}
+        assignment.positions = {partition: position.next_offset for partition, position in positions.items()}
 
     async def changed(self, consumer: AIOKafkaConsumer, assignment: Assignment) -> bool:
-        """Whether an operator has set another position than that in memory, or a topic was made anew."""
+        """Check whether an operator has set a position, or a topic was recreated."""
         if not assignment.positions:
             return False
         stored = await self._read(assignment.positions)
         ids = await self._topic_ids(consumer, stored)
         return stored.keys() != assignment.positions.keys() or any(
             (position.next_offset, position.stopped)
-            != (assignment.positions[place], assignment.stopped.get(place))
-            or (position.stopped is None and ids.get(place, position.topic_id) != position.topic_id)
-            for place, position in stored.items()
+            != (assignment.positions[partition], assignment.stopped.get(partition))
+            or (position.stopped is None and ids.get(partition, position.topic_id) != position.topic_id)
+            for partition, position in stored.items()
         )
 
-    async def pass_by(self, moved: Mapping[TopicPartition, int], seen: Mapping[TopicPartition, int]) -> None:
-        """Move positions on over what is no message: the markers of transactions, and what they undid.
+    async def skip(self, moved: Mapping[TopicPartition, int], seen: Mapping[TopicPartition, int]) -> None:
+        """Move positions past offsets without messages: transaction markers and aborted records.
 
-        Raises Fenced when the stored positions are not those seen.
+        Raises Fenced if the stored positions differ from those seen.
         """
-        places = sorted(moved)
+        partitions = sorted(moved)
         async with self._kept.use() as connection, connection.transaction():
-            await connection.execute(*queries.lock_offsets(group_id=self._group_id, partitions=places))
+            await connection.execute(*queries.lock_offsets(group_id=self._group_id, partitions=partitions))
             done = await connection.fetch(
                 *queries.advance_offsets(
                     group_id=self._group_id,
-                    partitions=places,
-                    next_offsets=[moved[place] for place in places],
-                    expected=[seen[place] for place in places],
+                    partitions=partitions,
+                    next_offsets=[moved[partition] for partition in partitions],
+                    expected=[seen[partition] for partition in partitions],
                 ),
             )
-            if len(done) != len(places):
-                raise Fenced(f"{len(places) - len(done)} of {len(places)} partitions moved on")
+            if len(done) != len(partitions):
+                raise Fenced(f"{len(partitions) - len(done)} of {len(partitions)} partitions moved on")
 
-    def on_broker(self, place: TopicPartition) -> KafkaPartition:
-        """The partition as the broker names it."""
-        return KafkaPartition(self._names.actual(place.topic), place.partition)
+    def on_broker(self, partition: TopicPartition) -> KafkaPartition:
+        """Partition with its topic's actual name."""
+        return KafkaPartition(self._names.actual(partition.topic), partition.partition)
 
     def known(self, partition: KafkaPartition) -> TopicPartition:
-        """The partition by its topic's default name."""
+        """Partition with its topic's default name."""
         return TopicPartition(self._names.default(partition.topic), partition.partition)
 
     async def ends(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, End]:
-        """Up to where each assigned partition can be read, and where it ends."""
+        """Last stable offset and end offset of each assigned partition."""
         stable = await consumer.end_offsets(list(consumer.assignment()))
         assigned = consumer.assignment()
         return {
@@ -143,7 +143,7 @@ class Positions:
         }
 
     def drop(self) -> None:
-        """Break the connection off."""
+        """Abort the connection."""
         self._kept.drop()
 
     async def close(self) -> None:
@@ -157,41 +157,42 @@ class Positions:
         if not asked:
             return {}
         begins = await consumer.beginning_offsets(asked)
-        # A position may lie behind the first message of an open transaction: an operator may have set it there.
+        # Not the last stable offset: an operator may have set a position beyond the start of an open transaction.
         ends = await high_watermarks(consumer, asked)
         return {self.known(partition): Span(begins[partition], ends[partition]) for partition in asked}
 
     async def _topic_ids(
-        self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]
+        self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, UUID]:
-        actual = {place: self._names.actual(place.topic) for place in places}
+        actual = {partition: self._names.actual(partition.topic) for partition in partitions}
         ids = (await look_up(consumer, sorted(set(actual.values())))).ids
-        return {place: ids[topic] for place, topic in actual.items() if topic in ids}
+        return {partition: ids[topic] for partition, topic in actual.items() if topic in ids}
 
-    async def _read(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Stored]:
+    async def _read(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, StoredPosition]:
         async with self._kept.use() as connection:
-            return await self._fetch(connection, sorted(places))
+            return await self._fetch(connection, sorted(partitions))
 
     async def _keep(
         self,
-        stored: dict[TopicPartition, Stored],
+        stored: dict[TopicPartition, StoredPosition],
         spans: Mapping[TopicPartition, Span],
         ids: Mapping[TopicPartition, UUID],
-    ) -> dict[TopicPartition, Stored] | None:
-        """Store what is new: first positions, ids not known yet, stops. None where a position moved meanwhile."""
+    ) -> dict[TopicPartition, StoredPosition] | None:
+        """Store new positions, ids and stops. None if a position moved meanwhile."""
         stops = {
-            place: why
-            for place, position in stored.items()
-            if position.stopped is None and (why := misplaced(place, position, spans[place], ids.get(place)))
+            partition: why
+            for partition, position in stored.items()
+            if position.stopped is None
+            and (why := misplaced(partition, position, spans[partition], ids.get(partition)))
         }
         new = sorted(spans.keys() - stored.keys())
-        known = {place for place, position in stored.items() if position.topic_id or position.stopped}
+        known = {partition for partition, position in stored.items() if position.topic_id or position.stopped}
         unknown = sorted(ids.keys() - known - stops.keys())
         if not (stops or new or unknown):
             return stored
         group = self._group_id
         async with self._kept.use() as connection, connection.transaction():
-            begins = [spans[place].begin for place in new]
+            begins = [spans[partition].begin for partition in new]
             await connection.execute(
                 *queries.add_positions(group_id=group, partitions=new, next_offsets=begins)
             )
@@ -200,20 +201,22 @@ class Positions:
             )
             await connection.execute(
                 *queries.set_topic_ids(
-                    group_id=group, partitions=unknown, topic_ids=[ids[place] for place in unknown]
+                    group_id=group, partitions=unknown, topic_ids=[ids[partition] for partition in unknown]
                 )
             )
-            places = sorted(stops)
-            expected = [stored[place].next_offset for place in places]
-            reasons = [stops[place] for place in places]
+            partitions = sorted(stops)
+            expected = [stored[partition].next_offset for partition in partitions]
+            reasons = [stops[partition] for partition in partitions]
             done = await connection.fetch(
-                *queries.stop_positions(group_id=group, partitions=places, expected=expected, reasons=reasons)
+                *queries.stop_positions(
+                    group_id=group, partitions=partitions, expected=expected, reasons=reasons
+                )
             )
-            return await self._fetch(connection, sorted(spans)) if len(done) == len(places) else None
+            return await self._fetch(connection, sorted(spans)) if len(done) == len(partitions) else None
 
     async def _fetch(
-        self, connection: Connection, places: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, Stored]:
+        self, connection: Connection, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, StoredPosition]:
         return positions_of(
-            await connection.fetch(*queries.read_positions(group_id=self._group_id, partitions=places))
+            await connection.fetch(*queries.read_positions(group_id=self._group_id, partitions=partitions))
         )

@@ -6,10 +6,10 @@ from avoir.record import PARKED_WINDOW, BatchReport, too_many_parked
 
 
 class Breaker:
-    """Open once more than 10 of the last 100 messages were parked; only a restart closes it.
+    """Opens once more than 10 of the last 100 messages were parked; only a restart closes it.
 
-    A batch does not say where in it the parked ones were, so the window holds whole batches:
-    the fewest of the latest that make up 100 messages, and the same share of larger ones.
+    A batch doesn't say where in it the parked ones were, so the window holds whole batches: the fewest of the latest
+    ones that make up 100 messages, and the same share for larger windows.
     """
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Breaker:
         self._batches: deque[tuple[int, int]] = deque()
 
     def count(self, report: BatchReport) -> None:
-        """Take in what a batch did; one that halted is enough."""
+        """Register the result of a batch; one that halted is enough."""
         self.open = self.open or report.halted
         self._batches.append((report.messages, report.parked))
         while sum(n for n, _ in self._batches) - self._batches[0][0] >= PARKED_WINDOW:

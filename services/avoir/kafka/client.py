@@ -1,4 +1,4 @@
-"""How every Kafka client of the service connects: brokers, TLS, SASL."""
+"""Connection settings of every Kafka client of the service: brokers, TLS, SASL."""
 
 import ssl
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from avoir.settings import KafkaSettings
 
-# FastStream takes a third of a command's start: it is imported where it is needed.
+# Importing FastStream takes a third of a command's start, so it is imported only where it is needed.
 if TYPE_CHECKING:
     from faststream.security import BaseSecurity
 
@@ -16,7 +16,7 @@ METADATA_MAX_AGE_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Where the brokers are and how to speak to them."""
+    """Addresses of the brokers, and how to connect to them."""
 
     bootstrap_servers: list[str]
     security: "BaseSecurity | None" = None
@@ -36,7 +36,7 @@ class Client:
 
 
 def client_of(settings: KafkaSettings) -> Client:
-    """The client that the settings describe; certificates are read now: a wrong path shows at once."""
+    """Build the client settings; certificates are read now, so that a wrong path fails at once."""
     servers = [server.strip() for server in settings.kafka_bootstrap_servers.split(",") if server.strip()]
     return Client(servers, _security(settings))
 

@@ -1,4 +1,4 @@
-"""A consumer that only looks, at offsets or at a record, and where partitions end for a consumer of any kind."""
+"""Consumers that only read, ends of partitions for any consumer, and aborting one that doesn't stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -15,7 +15,7 @@ from avoir.kafka.decoding import bound_decoding
 
 @asynccontextmanager
 async def consuming(client: Client, within_s: float, **options: object) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of no group that commits nothing, started and in the end stopped, each within a time limit."""
+    """Start a consumer without a group that commits nothing, and stop it at the end, each within a time limit."""
     bound_decoding()
     consumer = AIOKafkaConsumer(**client.options(), enable_auto_commit=False, **options)
     try:
@@ -30,8 +30,8 @@ async def consuming(client: Client, within_s: float, **options: object) -> Async
 async def high_watermarks(
     consumer: AIOKafkaConsumer, partitions: Collection[KafkaPartition]
 ) -> dict[KafkaPartition, int]:
-    """The offset behind the last record of each partition, transactions that are open included."""
-    # A consumer that reads what is committed asks for the end of that, and aiokafka has no other way to ask.
+    """Offset after the last record of each partition, open transactions included."""
+    # A read_committed consumer gets the last stable offset instead, and aiokafka has no other way to ask.
     fetcher = copy(consumer._fetcher)
     fetcher._isolation_level = READ_UNCOMMITTED
     ends: dict[KafkaPartition, int] = await fetcher.end_offsets(
@@ -40,8 +40,8 @@ async def high_watermarks(
     return ends
 
 
-async def break_off(consumer: AIOKafkaConsumer) -> None:
-    """End at once what a consumer still does that did not stop in time: its heartbeats would keep its partitions."""
+async def abort_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Abort a consumer that did not stop in time: its heartbeats would keep its partitions."""
     coordinator, fetcher = consumer._coordinator, consumer._fetcher
     for task in (
         getattr(coordinator, "_coordination_task", None),

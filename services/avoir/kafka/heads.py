@@ -1,4 +1,4 @@
-"""What `credit-balance` says of accounts: the ledger's heads as others have read them."""
+"""Heads of accounts on `credit-balance`: the ledger's heads as others have read them."""
 
 import asyncio
 import logging
@@ -23,22 +23,22 @@ from avoir.wire.topics import BALANCE
 
 TIMEOUT_S = 10.0
 _TAILS = (100, 1_000, 10_000)
-"""How many of a partition's last offsets are looked at, until a record is found: transactions leave holes."""
-_PARTS = 500
+"""Number of last offsets of a partition searched for a record: transactions leave gaps."""
+_PORTION = 500
 _UNREADABLE = (ValueError, CorruptRecordException, UnsupportedCodecError)
 
 # Not structlog: what a command says goes to standard output.
 log = logging.getLogger("avoir.heads")
 
 
-class _Said(Struct):
+class _Balance(Struct):
     epoch: int
     seq: int
     head: str
 
 
 class Head(Struct, frozen=True):
-    """Where an account stood by one record: its last event's epoch and seq, and the hash of its last entry."""
+    """State of an account in one record: epoch and seq of its last event, and the hash of its last entry."""
 
     account: AccountKey
     epoch: int
@@ -47,44 +47,45 @@ class Head(Struct, frozen=True):
     place: str
 
 
-_SAID = msgspec.json.Decoder(_Said)
+_BALANCE = msgspec.json.Decoder(_Balance)
 
 
 async def last_heads(client: Client, names: TopicNames, ce_source: str) -> list[Head]:
-    """The last record with this source in each partition, as far as its end shows one; within a time limit."""
+    """Last record with this source in each partition, if its end shows one; within a time limit."""
     last: dict[int, Head] = {}
     async with asyncio.timeout(TIMEOUT_S):
         for count in _TAILS:
-            # A consumer each: one that is given other partitions may never stop.
+            # A new consumer each time: one that is assigned other partitions may never stop.
             async with consuming(client, TIMEOUT_S, isolation_level="read_committed") as consumer:
                 spans = await _spans(consumer, names.actual(BALANCE))
                 tails = {
-                    place: (max(begin, end - count), end)
-                    for place, (begin, end) in spans.items()
-                    if place.partition not in last
+                    partition: (max(begin, end - count), end)
+                    for partition, (begin, end) in spans.items()
+                    if partition.partition not in last
                 }
                 async for record in _records(consumer, tails):
                     head = head_of(record, ce_source)
                     if head is not None:
                         last[record.partition] = head
             if all(
-                place.partition in last or begin == spans[place][0] for place, (begin, _) in tails.items()
+                partition.partition in last or begin == spans[partition][0]
+                for partition, (begin, _) in tails.items()
             ):
                 break
     return list(last.values())
 
 
 async def unknown_to_the_ledger(connection: Connection, heads: Sequence[Head]) -> list[str]:
-    """Which of these the ledger does not have, in words: then it is older than what others have read.
+    """Describe the heads that the ledger does not have: if there are any, it is older than what others have read.
 
-    One of an epoch before the ledger's says nothing: a new epoch was begun since.
+    A head of an earlier epoch proves nothing: a new epoch has begun since.
     """
     if not heads:
         return []
     rows = await connection.fetch(
         *queries.read_heads(accounts=[head.account for head in heads], seqs=[head.seq for head in heads])
     )
-    return [_words(head, row) for head, row in zip(heads, rows, strict=True) if _is_unknown(head, row)]
+    return [_describe(head, row) for head, row in zip(heads, rows, strict=True) if _is_unknown(head, row)]
 
 
 def _is_unknown(head: Head, row: asyncpg.Record) -> bool:
@@ -93,7 +94,7 @@ def _is_unknown(head: Head, row: asyncpg.Record) -> bool:
     return head.seq > (row["seq"] or 0) or head.hash != (row["hash"] or GENESIS)
 
 
-def _words(head: Head, row: asyncpg.Record) -> str:
+def _describe(head: Head, row: asyncpg.Record) -> str:
     account = "/".join(head.account)
     return (
         f"{head.place} has {account} at epoch {head.epoch}, seq {head.seq}, head {head.hash.hex()[:16]}; the ledger is "
@@ -104,7 +105,7 @@ def _words(head: Head, row: asyncpg.Record) -> str:
 async def all_heads(
     client: Client, names: TopicNames, ce_source: str, progress: Callable[[int, int], None]
 ) -> AsyncIterator[list[Head]]:
-    """Every record with this source, in portions; `progress` is told offsets read and to read."""
+    """Every record with this source, in portions; `progress` gets the offsets read and the total."""
     async with consuming(client, TIMEOUT_S, isolation_level="read_committed") as consumer:
         async with asyncio.timeout(TIMEOUT_S):
             spans = await _spans(consumer, names.actual(BALANCE))
@@ -114,7 +115,7 @@ async def all_heads(
             read += 1
             head = head_of(record, ce_source)
             portion += [] if head is None else [head]
-            if len(portion) >= _PARTS:
+            if len(portion) >= _PORTION:
                 progress(read, to_read)
                 yield portion
                 portion = []
@@ -123,59 +124,67 @@ async def all_heads(
 
 
 def head_of(record: ConsumerRecord, ce_source: str) -> Head | None:
-    """What a record says; None for one of another source, or that is no balance of Avoir."""
+    """Parse a record; None if it has another source or is no balance of Avoir."""
     if ("ce_source", ce_source.encode()) not in record.headers or not record.key or not record.value:
         return None
     try:
-        said, account = _SAID.decode(record.value), account_of_key(record.key)
-        head = bytes.fromhex(said.head)
+        balance, account = _BALANCE.decode(record.value), account_of_key(record.key)
+        head = bytes.fromhex(balance.head)
     except (msgspec.DecodeError, ValueError, TypeError):
         return None
     place = f"{record.topic}/{record.partition}@{record.offset}"
-    return Head(account, said.epoch, said.seq, head, place)
+    return Head(account, balance.epoch, balance.seq, head, place)
 
 
 Spans = dict[KafkaPartition, tuple[int, int]]
 
 
 async def _spans(consumer: AIOKafkaConsumer, topic: str) -> Spans:
-    """From where to where each partition can be read: the end is that of the last transaction that is over."""
+    """Readable offsets of each partition, `(begin, end)`: the end is the last stable offset."""
     cluster = await consumer._client.fetch_all_metadata()
-    places = [KafkaPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())]
-    if not places:
+    partitions = [
+        KafkaPartition(topic, number) for number in sorted(cluster.partitions_for_topic(topic) or ())
+    ]
+    if not partitions:
         return {}
     await consumer._client.add_topic(topic)
-    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    return {place: (begins[place], ends[place]) for place in places if begins[place] < ends[place]}
+    begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    return {
+        partition: (begins[partition], ends[partition])
+        for partition in partitions
+        if begins[partition] < ends[partition]
+    }
 
 
 async def _records(consumer: AIOKafkaConsumer, spans: Spans) -> AsyncIterator[ConsumerRecord]:
-    """The committed records in these spans; TimeoutError where the broker gives none for long.
+    """Committed records in these ranges; TimeoutError if the broker returns none for long.
 
-    Of a partition with a record that cannot be read, only those before it: nobody else's record may stop the output.
+    For a partition with an unreadable record, only those before it: other producers' records must not stop the output.
     """
     if spans:
         consumer.assign(list(spans))
-    for place, (begin, _) in spans.items():
-        consumer.seek(place, begin)
-    for place, (_, end) in spans.items():
-        # A transaction's end takes an offset too, so only the position says that all was read.
-        while await consumer.position(place) < end:
+    for partition, (begin, _) in spans.items():
+        consumer.seek(partition, begin)
+    for partition, (_, end) in spans.items():
+        # Transaction markers take offsets too, so only the position shows that everything was read.
+        while await consumer.position(partition) < end:
             try:
-                records = await _some(consumer, place, end)
+                records = await _next_records(consumer, partition, end)
             except _UNREADABLE as error:
-                log.error("%s/%s cannot be read on: %r", place.topic, place.partition, error)
+                log.error("%s/%s cannot be read on: %r", partition.topic, partition.partition, error)
                 break
             for record in records:
                 if record.offset < end:
                     yield record
 
 
-async def _some(consumer: AIOKafkaConsumer, place: KafkaPartition, end: int) -> list[ConsumerRecord]:
-    """The next records of a partition; none where there is none up to the end."""
+async def _next_records(
+    consumer: AIOKafkaConsumer, partition: KafkaPartition, end: int
+) -> list[ConsumerRecord]:
+    """Next records of a partition; empty if there are none before `end`."""
     async with asyncio.timeout(TIMEOUT_S):
-        while await consumer.position(place) < end:
-            found = await consumer.getmany(place, timeout_ms=50, max_records=_PARTS)
-            if place in found:
-                return list(found[place])
+        while await consumer.position(partition) < end:
+            batches = await consumer.getmany(partition, timeout_ms=50, max_records=_PORTION)
+            if partition in batches:
+                return list(batches[partition])
     return []

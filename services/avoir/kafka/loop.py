@@ -11,12 +11,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from avoir.kafka.assignment import Assignment, Positions
+from avoir.kafka.assignment import Assignment, StoredPositions
 from avoir.kafka.breaker import Breaker
 from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
-from avoir.record import BatchReport, Cut, Doubted, Fenced, Record, TopicPartition
-from avoir.record import Positions as PositionsInMemory
+from avoir.record import BatchReport, Cut, Doubted, Fenced, Positions, Record, TopicPartition
 from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
 from avoir.wire.topics import FACTS
 
@@ -27,7 +26,7 @@ _HINT_PAUSE_S = 0.5
 _LAST_HINT_TIMEOUT_S = 3.0
 _FENCED_PAUSE_S = 0.05
 _MOST_CONSUMER_ERRORS = 5
-_OTHERS_END = (Cause.LOCKED, Cause.AWAY)
+_OTHERS_END = (Cause.LOCKED, Cause.UNAVAILABLE)
 
 log = structlog.get_logger("avoir.loop")
 
@@ -35,11 +34,11 @@ log = structlog.get_logger("avoir.loop")
 class BatchHandler(Protocol):
     """Handles a batch in one transaction, its positions included."""
 
-    async def handle(self, records: Sequence[Record], positions: PositionsInMemory) -> BatchReport:
+    async def handle(self, records: Sequence[Record], positions: Positions) -> BatchReport:
         """Raises Fenced when the positions moved on meanwhile, Doubted where it is looking for what fails."""
         ...
 
-    def has_deferred(self, positions: PositionsInMemory) -> bool:
+    def has_deferred(self, positions: Positions) -> bool:
         """Whether messages of the partitions were set aside: a batch looks after them, an empty one too."""
         ...
 
@@ -86,7 +85,7 @@ class Loop:
     def __init__(
         self,
         assignment: Assignment,
-        positions: Positions,
+        positions: StoredPositions,
         handler: BatchHandler,
         default_name: Callable[[str], str],
         *,
@@ -182,7 +181,7 @@ class Loop:
             return
         moved = {place: offset for place, offset in found.items() if offset > seen[place]}
         if moved and self.assignment.positions is seen:
-            await self.positions.pass_by(moved, seen)
+            await self.positions.skip(moved, seen)
             seen.update(moved)
             self._send_hint(consumer)
 

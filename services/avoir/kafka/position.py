@@ -1,4 +1,4 @@
-"""How far a partition was handled, as it is stored, and what speaks against going on from there."""
+"""Stored position of a partition, and reasons not to go on from it."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -7,10 +7,10 @@ from uuid import UUID
 from avoir.record import TopicPartition
 
 
-class Stored(NamedTuple):
-    """A stored position: the next offset to handle, the id of the topic it is of, and why it stands still.
+class StoredPosition(NamedTuple):
+    """A stored position: the next offset to handle, the topic's id, and why it is stopped.
 
-    The id is None where the broker has not told it yet.
+    The id is None if the broker has not reported it yet.
     """
 
     next_offset: int
@@ -26,25 +26,27 @@ class Span(NamedTuple):
 
 
 class End(NamedTuple):
-    """Up to where a partition can be read, and where it ends: what lies between waits for transactions to end."""
+    """Last stable offset and end offset of a partition: records in between wait for open transactions."""
 
     readable: int
     end: int
 
 
-def positions_of(rows: Iterable[Any]) -> dict[TopicPartition, Stored]:
+def positions_of(rows: Iterable[Any]) -> dict[TopicPartition, StoredPosition]:
     """The positions in rows of `consumer_offsets`."""
     return {
-        TopicPartition(row["topic"], row["partition"]): Stored(
+        TopicPartition(row["topic"], row["partition"]): StoredPosition(
             row["next_offset"], row["topic_id"], row["stopped"]
         )
         for row in rows
     }
 
 
-def misplaced(place: TopicPartition, stored: Stored, has: Span, topic_id: UUID | None) -> str | None:
-    """Why a partition cannot be gone on with: the topic is another one, or does not have the offset. None if it can."""
-    at = f"{place.topic}/{place.partition} stands at {stored.next_offset}"
+def misplaced(
+    partition: TopicPartition, stored: StoredPosition, has: Span, topic_id: UUID | None
+) -> str | None:
+    """Reason why a partition can't go on: the topic is a different one, or does not have the offset. None if it can."""
+    at = f"{partition.topic}/{partition.partition} stands at {stored.next_offset}"
     if stored.topic_id is not None and topic_id is not None and stored.topic_id != topic_id:
         return f"{at} of a topic that was deleted and made anew, and the new one has {has.begin} to {has.end}"
     if not has.begin <= stored.next_offset <= has.end:

@@ -20,21 +20,21 @@ from aiokafka.partitioner import DefaultPartitioner, murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from avoir.kafka.client import Client
+from avoir.kafka.output_topics import OutputTopics
 from avoir.kafka.topics import TopicNames
-from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres.headers import unpacked
 
 TIMEOUT_S = 10.0
 BATCH_BYTES = 262_144
 _METADATA_S = 4.0
-# Longer than a round may take, and short enough that a dead relay does not hold up readers for long.
+# Longer than a round may take, and short enough that a dead relay doesn't delay readers for long.
 _TRANSACTION_TIMEOUT_MS = 15_000
 _FOR_GOOD = (
     MessageSizeTooLargeError,
     InvalidTopicError,
     CorruptRecordException,
     UnsupportedForMessageFormatError,
-    UnknownError,  # what aiokafka makes of codes that it does not know, such as 87, an invalid record
+    UnknownError,  # aiokafka's error for codes that it does not know, such as 87, an invalid record
 )
 
 
@@ -44,7 +44,7 @@ def relay_transactional_id(group_id: str) -> str:
 
 
 async def fence(client: Client, transactional_id: str) -> None:
-    """Start and stop a producer under a transactional id: those that were started before can publish no more."""
+    """Start and stop a producer under a transactional id: producers started earlier can't publish any more."""
     producer = AIOKafkaProducer(**client.options(), transactional_id=transactional_id)
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -55,7 +55,7 @@ async def fence(client: Client, transactional_id: str) -> None:
 
 
 class RefusedError(Exception):
-    """The broker refused a batch for what is in it; `outbox_ids` are its rows."""
+    """The broker refused a batch because of its contents; `outbox_ids` are its rows."""
 
     def __init__(self, outbox_ids: list[int], cause: Exception) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
@@ -71,9 +71,10 @@ class _Batch(NamedTuple):
 
 
 class Publisher:
-    """A transactional producer. After any error it is of no more use: discard it and make another.
+    """A transactional producer.
 
-    The transactional id is fenced: once another publisher has started under it, this one can publish no more.
+    After any error it can't be used: discard it and make another. The transactional id fences: once another publisher
+    has started under it, this one can't publish any more.
     """
 
     def __init__(self, client: Client, names: TopicNames, transactional_id: str) -> None:
@@ -88,26 +89,27 @@ class Publisher:
         )
 
     async def start(self) -> None:
-        """Connect, and end what an earlier publisher under this id has left open."""
+        """Connect, and end open transactions of earlier publishers under this id."""
         async with asyncio.timeout(TIMEOUT_S):
             await self._producer.start()
 
     async def partitions(self) -> dict[str, int]:
-        """How many partitions each topic of the broker has, by actual names."""
+        """Number of partitions of each topic on the broker, by actual names."""
         async with asyncio.timeout(TIMEOUT_S):
             cluster = await self._producer.client.fetch_all_metadata()
         return {topic: len(cluster.partitions_for_topic(topic)) for topic in cluster.topics()}
 
     async def publish(
-        self, rows: Sequence[asyncpg.Record], topics_out: TopicsOut, alone: Collection[int] = ()
+        self, rows: Sequence[asyncpg.Record], output_topics: OutputTopics, alone: Collection[int] = ()
     ) -> None:
-        """Publish all rows or none, over the partitions that are used; those in `alone` get batches of their own.
+        """Publish all rows or none, over the partitions in use; those in `alone` get separate batches.
 
-        Raises RefusedError for rows that the broker will never take, other errors for the time being.
+        Raises RefusedError for rows that the broker will never take, other errors for temporary failures.
         """
         async with asyncio.timeout(TIMEOUT_S):
             partitions = {
-                topic: await self._partitions(topic, topics_out) for topic in {row["topic"] for row in rows}
+                topic: await self._partitions(topic, output_topics)
+                for topic in {row["topic"] for row in rows}
             }
             await self._producer.begin_transaction()
             sent = []
@@ -121,7 +123,7 @@ class Publisher:
             await self._producer.commit_transaction()
 
     async def stop(self) -> None:
-        """Close in good order after a round that went well, or break off."""
+        """Close cleanly after a successful round, otherwise abort."""
         try:
             async with asyncio.timeout(3):
                 await self._producer.stop()
@@ -129,29 +131,31 @@ class Publisher:
             await self.discard()
 
     def drop(self) -> None:
-        """Send nothing any more, at once."""
+        """Stop sending, at once."""
         self._producer._closed = True
         task = getattr(self._producer._sender, "_sender_task", None)
         if task is not None:
             task.cancel()
 
     async def discard(self) -> None:
-        """Break off without flushing: after an error `stop` might wait for ever for batches that cannot be sent."""
+        """Abort without flushing: after an error `stop` might block for ever on unsendable batches."""
         self.drop()
         with suppress(Exception):
             async with asyncio.timeout(3):
                 await self._producer.client.close()
 
-    async def _partitions(self, topic: str, topics_out: TopicsOut) -> tuple[int, ...]:
+    async def _partitions(self, topic: str, output_topics: OutputTopics) -> tuple[int, ...]:
         actual = self._names.actual(topic)
         try:
             async with asyncio.timeout(_METADATA_S):
-                found = sorted(await self._producer.partitions_for(actual))
+                numbers = sorted(await self._producer.partitions_for(actual))
         except (TimeoutError, UnknownTopicOrPartitionError):
-            raise TimeoutError(f"the broker tells no partitions of topic {actual}: is it there?") from None
-        if not topics_out.knows(actual):
-            raise TimeoutError(f"topic {actual} has only just come up")
-        return tuple(found[: topics_out.used(actual, len(found))])
+            raise TimeoutError(
+                f"the broker reports no partitions of topic {actual}: does it exist?"
+            ) from None
+        if not output_topics.has(actual):
+            raise TimeoutError(f"topic {actual} is new: its partitions are not known yet")
+        return tuple(numbers[: output_topics.used(actual, len(numbers))])
 
     def _batches(
         self, rows: Iterable[asyncpg.Record], partitions: Mapping[str, Sequence[int]], alone: Collection[int]
@@ -191,7 +195,7 @@ def _hash(key: bytes) -> int:
 
 
 def _partition(key: bytes | None, partitions: Sequence[int]) -> int:
-    """By the key's hash, as every Kafka client's default has it, or any for a record without key."""
+    """Partition by the key's hash, as in every Kafka client's default; any partition for a record without key."""
     if key is None:
         return int(DefaultPartitioner()(None, list(partitions), list(partitions)))
     return partitions[_hash(key) % len(partitions)]

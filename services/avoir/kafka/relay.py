@@ -12,9 +12,9 @@ import asyncpg
 import structlog
 
 from avoir.kafka.heads import Head, unknown_to_the_ledger
+from avoir.kafka.output_topics import OutputTopics
 from avoir.kafka.publisher import TIMEOUT_S, Publisher, RefusedError
 from avoir.kafka.topics import TopicNames
-from avoir.kafka.topics_out import TopicsOut
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection, Database, KeptConnection
 from avoir.postgres.lease import Lease
@@ -25,9 +25,9 @@ _ROUND_BYTES = 8 * 1024 * 1024
 _IDLE_FIRST_S = 0.02
 _IDLE_LONGEST_S = 0.2
 _UNCERTAIN_TRIES = 3
-_LOOK_EVERY_S = 30.0
-_SHOWN = 3
-# Who finds the ledger behind lets the lease go sooner than this.
+_PARTITIONS_EVERY_S = 30.0
+_MAX_SHOWN = 3
+# A process that finds the ledger behind releases the lease sooner than this.
 _PUBLISHES_AFTER_S = 3 * TIMEOUT_S
 
 T = TypeVar("T")
@@ -40,12 +40,12 @@ class LedgerIsBehindError(Exception):
 
 
 class LeaseLostError(Exception):
-    """Another process has the lease meanwhile."""
+    """Another process has taken the lease."""
 
 
 @dataclass(slots=True)
 class RelayState:
-    """What the relay is doing, for health and metrics; `behind` says why nothing may be published."""
+    """State of the relay, for health and metrics; `behind` says why nothing may be published."""
 
     doing: Literal["starting", "publishing", "standing by", "failing", "stopped"] = "starting"
     published: int = 0
@@ -56,7 +56,7 @@ class RelayState:
 
 @dataclass(slots=True)
 class _Doubts:
-    """Rows of batches that the broker refused, to be sent alone: which one is it?"""
+    """Rows of batches that the broker refused, to be sent alone to find the refused one."""
 
     alone: set[int] = field(default_factory=set)
     tries: Counter[int] = field(default_factory=Counter)
@@ -65,10 +65,10 @@ class _Doubts:
 class Relay:
     """Takes the lease, publishes what waits and deletes what is acknowledged, round by round.
 
-    The producer is started before the lease is renewed and the rows are read, never after: a process that
-    wakes up late finds its producer fenced, or its lease gone, before it can publish what others have. A lease
-    that was lost is never renewed, and rows are deleted only under the lease under which they were read: whoever
-    had it meanwhile may have put other contents under the same ids.
+    The producer is started before the lease is renewed and the rows are read, never after: a process that wakes up late
+    finds its producer fenced, or its lease gone, before it can publish what others already have. A lost lease is never
+    renewed, and rows are deleted only under the lease under which they were read: another holder may have stored other
+    contents under the same ids.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Relay:
         self._make_publisher = publisher
         self._publisher: Publisher | None = None
         self._read_heads = heads
-        self.topics_out = TopicsOut(names)
-        self._look_at = 0.0
+        self.output_topics = OutputTopics(names)
+        self._read_partitions_at = 0.0
         self._lease = Lease(LEASE, holder, lease_s)
         self._renewed_at = 0.0
         self._rows = rows
@@ -97,7 +97,7 @@ class Relay:
         self._doubts = _Doubts()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Publish until told to stop; errors are waited out. Raises StopServiceError for a wrong schema."""
+        """Publish until stopped; retries errors. Raises StopServiceError for a wrong schema."""
         backoff = Backoff()
         while not stopping.is_set():
             try:
@@ -107,7 +107,7 @@ class Relay:
         await self._end()
 
     def drop(self) -> None:
-        """Break the connections off."""
+        """Abort the connections."""
         self._kept.drop()
         if self._publisher is not None:
             self._publisher.drop()
@@ -116,10 +116,10 @@ class Relay:
         """Stand by until the lease is free; then publish for as long as it can be renewed."""
         async with self._kept.use() as connection:
             await self._lease.add(connection)
-        begun = time.monotonic()
+        started_at = time.monotonic()
         while not await self._held(self._lease.hold):
             self.state.doing = "standing by"
-            if time.monotonic() > begun + _PUBLISHES_AFTER_S:
+            if time.monotonic() > started_at + _PUBLISHES_AFTER_S:
                 self.state.behind = ""
             await pause(self._lease.seconds / 6, stopping)
             if stopping.is_set():
@@ -127,7 +127,7 @@ class Relay:
         self._publisher = self._make_publisher()
         await self._while_held(self._publisher.start())
         await self._refuse_if_behind()
-        await self._look(self._publisher)
+        await self._read_partitions(self._publisher)
         self.state.doing = "publishing"
         log.info("relay leads", holder=self._lease.holder)
         idle_s = _IDLE_FIRST_S
@@ -137,17 +137,17 @@ class Relay:
             self.state.last_error = ""
             idle_s = _IDLE_FIRST_S if published else min(idle_s * 1.5, _IDLE_LONGEST_S)
             if not published:
-                await self._rest(idle_s)
+                await self._idle(idle_s)
 
     async def _refuse_if_behind(self) -> None:
-        """Publish nothing that readers would take for what they have seen already.
+        """Refuse to publish numbers that readers have already seen.
 
-        Asked once the producer is started: from then on no other process can publish. Raises LedgerIsBehindError.
+        Runs once the producer is started: from then on no other process can publish. Raises LedgerIsBehindError.
         """
         heads = await self._while_held(self._read_heads())
         async with self._kept.use() as connection:
             unknown = await unknown_to_the_ledger(connection, heads)
-        behind = "; ".join(unknown[:_SHOWN])
+        behind = "; ".join(unknown[:_MAX_SHOWN])
         if behind and behind != self.state.behind:
             log.critical(
                 "credit-balance is ahead of the ledger, so nothing is published: the database was restored, or a "
@@ -161,48 +161,50 @@ class Relay:
                 f"credit-balance is ahead of the ledger, nothing is published until `avoir epoch raise`: {behind}"
             )
 
-    async def _look(self, publisher: Publisher) -> None:
-        """Learn how many partitions the topics have and which of them are used."""
+    async def _read_partitions(self, publisher: Publisher) -> None:
+        """Read how many partitions the topics have and how many of them are used."""
         partitions = await self._while_held(publisher.partitions())
         async with self._kept.use() as connection:
-            await self.topics_out.look(connection, partitions)
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
+            await self.output_topics.update(connection, partitions)
+        self._read_partitions_at = time.monotonic() + _PARTITIONS_EVERY_S
 
     async def _round(self, publisher: Publisher) -> int:
         """Publish the oldest rows and return how many there were. Raises LeaseLostError when the lease is gone."""
-        if time.monotonic() > self._look_at:
-            await self._look(publisher)
+        if time.monotonic() > self._read_partitions_at:
+            await self._read_partitions(publisher)
         async with self._kept.use() as connection:
             waits = await connection.fetchval(*queries.outbox_waits())
             if not waits and time.monotonic() < self._renewed_at + self._lease.seconds / 3:
                 return 0
-            await self._keep()
+            await self._renew()
             if not waits:
                 return 0
             rows = await connection.fetch(*queries.outbox_rows(limit=self._rows, most_bytes=_ROUND_BYTES))
-        await self._while_held(publisher.publish(rows, self.topics_out, self._doubts.alone))
+        # Published first, deleted then: after a crash in between, readers get the events twice, by the same ids.
+        await self._while_held(publisher.publish(rows, self.output_topics, self._doubts.alone))
         await self._delete(rows)
         self.state.published += len(rows)
         self._doubts = _Doubts()
         return len(rows)
 
     async def _while_held(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of what a slow broker may take its time for, with the lease kept meanwhile."""
+        """Await something that a slow broker may delay, and renew the lease meanwhile."""
         working = asyncio.create_task(work)
         try:
             while not (await asyncio.wait({working}, timeout=self._lease.seconds / 3))[0]:
-                await self._keep()
+                await self._renew()
             return working.result()
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
 
-    async def _keep(self) -> None:
+    async def _renew(self) -> None:
         if not await self._held(self._lease.renew):
             raise LeaseLostError("another process publishes")
 
     async def _held(self, ask: Callable[[Connection], Awaitable[bool]]) -> bool:
-        """Take the lease or renew it; whether that worked."""
+        """Take or renew the lease; returns whether that worked."""
+        # From before the query: the lease then ends here no later than in the database.
         asked_at = time.monotonic()
         async with self._kept.use() as connection:
             held = await ask(connection)
@@ -221,14 +223,14 @@ class Relay:
                 ),
             )
 
-    async def _rest(self, seconds: float) -> None:
+    async def _idle(self, seconds: float) -> None:
         """Wait for rows written by this process, or a moment for those of others."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
         self._wake.clear()
 
     async def _recover(self, error: Exception, backoff: Backoff, stopping: asyncio.Event) -> None:
-        """Throw the producer away, put refused rows aside, let another process try, and wait a moment."""
+        """Discard the producer, mark refused rows, let another process try, and pause."""
         refuse_wrong_schema(error)
         await self._discard()
         if isinstance(error, LeaseLostError):
@@ -269,7 +271,7 @@ class Relay:
             self._publisher = None
 
     async def _end(self) -> None:
-        """Stop the producer, then let go of the lease, so that another relay can begin at once."""
+        """Stop the producer, then release the lease, so that another relay can begin at once."""
         self.state.doing = "stopped"
         if self._publisher is not None:
             await self._publisher.stop()

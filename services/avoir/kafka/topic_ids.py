@@ -1,4 +1,4 @@
-"""Asks the broker for the ids of topics, which it gives anew with each making: aiokafka knows no request for them."""
+"""Asks the broker for the ids of topics, new for each created topic; aiokafka has no request for them."""
 
 import random
 from collections.abc import Collection
@@ -26,7 +26,7 @@ _ANY_ID = UUID(int=0)
 
 
 class Topics(NamedTuple):
-    """Of topics by their actual names: the ids that the broker told, and those that it does not have."""
+    """Topic ids by actual names, and the topics that the broker does not have."""
 
     ids: dict[str, UUID]
     missing: frozenset[str]
@@ -114,9 +114,9 @@ class _Ask(Request[_AskMetadata]):  # type: ignore[misc]
 
 
 async def look_up(consumer: AIOKafkaConsumer, topics: Collection[str]) -> Topics:
-    """What the broker says of topics, by their actual names; nothing where it is too old to know ids (before 3.1).
+    """Look up topics by actual names; empty if the broker is too old to know ids (before 3.1).
 
-    Raises KafkaError when no broker answers.
+    Raises KafkaError if no broker answers.
     """
     client = consumer._client
     nodes = [broker.nodeId for broker in client.cluster.brokers()]
@@ -130,7 +130,9 @@ async def look_up(consumer: AIOKafkaConsumer, topics: Collection[str]) -> Topics
         except KafkaError as error:
             failure = error
             continue
-        found = [(code, name, topic_id) for code, name, topic_id, *_ in answer.topics]
-        ids = {name: topic_id for code, name, topic_id in found if code == _NO_ERROR and topic_id != _ANY_ID}
-        return Topics(ids, frozenset(name for code, name, _ in found if code == _UNKNOWN_TOPIC))
+        entries = [(code, name, topic_id) for code, name, topic_id, *_ in answer.topics]
+        ids = {
+            name: topic_id for code, name, topic_id in entries if code == _NO_ERROR and topic_id != _ANY_ID
+        }
+        return Topics(ids, frozenset(name for code, name, _ in entries if code == _UNKNOWN_TOPIC))
     raise failure

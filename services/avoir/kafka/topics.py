@@ -1,4 +1,4 @@
-"""The topics on the broker: what they are called there, and how they are made and checked."""
+"""Topics on the broker: actual names, creation and checks."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -16,14 +16,14 @@ _ALREADY_EXISTS = 36
 
 
 class TopicNames:
-    """What each topic is called on this broker: renamed, or its default name behind the prefix."""
+    """Actual name of each topic: renamed, or its default name with the prefix."""
 
     def __init__(self, prefix: str = "", renamed: Mapping[str, str] | None = None) -> None:
-        """Raise ValueError for a name that is no topic of Avoir, or that two topics would share."""
+        """Raise ValueError for an unknown topic, or a name that two topics would share."""
         known = (*SUBSCRIBED, *EVENTS)
         if unknown := sorted(set(renamed or {}) - set(known)):
             raise ValueError(
-                " ".join(f"{name} is no topic of Avoir.{did_you_mean(name, known)}" for name in unknown)
+                " ".join(f"{name} is not a topic of Avoir.{did_you_mean(name, known)}" for name in unknown)
             )
         self._actual = {name: (renamed or {}).get(name, prefix + name) for name in known}
         self._default = {actual: name for name, actual in self._actual.items()}
@@ -31,16 +31,16 @@ class TopicNames:
             raise ValueError("two topics have the same actual name")
 
     def actual(self, default: str) -> str:
-        """The name on the broker."""
+        """Name of a topic on the broker."""
         return self._actual[default]
 
     def default(self, actual: str) -> str:
-        """The name by which Avoir knows it; a topic that is not Avoir's keeps its own."""
+        """Default name of a topic; a topic that is not Avoir's keeps its own."""
         return self._default.get(actual, actual)
 
 
-class TopicsMade(NamedTuple):
-    """What `create_topics` did, by actual names; `faults` says what an operator has to put right."""
+class CreatedTopics(NamedTuple):
+    """Result of `create_topics`, by actual names; `faults` lists what an operator has to fix."""
 
     created: list[str]
     existing: list[str]
@@ -49,10 +49,10 @@ class TopicsMade(NamedTuple):
 
 async def create_topics(
     client: Client, names: TopicNames, partitions: int, replication: int | None
-) -> TopicsMade:
-    """Make the topics that are missing; those that exist are left as they are, whatever their settings.
+) -> CreatedTopics:
+    """Create missing topics; existing ones stay unchanged, whatever their settings.
 
-    Without `replication` they get three replicas, or as many as there are brokers.
+    Without `replication` they get three replicas, or as many as there are brokers if that is fewer.
     """
     admin = AIOKafkaAdminClient(**client.options())
     try:
@@ -66,7 +66,7 @@ async def create_topics(
 
 async def _create(
     admin: AIOKafkaAdminClient, names: TopicNames, partitions: int, replication: int
-) -> TopicsMade:
+) -> CreatedTopics:
     wanted = [
         NewTopic(
             name=names.actual(name),
@@ -76,21 +76,23 @@ async def _create(
         )
         for name in (*SUBSCRIBED, *EVENTS)
     ]
-    made = TopicsMade([], [], [])
+    result = CreatedTopics([], [], [])
     response = await admin.create_topics(wanted)
     for topic, code, *message in response.topic_errors:
         if code == 0:
-            made.created.append(topic)
+            result.created.append(topic)
         elif code == _ALREADY_EXISTS:
-            made.existing.append(topic)
+            result.existing.append(topic)
         else:
-            made.faults.append(
+            result.faults.append(
                 f"{topic}: {for_code(code).__name__} {' '.join(filter(None, message))}".strip()
             )
     balance = names.actual(BALANCE)
-    if balance in made.existing and "compact" not in await _cleanup_policy(admin, balance):
-        made.faults.append(f"{balance}: exists without cleanup.policy=compact, so it would lose old balances")
-    return made
+    if balance in result.existing and "compact" not in await _cleanup_policy(admin, balance):
+        result.faults.append(
+            f"{balance}: exists without cleanup.policy=compact, so it would lose old balances"
+        )
+    return result
 
 
 async def _cleanup_policy(admin: AIOKafkaAdminClient, topic: str) -> str:
@@ -104,7 +106,7 @@ async def _cleanup_policy(admin: AIOKafkaAdminClient, topic: str) -> str:
 
 
 async def missing_topics(client: Client, topics: Iterable[str]) -> list[str]:
-    """Which of these (actual names) the broker does not have: a consumer would wait for them for ever."""
+    """Missing topics (actual names): a consumer would wait for them for ever."""
     admin = AIOKafkaAdminClient(**client.options())
     try:
         await admin.start()

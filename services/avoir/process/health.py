@@ -1,4 +1,4 @@
-"""Whether the service is ready, check by check."""
+"""Readiness of the service, check by check."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _FLOW = ("loop", "offsets", "transactions", "outbox")
 
 
 class Health:
-    """Answers each check with `ok` or with what is wrong."""
+    """Answers each check with `ok` or the problem."""
 
     def __init__(self, pool: ReadingPool, loop: Loop, relay: Relay, watch: Watch, presence: Presence) -> None:
         self._pool = pool
@@ -28,12 +28,14 @@ class Health:
         self._asking: asyncio.Task[tuple[str, str, bool]] | None = None
 
     def sentence(self, checks: Mapping[str, str]) -> str:
-        """What the checks found, in one sentence, as `avoir status` says it."""
-        others = [f"{name}: {said}" for name, said in checks.items() if said != OK and name not in _FLOW]
+        """Results of the checks in one sentence, as in `avoir status`."""
+        others = [
+            f"{name}: {answer}" for name, answer in checks.items() if answer != OK and name not in _FLOW
+        ]
         return self._watch.sentence(others)
 
     async def checks(self) -> dict[str, str]:
-        """All checks by name, within two seconds."""
+        """Run all checks within two seconds; returns the results by name."""
         database, schema, lease_held = await self._database()
         faults = self._watch.faults()
         return {
@@ -46,9 +48,9 @@ class Health:
         }
 
     async def _database(self) -> tuple[str, str, bool]:
-        """What the database says of itself and its schema, and whether anybody holds the lease.
+        """Check the database, its schema, and whether any process holds the relay's lease.
 
-        Where nothing arrives, a connection takes its time to be given up: that goes on by itself, once at a time.
+        If the network drops packets, closing a connection takes long: that continues in the background, once at a time.
         """
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_in_time())

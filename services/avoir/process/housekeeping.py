@@ -1,4 +1,4 @@
-"""Ends credit whose time is over, by one process at a time, and makes the ledger's partitions ahead of time."""
+"""Expires overdue credit, in one process at a time, and creates the ledger's partitions ahead of time."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from avoir.record import BatchReport
 from avoir.retry import Backoff, pause, refuse_wrong_schema
 
 LEASE = "expiry"
-"""What the database and the log have always called it."""
+"""Stored in `leases`, so it keeps this name although the module has another."""
 _LEASE_S = 10.0
 _PARTITIONS_EVERY_S = 3600.0
 _PARTITIONS_AGAIN_S = 60.0
@@ -27,12 +27,12 @@ class Expirer(Protocol):
     """Expires overdue grants."""
 
     async def expire(self, limit: int) -> BatchReport:
-        """Expire at most so many grants, in one transaction; a report of no messages when none is overdue."""
+        """Expire at most `limit` grants in one transaction; reports no messages if none is overdue."""
         ...
 
 
 class Housekeeping:
-    """Expires overdue grants and adds the ledger's partitions, under a lease: one process at a time."""
+    """Expires overdue grants and creates the ledger's partitions ahead of time; under a lease, in one process."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Housekeeping:
         self._partitions_at = 0.0
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Keep house until told to stop. Raises StopServiceError for a wrong schema."""
+        """Run until stopped. Raises StopServiceError for a wrong schema."""
         backoff = Backoff()
         added = False
         while not stopping.is_set():
@@ -73,29 +73,30 @@ class Housekeeping:
                     "expiry waits", error=f"{type(error).__name__}: {error}", after_s=round(seconds, 2)
                 )
                 await pause(seconds, stopping)
+        # Another process can go on at once; if this fails, once the lease has run out.
         with suppress(Exception):
             async with self._kept.use() as connection:
                 await self._lease.release(connection)
         await self._kept.close()
 
     def drop(self) -> None:
-        """Break the connection off."""
+        """Abort the connection."""
         self._kept.drop()
 
     async def _round(self) -> bool:
-        """Do one round, if the lease is ours; True if there may be more to expire."""
+        """Run one round, if this process has the lease; returns whether there may be more to expire."""
         async with self._kept.use() as connection:
             if not await self._lease.hold(connection):
                 return False
         if time.monotonic() > self._partitions_at:
-            await self._make_partitions()
+            await self._create_partitions()
         report = await self._expirer.expire(self._rows)
         if report.messages or report.alarms:
             self._done(report)
         return report.messages > 0
 
-    async def _make_partitions(self) -> None:
-        """Make the ledger's partitions; there are some for two months to come, so that a failure is only told of."""
+    async def _create_partitions(self) -> None:
+        """Create the ledger's partitions; the next two months have theirs, so a failure is only reported."""
         try:
             async with self._kept.use() as connection:
                 await connection.execute(*queries.ensure_partitions())

@@ -1,4 +1,4 @@
-"""What HTTP clients can take at most, however many and slow they are: connections, their time, and work."""
+"""Limits of HTTP clients, however many and slow: connections, time and work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,13 +17,13 @@ _numbers = count()
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection that ends after ten seconds whatever it does, and before that as the oldest of too many.
+    """A connection that ends after ten seconds, or earlier as the oldest of too many.
 
-    A request takes milliseconds, so it is the idle ones that make room for a new one.
+    A request takes milliseconds, so idle connections make room for new ones.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, in place of the oldest one if there are too many."""
+        """Begin; if there are too many connections, end the oldest."""
         super().connection_made(transport)
         self._number = next(_numbers)
         self._end = self.loop.call_later(LIFETIME_S, transport.abort)
@@ -39,7 +39,7 @@ class BoundedProtocol(H11Protocol):
 
 
 class Shared(Generic[T]):
-    """One answer for many who ask: it is made once at a time, and holds for a second from its beginning."""
+    """An answer shared by many clients: computed once at a time, valid for a second from its start."""
 
     def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
         self._make = make
@@ -47,7 +47,7 @@ class Shared(Generic[T]):
         self._fresh_until = 0.0
 
     async def get(self) -> T:
-        """The answer; who goes away while it is made stops nobody else."""
+        """Return the answer; a client that disconnects meanwhile doesn't cancel it for others."""
         now = asyncio.get_running_loop().time()
         if self._made is None or (self._made.done() and now > self._fresh_until):
             self._made = asyncio.ensure_future(self._make())

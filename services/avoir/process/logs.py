@@ -1,4 +1,4 @@
-"""Log lines as JSON on standard output, and few of those that libraries repeat."""
+"""JSON log lines on standard output; lines that libraries repeat are limited."""
 
 import logging
 import sys
@@ -9,12 +9,12 @@ from structlog.typing import Processor
 
 from avoir.record import BatchReport
 
-_QUIET_S = 10.0
-_MOST_REMEMBERED = 500
+_INTERVAL_S = 10.0
+_MAX_REMEMBERED = 500
 
 
-class Sparing(logging.Filter):
-    """Lets one line of a kind pass in ten seconds: in an outage aiokafka writes a thousand a second."""
+class RepeatLimit(logging.Filter):
+    """Lets one line of a kind pass every ten seconds: in an outage aiokafka writes a thousand a second."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -23,15 +23,15 @@ class Sparing(logging.Filter):
         self._held_back: dict[tuple[str, int], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written; it then says how many like it were not."""
+        """Decide whether the line is written; if so, it gets the number of similar lines left out before it."""
         if not record.name.startswith(self.names):
             return True
         kind = (record.pathname, record.lineno)
         now = time.monotonic()
-        if now < self._passed.get(kind, -_QUIET_S) + _QUIET_S:
+        if now < self._passed.get(kind, -_INTERVAL_S) + _INTERVAL_S:
             self._held_back[kind] = self._held_back.get(kind, 0) + 1
             return False
-        if len(self._passed) > _MOST_REMEMBERED:
+        if len(self._passed) > _MAX_REMEMBERED:
             self._passed.clear()
         self._passed[kind] = now
         record.held_back = self._held_back.pop(kind, 0)
@@ -75,14 +75,14 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    libraries = Sparing(("aiokafka", "asyncio", "faststream", "uvicorn"))
+    libraries = RepeatLimit(("aiokafka", "asyncio", "faststream", "uvicorn"))
     for name in libraries.names:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     handler.addFilter(libraries)
 
 
 def log_report(log: structlog.stdlib.BoundLogger, what: str, report: BatchReport, **facts: object) -> None:
-    """One line for the batch, and one for each message that somebody may want to see."""
+    """Log one line for the batch, and one for each notable message."""
     decisions: dict[str, int] = {}
     for (_, outcome), count in report.decisions.items():
         decisions[outcome] = decisions.get(outcome, 0) + count

@@ -1,4 +1,4 @@
-"""What Prometheus reads: by topic, outcome and currency, and never by account."""
+"""Prometheus metrics: by topic, outcome and currency, never by account."""
 
 import time
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from avoir.record import BatchReport
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+# Amounts are millionths of the currency's major unit.
 _MICROS = 1_000_000
 _UNHANDLED_S = (
-    "Age, by Kafka's timestamp, of the oldest message of the batch in hand or the last one, while any wait."
+    "Age, by Kafka's timestamp, of the oldest message of the current or last batch, while messages wait."
 )
 
 
@@ -23,20 +24,20 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.lag = Gauge(
-            "avoir_lag_messages", "Messages not handled yet, of this process.", ["topic"], registry=registry
+            "avoir_lag_messages", "Messages of this process not handled yet.", ["topic"], registry=registry
         )
         self.oldest_unhandled = Gauge("avoir_oldest_unhandled_seconds", _UNHANDLED_S, registry=registry)
         self.handled = Counter(
             "avoir_messages",
-            "Messages handled, by what was decided.",
+            "Messages handled, by outcome.",
             ["topic", "outcome"],
             registry=registry,
         )
         self.batch_size = Histogram(
-            "avoir_batch_messages", "Messages of a batch.", buckets=_SIZES, registry=registry
+            "avoir_batch_messages", "Messages per batch.", buckets=_SIZES, registry=registry
         )
         self.batch_seconds = Histogram(
-            "avoir_batch_seconds", "Time to handle a batch.", buckets=_SECONDS, registry=registry
+            "avoir_batch_seconds", "Time to handle a batch, in seconds.", buckets=_SECONDS, registry=registry
         )
         self.statements = Counter("avoir_statements", "Statements sent to the database.", registry=registry)
         self.credit = Counter(
@@ -47,7 +48,7 @@ class Metrics:
         )
         self.alarms = Counter(
             "avoir_alarms",
-            "What somebody should look at, such as currency_mismatch.",
+            "Conditions that need a person, such as currency_mismatch.",
             ["alarm"],
             registry=registry,
         )
@@ -62,27 +63,25 @@ class Metrics:
             "avoir_dead_letters", "Dead letters that were not replayed.", ["parked"], registry=registry
         )
         self.deferred = Gauge(
-            "avoir_deferred_messages", "Messages that wait for a row which is kept locked.", registry=registry
+            "avoir_deferred_messages", "Messages that wait for a locked row.", registry=registry
         )
         self.stopped_partitions = Gauge(
             "avoir_stopped_partitions", "Partitions that need an operator to go on.", registry=registry
         )
         self.held_partitions = Gauge(
-            "avoir_held_partitions", "Partitions that a transaction left open holds.", registry=registry
+            "avoir_held_partitions", "Partitions blocked by an open transaction.", registry=registry
         )
         self.behind = Gauge(
             "avoir_ledger_behind",
-            "Whether credit-balance is ahead of the ledger, so that nothing is published.",
+            "1 while credit-balance is ahead of the ledger, so that nothing is published.",
             registry=registry,
         )
         self.unused_partitions = Gauge(
             "avoir_unused_partitions",
-            "Partitions added to topics out, which are not used.",
+            "Partitions added to output topics and not used.",
             registry=registry,
         )
-        self.ready = Gauge(
-            "avoir_ready", "Whether /readyz said yes when it was last asked.", registry=registry
-        )
+        self.ready = Gauge("avoir_ready", "1 if the last /readyz was 200.", registry=registry)
 
     def batch_done(self, done: BatchDone) -> None:
         """Count a batch of messages."""
@@ -91,7 +90,7 @@ class Metrics:
         self.report(done.report)
 
     def report(self, report: BatchReport) -> None:
-        """Count what a batch, or a round of expiries, decided."""
+        """Count the decisions of a batch or of a sweep."""
         for (topic, outcome), count in report.decisions.items():
             self.handled.labels(topic, outcome).inc(count)
         for (event, currency), micros in report.amounts.items():
@@ -101,7 +100,7 @@ class Metrics:
         self.statements.inc(report.statements)
 
     def backlog(self, row: Mapping[str, float | None]) -> None:
-        """Show what waits in the database."""
+        """Show the backlog in the database."""
         self.outbox.set(row["outbox"] or 0)
         self.outbox_refused.set(row["refused"] or 0)
         self.oldest_unpublished.set(row["oldest_unpublished_s"] or 0)
@@ -110,7 +109,7 @@ class Metrics:
         self.dead_letters.labels("no").set((row["dead_letters"] or 0) - (row["parked"] or 0))
 
     def lags(self, by_topic: Mapping[str, int], behind_s: float) -> None:
-        """Show the lag, and for how long it has been there."""
+        """Show the lag, and how long it has lasted."""
         self.lag.clear()
         for topic, messages in by_topic.items():
             self.lag.labels(topic).set(messages)
@@ -118,5 +117,5 @@ class Metrics:
 
 
 def age_s(timestamp_ms: int) -> float:
-    """Seconds since a Kafka timestamp; none for one that lies ahead."""
+    """Seconds since a Kafka timestamp; none for one in the future."""
     return max(0.0, time.time() - timestamp_ms / 1000)

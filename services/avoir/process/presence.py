@@ -1,4 +1,4 @@
-"""Asks whether the database answers: a process that cannot reach it for long leaves its partitions to others."""
+"""Checks that the database answers: a process that can't reach it for long gives up its partitions."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ log = structlog.get_logger("avoir.presence")
 
 
 class Presence:
-    """`gone` is set once the database has not answered for `give_up_s`, and `back` for as long as it is not."""
+    """`gone` is set once the database has not answered for `give_up_s`; `back` is set otherwise."""
 
     def __init__(self, connection: KeptConnection, give_up_s: float) -> None:
         self.gone, self.back = asyncio.Event(), asyncio.Event()
@@ -31,7 +31,7 @@ class Presence:
         return time.monotonic() - self._answered_at
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Ask again and again until told to stop."""
+        """Ask every few seconds until stopped."""
         self._answered_at = time.monotonic()
         while not stopping.is_set():
             try:

@@ -1,4 +1,4 @@
-"""`avoir serve`: the process, with its HTTP answers and its signals."""
+"""`avoir serve`: the process, its HTTP endpoints and its signals."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ log = structlog.get_logger("avoir.serve")
 
 
 def serve(settings: Settings, make_handler: MakeHandler = credit_handler) -> int:
-    """Run the service until SIGTERM or SIGINT; the exit status is 0 unless a part could not go on."""
+    """Run the service until SIGTERM or SIGINT; the exit status is 0 unless a part failed."""
     configure_logs(settings.log_level)
     return uvloop.run(_serve(settings, make_handler))
 
@@ -43,7 +43,7 @@ async def _serve(settings: Settings, make_handler: MakeHandler) -> int:
             lifespan="off",
             http=BoundedProtocol,
             ws="none",
-            # One request a connection: what is kept alive would be ended in the middle of the next one.
+            # One request per connection: the lifetime limit could end a kept-alive one in the middle of a request.
             headers=[("connection", "close")],
             backlog=MAX_CONNECTIONS,
             log_config=None,
@@ -52,7 +52,7 @@ async def _serve(settings: Settings, make_handler: MakeHandler) -> int:
         ),
         stopping,
     )
-    # HTTP comes first: the process says that it lives, and what it waits for, while it waits.
+    # HTTP starts first: while the process waits for what it needs, it says that it lives and what it waits for.
     working = asyncio.create_task(service.run(stopping))
     working.add_done_callback(lambda _: server.end())
     collecting = asyncio.create_task(_collect_garbage(stopping))
@@ -64,7 +64,7 @@ async def _serve(settings: Settings, make_handler: MakeHandler) -> int:
 
 
 async def _collect_garbage(stopping: asyncio.Event) -> None:
-    """Collect by the clock: by the count of allocations a batch of thousands of values costs a third more."""
+    """Collect garbage by the clock: collecting by allocation count makes large batches take a third longer."""
     gc.freeze()
     gc.disable()
     while not stopping.is_set():
@@ -73,7 +73,7 @@ async def _collect_garbage(stopping: asyncio.Event) -> None:
 
 
 def application(service: Service) -> AsgiFastStream:
-    """/livez, /readyz and /metrics; those who ask at the same time share an answer."""
+    """Serve /livez, /readyz and /metrics; simultaneous requests share an answer."""
 
     async def measure() -> bytes:
         return generate_latest(service.metrics.registry)
@@ -86,10 +86,10 @@ def application(service: Service) -> AsgiFastStream:
 
     @get(include_in_schema=False)
     async def readyz(_scope: Any) -> AsgiResponse:
-        found = await checks.get()
-        ready = all(answer == OK for answer in found.values())
+        results = await checks.get()
+        ready = all(answer == OK for answer in results.values())
         service.metrics.ready.set(ready)
-        content = {"ready": ready, "says": service.health.sentence(found), "checks": found}
+        content = {"ready": ready, "says": service.health.sentence(results), "checks": results}
         return _json(200 if ready else 503, content)
 
     @get(include_in_schema=False)
@@ -108,7 +108,7 @@ def _json(status: int, content: dict[str, object]) -> AsgiResponse:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises a signal again once it has ended, so that the exit status would be 143: this one does not."""
+    """A server that, unlike uvicorn's, doesn't raise the signal again at its end: the exit status would be 143."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)

@@ -14,7 +14,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from avoir.kafka.client import Client
-from avoir.kafka.consuming import break_off
+from avoir.kafka.consuming import abort_consumer
 from avoir.kafka.loop import Loop
 from avoir.kafka.relay import Relay
 from avoir.kafka.topics import missing_topics
@@ -31,24 +31,24 @@ from avoir.settings import Settings
 _JOIN_TIMEOUT_S = 60.0
 _LEAVE_TIMEOUT_S = 4.0
 _CREDENTIALS_AFTER_S = 60.0
-_BREAK_OFF_S = (0.75, 0.25, 0.25)
+_ABORT_TIMEOUTS_S = (0.75, 0.25, 0.25)
 
 log = structlog.get_logger("avoir.service")
 
 
-class Dropping(Protocol):
-    """What has connections to the database that can be broken off."""
+class Droppable(Protocol):
+    """A part with database connections that can be aborted."""
 
     def drop(self) -> None:
-        """Break them off without a word to the server."""
+        """Abort them without notifying the server."""
         ...
 
 
-class Closing(Protocol):
-    """What has connections to close at the end."""
+class Closable(Protocol):
+    """A part with connections to close at the end."""
 
     async def close(self) -> None:
-        """Close them, within a moment."""
+        """Close them without waiting long."""
         ...
 
 
@@ -58,8 +58,8 @@ class Service:
 
     settings: Settings
     client: Client
-    topics_in: list[str]
-    topics_out: list[str]
+    input_topics: list[str]
+    output_topics: list[str]
     broker: KafkaBroker
     subscriber: BatchSubscriber
     loop: Loop
@@ -70,8 +70,8 @@ class Service:
     health: Health
     metrics: Metrics
     connection: KeptConnection
-    dropping: Sequence[Dropping]
-    closing: Sequence[Closing]
+    droppable: Sequence[Droppable]
+    closable: Sequence[Closable]
     fault: str = ""
     _wind_down: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -80,12 +80,12 @@ class Service:
         return self.subscriber.consumer
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Run until told to stop, or until a part cannot go on: then `fault` says why."""
+        """Run until stopped, or until a part fails: then `fault` says why."""
         try:
-            if await self._usable(stopping):
+            if await self._wait_until_usable(stopping):
                 await self._run_parts(stopping)
         finally:
-            for part in self.closing:
+            for part in self.closable:
                 await part.close()
 
     async def _run_parts(self, stopping: asyncio.Event) -> None:
@@ -98,35 +98,35 @@ class Service:
         ]
         try:
             await stopping.wait()
-            # Waiting leaves the tasks alone when the time is over: a timeout around them would cancel one and wait on.
+            # `asyncio.wait` leaves the tasks alone at its timeout: `asyncio.timeout` would cancel one, and wait for it.
             end_at = time.monotonic() + self.settings.shutdown_s
             await asyncio.wait({consuming}, timeout=self.settings.shutdown_s)
             # The relay goes last: it may still publish what the last batch has written.
             self._wind_down.set()
-            _, left = await asyncio.wait({consuming, *others}, timeout=max(0.0, end_at - time.monotonic()))
-            if left:
+            _, pending = await asyncio.wait({consuming, *others}, timeout=max(0.0, end_at - time.monotonic()))
+            if pending:
                 log.error("did not end in time", after_s=self.settings.shutdown_s)
         finally:
-            await self._break_off({consuming, *others})
+            await self._abort({consuming, *others})
 
-    async def _break_off(self, tasks: Collection[asyncio.Task[Any]]) -> None:
-        """Cancel what has not ended by now, within a moment.
+    async def _abort(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        """Cancel what has not ended in time, and return soon.
 
-        The connections go first: who is cancelled in a transaction would wait for the answer to its ROLLBACK. A part
-        that takes that for one more error to wait out is cancelled again.
+        Connections are aborted first: a task cancelled in a transaction would wait for the answer to its ROLLBACK. A
+        part that treats the cancellation as one more error to retry is cancelled again.
         """
-        left = {task for task in tasks if not task.done()}
-        for patience_s in _BREAK_OFF_S:
-            if not left:
+        pending = {task for task in tasks if not task.done()}
+        for timeout_s in _ABORT_TIMEOUTS_S:
+            if not pending:
                 return
-            for part in self.dropping:
+            for part in self.droppable:
                 part.drop()
-            for task in left:
+            for task in pending:
                 task.cancel()
-            _, left = await asyncio.wait(left, timeout=patience_s)
+            _, pending = await asyncio.wait(pending, timeout=timeout_s)
 
     def _part(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> asyncio.Task[None]:
-        """Run one part; when it cannot go on, the whole service ends."""
+        """Run one part; if it fails, the whole service stops."""
 
         async def guarded() -> None:
             try:
@@ -142,19 +142,19 @@ class Service:
 
         return asyncio.create_task(guarded())
 
-    async def _usable(self, stopping: asyncio.Event) -> bool:
-        """Wait for the schema, but not for an answer once the service is to stop: nothing is under way yet."""
+    async def _wait_until_usable(self, stopping: asyncio.Event) -> bool:
+        """Wait for the schema, but not for an answer once the service should stop: nothing is in progress yet."""
         waiting = asyncio.create_task(self._wait_for_schema(stopping))
-        told = asyncio.create_task(stopping.wait())
+        stop = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait({waiting, told}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            told.cancel()
-            await self._break_off({waiting})
+            stop.cancel()
+            await self._abort({waiting})
         return not waiting.cancelled() and waiting.result()
 
     async def _wait_for_schema(self, stopping: asyncio.Event) -> bool:
-        backoff, begun = Backoff(), time.monotonic()
+        backoff, started_at = Backoff(), time.monotonic()
         while not stopping.is_set():
             try:
                 async with self.connection.use() as connection:
@@ -165,7 +165,9 @@ class Service:
                 log.warning("the database waits for `avoir migrate`", has=version, needs=REQUIRED_VERSION)
             except Exception as error:
                 hint = (
-                    {} if time.monotonic() < begun + _CREDENTIALS_AFTER_S else {"hint": _database_hint(error)}
+                    {}
+                    if time.monotonic() < started_at + _CREDENTIALS_AFTER_S
+                    else {"hint": _database_hint(error)}
                 )
                 log.warning("database not usable yet", error=f"{type(error).__name__}: {error}", **hint)
             await pause(backoff.next_s(), stopping)
@@ -173,17 +175,17 @@ class Service:
 
     async def _consume(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set() and not self.loop.breaker.open:
-            # Without the database a member of the group would only keep its partitions from others.
+            # Without the database, a member of the group would only withhold its partitions from others.
             await _either(self.presence.back, stopping)
             try:
                 consumer = await self._join(stopping)
                 if consumer is not None:
-                    await self._take_part(consumer, stopping)
+                    await self._run_loop(consumer, stopping)
             finally:
                 await self._leave()
 
-    async def _take_part(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
-        """Run the loop, but no longer than the database is there."""
+    async def _run_loop(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
+        """Run the loop while the database answers."""
         looping = asyncio.create_task(self.loop.run(consumer, stopping))
         gone = asyncio.create_task(self.presence.gone.wait())
         try:
@@ -192,40 +194,45 @@ class Service:
                 looping.result()
         finally:
             gone.cancel()
-            await self._break_off({looping})
+            await self._abort({looping})
 
     async def _join(self, stopping: asyncio.Event) -> AIOKafkaConsumer | None:
-        """Start the consumer once the topics in are there: without one of them it would wait for ever.
+        """Start the consumer once the input topics exist: without one of them it would wait for ever.
 
-        Without a topic out messages are handled, and their events wait.
+        If an output topic is missing, messages are handled and their events wait.
         """
-        backoff, begun = Backoff(), time.monotonic()
+        backoff, started_at = Backoff(), time.monotonic()
         while not stopping.is_set():
             try:
                 async with asyncio.timeout(_JOIN_TIMEOUT_S):
-                    missing = await missing_topics(self.client, [*self.topics_in, *self.topics_out])
+                    missing = await missing_topics(self.client, [*self.input_topics, *self.output_topics])
                     self.watch.missing = frozenset(missing)
                     if missing:
                         log.warning("topics are missing: `avoir topics create` makes them", topics=missing)
-                    if self.watch.missing.isdisjoint(self.topics_in):
+                    if self.watch.missing.isdisjoint(self.input_topics):
                         await self.broker.start()
                         return self.subscriber.consumer
             except Exception as error:
                 await self._leave()
-                patient = time.monotonic() < begun + _CREDENTIALS_AFTER_S
-                hint = {} if patient else {"hint": "a wrong password or CA looks like a broker that is away"}
+                patient = time.monotonic() < started_at + _CREDENTIALS_AFTER_S
+                hint = (
+                    {}
+                    if patient
+                    else {"hint": "a wrong password or CA looks the same as an unreachable broker"}
+                )
                 log.warning("broker not usable yet", error=f"{type(error).__name__}: {error}", **hint)
             await pause(backoff.next_s(), stopping)
         return None
 
     async def _leave(self) -> None:
+        # Positions in memory end with the membership: the next member may move those in Postgres.
         self.loop.assignment.on_partitions_revoked(set())
         with suppress(Exception):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await self.broker.stop()
         if self.subscriber.consumer is not None:
             log.warning("the consumer did not leave its group in time: it is broken off")
-            await break_off(self.subscriber.consumer)
+            await abort_consumer(self.subscriber.consumer)
             self.subscriber.consumer = None
 
 
@@ -240,7 +247,7 @@ async def _either(*events: asyncio.Event) -> None:
 
 
 def _database_hint(error: Exception) -> str:
-    """What to look at when the database has been out of reach for long."""
+    """Advice on what to check when the database has been unreachable for long."""
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return "check the user and password in AVOIR_POSTGRES_DSN"
     return "check host, port and TLS in AVOIR_POSTGRES_DSN"

@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span per batch where a setting asks for it; not even imported where none does."""
+"""OpenTelemetry: one span per batch if a setting enables it; not imported otherwise."""
 
 import asyncio
 import threading
@@ -11,26 +11,26 @@ _FLUSH_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """What makes spans, and what sends the last ones."""
+    """Functions that make spans, send the last ones, and stop trying to."""
 
     span: Callable[[str], AbstractContextManager[object]] = nullcontext
     flush: Callable[[], object] | None = None
     give_up: Callable[[], object] | None = None
 
     async def close(self) -> None:
-        """Send what is left, for two seconds at most."""
+        """Send the remaining spans, for at most two seconds."""
         if self.flush is not None:
-            # A collector that is away must not hold up the end of the process.
+            # An unreachable collector must not delay the end of the process.
             sending = threading.Thread(target=self.flush, name="last-spans", daemon=True)
             sending.start()
             await asyncio.to_thread(sending.join, _FLUSH_S)
         if self.give_up is not None:
-            # Otherwise the exporter goes on trying in its thread.
+            # Otherwise the exporter keeps retrying in its thread.
             self.give_up()
 
 
 def tracing(on: bool) -> Tracing:
-    """Spans that do nothing, or that go where the OTEL_ variables say."""
+    """Spans that do nothing, or that are exported as the OTEL_ variables say."""
     if not on:
         return Tracing()
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

@@ -1,4 +1,4 @@
-"""The one place that builds everything."""
+"""Builds the service: the only file that connects its parts."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from avoir.batch.batch import Rules
 from avoir.batch.handle import Handler
-from avoir.kafka.assignment import Assignment, Positions
+from avoir.kafka.assignment import Assignment, StoredPositions
 from avoir.kafka.client import METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, Client, client_of
 from avoir.kafka.decoding import bound_decoding
 from avoir.kafka.heads import last_heads
@@ -41,21 +41,21 @@ from avoir.wire.topics import EVENTS, SUBSCRIBED
 
 _FETCH_BYTES = 16 * 1024 * 1024
 _PARTITION_FETCH_BYTES = 512 * 1024
-"""What is fetched and not read yet is in memory. One batch that is larger comes all the same."""
+"""Memory limit of fetched, unread data. A single larger batch is read anyway."""
 
 
 class CreditHandler(BatchHandler, Expirer, Protocol):
     """Handles batches of messages, and expires grants."""
 
 
-MOST_S_FOR_A_LOCK = 2.0
-"""How long a batch waits for a row before it looks who has it. Other processes have rows for about a second."""
+MAX_LOCK_WAIT_S = 2.0
+"""Time that a batch waits for a row before it checks the holder. Other processes hold rows for about a second."""
 
 MakeHandler = Callable[[Settings, KeptConnection], CreditHandler]
 
 
 def database_of(settings: Settings) -> Database:
-    """How the service connects to Postgres."""
+    """Connection settings of the service for Postgres."""
     return Database(
         settings.postgres_dsn,
         idle_in_transaction_timeout_s=settings.postgres_idle_in_transaction_s,
@@ -65,13 +65,13 @@ def database_of(settings: Settings) -> Database:
     )
 
 
-def impatient(database: Database) -> Database:
-    """The same, with little patience for locks: what concerns a row that somebody keeps locked is set aside."""
-    return replace(database, lock_timeout_s=min(database.lock_timeout_s, MOST_S_FOR_A_LOCK))
+def with_short_lock_wait(database: Database) -> Database:
+    """The same with short lock waits: messages for a row that another session keeps locked are deferred."""
+    return replace(database, lock_timeout_s=min(database.lock_timeout_s, MAX_LOCK_WAIT_S))
 
 
 def names_of(settings: Settings) -> TopicNames:
-    """What the topics are called; raises ValueError for names that cannot be."""
+    """Actual topic names; raises ValueError for invalid ones."""
     return TopicNames(settings.kafka_topic_prefix, settings.kafka_topics)
 
 
@@ -88,12 +88,14 @@ def credit_handler(settings: Settings, connection: KeptConnection) -> CreditHand
 
 
 def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Service:
-    """All parts of the service, connected to each other and to nothing else yet."""
+    """All parts of the service, connected to each other and not started yet."""
     client, names, database = client_of(settings), names_of(settings), database_of(settings)
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     metrics, wake, traces, assignment = Metrics(), Event(), tracing(settings.otel), Assignment()
-    handling, expiring, waiting = (KeptConnection(each) for each in (impatient(database), database, database))
-    positions = Positions(database, names, settings.kafka_group_id)
+    handling, expiring, waiting = (
+        KeptConnection(each) for each in (with_short_lock_wait(database), database, database)
+    )
+    positions = StoredPositions(database, names, settings.kafka_group_id)
     pool = ReadingPool(database, settings.postgres_pool_size)
     bound_decoding()
     broker = _broker(client)
@@ -131,13 +133,13 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
     presence = Presence(waiting, settings.give_up_s)
     relay = _relay(settings, database, client, names, holder, wake)
     metrics.behind.set_function(lambda: bool(relay.state.behind))
-    metrics.unused_partitions.set_function(lambda: sum(relay.topics_out.unused.values()))
+    metrics.unused_partitions.set_function(lambda: sum(relay.output_topics.unused.values()))
     housekeeping = _housekeeping(settings, database, make_handler(settings, expiring), holder, expired)
     return Service(
         settings=settings,
         client=client,
-        topics_in=[names.actual(topic) for topic in SUBSCRIBED],
-        topics_out=[names.actual(topic) for topic in EVENTS],
+        input_topics=[names.actual(topic) for topic in SUBSCRIBED],
+        output_topics=[names.actual(topic) for topic in EVENTS],
         broker=broker,
         subscriber=subscriber,
         loop=loop,
@@ -148,8 +150,8 @@ def build(settings: Settings, make_handler: MakeHandler = credit_handler) -> Ser
         health=Health(pool, loop, relay, watch, presence),
         metrics=metrics,
         connection=waiting,
-        dropping=(waiting, handling, expiring, positions, relay, housekeeping, pool),
-        closing=(waiting, handling, expiring, positions, pool, traces),
+        droppable=(waiting, handling, expiring, positions, relay, housekeeping, pool),
+        closable=(waiting, handling, expiring, positions, pool, traces),
     )
 
 
@@ -177,6 +179,7 @@ def _subscriber(
         group_instance_id=settings.kafka_group_instance_id,
         listener=assignment,
         ack_policy=AckPolicy.MANUAL,
+        # Positions are in Postgres. A fallback to an end of the topic would skip or repeat messages silently.
         auto_offset_reset="none",
         isolation_level="read_committed",
         session_timeout_ms=settings.kafka_session_timeout_ms,

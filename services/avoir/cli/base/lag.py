@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from avoir.kafka.client import Client
 from avoir.kafka.consuming import consuming
-from avoir.kafka.position import Span, Stored, misplaced
+from avoir.kafka.position import Span, StoredPosition, misplaced
 from avoir.kafka.topic_ids import look_up
 from avoir.kafka.topics import TopicNames
 from avoir.process.flow import Limits
@@ -165,7 +165,7 @@ async def _partitions(client: Client, topics: Mapping[str, str]) -> dict[KafkaPa
 
 
 def stops(
-    has: Mapping[TopicPartition, Has], positions: Mapping[TopicPartition, Stored]
+    has: Mapping[TopicPartition, Has], positions: Mapping[TopicPartition, StoredPosition]
 ) -> dict[TopicPartition, str]:
     """Why partitions stand still until an operator sets an offset, whether a process has noticed it already or not."""
     found = {
@@ -177,7 +177,7 @@ def stops(
 
 
 def lag_by_topic(
-    has: Mapping[TopicPartition, Has], positions: Mapping[TopicPartition, Stored]
+    has: Mapping[TopicPartition, Has], positions: Mapping[TopicPartition, StoredPosition]
 ) -> tuple[TopicLag, ...]:
     """What each topic has and what of it waits; a partition without a position waits from its beginning."""
     outside = stops(has, positions)
@@ -194,6 +194,6 @@ def lag_by_topic(
     return tuple(lags.values())
 
 
-def next_offset(place: TopicPartition, positions: Mapping[TopicPartition, Stored], begin: int) -> int:
+def next_offset(place: TopicPartition, positions: Mapping[TopicPartition, StoredPosition], begin: int) -> int:
     """The offset of the next record to handle; the partition's beginning where it has no position."""
     return positions[place].next_offset if place in positions else begin

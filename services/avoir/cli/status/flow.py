@@ -27,7 +27,7 @@ def flow_of(found: Status, there: OnBroker | None, limits: Limits, unknown: str 
     if there is None:
         return outgoing
     stopped = stops(there.has, found.positions)
-    still: dict[TopicPartition, float] = {}
+    stalled: dict[TopicPartition, float] = {}
     held: dict[TopicPartition, float] = {}
     for place, (readable, waits_to, held_to) in there.ages.items():
         at = next_offset(place, found.positions, there.has[place].span.begin)
@@ -35,13 +35,13 @@ def flow_of(found: Status, there: OnBroker | None, limits: Limits, unknown: str 
             continue
         # A message may say that it is old: the position must have stood for as long, too.
         if at < waits_to and _stood(found, place, limits.unready_s):
-            still[place] = limits.unready_s
+            stalled[place] = limits.unready_s
         if readable <= at and readable < held_to and _stood(found, place, limits.held_s):
             held[place] = limits.held_s
     return replace(
         outgoing,
         messages=sum(each.lag for each in lag_by_topic(there.has, found.positions)),
-        still=still,
+        stalled=stalled,
         held=held,
         stopped=stopped,
         missing_in=there.missing_in,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from avoir.batch.locked import rows_waited_for
 from avoir.cli.base.snapshot import snapshot
-from avoir.kafka.position import Stored, positions_of
+from avoir.kafka.position import StoredPosition, positions_of
 from avoir.postgres import queries
 from avoir.postgres.connect import Connection
 from avoir.postgres.migrate import REQUIRED_VERSION, schema_version
@@ -60,7 +60,7 @@ class Status:
     schema: int
     schema_needed: int
     epoch: int
-    positions: dict[TopicPartition, Stored]
+    positions: dict[TopicPartition, StoredPosition]
     moved_at: dict[TopicPartition, datetime]
     waiting: int
     oldest: datetime | None

@@ -27,7 +27,7 @@ EVENT, BALANCE, LETTER = "credit-issued", "credit-balance", "credit-dead-letter"
 async def topics(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> TopicNames:
     """Topics of a few partitions, and clients that notice within a moment when they change."""
     monkeypatch.setattr("avoir.kafka.client.METADATA_MAX_AGE_MS", 300)
-    monkeypatch.setattr("avoir.kafka.relay._LOOK_EVERY_S", 0.3)
+    monkeypatch.setattr("avoir.kafka.relay._PARTITIONS_EVERY_S", 0.3)
     names = TopicNames(topic_prefix)
     await make_topics(kafka, [names.actual(EVENT), names.actual(LETTER)], FEW)
     await make_topics(kafka, [names.actual(BALANCE)], FEW, {"cleanup.policy": "compact"})
@@ -75,12 +75,12 @@ async def test_no_account_loses_an_event_when_partitions_are_added_to_live_topic
     async with relaying(kafka, database, topics) as relay:
         await publish(database, range(1, 3))
         await add_partitions(kafka, map(topics.actual, (EVENT, BALANCE, LETTER)), MANY)
-        await until(lambda: len(relay.topics_out.unused) == 3, 20, "the relay notices")
-        assert set(relay.topics_out.unused.values()) == {MANY - FEW}
+        await until(lambda: len(relay.output_topics.unused) == 3, 20, "the relay notices")
+        assert set(relay.output_topics.unused.values()) == {MANY - FEW}
         await publish(database, range(3, 5))
     async with relaying(kafka, database, topics, "two") as relay:
         await publish(database, range(5, 7))
-        assert relay.topics_out.unused.keys() == {topics.actual(each) for each in (EVENT, BALANCE, LETTER)}
+        assert relay.output_topics.unused.keys() == {topics.actual(each) for each in (EVENT, BALANCE, LETTER)}
     read = kept(await read_as_badly_as_may_be(kafka, topics.actual(EVENT)))
     assert read == {number: list(range(1, 7)) for number in range(ACCOUNTS)}
     balances = {
@@ -116,8 +116,8 @@ async def test_status_tells_of_partitions_that_are_not_used_and_of_those_that_mi
     monkeypatch.setenv("AVOIR_KAFKA_TOPIC_PREFIX", topics.actual(EVENT).removesuffix(EVENT))
 
     async def partitions_shown() -> dict[str, tuple[Any, Any]]:
-        topics_out = (await command.json("status"))["topics_out"]
-        return {each["topic"]: (each["partitions"], each["used"]) for each in topics_out}
+        output_topics = (await command.json("status"))["topics_out"]
+        return {each["topic"]: (each["partitions"], each["used"]) for each in output_topics}
 
     assert (await partitions_shown())[EVENT] == (FEW, None)
     async with relaying(kafka, database, topics):
