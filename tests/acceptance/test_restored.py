@@ -12,7 +12,6 @@ import pytest
 
 from deploy.local.harness.databases import execute
 from deploy.local.harness.service import ServiceProcess
-from deploy.local.process import free_port
 from tests.acceptance.downstream import in_the_ledger, sums
 from tests.acceptance.facts import JUNE_5, body, owner
 from tests.acceptance.publishing import Sending, sending
@@ -130,13 +129,13 @@ def test_a_service_on_a_restored_ledger_waits_for_a_new_epoch_and_readers_add_up
     assert process.stop() == 0
     restore(service)
 
-    before, port = published(service), free_port()
-    process = service.deployment.serve(AVOIR_HTTP_PORT=str(port))
+    before = published(service)
+    process = service.deployment.serve()
     until_it_refuses(process)
-    answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10)
+    answer = httpx.get(f"http://127.0.0.1:{process.port}/readyz", timeout=10)
     assert answer.status_code == 503
     assert "credit-balance is ahead of the ledger" in answer.json()["checks"]["relay"]
-    assert "avoir_ledger_behind 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    assert "avoir_ledger_behind 1.0" in httpx.get(f"http://127.0.0.1:{process.port}/metrics", timeout=10).text
     service.publish(draws(TENANT, range(0, OWNERS, 3), "then", "2.50"))
     service.publish(grants(TENANT, range(OWNERS, OWNERS + 2), "then", "3.00"))
     service.publish(draws(BESIDE, range(1, OWNERS, 2), "then", "5.00"))
@@ -150,7 +149,7 @@ def test_a_service_on_a_restored_ledger_waits_for_a_new_epoch_and_readers_add_up
     service.publish(draws(TENANT, range(0, OWNERS, 6), "after", "0.75"))
     service.settle()
     check(service)
-    assert "avoir_ledger_behind 0.0" in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    assert "avoir_ledger_behind 0.0" in httpx.get(f"http://127.0.0.1:{process.port}/metrics", timeout=10).text
     for each in service.events.of(TENANT):
         assert (each.body["voids_from"] is None) == (each.body["epoch"] == 1)
 

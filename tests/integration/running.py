@@ -29,7 +29,7 @@ class Run:
     stopping: asyncio.Event
 
     async def joined(self) -> None:
-        await until(lambda: self.service.loop.state.doing == "reading", what="joined the group")
+        await until(lambda: self.service.loop.state.doing == "reading", 30, "joined the group")
 
 
 @asynccontextmanager
