@@ -53,6 +53,8 @@ class Series(NamedTuple):
     measured: str
     makes: tuple[Make, ...]
     most: int
+    begin: tuple[Make, ...] = ()
+    """Handled once, before anything grows."""
 
 
 def grant(n: str) -> tuple[str, dict[str, Any]]:
@@ -74,13 +76,15 @@ def draw(n: str) -> tuple[str, dict[str, Any]]:
     return "draw-credit", {"occurred_at": JULY, **said}
 
 
-def invoice(n: str, booking: str | None = None) -> tuple[str, dict[str, Any]]:
-    """An invoice over 10.00 for a booking of its own, or for one of many."""
+def invoice(
+    n: str, booking: str | None = None, amount: str = "10.00", paid: str = "0.00"
+) -> tuple[str, dict[str, Any]]:
+    """An invoice over an amount for a booking of its own, or for one of many."""
     line = {
         "line_id": "l1",
         "kind": "booking",
         "booking_id": booking or f"b-{n}",
-        "amount": "10.00",
+        "amount": amount,
         "tax": "0.00",
     }
     said = {"invoice_id": n, "number": n, "owner": OWNER, "currency": "EUR", "finalization": "manual"}
@@ -88,21 +92,31 @@ def invoice(n: str, booking: str | None = None) -> tuple[str, dict[str, Any]]:
         "occurred_at": JUNE,
         **said,
         "lines": [line],
-        "total": "10.00",
-        "amount_paid": "0.00",
+        "total": amount,
+        "amount_paid": paid,
     }
 
 
-def payment(n: str) -> tuple[str, dict[str, Any]]:
-    """The oldest open invoice paid."""
+def payment(n: str, amount: str = "10.00") -> tuple[str, dict[str, Any]]:
+    """A payment that names no invoice: it pays the oldest open ones, and the rest is overpayment."""
     return "payment-recorded", {
         "occurred_at": JULY,
         "payment_id": n,
         "owner": OWNER,
-        "amount": "10.00",
+        "amount": amount,
         "currency": "EUR",
         "method": "card",
     }
+
+
+def overpayment(n: str) -> tuple[str, dict[str, Any]]:
+    """Money for many invoices to come."""
+    return payment(n, "1000000.00")
+
+
+def paid_booking(n: str) -> tuple[str, dict[str, Any]]:
+    """The booking that is changed many times, billed and paid."""
+    return invoice(n, "b1", "1000000.00", "1000000.00")
 
 
 def billed_again(n: str) -> tuple[str, dict[str, Any]]:
@@ -121,7 +135,8 @@ SERIES = (
     Series("open grants of an account", grant, "give, draw", (grant, draw), SIZES[-1]),
     Series("open invoices of an account", invoice, "finalize, pay", (invoice, payment), SIZES[-1]),
     Series("lines of a booking", billed_again, "bill it once more", (billed_again,), 9_000),
-    Series("changes of a booking", change, "change it once more", (change,), 10_000),
+    Series("changes of a paid booking", change, "change it once more", (change,), 10_000, (paid_booking,)),
+    Series("invoices that a payment paid", invoice, "finalize", (invoice,), 10_000, (overpayment,)),
 )
 
 
@@ -202,6 +217,7 @@ async def run(admin_dsn: str, most: int) -> list[dict[str, Any]]:
     for series in SERIES:
         async with rig(admin_dsn) as bench:
             grown, first = 0, dict[int, float]()
+            await bench.handle(series.begin, len(series.begin), 1)
             for size in sorted({*SIZES, series.most}):
                 if size > min(most, series.most):
                     break

@@ -213,7 +213,7 @@ class Handler:
             overdue = await connection.fetch(*queries.read_accounts_to_expire(limit=limit))
             accounts = {rows.account_key(row) for row in overdue}
             # Locked accounts are left to the next sweep.
-            free = await connection.fetch(*queries.free_accounts(accounts=accounts)) if overdue else []
+            free = await connection.fetch(*queries.lock_free_accounts(accounts=accounts)) if overdue else []
         return await self._expire(sorted({rows.account_key(row) for row in free}), limit)
 
     async def _expire(self, accounts: Sequence[AccountKey], limit: int) -> BatchReport:
@@ -346,7 +346,7 @@ class Handler:
     async def _discard_old_plans(self, session: Session, messages: int) -> None:
         """Discard the plans of statements and foreign keys when the tables may have doubled since."""
         if self._handled >= self._discard_plans_at:
-            await session.fetch(*queries.forget_plans())
+            await session.fetch(*queries.discard_plans())
             self._discard_plans_at = self._handled + min(max(self._handled, messages), MAX_MESSAGES_PER_PLAN)
         self._handled += messages
 
