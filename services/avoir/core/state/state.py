@@ -134,7 +134,7 @@ class State(Struct, eq=False):
         table.append(key, value)
 
     def number_settlement(self, payment: PaymentKey, n: int) -> None:
-        """Note that a payment has a settlement with number `n`."""
+        """Record that a payment has a settlement with number `n`."""
         self.put("last_settlement", payment, max(n, self.last_settlement.get(payment) or 0))
 
     def enqueue(self, name: str, account: AccountKey, sort_key: SortKey) -> None:
