@@ -154,7 +154,7 @@ async def test_a_moment_to_come_is_refused_and_a_recent_one_said_to_be_open(
         said = await command.text(*call, "--as-of", later, code=Exit.USAGE)
         assert "is in the future: the database clock says" in said
     recent = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
-    assert "for final figures ask again" in await command.text("report", "liability", "--as-of", recent)
+    assert "For final figures, run this again" in await command.text("report", "liability", "--as-of", recent)
     assert "final" not in await command.text("report", "liability", "--as-of", "2025-07-01")
 
 

@@ -70,7 +70,7 @@ def test_an_unpaid_invoice_waits() -> None:
 
 def test_billed_only_after_the_change() -> None:
     words = explained("declined", "billed_after_change", LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"})
-    assert "It was only billed on invoice i1 of 30 June 2025, after that" in words
+    assert "It was billed only afterwards, on invoice i1 of 30 June 2025" in words
     assert (
         "What would change this: an invoice that bills it, finalized no later than this change and told later"
         in words

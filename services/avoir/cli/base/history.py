@@ -63,9 +63,9 @@ class _Stream:
             self._next = await anext(self._groups, None)
         if self._next is None or self._next[0] != group:
             return []
-        found = self._next[1]
+        group_rows = self._next[1]
         self._next = await anext(self._groups, None)
-        return found
+        return group_rows
 
 
 async def read_groups(connection: Connection, tenant_id: str, owner: Owner | None) -> AsyncIterator[Group]:
@@ -87,7 +87,7 @@ async def read_groups(connection: Connection, tenant_id: str, owner: Owner | Non
     flows = _Stream(rows_of(queries.history_flows))
     commands = _Stream(rows_of(queries.history_commands, topics=DECIDED_BY_COMMAND))
     accounts = rows_of(queries.history_accounts)
-    async for group, found in grouped(accounts, lambda row: row["in_group"]):
+    async for group, account_rows in grouped(accounts, lambda row: row["in_group"]):
         billed = await invoices.of(group)
         history = [*tenant_policies, *_invoices(billed, await lines.of(group))]
         for stream, to_message in simple:
@@ -95,7 +95,7 @@ async def read_groups(connection: Connection, tenant_id: str, owner: Owner | Non
         kept = [recorded_command(row) for row in await commands.of(group)]
         history += [each for each in kept if each is not None]
         history.sort(key=lambda each: (each.recorded_at, each.place))
-        figures = _figures(found, await flows.of(group), map(rows.invoice, billed))
+        figures = _figures(account_rows, await flows.of(group), map(rows.invoice, billed))
         yield Group(figures, history, len(history) - len(tenant_policies), kept.count(None))
 
 
@@ -117,21 +117,21 @@ def _members(names: dict[str, str], owner: str) -> list[str]:
 
 
 async def _tenant_policies(connection: Connection, tenant_id: str) -> list[RecordedMessage]:
-    found = await connection.fetch(*queries.history_tenant_policies(tenant_id=tenant_id))
-    return [each for each in map(recorded_command, found) if each is not None]
+    fetched = await connection.fetch(*queries.history_tenant_policies(tenant_id=tenant_id))
+    return [each for each in map(recorded_command, fetched) if each is not None]
 
 
-def _invoices(found: Iterable[asyncpg.Record], lines: Iterable[asyncpg.Record]) -> list[RecordedMessage]:
+def _invoices(invoices: Iterable[asyncpg.Record], lines: Iterable[asyncpg.Record]) -> list[RecordedMessage]:
     of_invoice: dict[str, list[Any]] = {}
     for row in lines:
         of_invoice.setdefault(row["invoice_id"], []).append(rows.line(row))
-    return [recorded_invoice(row, of_invoice.get(row["invoice_id"], ())) for row in found]
+    return [recorded_invoice(row, of_invoice.get(row["invoice_id"], ())) for row in invoices]
 
 
 def _figures(
     accounts: Iterable[asyncpg.Record], flows: Iterable[asyncpg.Record], invoices: Iterable[Invoice]
 ) -> dict[AccountKey, Figures]:
-    found = {
+    by_account = {
         rows.account_key(row): Figures(
             available=row["available"],
             reserved=row["reserved"],
@@ -143,9 +143,9 @@ def _figures(
     }
     for row in flows:
         key = rows.account_key(row)
-        found[key] = with_flow(found[key], row["counter_account"], row["source"], row["amount"])
+        by_account[key] = with_flow(by_account[key], row["counter_account"], row["source"], row["amount"])
     for invoice in invoices:
         # An account without a single event has no row, and no figures.
-        if (figures := found.get(invoice.account)) is not None:
-            found[invoice.account] = replace(figures, due=figures.due + invoice.due)
-    return found
+        if (figures := by_account.get(invoice.account)) is not None:
+            by_account[invoice.account] = replace(figures, due=figures.due + invoice.due)
+    return by_account

@@ -56,12 +56,12 @@ async def list_(
     Example: `avoir dead-letters list --outcome parked`
     """
     async with connected(load_settings(DSN)) as connection:
-        found = await read_dead_letters(connection, DeadLetterFilter(tenant, outcome, topic, all_, limit))
+        listed = await read_dead_letters(connection, DeadLetterFilter(tenant, outcome, topic, all_, limit))
     if json:
-        print_json({"dead_letters": [dead_letter_json(dead_letter) for dead_letter in found]})
-    elif found:
+        print_json({"dead_letters": [dead_letter_json(dead_letter) for dead_letter in listed]})
+    elif listed:
         made = table("Id", "Recorded (UTC)", "What", whole=("Id", "Recorded (UTC)"))
-        console().print(add_rows(made, (_row(dead_letter) for dead_letter in found)))
+        console().print(add_rows(made, (_row(dead_letter) for dead_letter in listed)))
     else:
         say(f"No dead letters.{did_you_mean(topic, SUBSCRIBED) if topic else ''}")
     return Exit.OK
@@ -107,24 +107,24 @@ async def show(
     """
     wanted = _id(dead_letter_id)
     async with connected(load_settings(DSN)) as connection:
-        found = await _find(connection, wanted)
+        shown = await _find(connection, wanted)
     if json:
-        print_json(bytes_json(found))
+        print_json(bytes_json(shown))
         return Exit.OK
     details = table("", "")
     add_rows(
         details,
         (
             (name, "" if value is None else str(value))
-            for name, value in dead_letter_json(found.dead_letter).items()
+            for name, value in dead_letter_json(shown.dead_letter).items()
         ),
     )
-    add_rows(details, (("key", _text(found.key)), ("kafka_timestamp", rfc3339(found.kafka_timestamp) or "")))
-    add_rows(details, ((f"header {name}", _text(value)) for name, value in found.headers))
+    add_rows(details, (("key", _text(shown.key)), ("kafka_timestamp", rfc3339(shown.kafka_timestamp) or "")))
+    add_rows(details, ((f"header {name}", _text(value)) for name, value in shown.headers))
     console().print(details, markup=False)
-    say(_text(found.value))
-    if found.dead_letter.sha256 is not None:
-        hint(_not_kept(found.dead_letter))
+    say(_text(shown.value))
+    if shown.dead_letter.sha256 is not None:
+        hint(_not_kept(shown.dead_letter))
     return Exit.OK
 
 
@@ -136,10 +136,10 @@ def _id(text: str) -> UUID:
 
 
 async def _find(connection: Connection, dead_letter_id: UUID) -> DeadLetterBytes:
-    found = await read_dead_letter(connection, dead_letter_id)
-    if found is None:
+    dead_letter = await read_dead_letter(connection, dead_letter_id)
+    if dead_letter is None:
         not_found(f"There is no dead letter {dead_letter_id}.")
-    return found
+    return dead_letter
 
 
 def _not_kept(dead_letter: DeadLetter) -> str:
@@ -160,14 +160,14 @@ def _text(data: bytes | None) -> str:
     return "(null)" if data is None else data.decode(errors="backslashreplace")
 
 
-def bytes_json(found: DeadLetterBytes) -> dict[str, Any]:
+def bytes_json(dead_letter_bytes: DeadLetterBytes) -> dict[str, Any]:
     """The documented shape of `avoir dead-letters show --json`: bytes as text where UTF-8, and always as hex."""
     return {
-        **dead_letter_json(found.dead_letter),
-        "kafka_timestamp": rfc3339(found.kafka_timestamp),
-        "key": _bytes_json(found.key),
-        "value": _bytes_json(found.value),
-        "headers": [{"name": name, "value": _bytes_json(value)} for name, value in found.headers],
+        **dead_letter_json(dead_letter_bytes.dead_letter),
+        "kafka_timestamp": rfc3339(dead_letter_bytes.kafka_timestamp),
+        "key": _bytes_json(dead_letter_bytes.key),
+        "value": _bytes_json(dead_letter_bytes.value),
+        "headers": [{"name": name, "value": _bytes_json(value)} for name, value in dead_letter_bytes.headers],
     }
 
 
@@ -203,8 +203,8 @@ async def replay(
     names, client = names_of(settings), kafka_client(settings)
     replayed: list[str] = []
     async with connected(settings, "avoir_service") as connection:
-        found = [await _find(connection, each) for each in wanted]
-        for each in found:
+        selected = [await _find(connection, each) for each in wanted]
+        for each in selected:
             if each.dead_letter.outcome == "skipped":
                 not_found(
                     f"{each.dead_letter.dead_letter_id} was skipped unread: there are no bytes to replay."
@@ -216,7 +216,7 @@ async def replay(
                     f"{each.dead_letter.dead_letter_id} has neither key nor value: there is nothing to replay."
                 )
         async with kafka_failures(settings), producing(client) as producer:
-            for each in found:
+            for each in selected:
                 # Committed only once the broker has the message. If the commit fails, a second replay is a duplicate
                 # that changes nothing; the other order could mark a message that was never sent.
                 async with connection.transaction():
@@ -244,7 +244,7 @@ async def replay(
         print_json({"replayed": replayed})
     else:
         say(f"{len(replayed)} message(s) replayed.")
-    return Exit.OK if len(replayed) == len(found) else Exit.FOUND
+    return Exit.OK if len(replayed) == len(selected) else Exit.FOUND
 
 
 @dead_letters.command
@@ -277,7 +277,7 @@ async def skip(
             )
             is None
         ):
-            not_found(await _where_it_stands(connection, settings.kafka_group_id, name, partition))
+            not_found(await _position_words(connection, settings.kafka_group_id, name, partition))
         # Checked after the move, whose row lock keeps the service from handling the record; a refusal rolls back.
         await _refuse_readable(settings, name, partition, offset)
         await connection.execute(
@@ -307,14 +307,14 @@ async def _refuse_readable(settings: Settings, topic: str, partition: int, offse
     place = f"{topic}/{partition}@{offset}"
     async with kafka_failures(settings):
         on_broker = KafkaPartition(names_of(settings).actual(topic), partition)
-        found = await is_readable(kafka_client(settings), on_broker, offset)
-    if found is None:
+        can_be_read = await is_readable(kafka_client(settings), on_broker, offset)
+    if can_be_read is None:
         not_found(f"There is no record at {place}: nothing to skip.")
-    if found:
+    if can_be_read:
         not_found(f"The record at {place} can be read: the service handles it, so it was not skipped.")
 
 
-async def _where_it_stands(connection: Connection, group_id: str, topic: str, partition: int) -> str:
+async def _position_words(connection: Connection, group_id: str, topic: str, partition: int) -> str:
     rows = await connection.fetch(
         *queries.read_positions(group_id=group_id, partitions=[TopicPartition(topic, partition)])
     )

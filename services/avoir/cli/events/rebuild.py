@@ -156,8 +156,8 @@ async def _publish(
 
 
 async def _accounts(connection: Connection, group: Group) -> dict[AccountKey, Account]:
-    found = await connection.fetch(*queries.lock_accounts(accounts=group.accounts))
-    return {account.key: account for account in map(rows.account, found)}
+    fetched = await connection.fetch(*queries.lock_accounts(accounts=group.accounts))
+    return {account.key: account for account in map(rows.account, fetched)}
 
 
 async def _events_of(
@@ -168,12 +168,12 @@ async def _events_of(
         raise HistoryDiffersError(
             f"{group.unknown} command(s) on {_names(accounts)} were decided by a version that did not keep them"
         )
-    found = await connection.fetch(*queries.history_moments(accounts=accounts))
+    entries = await connection.fetch(*queries.history_moments(accounts=accounts))
     reasons = {
-        (row["recorded_at"], row["event_id"]): row["reason"] for row in found if row["event_id"] is not None
+        (row["recorded_at"], row["event_id"]): row["reason"] for row in entries if row["event_id"] is not None
     }
     moments: dict[datetime, dict[AccountKey, None]] = {}
-    for row in found:
+    for row in entries:
         moments.setdefault(row["recorded_at"], {})[rows.account_key(row)] = None
     replay = Replay(epoch, policy)
     events = await _decided_again(replay, with_reasons(group.history, reasons), moments)
@@ -219,8 +219,8 @@ async def _decided_again(
 async def _without_account(connection: Connection, tenant_id: str) -> AsyncIterator[list[RecordedMessage]]:
     """Messages that concerned no account: changes to what was never billed, and commands on unknown things."""
     changes = aiter(connection.cursor(*queries.history_unbilled_changes(tenant_id=tenant_id), prefetch=_ROWS))
-    async for _, found in grouped(changes, lambda row: (row["subject_kind"], row["subject_id"])):
-        yield list(map(recorded_change, found))
+    async for _, rows_of_subject in grouped(changes, lambda row: (row["subject_kind"], row["subject_id"])):
+        yield list(map(recorded_change, rows_of_subject))
     async for row in connection.cursor(
         *queries.history_unknown_commands(tenant_id=tenant_id), prefetch=_ROWS
     ):

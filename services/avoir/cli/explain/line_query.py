@@ -95,8 +95,10 @@ async def read_line_worth(
     """Explain the worth of a line; None if there is no such line."""
     async with snapshot(connection) as now:
         reader = TenantReader(connection, tenant_id, now)
-        found = await reader.fetch(queries.explain_lines, invoice_ids=[invoice_id], line_ids=None, limit=None)
-        lines = [line_state(row) for row in found]
+        fetched = await reader.fetch(
+            queries.explain_lines, invoice_ids=[invoice_id], line_ids=None, limit=None
+        )
+        lines = [line_state(row) for row in fetched]
         state = next((each for each in lines if each.line.line_id == line_id), None)
         if state is None:
             return None
@@ -146,7 +148,7 @@ def changes_of(each: Billed, billed: Sequence[Billed], changes: Sequence[Change]
     state = sorted((other for other in billed if not other.invoice.voided), key=line_order)
     in_order = sorted(changes, key=change_order)
     decisive = deciding(in_order, each.invoice)
-    found = []
+    result = []
     for change in in_order:
         worth = worths(change, state).get(each.line.key)
         fee, share = 0, None
@@ -157,9 +159,9 @@ def changes_of(each: Billed, billed: Sequence[Billed], changes: Sequence[Change]
                 share = _reduced(unused_share(change, each.line)) if counts(change, each.invoice) else None
             case never:
                 assert_never(never)
-        found.append(ChangeWorth(change, _role(change, each, decisive), worth, fee, share))
-    known = {(part.change.topic, part.change.event_id): part for part in found}
-    return tuple(_lowering(part, known, decisive.asked) for part in found)
+        result.append(ChangeWorth(change, _role(change, each, decisive), worth, fee, share))
+    known = {(part.change.topic, part.change.event_id): part for part in result}
+    return tuple(_lowering(part, known, decisive.asked) for part in result)
 
 
 def _role(change: Change, billed: Billed, decisive: Deciding) -> Role:

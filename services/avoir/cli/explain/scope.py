@@ -80,14 +80,14 @@ async def scope_of_event(reader: TenantReader, decision: RecordedDecision) -> Sc
         return await scope_of(reader, decision.subject)
     owner_type, _, owner_id = decision.subject.id.partition("/")
     event = (decision.topic, decision.event_id)
-    found = await reader.fetch(
+    rows = await reader.fetch(
         queries.explain_moved,
         owner_type=owner_type,
         owner_id=owner_id,
         topic=decision.topic,
         event_id=decision.event_id,
     )
-    moved = [row["grant_id"] for row in found]
+    moved = [row["grant_id"] for row in rows]
     made = as_uuid(str(decision.facts.get("grant_id"))) if decision.topic == "grant-credit" else None
     grant_ids = distinct([made, *moved] if made else moved)
     about = tuple(Subject("grant", str(each)) for each in grant_ids) if made else ()

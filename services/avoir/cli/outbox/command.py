@@ -26,7 +26,7 @@ async def list_(
     """
     async with connected(load_settings(DSN)) as connection:
         rows = await connection.fetch(*queries.read_refused(limit=limit))
-    found = [
+    refused = [
         {
             "outbox_id": row["outbox_id"],
             "tenant_id": row["tenant_id"],
@@ -39,7 +39,7 @@ async def list_(
         for row in rows
     ]
     if json:
-        print_json({"refused": found})
+        print_json({"refused": refused})
     elif rows:
         made = table("Id", "Recorded (UTC)", "What", whole=("Id", "Recorded (UTC)"))
         shown = (
@@ -48,7 +48,7 @@ async def list_(
                 short_time(row["recorded_at"]),
                 f"{each['topic']} of {_shown(each['key'])}, {each['bytes'] or 0} bytes: {each['refused']}",
             )
-            for each, row in zip(found, rows, strict=True)
+            for each, row in zip(refused, rows, strict=True)
         )
         console().print(add_rows(made, shown))
     else:

@@ -86,17 +86,17 @@ async def liability(
 async def _read(tenant: str | None, as_of: datetime | None) -> list[TenantLiability]:
     to = notes()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    found: list[TenantLiability] = []
+    tenants: list[TenantLiability] = []
     with Progress(*columns, console=to, transient=True, disable=not to.is_terminal) as progress:
         task = progress.add_task("reading entries")
         async with connected(load_settings(DSN), patience_s=PATIENCE_S) as connection:
             try:
                 async for each in read_liability(connection, tenant, as_of):
-                    found.append(each)
-                    progress.update(task, description=f"reading entries: {len(found)} tenant(s) done")
+                    tenants.append(each)
+                    progress.update(task, description=f"reading entries: {len(tenants)} tenant(s) done")
             except NotYetError as error:
                 refuse(f"--as-of {error}. Leave it out for current figures.")
-    return found
+    return tenants
 
 
 def _conclude(tenants: Sequence[TenantLiability], as_of: datetime | None) -> int:
@@ -105,10 +105,10 @@ def _conclude(tenants: Sequence[TenantLiability], as_of: datetime | None) -> int
             "Transactions from before that moment may still be running. For final figures, run this again "
             f"{int(UNDER_WAY.total_seconds() // 60)} minutes after it."
         )
-    found = [difference for each in tenants for difference in each.differences]
-    for difference in found:
+    differences = [difference for each in tenants for difference in each.differences]
+    for difference in differences:
         hint(f"{difference}: run `avoir verify`.")
-    return Exit.FOUND if found else Exit.OK
+    return Exit.FOUND if differences else Exit.OK
 
 
 def liability_json(tenants: Sequence[TenantLiability], as_of: datetime | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from avoir.core.simulate import Figures, Simulation
 from avoir.postgres.connect import Connection
 
 Progress = Callable[[int], None]
-"""Told how many messages more were decided."""
+"""Callback: gets the number of further messages decided."""
 
 REPORT_EVERY = 500
 

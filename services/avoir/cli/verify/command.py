@@ -66,30 +66,30 @@ async def verify(
     Example: `avoir verify --tenant t1`
     """
     kept: list[Difference] = []
-    found = 0
+    differing = 0
     with bars("{task.description:8}") as progress:
         counts = _Counts(progress)
         async with connected(load_settings(DSN), patience_s=PATIENCE_S) as connection:
             async for difference in find_differences(connection, tenant, counts.advance, counts.begun):
-                found += 1
+                differing += 1
                 if not json:
                     say(str(difference))
                 elif len(kept) < MAX_IN_JSON:
                     kept.append(difference)
     if tenant is not None and not counts.tenants:
         not_found(f"Nothing is known about tenant {tenant}.")
-    _conclude(counts, found, kept, json=json)
-    return Exit.FOUND if found else Exit.OK
+    _conclude(counts, differing, kept, json=json)
+    return Exit.FOUND if differing else Exit.OK
 
 
-def _conclude(counts: _Counts, found: int, kept: list[Difference], *, json: bool) -> None:
+def _conclude(counts: _Counts, differing: int, kept: list[Difference], *, json: bool) -> None:
     if json:
         print_json(
             {
                 "tenants": counts.tenants,
                 "entries": counts.count("entries"),
                 "lines": counts.count("lines"),
-                "differences": found,
+                "differences": differing,
                 "found": [difference_json(each) for each in kept],
             }
         )
@@ -97,4 +97,4 @@ def _conclude(counts: _Counts, found: int, kept: list[Difference], *, json: bool
     read = (
         f"{counts.count('entries')} entries and {counts.count('lines')} lines of {counts.tenants} tenant(s)"
     )
-    say(f"{read} verified: {f'{found} DIFFERENCES' if found else 'no differences'}.")
+    say(f"{read} verified: {f'{differing} DIFFERENCES' if differing else 'no differences'}.")

@@ -125,7 +125,7 @@ def _given(explanation: Explanation, decision: RecordedDecision) -> list[Grant]:
 
 def _sources(explanation: Explanation, decision: RecordedDecision) -> list[str]:
     """Amounts that a command used, drew or paid out, with their grants."""
-    event, found = (decision.topic, decision.event_id), []
+    event, sources = (decision.topic, decision.event_id), []
     for each in explanation.grants:
         grant, currency = each.grant, each.grant.account.currency
         spent = -sum(
@@ -134,8 +134,8 @@ def _sources(explanation: Explanation, decision: RecordedDecision) -> list[str]:
             if (entry.topic, entry.event_id) == event and entry.counter_account in SPENT
         )
         if spent > 0:
-            found.append(f"{format_decimal(spent, currency)} {currency} of {grant_words(grant)}")
-    return found
+            sources.append(f"{format_decimal(spent, currency)} {currency} of {grant_words(grant)}")
+    return sources
 
 
 def grant_words(grant: Grant) -> str:

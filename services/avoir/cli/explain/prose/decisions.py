@@ -125,8 +125,8 @@ def _billed(line: Mapping[str, Any], decision: RecordedDecision) -> str:
         else f"with {due} {line['currency']} still due"
     )
     return (
-        f"It {'had been' if before else 'was only'} billed on invoice {line['invoice_id']} of {day}"
-        f"{'' if before else ', after that'} ({line['cost']} {line['currency']}, {state})."
+        f"It {'had been billed' if before else 'was billed only afterwards,'} on invoice {line['invoice_id']} of {day} "
+        f"({line['cost']} {line['currency']}, {state})."
     )
 
 
