@@ -48,8 +48,8 @@ async def test_a_new_epoch_publishes_every_balance_again(database: str) -> None:
 async def _raise_epoch(settings: Settings) -> None:
     """What the command does."""
     connection = await Database(settings.postgres_dsn).connect()
-    async with stopped_service(settings) as pause:
-        await raise_epoch(connection, "restored", "/avoir", pause=pause)
+    async with stopped_service(settings) as block:
+        await raise_epoch(connection, "restored", "/avoir", block=block)
     await connection.close()
 
 

@@ -77,9 +77,9 @@ async def test_a_grant_tells_who_gave_it_and_where_it_went(command: Command) -> 
         "granted to user/u1 by admin a1. Credit of 20.00 EUR was given. It was granted as goodwill." in words
     )
     assert 'The note on it: "sorry".' in words
-    assert "On 4 June 2025 12.00 EUR of it was set aside for invoice i9." in words
+    assert "On 4 June 2025 12.00 EUR of it was reserved for invoice i9." in words
     assert (
-        "Of it: 12.00 EUR set aside for invoice i9, 0.50 EUR drawn for usage and 7.50 EUR used on invoice i2."
+        "Of it: 12.00 EUR reserved for invoice i9, 0.50 EUR drawn for usage and 7.50 EUR used on invoice i2."
         in words
     )
     (grant,) = (await command.json("explain", "--grant", grant_id, "--tenant", "t1"))["grants"]
@@ -93,8 +93,8 @@ async def test_a_grant_tells_who_gave_it_and_where_it_went(command: Command) -> 
 @pytest.mark.usefixtures("_delivered")
 async def test_credit_to_come_says_when(command: Command) -> None:
     words = await command.text("explain", "g2", "--tenant", "t1")
-    assert "It was to be given on 1 January 2125." in words
-    assert "comes on 1 January 2125 as goodwill. Of it: 15.00 EUR to come." in words
+    assert "It was to take effect on 1 January 2125." in words
+    assert "takes effect on 1 January 2125 as goodwill. Of it: 15.00 EUR pending." in words
 
 
 @pytest.mark.usefixtures("_delivered")
@@ -102,11 +102,14 @@ async def test_a_use_and_a_reservation_are_found_by_their_application(command: C
     (held,) = (await command.json("explain", "a1", "--tenant", "t1"))["reservations"]
     words = await command.text("explain", "--application", held["application_id"], "--tenant", "t1")
     assert "On 4 June 2025 12.00 EUR was to be used on invoice i9 by admin a1." in words
-    assert f"12.00 EUR of credit {held['grant_id']} is set aside for invoice i9." in words
+    assert f"12.00 EUR of credit {held['grant_id']} is reserved for invoice i9." in words
     (use,) = (await command.json("explain", "--invoice", "i2", "--tenant", "t1"))["applications"]
     assert [part["amount"] for part in use["slices"]] == ["7.50", "22.50"]
     words = await command.text("explain", "--application", use["application_id"], "--tenant", "t1")
-    assert "30.00 EUR of credit was used on invoice i2 on 6 June 2025, by itself: 7.50 EUR of credit" in words
+    assert (
+        "30.00 EUR of credit was used on invoice i2 on 6 June 2025, automatically: 7.50 EUR of credit"
+        in words
+    )
     for unknown in ("nonsense", "00000000-0000-0000-0000-000000000001"):
         await command.text("explain", "--application", unknown, "--tenant", "t1", code=Exit.FOUND)
 
@@ -143,7 +146,8 @@ async def test_a_line_is_told_to_the_cent(command: Command) -> None:
     line = ("explain", "--invoice", "i1", "--line", "l1", "--tenant", "t1")
     words = await command.text(*line)
     assert (
-        "Of the fee of 10.00 EUR, 10.00 EUR is kept from this line, so alone it is worth 111.00 EUR." in words
+        "Of the fee of 10.00 EUR, 10.00 EUR is kept from this line, so on its own it is worth 111.00 EUR."
+        in words
     )
     document = await command.json(*line)
     assert (document["total"], document["cost"], document["target"], document["given"]) == (
@@ -173,7 +177,7 @@ async def test_settings_that_counted_name_their_message(command: Command) -> Non
 async def test_a_message_that_set_something_is_told_with_those_after_it(command: Command) -> None:
     words = await command.text("explain", "p1", "--tenant", "t1")
     assert "the credit settings of all customers were set by admin a1. From then on: credit expires" in words
-    assert "no credit is used on new invoices by itself." in words.partition("What happened since")[2]
+    assert "new invoices use no credit automatically." in words.partition("What happened since")[2]
 
 
 @pytest.mark.usefixtures("_delivered")
@@ -191,7 +195,7 @@ async def test_policy_show_tells_what_is_in_force_when_and_why(command: Command)
     ]
     of_invoice = await command.json("policy", "show", "--tenant", "t1", "--invoice", "i1")
     assert of_invoice["owner"] == OWNER
-    assert "No message has set any of it." in await command.text("policy", "show", "--tenant", "t2")
+    assert "No message has set any policy." in await command.text("policy", "show", "--tenant", "t2")
     await command.text("policy", "show", "--owner", "user/u1", code=Exit.USAGE)
 
 
@@ -202,4 +206,4 @@ async def test_a_balance_tells_what_comes_and_what_is_set_aside(command: Command
     assert account["set_aside"] == [{"invoice_id": "i9", "amount": "12.00"}]
     assert account["refill_asked"] is False
     words = await command.text("balance", "user/u1", "--tenant", "t1")
-    assert "12.00 is set aside for invoice i9; 15.00 comes on 2125-01-01 00:00:00." in words
+    assert "12.00 is reserved for invoice i9; 15.00 becomes available on 2125-01-01 00:00:00." in words

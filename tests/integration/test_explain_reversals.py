@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from avoir.cli.explain.prose.explanation import tell
+from avoir.cli.explain.prose.explanation import prose_of
 from avoir.cli.explain.query import explain
 from avoir.cli.explain.view import Subject
 from avoir.postgres.connect import Database
@@ -26,12 +26,12 @@ async def test_a_full_reversal_is_told_with_the_invoice_and_the_credit_that_it_u
             await deliverer.deliver([each])
     connection = await Database(SecretStr(database), role="avoir_readonly").connect()
     try:
-        words = tell(await explain(connection, "t1", subject))
+        words = prose_of(await explain(connection, "t1", subject))
     finally:
         await connection.close()
     assert "On 5 June 2025 payment p1 was reversed." in " ".join(words.decided)
     since, now = " ".join(words.since), " ".join(words.now)
     assert "On 5 June 2025 20.00 EUR of it was taken back: the payment was reversed." in since
-    assert "over 80.00 EUR has 80.00 EUR still due" in now
-    assert "80.00 EUR is used: on nothing; 80.00 EUR went back." in now
+    assert "for 80.00 EUR has 80.00 EUR still due" in now
+    assert "80.00 EUR is used: on no invoice; 80.00 EUR was reversed." in now
     assert "and 60.00 EUR could not be taken back." in now

@@ -5,7 +5,7 @@ from unittest.mock import Mock, patch
 
 from pydantic import SecretStr
 
-from avoir.cli.explain.prose.explanation import tell
+from avoir.cli.explain.prose.explanation import prose_of
 from avoir.cli.explain.query import explain
 from avoir.cli.explain.view import Subject
 from avoir.core.decide import HANDLERS
@@ -30,7 +30,7 @@ async def explained(database: str, *subjects: tuple[str, str]) -> set[str]:
         found = [await explain(connection, "t1", Subject(*each)) for each in subjects]
     finally:
         await connection.close()
-    return {" ".join(tell(each).decided) for each in found}
+    return {" ".join(prose_of(each).decided) for each in found}
 
 
 async def test_what_could_not_be_read_is_not_told_as_if_it_had_happened(database: str) -> None:
@@ -41,7 +41,7 @@ async def test_what_could_not_be_read_is_not_told_as_if_it_had_happened(database
     (words,) = await explained(database, ("event", "ff"))
     assert words.startswith(
         "A message on booking-cancelled (event ff) could not be read, so nothing was changed. "
-        "The reason noted: changed_by: "
+        "Reason: changed_by: "
     )
     assert "was cancelled" not in words
 
@@ -53,7 +53,7 @@ async def test_what_is_too_far_ahead_is_found_by_its_payment(database: str) -> N
     (words,) = await explained(database, ("event", "pp"), ("payment", "pay1"))
     assert words.startswith(
         "A message on payment-recorded (event pp) says that payment pay1 was recorded. It was rejected, so nothing "
-        "was changed. The reason noted: occurred_at: more than 1 day"
+        "was changed. Reason: occurred_at: more than 1 day"
     )
 
 
@@ -67,7 +67,7 @@ async def test_a_parked_message_is_found_by_its_invoice_with_the_error(database:
     assert words.startswith(
         "A message on invoice-finalized (event f1) says that on 1 June 2025 invoice i1 was finalized. "
         "Avoir failed on this message and parked it; it can be replayed after a fix. "
-        "The reason noted: RuntimeError: a defect\\0."
+        "Reason: RuntimeError: a defect\\0."
     )
 
 

@@ -43,7 +43,7 @@ async def test_what_the_service_did_adds_up_in_every_form(command: Command, data
     (euros,) = document["tenants"][0]["currencies"]
     assert (euros["outstanding"], euros["sources"][0]["source"]) == ("41.00", "booking_cancelled")
     assert document["tenants"][0]["adds_up"] is True
-    assert "The totals are what the accounts held then." in await command.text("report", "liability")
+    assert "The totals match what the accounts held then." in await command.text("report", "liability")
 
 
 async def test_granted_reserved_drawn_and_refunded_credit(command: Command, database: str) -> None:
@@ -127,20 +127,20 @@ async def test_a_tampered_ledger_ends_with_1_and_names_the_account(
     )
     assert (await command.json("statement", *WHOSE, code=Exit.FOUND))["accounts"][0]["adds_up"] is False
     said = await command.text("report", "liability", "--as-of", "2025-07-01", code=Exit.FOUND)
-    assert "The totals ARE NOT what the accounts held then." in said
+    assert "The totals DO NOT MATCH what the accounts held then." in said
     assert "tenant t1, account user/u1 EUR: available as of then is 41.00, expected 42.00" in said
     await command.csv("report", "liability", code=Exit.FOUND)
 
 
 async def test_nobody_and_nothing(command: Command, connection: Connection) -> None:
-    assert "Nobody has an account yet." in await command.text("report", "liability")
+    assert "There is no account yet." in await command.text("report", "liability")
     assert (await command.json("report", "liability"))["tenants"] == []
     await Book(connection, KEY).open()
     assert "No credit is outstanding." in await command.text("report", "liability")
     assert await command.csv("report", "liability", "--tenant", "t1") == []
     said = await command.text("report", "liability", "--tenant", "t2", code=Exit.FOUND)
-    assert said == "No account of anybody in tenant t2."
-    assert "No account of user/u9" in await command.text(
+    assert said == "No account in tenant t2."
+    assert "user/u9 has no account" in await command.text(
         "statement", "user/u9", "--tenant", "t1", code=Exit.FOUND
     )
 
@@ -152,9 +152,9 @@ async def test_a_moment_to_come_is_refused_and_a_recent_one_said_to_be_open(
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     for call in (("statement", *WHOSE), ("report", "liability")):
         said = await command.text(*call, "--as-of", later, code=Exit.USAGE)
-        assert "is still to come: the database clock says" in said
+        assert "is in the future: the database clock says" in said
     recent = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
-    assert "for final figures ask again" in await command.text("report", "liability", "--as-of", recent)
+    assert "For final figures, run this again" in await command.text("report", "liability", "--as-of", recent)
     assert "final" not in await command.text("report", "liability", "--as-of", "2025-07-01")
 
 

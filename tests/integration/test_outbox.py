@@ -102,5 +102,5 @@ async def test_an_operator_lists_what_was_refused_and_sends_it_again(
     assert f"credit-issued of t1/user/u1/EUR, {size} bytes: {TOO_LARGE}" in words
     assert len((await command.json("outbox", "list", "--limit", "1", code=Exit.FOUND))["refused"]) == 1
     assert await command.json("outbox", "retry") == {"records": 1, "balances": 1}
-    assert "0 event(s) as they were and 0 balance(s)" in await command.text("outbox", "retry")
+    assert "0 event(s) unchanged and 0 current balance(s)" in await command.text("outbox", "retry")
     assert await command.json("outbox", "list") == {"refused": []}

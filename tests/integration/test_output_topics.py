@@ -132,5 +132,8 @@ async def test_status_tells_of_partitions_that_are_not_used_and_of_those_that_mi
     found = await partitions_shown()
     assert (found[EVENT], found[BALANCE]) == ((MANY, FEW), (FEW, 5))
     words = await command.text("status", code=Exit.OK)
-    assert f"{EVENT} has {MANY} partitions, and {FEW} are used: what was added stays empty." in words
-    assert f"{BALANCE} has {FEW} partitions, and 5 are used: it gets no event until it has so many." in words
+    assert f"{EVENT} has {MANY} partitions, and {FEW} are used: the added partitions stay empty." in words
+    assert (
+        f"{BALANCE} has {FEW} partitions, and 5 are used: no event is published there until it has that many."
+        in words
+    )

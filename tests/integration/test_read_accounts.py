@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from avoir.cli.balance.query import Expiry, read_balances
 from avoir.cli.statement.movements import Document, Held
-from avoir.cli.statement.query import Span, read_statement
+from avoir.cli.statement.query import MovementFilter, read_statement
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Owner
 from avoir.postgres.connect import Connection
@@ -45,7 +45,7 @@ async def test_all_accounts_of_a_tenant_up_to_a_limit(connection: Connection) ->
 
 async def test_a_statement_tells_every_movement_and_adds_up(connection: Connection) -> None:
     await cancelled_booking(connection, KEY)
-    (account,) = (await read_statement(connection, "t1", U1, None, Span())).accounts
+    (account,) = (await read_statement(connection, "t1", U1, None, MovementFilter())).accounts
     assert account.opening == Held(0, 0)
     assert account.closing == Held(41 * EUR, 0)
     assert account.adds_up
@@ -57,29 +57,29 @@ async def test_a_statement_tells_every_movement_and_adds_up(connection: Connecti
 
 async def test_a_statement_of_a_span_opens_with_what_was_before(connection: Connection) -> None:
     await cancelled_booking(connection, KEY)
-    (account,) = (await read_statement(connection, "t1", U1, "EUR", Span(start=day(3)))).accounts
+    (account,) = (await read_statement(connection, "t1", U1, "EUR", MovementFilter(start=day(3)))).accounts
     assert (account.opening, len(account.movements)) == (Held(121 * EUR, 0), 1)
-    (account,) = (await read_statement(connection, "t1", U1, "EUR", Span(end=day(3)))).accounts
+    (account,) = (await read_statement(connection, "t1", U1, "EUR", MovementFilter(end=day(3)))).accounts
     assert (account.closing, account.adds_up) == (Held(121 * EUR, 0), True)
-    (account,) = (await read_statement(connection, "t1", U1, "EUR", Span(start=day(20)))).accounts
+    (account,) = (await read_statement(connection, "t1", U1, "EUR", MovementFilter(start=day(20)))).accounts
     assert (account.opening, account.movements, account.closing) == (Held(41 * EUR, 0), (), Held(41 * EUR, 0))
 
 
 async def test_a_statement_as_of_an_earlier_moment_shows_what_was_known_then(connection: Connection) -> None:
     await cancelled_booking(connection, KEY)
-    statement = await read_statement(connection, "t1", U1, None, Span(as_of=day(4)))
+    statement = await read_statement(connection, "t1", U1, None, MovementFilter(as_of=day(4)))
     assert statement.as_of == day(4)
     assert statement.accounts[0].closing == Held(121 * EUR, 0)
 
 
 async def test_a_limit_leaves_out_the_older_movements_and_says_so(connection: Connection) -> None:
     await cancelled_booking(connection, KEY)
-    (account,) = (await read_statement(connection, "t1", U1, None, Span(limit=1))).accounts
+    (account,) = (await read_statement(connection, "t1", U1, None, MovementFilter(limit=1))).accounts
     assert (account.earlier, account.opening, account.adds_up) == (True, Held(121 * EUR, 0), True)
 
 
 async def test_a_balance_that_somebody_changed_does_not_add_up(connection: Connection) -> None:
     await cancelled_booking(connection, KEY)
     await connection.execute("UPDATE accounts SET available = available + 1")
-    (account,) = (await read_statement(connection, "t1", U1, None, Span())).accounts
+    (account,) = (await read_statement(connection, "t1", U1, None, MovementFilter())).accounts
     assert not account.adds_up

@@ -75,7 +75,7 @@ async def test_verify_in_words_and_as_json(command: Command, database: str) -> N
     assert "no differences" in await command.text("verify")
     await execute(database, "UPDATE avoir.accounts SET available = available + 10000")
     said = await command.text("verify", "--tenant", "t9", code=Exit.FOUND)
-    assert said == "Nothing is known of tenant t9."
+    assert said == "Nothing is known about tenant t9."
     said = await command.text("verify", "--tenant", "t1", code=Exit.FOUND)
     assert "tenant t1, account user/u1 EUR: available is 41.01, expected 41.00" in said
     (found,) = (await command.json("verify", code=Exit.FOUND))["found"]
@@ -187,7 +187,7 @@ async def test_only_the_record_at_which_the_service_stands_is_passed_by_and_only
         )
     at = ("booking-cancelled", "0")
     said = await command.text("dead-letters", "skip", *at, "0", "--reason", "header", code=Exit.FOUND)
-    assert said == "There is no record at booking-cancelled/0@0: nothing can be passed by there."
+    assert said == "There is no record at booking-cancelled/0@0: nothing to skip."
     await produce(kafka, [(topic, b"k", b"{}")])
     said = await command.text("dead-letters", "skip", *at, "0", "--reason", "header", code=Exit.FOUND)
     assert said.startswith("The record at booking-cancelled/0@0 can be read")
@@ -196,7 +196,7 @@ async def test_only_the_record_at_which_the_service_stands_is_passed_by_and_only
         assert await connection.fetchval("SELECT next_offset FROM consumer_offsets") == 0
         await connection.execute("UPDATE consumer_offsets SET next_offset = 1")
     said = await command.text("dead-letters", "skip", *at, "5", "--reason", "header", code=Exit.FOUND)
-    assert f"Group {GROUP} stands at booking-cancelled/0@1" in said
+    assert f"Group {GROUP} is at booking-cancelled/0@1" in said
     wrong = ("booking-cancel", "0", "1", "--reason", "header")
     said = await command.text("dead-letters", "skip", *wrong, code=Exit.FOUND)
     assert said.endswith("no position in booking-cancel/0. Did you mean booking-cancelled?")

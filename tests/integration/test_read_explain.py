@@ -2,7 +2,7 @@
 
 import pytest
 
-from avoir.cli.explain.prose.explanation import tell
+from avoir.cli.explain.prose.explanation import prose_of
 from avoir.cli.explain.query import explain
 from avoir.cli.explain.view import Subject
 from avoir.core.model.events import AccountKey
@@ -21,7 +21,7 @@ async def test_a_booking_is_told_with_its_decisions_lines_and_credit(connection:
     ]
     assert [each.grant.key.id for each in explanation.grants] == [grant_id]
     assert [each.changed_by for each in explanation.changes] == ["customer"]
-    words = tell(explanation)
+    words = prose_of(explanation)
     assert words.decided == (
         "On 2 June 2025 booking b1 was cancelled by the customer. It had been billed on invoice i1 of 1 June 2025 "
         "(121.00 EUR, paid). Credit of 121.00 EUR was given.",
@@ -47,7 +47,7 @@ async def test_the_same_credit_is_found_by_event_invoice_and_grant(
     if subject.kind == "grant":
         subject = Subject("grant", str(grant_id))
     explanation = await explain(connection, "t1", subject)
-    assert explanation.found is (subject.kind != "payment")
+    assert explanation.is_known is (subject.kind != "payment")
     if subject.id in ("e2", "i1", str(grant_id)) and subject.kind != "payment":
         assert [each.grant.key.id for each in explanation.grants] == [grant_id]
     if subject.id == "i2":
@@ -57,8 +57,8 @@ async def test_the_same_credit_is_found_by_event_invoice_and_grant(
 async def test_another_tenant_finds_nothing(connection: Connection) -> None:
     _, grant_id = await cancelled_booking(connection, KEY)
     for subject in (Subject("booking", "b1"), Subject("event", "e2"), Subject("grant", str(grant_id))):
-        assert not (await explain(connection, "t2", subject)).found
+        assert not (await explain(connection, "t2", subject)).is_known
 
 
 async def test_what_is_no_id_of_a_grant_is_not_found(connection: Connection) -> None:
-    assert not (await explain(connection, "t1", Subject("grant", "nonsense"))).found
+    assert not (await explain(connection, "t1", Subject("grant", "nonsense"))).is_known

@@ -7,7 +7,7 @@ import pytest
 from avoir.cli.base.snapshot import NotYetError
 from avoir.cli.report.liability import NO_FIGURES, Figures, TenantLiability, read_liability, totals
 from avoir.cli.statement.movements import NOTHING, Held
-from avoir.cli.statement.query import Span, read_statement
+from avoir.cli.statement.query import MovementFilter, read_statement
 from avoir.core.model.events import AccountKey
 from avoir.postgres.connect import Connection
 from tests.integration.ledger_rows import EUR, Book, cancelled_booking, day
@@ -190,7 +190,7 @@ async def test_the_report_is_the_sum_of_the_statements_as_of_the_same_moment(con
     await other.grant("late", 5 * EUR, day(3), recorded_at=JULY + DAY)
     left = NOTHING
     for key in (KEY, other.key):
-        statement = await read_statement(connection, "t1", key.owner, "EUR", Span(as_of=JULY))
+        statement = await read_statement(connection, "t1", key.owner, "EUR", MovementFilter(as_of=JULY))
         left = left.plus(statement.accounts[0].unexpired)
     figures = await total(connection)
     assert left == Held(figures.available, figures.reserved) == Held(40 * EUR, 6 * EUR)

@@ -8,7 +8,7 @@ import pytest
 
 from avoir.cli.base.snapshot import NotYetError
 from avoir.cli.statement.movements import Document, Held
-from avoir.cli.statement.query import AccountStatement, Span, read_statement
+from avoir.cli.statement.query import AccountStatement, MovementFilter, read_statement
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Owner
 from avoir.postgres.connect import Connection
@@ -19,7 +19,7 @@ KEY = AccountKey("t1", *U1, "EUR")
 
 
 async def statement_of(connection: Connection, **span: Any) -> AccountStatement:
-    statement = await read_statement(connection, "t1", U1, "EUR", Span(**span))
+    statement = await read_statement(connection, "t1", U1, "EUR", MovementFilter(**span))
     (account,) = statement.accounts
     return account
 
@@ -148,7 +148,7 @@ async def test_each_currency_has_its_statement(connection: Connection) -> None:
     for currency in ("KWD", "EUR"):
         book = await Book(connection, AccountKey("t1", *U1, currency)).open()
         await book.grant("g", EUR, day(1))
-    statement = await read_statement(connection, "t1", U1, None, Span())
+    statement = await read_statement(connection, "t1", U1, None, MovementFilter())
     assert [each.account.currency for each in statement.accounts] == ["EUR", "KWD"]
     assert all(each.adds_up for each in statement.accounts)
 
@@ -223,10 +223,10 @@ async def test_what_was_tampered_with_before_the_span_is_found_too(connection: C
 
 async def test_a_moment_to_come_was_not_recorded_yet(connection: Connection) -> None:
     await cancelled_booking(connection, KEY)
-    with pytest.raises(NotYetError, match="still to come"):
+    with pytest.raises(NotYetError, match="is in the future"):
         await statement_of(connection, as_of=datetime.now(UTC) + timedelta(hours=1))
 
 
 async def test_an_unknown_owner_has_no_account(connection: Connection) -> None:
-    nobody = await read_statement(connection, "t1", Owner("user", str(uuid4())), None, Span())
+    nobody = await read_statement(connection, "t1", Owner("user", str(uuid4())), None, MovementFilter())
     assert nobody.accounts == ()

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from avoir.batch.batch import Rules
-from avoir.cli.base.epochs import NOTHING
-from avoir.cli.events.rebuild import NotTheSameError, Rebuilt, Wanted, rebuild
+from avoir.cli.base.epochs import NOTHING_SEEN
+from avoir.cli.events.rebuild import HistoryDiffersError, RebuildScope, Rebuilt, rebuild
 from avoir.core.model.message import Message
 from avoir.core.model.policy import Policy
 from avoir.postgres.connect import Connection, Database
@@ -40,8 +40,8 @@ async def service(database: str) -> AsyncIterator[Connection]:
 
 async def again(connection: Connection, topic: str | None = None, policy: Policy | None = None) -> Rebuilt:
     """Publish again, as the command does it."""
-    wanted = Wanted(topic, policy or Policy(), "/avoir", 900 * 1024)
-    return await rebuild(connection, "lost", NOTHING, wanted, lambda n: None, None)
+    scope = RebuildScope(topic, policy or Policy(), "/avoir", 900 * 1024)
+    return await rebuild(connection, "lost", NOTHING_SEEN, scope, lambda n: None, None)
 
 
 async def taken_out(dsn: str) -> Records:
@@ -241,7 +241,7 @@ async def test_a_history_that_comes_to_something_else_is_not_published(
     async with connection_to(database) as owner:
         await owner.execute(changed)
         waiting = await owner.fetch("SELECT * FROM outbox ORDER BY outbox_id")
-        with pytest.raises(NotTheSameError, match=r"t1"):
+        with pytest.raises(HistoryDiffersError, match=r"t1"):
             await again(service)
         assert await owner.fetch("SELECT * FROM outbox ORDER BY outbox_id") == waiting
         assert await owner.fetchval("SELECT max(epoch) FROM epochs") == 1

@@ -113,7 +113,7 @@ async def test_all_accounts_and_one_owner(command: Command, database: str) -> No
     one = ("simulate", "--tenant", "t1", "--policy", "unpaid_change=never", "--owner")
     assert (await command.json(*one, "team/blue"))["accounts"] == []
     assert [each["owner"] for each in (await command.json(*one, "user/u1"))["accounts"]] == [U1]
-    assert "No account of user/nobody in tenant t1" in await command.text(
+    assert "user/nobody has no account in tenant t1" in await command.text(
         *one, "user/nobody", code=Exit.FOUND
     )
     await command.text("simulate", "--tenant", "nobody", code=Exit.FOUND)
@@ -122,7 +122,7 @@ async def test_all_accounts_and_one_owner(command: Command, database: str) -> No
 async def test_under_the_same_policy_nothing_differs(command: Command, database: str) -> None:
     await prepare(database)
     words = await command.text("simulate", "--tenant", "t1")
-    assert "Tenant t1 under the same policy, beside what happened" in words
+    assert "Tenant t1 under the same policy, compared with what happened" in words
     assert "0 of 3 account(s) differ." in words
     document = await command.json("simulate", "--tenant", "t1")
     assert (document["accounts"], document["otherwise"], document["refused"]) == ([], [], [])
@@ -202,7 +202,7 @@ async def test_a_line_of_credit_that_would_not_be_there_is_named(command: Comman
     document = await command.json("simulate", "--tenant", "t1", "--policy", "unpaid_change=never")
     assert [(each["event_id"], each["reason"]) for each in document["refused"]] == [("used", "unknown_grant")]
     words = await command.text("simulate", "--tenant", "t1", "--policy", "unpaid_change=never")
-    assert "Would have lines of credit that is not there: invoice-finalized used on invoice i2" in words
+    assert "Would use credit lines without credit: invoice-finalized used on invoice i2" in words
 
 
 async def test_commands_that_were_not_kept_are_named(command: Command, database: str) -> None:
@@ -214,7 +214,7 @@ async def test_commands_that_were_not_kept_are_named(command: Command, database:
     assert document["commands_not_kept"] == 1
     assert document["accounts"][0]["difference"]["used"] == "-20.50"
     words = await command.text("simulate", "--tenant", "t1", code=Exit.FOUND)
-    assert "1 command(s) were decided before their contents were kept: they are not simulated." in words
+    assert "1 command(s) were decided by a version that did not keep them: they are not simulated." in words
     assert "Without --policy nothing should differ" in words
 
 

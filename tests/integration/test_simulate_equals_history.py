@@ -47,7 +47,7 @@ async def compared(reader: Connection, tenant_id: str, policy: Policy | None = N
 
 def assert_equal(groups: Sequence[Compared], *context: object) -> None:
     for group in groups:
-        assert not group.otherwise, context
+        assert not group.changed, context
         assert not group.unknown, context
         for key, (actual, simulated) in group.accounts.items():
             assert simulated == actual, (*context, key)

@@ -138,8 +138,8 @@ def test_a_line_with_an_unknown_topic_names_the_nearest(
     file.write_text('{"topic": "payment-recorde", "value": {}}\n{"topic": "weather", "value": {}}\n')
     assert run(["send", "-", str(file)]) == Exit.FOUND
     said = capsys.readouterr().err
-    assert "line 1: topic: 'payment-recorde' is none that Avoir reads. Did you mean payment-recorded?" in said
-    assert "line 2: topic: 'weather' is none that Avoir reads.\n" in said
+    assert "line 1: topic: Avoir does not read 'payment-recorde'. Did you mean payment-recorded?" in said
+    assert "line 2: topic: Avoir does not read 'weather'.\n" in said
 
 
 def test_a_missing_setting_is_named(
@@ -181,7 +181,7 @@ def test_nothing_is_sent_when_a_line_is_wrong(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     assert "line 1: tenant_id: missing" in said
     assert "line 2: " in said
-    assert "2 line(s) are wrong, so nothing was sent" in said
+    assert "2 line(s) are invalid, so nothing was sent" in said
 
 
 def test_owners_and_moments_as_people_write_them() -> None:

@@ -148,16 +148,16 @@ def test_what_had_all_expired_is_no_source_any_more(capsys: pytest.CaptureFixtur
     gone = SourceLiability("prepaid", "prepaid", True, NO_FIGURES._replace(expired_available=EUR))
     assert liability_rows(tenant(gone)) == []
     print_tenants([tenant(gone)])
-    assert "In none of these: 1.00 EUR that had expired by then." in capsys.readouterr().out
+    assert "Not included: 1.00 EUR that had expired by then." in capsys.readouterr().out
 
 
 def test_totals_that_do_not_hold_are_said_in_capitals(capsys: pytest.CaptureFixture[str]) -> None:
     print_tenants(
         [tenant(PAID, differences=(Difference("t1", "account user/u1 EUR", "available", "1", "2"),))]
     )
-    assert "The totals ARE NOT what the accounts held then." in capsys.readouterr().out
+    assert "The totals DO NOT MATCH what the accounts held then." in capsys.readouterr().out
     print_tenants([])
-    assert "Nobody has an account yet." in capsys.readouterr().out
+    assert "There is no account yet." in capsys.readouterr().out
 
 
 def test_no_digit_is_lost_however_wide_the_amounts(capsys: pytest.CaptureFixture[str]) -> None:

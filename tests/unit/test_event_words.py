@@ -34,29 +34,29 @@ WORDS: list[tuple[EventBody, str]] = [
         "5.00 EUR given: goodwill",
     ),
     (CreditApplied(ID, "i1", 5 * EURO, 0, "auto", ()), "5.00 EUR used on invoice i1"),
-    (CreditReserved(ID, ID, 5 * EURO, None), "5.00 EUR set aside for the next invoice"),
-    (CreditReserved(ID, ID, 5 * EURO, "i1"), "5.00 EUR set aside for invoice i1"),
+    (CreditReserved(ID, ID, 5 * EURO, None), "5.00 EUR reserved for the next invoice"),
+    (CreditReserved(ID, ID, 5 * EURO, "i1"), "5.00 EUR reserved for invoice i1"),
     (
         CreditReinstated(ID, "application", "i1", 5 * EURO, 0, (), "invoice_voided"),
         "5.00 EUR back from invoice i1",
     ),
     (
         CreditReinstated(ID, "reservation", None, 5 * EURO, None, (), "moved"),
-        "5.00 EUR no longer set aside for the next invoice",
+        "5.00 EUR no longer reserved for the next invoice",
     ),
     (CreditVoided(ID, 5 * EURO, "invoice_voided"), "5.00 EUR taken back: invoice voided"),
     (CreditExpired(ID, 5 * EURO), "5.00 EUR expired"),
     (CreditRefunded(5 * EURO, (), "gateway"), "5.00 EUR paid out in money"),
     (CreditDrawn(ID, 125, 125, (), "usage 17"), "0.000125 EUR drawn for usage 17"),
-    (CreditRefillRequested(50 * EURO, 10 * EURO), "asked for a refill of 50.00 EUR"),
-    (CreditNoteIssued("INV-1-CN1", "i1", 5 * EURO), "credit note INV-1-CN1 over 5.00 EUR"),
+    (CreditRefillRequested(50 * EURO, 10 * EURO), "requested a refill of 50.00 EUR"),
+    (CreditNoteIssued("INV-1-CN1", "i1", 5 * EURO), "credit note INV-1-CN1 for 5.00 EUR"),
     (
         CreditShortfall(5 * EURO, 5 * EURO, "payment_reversed", CreditFor(payment_id="p1")),
         "5.00 EUR could not be taken back: payment reversed",
     ),
     (
         CreditShortfall(-5 * EURO, 0, "changed", CreditFor(payment_id="p1")),
-        "5.00 EUR of what could not be taken back is made up for",
+        "5.00 EUR of the shortfall was made up for",
     ),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 
 from avoir.cli.base.words import outcome_words
 from avoir.cli.explain.prose.decisions import paragraph
-from avoir.cli.explain.view import DecisionMade, Explanation, Subject
+from avoir.cli.explain.view import Explanation, RecordedDecision, Subject
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import ChangedBy, Owner
 from avoir.core.model.reasons import REASONS, Reason
@@ -33,7 +33,7 @@ def explained(
     facts = {"booking_id": "b1", "lines": list(lines), **more}
     subject = Subject("booking", "b1")
     would_change = REASONS[reason].remedy
-    decision = DecisionMade(
+    decision = RecordedDecision(
         "booking-cancelled", "e2", 0, 7, AT, AT, outcome, reason, facts, {}, would_change, subject
     )
     change = BookingCancellation(
@@ -70,7 +70,7 @@ def test_an_unpaid_invoice_waits() -> None:
 
 def test_billed_only_after_the_change() -> None:
     words = explained("declined", "billed_after_change", LINE | {"finalized_at": "2025-06-30T00:00:00+00:00"})
-    assert "It was only billed on invoice i1 of 30 June 2025, after that" in words
+    assert "It was billed only afterwards, on invoice i1 of 30 June 2025" in words
     assert (
         "What would change this: an invoice that bills it, finalized no later than this change and told later"
         in words
@@ -94,11 +94,11 @@ def test_a_fee_is_told() -> None:
 def test_a_void_whose_decision_did_not_keep_what_it_undid_claims_nothing() -> None:
     facts = {"currency": "EUR", "paid": "0.00", "credit_applied": "0.00", "due": "0.00"}
     subject = Subject("invoice", "i1")
-    decision = DecisionMade(
+    decision = RecordedDecision(
         "invoice-voided", "v1", 0, 7, AT, AT, "recorded", "invoice_voided", facts, {}, None, subject
     )
     words = paragraph(Explanation("t1", subject, AT, decisions=(decision,)), decision)
-    assert words.endswith("for it were undone, as far as there were any.")
+    assert words.endswith("for it were undone, if there were any.")
 
 
 VOIDED = LINE | {"voided": True}
@@ -124,7 +124,7 @@ def test_a_fee_that_nothing_was_kept_of_was_only_asked_for(
     outcome: str, reason: Reason, lines: tuple[dict[str, Any], ...]
 ) -> None:
     words = explained(outcome, reason, *lines, fee="21.00", currency="EUR")
-    assert "A cancellation fee of 21.00 EUR was asked for." in words
+    assert "A cancellation fee of 21.00 EUR was requested." in words
     assert "kept" not in words
 
 
@@ -140,7 +140,7 @@ def test_no_more_of_a_fee_is_told_to_be_kept_than_the_booking_cost(
     outcome: str, reason: Reason, lines: tuple[dict[str, Any], ...]
 ) -> None:
     words = explained(outcome, reason, *lines, fee="21.00", currency="EUR")
-    assert "Of the cancellation fee of 21.00 EUR, 10.00 EUR was kept: the booking cost no more." in words
+    assert "Of the cancellation fee of 21.00 EUR, 10.00 EUR was kept: the booking did not cost more." in words
 
 
 def test_a_fee_of_what_is_not_paid_yet_is_to_be_kept() -> None:
@@ -150,25 +150,25 @@ def test_a_fee_of_what_is_not_paid_yet_is_to_be_kept() -> None:
 
 def test_a_fee_beyond_the_lines_that_are_listed_is_not_told_to_be_kept_in_part() -> None:
     words = explained("issued", "booking_cancelled", CHEAP, lines_in_all=9, fee="21.00", currency="EUR")
-    assert "A cancellation fee of 21.00 EUR was asked for." in words
+    assert "A cancellation fee of 21.00 EUR was requested." in words
 
 
 def unhandled(outcome: str, event_id: str, subject: Subject, **facts: str) -> str:
     topic = "invoice-finalized"
-    decision = DecisionMade(topic, event_id, 0, 7, AT, AT, outcome, outcome, facts, {}, None, subject)
+    decision = RecordedDecision(topic, event_id, 0, 7, AT, AT, outcome, outcome, facts, {}, None, subject)
     return paragraph(Explanation("t1", subject, AT, decisions=(decision,)), decision)
 
 
 def test_what_was_parked_before_the_error_was_kept_refers_to_the_dead_letter() -> None:
     assert unhandled("parked", "f1", Subject("message", "f1")) == (
-        "A message on invoice-finalized (event f1) came. Avoir failed on this message and parked it; it can be "
-        "replayed after a fix. The dead letter says why."
+        "A message on invoice-finalized (event f1) was received. Avoir failed on this message and parked it; it can be "
+        "replayed after a fix. The dead letter gives the reason."
     )
 
 
 def test_what_has_no_event_id_is_told_without_one() -> None:
     assert unhandled("rejected", "", Subject("message", ""), problem="no JSON") == (
-        "A message on invoice-finalized could not be read, so nothing was changed. The reason noted: no JSON."
+        "A message on invoice-finalized could not be read, so nothing was changed. Reason: no JSON."
     )
 
 
@@ -176,7 +176,7 @@ def test_what_has_no_event_id_is_told_without_one() -> None:
 def test_a_repetition_is_not_told_to_have_used_credit(outcome: str) -> None:
     subject = Subject("invoice", "i1")
     first, again = (
-        DecisionMade("invoice-finalized", "e1", 0, at, AT, AT, said, said, {}, {}, None, subject)
+        RecordedDecision("invoice-finalized", "e1", 0, at, AT, AT, said, said, {}, {}, None, subject)
         for at, said in ((1, "applied"), (2, outcome))
     )
     use = Application(

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from avoir.cli.explain.prose.decisions import paragraph
-from avoir.cli.explain.prose.explanation import tell
-from avoir.cli.explain.view import DecisionMade, Explanation, GrantStanding, Step, Subject, Use
+from avoir.cli.explain.prose.explanation import prose_of
+from avoir.cli.explain.view import Explanation, GrantEntry, GrantState, GrantUse, RecordedDecision, Subject
 from avoir.core.model.events import AccountKey
 from avoir.core.model.money import parse_decimal
 from avoir.core.model.policy import PolicyVersion, ScopeKey
@@ -27,17 +27,19 @@ ACCOUNT = AccountKey("t1", "user", "u1", "EUR")
 WHO = {"by": "admin/a1", "currency": "EUR"}
 
 
-def decided(topic: str, outcome: str, reason: str, *, would: str | None = None, **facts: Any) -> DecisionMade:
+def decided(
+    topic: str, outcome: str, reason: str, *, would: str | None = None, **facts: Any
+) -> RecordedDecision:
     subject = Subject("invoice", "i2") if topic == "apply-credit" else Subject("owner", "user/u1")
     policy = facts.pop("policy", {})
-    return DecisionMade(topic, "e1", 0, 7, AT, AT, outcome, reason, facts, policy, would, subject)
+    return RecordedDecision(topic, "e1", 0, 7, AT, AT, outcome, reason, facts, policy, would, subject)
 
 
-def explained(decision: DecisionMade, **parts: Any) -> str:
+def explained(decision: RecordedDecision, **parts: Any) -> str:
     return paragraph(Explanation("t1", Subject("event", "e1"), AT, (decision,), **parts), decision)
 
 
-def step(event: str, counter: str, amount: str, day: int = 2, **more: Any) -> Step:
+def entry(event: str, counter: str, amount: str, day: int = 2, **more: Any) -> GrantEntry:
     at = AT + timedelta(days=day - 2)
     facts: dict[str, Any] = {
         "ledger_account": "available",
@@ -50,12 +52,12 @@ def step(event: str, counter: str, amount: str, day: int = 2, **more: Any) -> St
         "recorded_at": at,
     }
     micros = parse_decimal(amount)
-    return Step(grant_id=GRANT, counter_account=counter, amount=micros, event=event, **(facts | more))
+    return GrantEntry(grant_id=GRANT, counter_account=counter, amount=micros, event=event, **(facts | more))
 
 
 def grant(
-    *steps: Step, uses: tuple[Use, ...] = (), held: tuple[Reservation, ...] = (), **more: Any
-) -> GrantStanding:
+    *entries: GrantEntry, uses: tuple[GrantUse, ...] = (), held: tuple[Reservation, ...] = (), **more: Any
+) -> GrantState:
     facts: dict[str, Any] = {
         "available": 20 * EUR,
         "reserved": 0,
@@ -82,11 +84,11 @@ def grant(
         event_id="e1",
         **(facts | more),
     )
-    return GrantStanding(given, AT, is_expired=False, uses=uses, held=held, steps=steps)
+    return GrantState(given, AT, is_expired=False, uses=uses, held=held, entries=entries)
 
 
-def stands(credit: GrantStanding) -> str:
-    return tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,))).now[0]
+def stands(credit: GrantState) -> str:
+    return prose_of(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,))).now[0]
 
 
 def test_a_refused_command_is_told_as_refused() -> None:
@@ -128,17 +130,19 @@ def test_a_grant_to_come_says_when() -> None:
         **WHO,
     )
     credit = grant(pending=20 * EUR, available=0, effective_at=AT + timedelta(days=29))
-    assert explained(decision, grants=(credit,)).endswith("by admin a1. It was to be given on 1 July 2025.")
-    assert stands(credit).endswith("comes on 1 July 2025 as goodwill. Of it: 20.00 EUR to come.")
+    assert explained(decision, grants=(credit,)).endswith(
+        "by admin a1. It was to take effect on 1 July 2025."
+    )
+    assert stands(credit).endswith("takes effect on 1 July 2025 as goodwill. Of it: 20.00 EUR pending.")
 
 
 def test_a_draw_of_less_than_was_asked_says_so_and_where_it_came_from() -> None:
-    credit = grant(step("drawn", "drawn", "-0.30", event_id="e1"))
+    credit = grant(entry("drawn", "drawn", "-0.30", event_id="e1"))
     words = explained(
         decided("draw-credit", "recorded", "drawn", amount="0.50", drawn="0.30", reference="usage 1", **WHO),
         grants=(credit,),
     )
-    assert "Only 0.30 EUR of it was drawn: that was all there was." in words
+    assert "Only 0.30 EUR of it was drawn: that was all the credit available." in words
     assert words.endswith("It came from 0.30 EUR of the credit of 2 June 2025 given as goodwill.")
 
 
@@ -147,7 +151,7 @@ def test_settings_that_counted_name_the_message_that_set_them() -> None:
     decision = decided("booking-cancelled", "declined", "unpaid", policy=policy)
     version = PolicyVersion(ScopeKey("t1", "owner", "user/u1"), "p1", AT, {"unpaid_change": "never"})
     assert explained(decision, policies=(version,)).endswith(
-        "Settings that counted: what was not paid at the time of the change gives no credit (set for user/u1 by "
+        "Settings that counted: a change to something unpaid gives no credit (set for user/u1 by "
         "message p1 of 2 June 2025)."
     )
 
@@ -160,19 +164,21 @@ def test_a_change_of_settings_is_told_in_words() -> None:
         )
     )
     assert "the credit settings of all customers were set by admin a1." in words
-    assert (
-        "no credit is used on new invoices by itself; a refill is asked for when less than 5.00 EUR" in words
-    )
-    assert "what new credit becomes: as the wider setting says again." in words
+    assert "new invoices use no credit automatically; a refill is requested when less than 5.00 EUR" in words
+    assert "how new credit is kept: from the wider scope again." in words
 
 
 def test_where_a_credit_went_is_told_part_by_part() -> None:
     key = ReservationKey("t1", USE, GRANT)
     held = Reservation(key, ACCOUNT, "i9", "command", 7, 4 * EUR, "apply-credit", "a1")
-    uses = (Use("applied", "i2", 5 * EUR), Use("refunded", None, 3 * EUR), Use("voided", None, EUR))
+    uses = (
+        GrantUse("applied", "i2", 5 * EUR),
+        GrantUse("refunded", None, 3 * EUR),
+        GrantUse("voided", None, EUR),
+    )
     credit = grant(uses=uses, held=(held,), available=7 * EUR, reserved=4 * EUR, spent=8 * EUR, lost=EUR)
     assert stands(credit).endswith(
-        "Of it: 7.00 EUR available, 4.00 EUR set aside for invoice i9, 5.00 EUR used on invoice i2, 3.00 EUR paid "
+        "Of it: 7.00 EUR available, 4.00 EUR reserved for invoice i9, 5.00 EUR used on invoice i2, 3.00 EUR paid "
         "out in money and 1.00 EUR voided."
     )
 
@@ -184,18 +190,18 @@ def test_what_was_voided_before_its_time_is_told_so() -> None:
 def test_draws_of_one_day_are_told_together_and_setting_aside_once() -> None:
     aside = {"topic": "apply-credit", "event_id": "a1", "invoice_id": "i9"}
     credit = grant(
-        step("drawn", "drawn", "-0.10", 3),
-        step("drawn", "drawn", "-0.20", 3, event_id="other"),
-        step("reserved", "reserved", "-4", 4, **aside),
-        step("reserved", "available", "4", 4, **aside, ledger_account="reserved"),
-        step("reinstated", "available", "-4", 5, **aside, ledger_account="reserved", reason="not_needed"),
-        step("reinstated", "reserved", "4", 5, **aside, reason="not_needed"),
+        entry("drawn", "drawn", "-0.10", 3),
+        entry("drawn", "drawn", "-0.20", 3, event_id="other"),
+        entry("reserved", "reserved", "-4", 4, **aside),
+        entry("reserved", "available", "4", 4, **aside, ledger_account="reserved"),
+        entry("reinstated", "available", "-4", 5, **aside, ledger_account="reserved", reason="not_needed"),
+        entry("reinstated", "reserved", "4", 5, **aside, reason="not_needed"),
     )
-    words = tell(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,)))
+    words = prose_of(Explanation("t1", Subject("grant", str(GRANT)), AT, grants=(credit,)))
     assert words.since == (
         "On 3 June 2025 0.30 EUR of it was drawn for usage, in 2 draws.",
-        "On 4 June 2025 4.00 EUR of it was set aside for invoice i9.",
-        "On 5 June 2025 4.00 EUR of it, set aside for invoice i9, became available again: the invoice did not need it.",
+        "On 4 June 2025 4.00 EUR of it was reserved for invoice i9.",
+        "On 5 June 2025 4.00 EUR of it, reserved for invoice i9, became available again: the invoice did not need it.",
     )
 
 
@@ -213,15 +219,15 @@ def test_a_use_names_the_credits_that_it_came_from() -> None:
         event_id="a1",
     )
     subject = Subject("application", str(USE))
-    assert tell(Explanation("t1", subject, AT, applications=(use,))).now == (
+    assert prose_of(Explanation("t1", subject, AT, applications=(use,))).now == (
         f"Application {USE}: 5.00 EUR of credit was used on invoice i2 on 2 June 2025, by hand: 5.00 EUR of credit "
-        f"{GRANT}. It was undone since.",
+        f"{GRANT}. It has been undone since.",
     )
 
 
 def test_a_void_of_credit_to_come_says_that_it_will_not_be_given() -> None:
     void = decided("void-credit", "recorded", "voided", amount="20.00", remaining="0.00", **WHO)
-    assert explained(void).endswith("Its time had not come yet, so its 20.00 EUR will not be given.")
+    assert explained(void).endswith("It had not taken effect yet, so its 20.00 EUR will not be given.")
     void = decided(
         "void-credit", "recorded", "voided", amount="20.00", remaining="7.00", voided="7.00", **WHO
     )
@@ -234,5 +240,5 @@ def test_an_invoice_that_said_so_itself_is_not_told_to_follow_the_settings() -> 
     facts = {"currency": "EUR", "total": "5.00", "paid": "0.00", "credit_applied": "0.00", "due": "5.00"}
     policy = {"auto_apply": True}
     decision = decided("invoice-finalized", "recorded", "recorded", automatic=False, policy=policy, **facts)
-    assert "The invoice itself said that it takes no credit by itself." in explained(decision)
+    assert "The message turned automatic use of credit off for it." in explained(decision)
     assert "Settings that counted" not in explained(decision)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from avoir.cli.explain.line_query import ChangeWorth, LineWorth, changes_of
-from avoir.cli.explain.prose.line import tell_line
+from avoir.cli.explain.prose.line import line_prose
 from avoir.core.model.rows import EntitlementKey, InvoiceKey, SubjectKey
 from avoir.core.worth.targets import Billed
 from tests.unit.core.world import EURO, World, cancelled, invoice, line, plan_cancelled, rows, shortened
@@ -83,11 +83,11 @@ def test_the_share_of_the_period_is_a_fraction() -> None:
     world.decide("c1", "06-02", shortened("b1", billed=PERIOD, remaining=("06-10T09:00", "06-10T12:00")))
     (only,) = worth_of(world).changes
     assert only.share == (1, 4)
-    assert tell_line(worth_of(world))[2:] == [
+    assert line_prose(worth_of(world))[2:] == [
         "Change 1: shortened by the customer on 2 June 2025 (message c1). 2025-06-10 09:00 to 2025-06-10 12:00 UTC "
-        "remains: 1/4 of the period is unused, so alone it is worth 30.00 EUR. This change counts.",
-        "So the line is worth 30.00 EUR of credit, once its invoice is paid.",
-        "The invoice is paid since 1 June 2025, so that is due now.",
+        "remains: 1/4 of the period is unused, so on its own it is worth 30.00 EUR. This change counts.",
+        "So the line is worth 30.00 EUR of credit once its invoice is paid.",
+        "The invoice was paid on 1 June 2025, so that is due now.",
         "Given for it so far, less what was taken back: 30.00 EUR.",
     ]
 
@@ -99,13 +99,13 @@ def test_the_fee_is_kept_once_from_the_first_line() -> None:
     world.decide("c1", "06-02", cancelled("b1", fee="10"))
     (first,), (second,) = worth_of(world, "l1").changes, worth_of(world, "l2").changes
     assert [(each.worth, each.fee) for each in (first, second)] == [(0, 6 * EURO), (16 * EURO, 4 * EURO)]
-    assert "Of the fee of 10.00 EUR, 4.00 EUR is kept from this line" in tell_line(worth_of(world, "l2"))[2]
+    assert "Of the fee of 10.00 EUR, 4.00 EUR is kept from this line" in line_prose(worth_of(world, "l2"))[2]
 
 
 def test_an_unpaid_invoice_says_what_the_credit_waits_for() -> None:
     world = billed(paid="100")
     world.decide("c1", "06-02", cancelled("b1"))
-    assert "20.00 EUR is still due on the invoice: the credit waits for that." in tell_line(worth_of(world))
+    assert "20.00 EUR is still due on the invoice, so the credit waits." in line_prose(worth_of(world))
 
 
 def test_a_plan_is_told_with_how_its_period_is_shared() -> None:
@@ -113,9 +113,9 @@ def test_a_plan_is_told_with_how_its_period_is_shared() -> None:
     month = ("06-01", "07-01")
     world.decide("f1", "06-01", invoice("i1", line("l1", "30", plan="p1", period=month), paid="30"))
     world.decide("c1", "06-02", plan_cancelled("p1", "06-16", "prorate"))
-    explained = tell_line(worth_of(world, kind="plan", id_="p1"))
+    explained = line_prose(worth_of(world, kind="plan", id_="p1"))
     assert (
-        "1/2 of the cost is unused as the plan ends at 2025-06-16 00:00 UTC, by elapsed time, so alone it is"
+        "1/2 of the cost is unused because the plan ends at 2025-06-16 00:00 UTC, by elapsed time, so on its own it is"
         in (explained[2])
     )
 
@@ -125,8 +125,8 @@ def test_discounts_and_lines_without_credit_are_told() -> None:
     lines = (line("l1", "100", booking="b1"), line("l2", "-10", kind="other"))
     world.decide("f1", "06-01", invoice("i1", *lines, paid="90"))
     first, discount = worth_of(world, "l1"), worth_of(world, "l2")
-    assert tell_line(first)[1].endswith("is 10.00 EUR, so it cost 90.00 EUR.")
-    assert tell_line(discount)[1:] == [
+    assert line_prose(first)[1].endswith("is 10.00 EUR, so it cost 90.00 EUR.")
+    assert line_prose(discount)[1:] == [
         "It is a discount on the other lines, so it cost nothing.",
-        "Nothing makes it worth credit.",
+        "No change makes it worth credit.",
     ]

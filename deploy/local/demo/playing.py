@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from avoir.cli.explain.view import DecisionMade
+from avoir.cli.explain.view import RecordedDecision
 from avoir.core.model.money import format_decimal
 from avoir.wire.topics import DEAD_LETTER
 from deploy.local.demo import showing
@@ -55,7 +55,9 @@ async def _send(session: Session, tenant_id: str, message: Message, expected: Co
     return wrong
 
 
-def _differences(message: Message, place: Place, decision: DecisionMade, caused: Sequence[Seen]) -> list[str]:
+def _differences(
+    message: Message, place: Place, decision: RecordedDecision, caused: Sequence[Seen]
+) -> list[str]:
     wrong = []
     actual = (decision.outcome, decision.reason)
     if actual != (message.outcome, message.reason):

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
 from avoir.cli.balance.query import AccountBalance, read_balances
 from avoir.cli.explain.query import explain
-from avoir.cli.explain.view import DecisionMade, Subject
+from avoir.cli.explain.view import RecordedDecision, Subject
 from avoir.core.model.facts import Owner
 from avoir.kafka.client import client_of
 from avoir.kafka.topics import TopicNames
@@ -80,10 +80,10 @@ class Session:
                 return str(each.body["grant_id"])
         return f"(no grant of {event_id})"
 
-    async def decision(self, tenant_id: str, message: Message, place: Place) -> DecisionMade:
+    async def decision(self, tenant_id: str, message: Message, place: Place) -> RecordedDecision:
         """The decision on the message at a place. TimeoutError if none is made."""
         subject = Subject("event", message.event_id)
-        decisions: list[DecisionMade] = []
+        decisions: list[RecordedDecision] = []
 
         async def look() -> bool:
             for each in (await explain(self.connection, tenant_id, subject)).decisions:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from avoir.cli.base.words import outcome_words, reason_words, recorded_words
-from avoir.cli.explain.view import DecisionMade
+from avoir.cli.explain.view import RecordedDecision
 from avoir.wire.topics import COMMANDS
 from deploy.local.demo.scenario import CURRENCY, Json, Message, Step
 from deploy.local.demo.session import Seen
@@ -53,7 +53,7 @@ def title(number: int, step: Step) -> None:
     console.print(Padding(Text(step.point, style="italic"), (0, 0, 0, 4)))
 
 
-def message(message: Message, decision: DecisionMade, out: Sequence[Seen], wrong: Sequence[str]) -> None:
+def message(message: Message, decision: RecordedDecision, out: Sequence[Seen], wrong: Sequence[str]) -> None:
     """One message: in, decided and why, out."""
     grid, row = _grid()
     row("in", Text.assemble((f"{message.topic}  ", "dim"), message.words))
@@ -94,12 +94,12 @@ def _grid() -> tuple[Table, Callable[..., None]]:
     return grid, row
 
 
-def _outcome(decision: DecisionMade) -> str:
+def _outcome(decision: RecordedDecision) -> str:
     is_refused = decision.outcome == "declined" and decision.topic in COMMANDS
     return "The command was refused." if is_refused else outcome_words(decision.outcome)
 
 
-def _why(decision: DecisionMade) -> Iterator[str]:
+def _why(decision: RecordedDecision) -> Iterator[str]:
     facts = decision.facts
     if decision.outcome != "recorded" and decision.reason != decision.outcome:
         yield reason_words(decision.reason)

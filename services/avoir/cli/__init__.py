@@ -1,1 +1,1 @@
-"""The command line: a file or folder for each command, called as the command is."""
+"""The command line: a file or folder for each command, named like the command."""

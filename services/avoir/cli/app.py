@@ -1,4 +1,4 @@
-"""The command line: `avoir COMMAND`, for operators, support and anybody who tries it out."""
+"""The command line `avoir COMMAND`, for operators, support and anybody trying it out."""
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Group
 from avoir.cli.balance.command import balance
 from avoir.cli.base.exits import Exit, Failure
 from avoir.cli.base.output import console, hint
-from avoir.cli.dead_letters.command import letters
+from avoir.cli.dead_letters.command import dead_letters
 from avoir.cli.epoch import epoch
 from avoir.cli.events.command import events
 from avoir.cli.explain.command import explain
@@ -27,13 +27,14 @@ from avoir.cli.topics import topics
 from avoir.cli.verify.command import verify
 
 EPILOGUE = (
-    "Exit codes: 0 done, 1 not found or differences found, 2 wrong call, 3 database or broker cannot be used.\n\n"
-    "Settings are environment variables: AVOIR_POSTGRES_DSN and AVOIR_KAFKA_BOOTSTRAP_SERVERS say where."
+    "Exit codes: 0 success, 1 nothing found or differences found, 2 invalid command line or setting, 3 database or "
+    "broker unavailable.\n\n"
+    "Settings are environment variables; AVOIR_POSTGRES_DSN and AVOIR_KAFKA_BOOTSTRAP_SERVERS give the addresses."
 )
 
 app = App(
     name="avoir",
-    help="Customer credit for a booking business: what cancelled bookings are worth, and where it went.",
+    help="Customer credit for a booking business: how much a cancelled booking is worth, and where the credit went.",
     help_epilogue=EPILOGUE,
     version=lambda: version("avoir"),
     result_action="return_value",
@@ -43,8 +44,8 @@ app = App(
 
 GROUPS: tuple[tuple[Group, tuple[Callable[..., Any] | App, ...]], ...] = (
     (Group("Set up and run", sort_key=1), (migrate, topics, serve, send)),
-    (Group("Ask about credit", sort_key=2), (balance, statement, report, explain, simulate, policy)),
-    (Group("Look after the service", sort_key=3), (status, verify, letters, outbox, offsets, epoch, events)),
+    (Group("Questions about credit", sort_key=2), (balance, statement, report, explain, simulate, policy)),
+    (Group("Operations", sort_key=3), (status, verify, dead_letters, outbox, offsets, epoch, events)),
 )
 for group, commands in GROUPS:
     for command in commands:
@@ -56,7 +57,7 @@ for group, commands in GROUPS:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Raises BrokenPipeError where nobody reads its output any more."""
+    """Run one command and return its exit code. Raises BrokenPipeError if the reader of its output is gone."""
     try:
         code = app(arguments)
     except CycloptsError:

@@ -1,4 +1,4 @@
-"""`avoir migrate`: bring the database up to date."""
+"""`avoir migrate`: bring the database schema up to date."""
 
 from avoir.cli.base.access import DSN, load_settings, postgres_failures
 from avoir.cli.base.exits import Exit, not_found
@@ -9,7 +9,7 @@ from avoir.postgres.migrate import migrate as apply_migrations
 
 
 async def migrate(*, json: AsJson = False) -> int:
-    """Bring the database up to date; safe to run at any time, and by several at once.
+    """Bring the database schema up to date. Safe at any time, even from several processes at once.
 
     Example: `avoir migrate`
     """
@@ -18,7 +18,7 @@ async def migrate(*, json: AsJson = False) -> int:
         try:
             applied = await apply_migrations(settings.postgres_dsn.get_secret_value())
         except MigrationChangedError as error:
-            not_found(f"{error}: this program and the database do not belong together.")
+            not_found(f"{error}: this program and this database do not match.")
     if json:
         print_json({"applied": applied})
     else:

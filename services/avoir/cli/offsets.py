@@ -1,4 +1,4 @@
-"""`avoir offsets list | set`: where the service stands in each partition, and moving it where data is gone."""
+"""`avoir offsets list | set`: the service's position in each partition, and moving it if records are lost."""
 
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
@@ -24,17 +24,17 @@ from avoir.wire.nearest import did_you_mean
 from avoir.wire.topics import SUBSCRIBED
 
 if TYPE_CHECKING:
-    from avoir.cli.base.lag import Has
+    from avoir.cli.base.lag import BrokerPartition
 
-offsets = App(name="offsets", help="Where the service stands in each partition of the topics that it reads.")
+offsets = App(name="offsets", help="The service's position in each partition of its input topics.")
 
 
-async def _on_broker() -> dict[TopicPartition, "Has"]:
-    from avoir.cli.base.lag import partitions
+async def _partitions() -> dict[TopicPartition, "BrokerPartition"]:
+    from avoir.cli.base.lag import read_partitions
 
     settings = load_settings(DSN, BROKERS)
     async with kafka_failures(settings):
-        return await partitions(kafka_client(settings), names_of(settings), SUBSCRIBED)
+        return await read_partitions(kafka_client(settings), names_of(settings), SUBSCRIBED)
 
 
 async def _positions() -> dict[TopicPartition, StoredPosition]:
@@ -45,21 +45,25 @@ async def _positions() -> dict[TopicPartition, StoredPosition]:
 
 @offsets.command(name="list")
 async def list_(*, json: AsJson = False) -> int:
-    """List the next offset to handle in each partition, beside what the broker has. Exit code 1 if one stands still.
+    """List the next offset to handle in each partition, and the broker's offsets.
+
+    Exit code 1 if a partition is stopped.
 
     Example: `avoir offsets list`
     """
     from avoir.cli.base.lag import stops
 
-    has, positions = await _on_broker(), await _positions()
-    stopped = stops(has, positions)
-    offsets = {place: positions[place].next_offset if place in positions else None for place in sorted(has)}
+    partitions, positions = await _partitions(), await _positions()
+    stopped = stops(partitions, positions)
+    offsets = {
+        place: positions[place].next_offset if place in positions else None for place in sorted(partitions)
+    }
     if json:
         keys = ("topic", "partition", "next_offset", "begin", "end", "stopped")
-        rows = [(*place, at, *has[place].span, stopped.get(place)) for place, at in offsets.items()]
+        rows = [(*place, at, *partitions[place].span, stopped.get(place)) for place, at in offsets.items()]
         print_json({"offsets": [dict(zip(keys, row, strict=True)) for row in rows]})
     else:
-        shown = table("Topic", "Partition", "Next offset", "Broker has from", "to", "")
+        shown = table("Topic", "Partition", "Next offset", "Begin", "End", "")
         add_rows(
             shown,
             (
@@ -67,8 +71,8 @@ async def list_(*, json: AsJson = False) -> int:
                     place.topic,
                     str(place.partition),
                     "none yet" if at is None else str(at),
-                    str(has[place].span.begin),
-                    str(has[place].span.end),
+                    str(partitions[place].span.begin),
+                    str(partitions[place].span.end),
                     "outside" if place in stopped else "",
                 )
                 for place, at in offsets.items()
@@ -82,34 +86,39 @@ async def list_(*, json: AsJson = False) -> int:
 
 @offsets.command(name="set")
 async def set_(
-    topic: Annotated[str, Parameter(help="The topic, by its default name.")],
+    topic: Annotated[str, Parameter(help="The topic (default name).")],
     partition: Annotated[int, Parameter(validator=PARTITION, help="The partition.")],
     offset: Annotated[str, Parameter(help="The next offset to handle: a number, `begin` or `end`.")],
     *,
-    reason: Annotated[str, Parameter(help="What happened; kept on record.")],
+    reason: Annotated[str, Parameter(help="The reason; kept on record.")],
     json: AsJson = False,
 ) -> int:
-    """Move the service to another offset of a partition, where the records at its own are gone, and let it go on there.
+    """Move the service to another offset of a partition whose records are lost, and let it continue there.
 
-    `begin` handles everything that the broker still has: what was handled before is recognised as a duplicate and
-    changes nothing. `end` leaves it all out. The service goes on by itself within seconds.
+    `begin` handles everything that the broker still has; messages handled before are recognised as duplicates and
+    change nothing. `end` skips everything. The service continues within seconds.
 
     Example: `avoir offsets set booking-cancelled 0 begin --reason "topic recreated on 2025-06-01"`
     """
     settings = load_settings(DSN, BROKERS)
     place = TopicPartition(names_of(settings).default(topic), partition)
-    has = (await _on_broker()).get(place)
-    if has is None:
+    on_broker = (await _partitions()).get(place)
+    if on_broker is None:
         not_found(
             f"The broker has no partition {place.topic}/{partition}.{did_you_mean(place.topic, SUBSCRIBED)}"
         )
-    wanted = _wanted(offset, place, has.span)
+    wanted = _wanted(offset, place, on_broker.span)
     group = settings.kafka_group_id
     async with connected(settings, "avoir_service") as connection, connection.transaction():
+        # Waits for a running batch, so that `before` is the position it leaves and is on record as such.
         await connection.fetch(*queries.lock_offsets(group_id=group, partitions=[place]))
         before = await connection.fetchval(
             *queries.set_position(
-                group_id=group, topic=place.topic, partition=partition, offset=wanted, topic_id=has.topic_id
+                group_id=group,
+                topic=place.topic,
+                partition=partition,
+                offset=wanted,
+                topic_id=on_broker.topic_id,
             )
         )
         if before is None:
@@ -133,6 +142,6 @@ def _wanted(offset: str, place: TopicPartition, span: Span) -> int:
         return begin if offset == "begin" else end
     if not offset.isdecimal() or not begin <= int(offset) <= end:
         refuse(
-            f"{place.topic}/{place.partition} has the offsets {begin} to {end}: name one of them, `begin` or `end`."
+            f"{place.topic}/{place.partition} has the offsets {begin} to {end}: give one of them, `begin` or `end`."
         )
     return int(offset)

@@ -1,4 +1,4 @@
-"""`avoir send`: publishes messages from a file, for trying out, for tests and for history."""
+"""`avoir send`: publishes messages from a file, for experiments, tests and history."""
 
 from collections import Counter
 from itertools import islice
@@ -22,12 +22,11 @@ BATCH = 500
 
 TopicArgument = Annotated[
     str,
-    Parameter(
-        help="The topic by its default name; - where every line names its own.", allow_leading_hyphen=True
-    ),
+    Parameter(help="The topic (default name); - if every line names its own.", allow_leading_hyphen=True),
 ]
 FileArgument = Annotated[
-    str, Parameter(help="Messages, one JSON a line; - for standard input.", allow_leading_hyphen=True)
+    str,
+    Parameter(help="Messages, one JSON object per line; - for standard input.", allow_leading_hyphen=True),
 ]
 
 
@@ -37,13 +36,13 @@ async def send(
     *,
     raw: Annotated[
         bool,
-        Parameter(negative=(), help="Send the lines as they are, wrong ones too, without checking them."),
+        Parameter(negative=(), help="Send the lines without checking them, even invalid ones."),
     ] = False,
     json: AsJson = False,
 ) -> int:
-    """Publish messages, one JSON a line, and wait until the broker has them all.
+    """Publish messages, one JSON object per line, and wait until the broker has all of them.
 
-    Every line is checked first; where one is wrong nothing is sent. With - for the topic each line is
+    Every line is checked first; if any is invalid, nothing is sent. With - as the topic, each line is
     {"topic": "booking-cancelled", "value": {...}}. The key is the id of what a message is about.
 
     Example: `avoir send booking-cancelled cancellations.jsonl`
@@ -54,8 +53,8 @@ async def send(
     names = names_of(settings)
     default = None if topic == "-" else names.default(topic)
     if default is not None and default not in INCOMING:
-        asked = did_you_mean(default, INCOMING)
-        refuse(f"{topic} is no topic that Avoir reads.{asked} It reads {', '.join(INCOMING)}.")
+        suggestion = did_you_mean(default, INCOMING)
+        refuse(f"Avoir does not read {topic}.{suggestion} It reads {', '.join(INCOMING)}.")
     with open_messages(file) as opened:
         topics = _check(opened, default, raw=raw)
         async with kafka_failures(settings):
@@ -80,7 +79,7 @@ def _check(opened: BinaryIO, default: str | None, *, raw: bool) -> set[str]:
         if problems <= MAX_PROBLEMS:
             hint(f"line {each.line}: {each.problem}")
     if problems:
-        not_found(f"{problems} line(s) are wrong, so nothing was sent. --raw sends them all the same.")
+        not_found(f"{problems} line(s) are invalid, so nothing was sent. --raw sends them anyway.")
     return topics
 
 

@@ -1,4 +1,4 @@
-"""`avoir topics create`: make the topics that are missing."""
+"""`avoir topics create`: create missing topics."""
 
 from typing import Annotated
 
@@ -16,15 +16,17 @@ topics = App(name="topics", help="The topics that Avoir reads and writes.")
 async def create(
     *,
     partitions: Annotated[
-        int | None, Parameter(help="Partitions of each; else AVOIR_KAFKA_PARTITIONS.")
+        int | None, Parameter(help="Partitions of each; default: AVOIR_KAFKA_PARTITIONS.")
     ] = None,
     replication: Annotated[
         int | None,
-        Parameter(help="Replicas of each; else AVOIR_KAFKA_REPLICATION, or 3 if there are brokers for it."),
+        Parameter(
+            help="Replicas of each; default: AVOIR_KAFKA_REPLICATION, or 3, or one per broker if there are fewer."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> int:
-    """Make the topics that are missing; those that are there are left as they are.
+    """Create missing topics; existing ones stay unchanged.
 
     Example: `avoir topics create --partitions 12 --replication 3`
     """
@@ -42,7 +44,7 @@ async def create(
     if json:
         print_json(made._asdict())
     else:
-        say(f"{len(made.created)} topics made, {len(made.existing)} were there already.")
+        say(f"{len(made.created)} topics created, {len(made.existing)} existed already.")
     for fault in made.faults:
         hint(fault)
     return Exit.FOUND if made.faults else Exit.OK

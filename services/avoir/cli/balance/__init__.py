@@ -1,1 +1,1 @@
-"""`avoir balance`: what owners have."""
+"""`avoir balance`: the balances of owners."""

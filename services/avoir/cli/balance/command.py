@@ -1,4 +1,4 @@
-"""`avoir balance`: what owners have."""
+"""`avoir balance`: the balances of owners."""
 
 from typing import Annotated, Any
 
@@ -18,14 +18,14 @@ async def balance(
     *,
     tenant: Tenant,
     limit: Annotated[
-        int, Parameter(validator=COUNT, help="Most accounts to show when no owner is named.")
+        int, Parameter(validator=COUNT, help="Maximum number of accounts if no owner is given.")
     ] = 1000,
     json: AsJson = False,
 ) -> int:
-    """Show what an owner has in each currency, or what all owners of a tenant have.
+    """Show an owner's balance in each currency, or the balances of all owners of a tenant.
 
-    Available credit can be used now; expired credit never counts, whether it was swept already or not. Credit to come
-    is in no balance yet. Of a named owner it is told when it comes, and for which invoice credit is set aside.
+    Available credit can be used now; expired credit never counts, swept or not. Pending credit is in no balance yet.
+    For a single owner, the output says when pending credit comes and which invoices credit is reserved for.
 
     Example: `avoir balance user/u1 --tenant t1`
     """
@@ -40,9 +40,9 @@ async def balance(
                 say(note)
         say(f"As of {short_time(balances.as_of)} UTC.")
     if not balances.accounts:
-        not_found(f"No account of {owner_name(owner) if owner else 'anybody'} in tenant {tenant}.")
+        not_found(f"{owner_name(owner) if owner else 'No owner'} has no account in tenant {tenant}.")
     if balances.more:
-        hint(f"Only the first {limit} accounts are shown: name an owner, or raise --limit.")
+        hint(f"Only the first {limit} accounts are shown: give an owner, or raise --limit.")
     return Exit.OK
 
 
@@ -69,11 +69,11 @@ def _account_json(account: AccountBalance) -> dict[str, Any]:
         if expiry
         else None,
         "coming": [
-            {"at": rfc3339(each.at), "amount": amount(each.amount, currency)} for each in account.coming
+            {"at": rfc3339(each.at), "amount": amount(each.amount, currency)} for each in account.pending
         ],
         "set_aside": [
             {"invoice_id": each.invoice_id, "amount": amount(each.amount, currency)}
-            for each in account.set_aside
+            for each in account.reservations
         ],
         "refill_asked": account.refill_asked,
         "seq": account.seq,
@@ -84,7 +84,7 @@ def _account_json(account: AccountBalance) -> dict[str, Any]:
 
 def balances_table(balances: Balances) -> Table:
     """The accounts as a table."""
-    columns = ("Owner", "Currency", "Available", "Reserved", "To come", "Next expiry")
+    columns = ("Owner", "Currency", "Available", "Reserved", "Pending", "Next expiry")
     made = table(*columns, right=columns[2:5])
     return add_rows(made, (_account_row(account) for account in balances.accounts))
 
@@ -96,19 +96,22 @@ def _account_row(account: AccountBalance) -> tuple[str, ...]:
         currency,
         amount(account.available, currency),
         amount(account.reserved, currency),
-        amount(sum(each.amount for each in account.coming), currency) if account.coming else "",
+        amount(sum(each.amount for each in account.pending), currency) if account.pending else "",
         f"{amount(expiry.amount, currency)} on {short_time(expiry.at)}" if expiry else "",
     )
 
 
 def account_notes(account: AccountBalance) -> list[str]:
-    """What a row of the table does not hold: what is set aside for what, what comes when, a refill asked for."""
+    """Notes below the table: reservations, pending credit, an open refill request."""
     currency = account.account.currency
-    set_aside = [
-        f"{amount(each.amount, currency)} is set aside for {invoice_words(each.invoice_id)}"
-        for each in account.set_aside
+    reservations = [
+        f"{amount(each.amount, currency)} is reserved for {invoice_words(each.invoice_id)}"
+        for each in account.reservations
     ]
-    coming = [f"{amount(each.amount, currency)} comes on {short_time(each.at)}" for each in account.coming]
-    asked = ["a refill was asked for and has not come yet"] if account.refill_asked else []
-    notes = [*set_aside, *coming, *asked]
+    pending = [
+        f"{amount(each.amount, currency)} becomes available on {short_time(each.at)}"
+        for each in account.pending
+    ]
+    asked = ["a refill was requested and has not arrived yet"] if account.refill_asked else []
+    notes = [*reservations, *pending, *asked]
     return [f"{owner_name(account.account.owner)} {currency}: {'; '.join(notes)}."] if notes else []

@@ -1,4 +1,4 @@
-"""What owners have: available and reserved credit, and what of it expires next."""
+"""Balances of owners: available and reserved credit, and the next amount to expire."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ class Expiry:
     amount: int
 
 
-class Coming(NamedTuple):
-    """Credit that was granted and comes at a later moment, in micros."""
+class Pending(NamedTuple):
+    """Pending credit that takes effect at a later moment, in micros."""
 
     at: datetime
     amount: int
 
 
-class SetAside(NamedTuple):
-    """Credit set aside for an invoice, in micros; no invoice is the owner's next."""
+class Reserved(NamedTuple):
+    """Credit reserved for an invoice, in micros; no invoice means the owner's next."""
 
     invoice_id: str | None
     amount: int
@@ -38,9 +38,10 @@ class SetAside(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AccountBalance:
-    """What an account holds; `expired_unswept` is what expired and awaits the sweep, in neither balance.
+    """Balance of an account.
 
-    `coming` is in neither balance yet; `refill_asked` is true from the request of a refill until prepaid credit comes.
+    `expired_unswept` is expired credit that awaits the sweep, `coming` is pending; neither is in a balance.
+    `refill_asked` is true from the request of a refill until prepaid credit arrives.
     """
 
     account: AccountKey
@@ -51,8 +52,8 @@ class AccountBalance:
     seq: int
     head: bytes
     recorded_at: datetime | None
-    coming: tuple[Coming, ...] = ()
-    set_aside: tuple[SetAside, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    reservations: tuple[Reserved, ...] = ()
     refill_asked: bool = False
 
 
@@ -80,19 +81,19 @@ async def read_balances(connection: Connection, tenant_id: str, owner: Owner | N
         keys = [
             AccountKey(tenant_id, row["owner_type"], row["owner_id"], row["currency"]) for row in rows[:limit]
         ]
-        coming = await connection.fetch(*queries.read_pending(tenant_id=tenant_id, accounts=keys))
-        set_aside = await connection.fetch(
+        pending = await connection.fetch(*queries.read_pending(tenant_id=tenant_id, accounts=keys))
+        reservations = await connection.fetch(
             *queries.read_reserved(tenant_id=tenant_id, accounts=keys, now=now)
         )
-    accounts = tuple(_account(tenant_id, row, coming, set_aside) for row in rows[:limit])
+    accounts = tuple(_account(tenant_id, row, pending, reservations) for row in rows[:limit])
     return Balances(tenant_id, now, epoch, accounts, more=len(rows) > limit)
 
 
 def _account(
     tenant_id: str,
     row: asyncpg.Record,
-    coming: Sequence[asyncpg.Record],
-    set_aside: Sequence[asyncpg.Record],
+    pending: Sequence[asyncpg.Record],
+    reservations: Sequence[asyncpg.Record],
 ) -> AccountBalance:
     expiry = Expiry(row["next_expires_at"], row["next_expiring"]) if row["next_expires_at"] else None
     key = _key(row)
@@ -105,8 +106,8 @@ def _account(
         row["seq"],
         row["head"],
         row["recorded_at"],
-        tuple(Coming(each["effective_at"], each["amount"]) for each in coming if _key(each) == key),
-        tuple(SetAside(each["invoice_id"], each["amount"]) for each in set_aside if _key(each) == key),
+        tuple(Pending(each["effective_at"], each["amount"]) for each in pending if _key(each) == key),
+        tuple(Reserved(each["invoice_id"], each["amount"]) for each in reservations if _key(each) == key),
         row["refill_asked"],
     )
 

@@ -1,1 +1,1 @@
-"""What commands share: connections, options, output, exit codes, stored messages."""
+"""Shared by commands: connections, options, output, exit codes, stored messages."""

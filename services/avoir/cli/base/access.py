@@ -1,4 +1,4 @@
-"""How commands reach the database and the broker, and what they say when they cannot."""
+"""Connections of commands to the database and the broker, and their error messages."""
 
 import logging
 import os
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from avoir.kafka.topics import TopicNames
 
 DSN, BROKERS = "AVOIR_POSTGRES_DSN", "AVOIR_KAFKA_BOOTSTRAP_SERVERS"
+# Settings requires both addresses; a command that needs only one gets a placeholder for the other.
 PLACEHOLDERS = {
     DSN: ("postgres_dsn", "postgresql://not-set"),
     BROKERS: ("kafka_bootstrap_servers", "not-set:0"),
@@ -29,7 +30,7 @@ Role = Literal["avoir_service", "avoir_readonly"]
 
 
 def load_settings(*needed: str) -> Settings:
-    """The settings; of the two addresses only those needed must be there."""
+    """Read the settings; only the addresses that the command needs must be set. Ends with exit code 2."""
     absent = {DSN, BROKERS} - set(needed) - {name.upper() for name in os.environ}
     given: dict[str, Any] = dict(PLACEHOLDERS[name] for name in absent)
     try:
@@ -44,7 +45,7 @@ def _setting_problem(place: tuple[int | str, ...], problem: str) -> str:
 
 
 def database_of(settings: Settings, role: Role = "avoir_readonly", patience_s: float = 30.0) -> Database:
-    """Where the database is, for a command that runs statements of up to so long."""
+    """The database, for a command whose statements take up to `patience_s` seconds."""
     return Database(
         settings.postgres_dsn,
         role=role,
@@ -59,7 +60,7 @@ def database_of(settings: Settings, role: Role = "avoir_readonly", patience_s: f
 async def connected(
     settings: Settings, role: Role = "avoir_readonly", patience_s: float = 30.0
 ) -> AsyncIterator[Connection]:
-    """A connection for one command; ends with exit code 3 where the database cannot be used."""
+    """Open a connection for one command; ends with exit code 3 if the database is not available."""
     async with postgres_failures(settings):
         connection = await database_of(settings, role, patience_s).connect()
         try:
@@ -77,7 +78,7 @@ async def _close(connection: Connection) -> None:
 
 @asynccontextmanager
 async def postgres_failures(settings: Settings) -> AsyncIterator[None]:
-    """Turns what Postgres and the network raise into one line that names the setting to check."""
+    """Turn an error of Postgres or the network into one line that names the setting to check."""
     place = place_of(settings.postgres_dsn.get_secret_value())
     try:
         yield
@@ -86,21 +87,21 @@ async def postgres_failures(settings: Settings) -> AsyncIterator[None]:
         asyncpg.UndefinedColumnError,
         asyncpg.InvalidSchemaNameError,
     ) as error:
-        unreachable(f"The database at {place} is not up to date ({error}): run `avoir migrate`.")
-    except asyncpg.InvalidAuthorizationSpecificationError as error:
         unreachable(
-            f"Postgres at {place} does not let us in ({error}): check the user and password in {DSN}."
+            f"The schema of the database at {place} is not up to date ({error}): run `avoir migrate`."
         )
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        unreachable(f"Postgres at {place} refuses the login ({error}): check the user and password in {DSN}.")
     except (asyncpg.InvalidParameterValueError, asyncpg.UndefinedObjectError) as error:
         unreachable(f"The database at {place} lacks a role or setting ({error}): run `avoir migrate`.")
     except asyncpg.InsufficientPrivilegeError as error:
         unreachable(
-            f"The database user may not do this ({error}): check the user in {DSN}, or run `avoir migrate`."
+            f"The database user lacks a privilege ({error}): check the user in {DSN}, or run `avoir migrate`."
         )
     except asyncpg.QueryCanceledError as error:
-        unreachable(f"Postgres at {place} took too long ({error}).")
+        unreachable(f"Postgres at {place} did not answer in time ({error}).")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-        unreachable(f"Postgres at {place} cannot be used ({words_of(error)}): check {DSN}.")
+        unreachable(f"Postgres at {place} is not available ({error_text(error)}): check {DSN}.")
 
 
 def place_of(dsn: str) -> str:
@@ -112,8 +113,8 @@ def place_of(dsn: str) -> str:
         return "the address given"
 
 
-def words_of(error: BaseException) -> str:
-    """What an error says, or else its name."""
+def error_text(error: BaseException) -> str:
+    """Message of an error, or its class name if it has none."""
     return str(error).strip().rstrip(".") or type(error).__name__
 
 
@@ -128,30 +129,30 @@ def names_of(settings: Settings) -> "TopicNames":
 
 
 def kafka_client(settings: Settings) -> "Client":
-    """How to connect to the brokers."""
+    """Connection options of the Kafka client; ends with exit code 2 if a TLS file can't be read."""
     from avoir.kafka.client import client_of
 
     quiet_kafka()
     try:
         return client_of(settings)
     except OSError as error:
-        refuse(f"A file in the AVOIR_KAFKA_SSL_ settings cannot be read ({error}).")
+        refuse(f"A file named in the AVOIR_KAFKA_SSL_ settings can't be read ({error}).")
 
 
 def quiet_kafka() -> None:
-    """The client logs what a command says better in one line."""
+    """Silence the client's log: the command's own message is one line and clearer."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 @asynccontextmanager
 async def kafka_failures(settings: Settings) -> AsyncIterator[None]:
-    """Turns what the broker's client raises into one line that names the setting to check."""
+    """Turn an error of the Kafka client into one line that names the setting to check."""
     from aiokafka.errors import KafkaError
 
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
         unreachable(
-            f"Kafka at {settings.kafka_bootstrap_servers} cannot be used ({words_of(error)}): check {BROKERS}; a wrong "
-            "password or certificate looks the same."
+            f"Kafka at {settings.kafka_bootstrap_servers} is not available ({error_text(error)}): check {BROKERS}. "
+            "A wrong password or certificate causes the same error."
         )

@@ -1,10 +1,10 @@
-"""What proving the ledger can find: a place, what it should hold and what it holds."""
+"""A difference that verify can find: the place, the expected value and the actual one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 Progress = Callable[[str, int], None]
-"""Told the name of a check and how many rows more it has read."""
+"""Callback: gets the name of a check and the number of further rows read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,17 +29,17 @@ _ROWS = 500
 
 
 class Seen(NamedTuple):
-    """What readers of `credit-balance` know: the highest epoch, and the accounts that the ledger does not have."""
+    """Highest epoch that readers of `credit-balance` know, and the accounts that only they know."""
 
     epoch: int = 0
     lost: frozenset[AccountKey] = frozenset()
 
 
-NOTHING = Seen()
+NOTHING_SEEN = Seen()
 
 
 class StillPublishingError(Exception):
-    """A process of the service publishes, so that nothing that waits to be published can be changed."""
+    """A process of the service is publishing, so rows of the outbox can't be changed."""
 
 
 async def read_seen(
@@ -49,7 +49,7 @@ async def read_seen(
     ce_source: str,
     progress: Callable[[int, int], None],
 ) -> Seen:
-    """What readers know of this ledger; `progress` is told how many offsets were read, and of how many."""
+    """Read what readers know of this ledger; `progress` gets the offsets read and the total."""
     epoch, lost = 0, set[AccountKey]()
     async for heads in all_heads(client, names, ce_source, progress):
         epoch = max((epoch, *(head.epoch for head in heads)))
@@ -65,7 +65,7 @@ async def _unknown(connection: Connection, accounts: set[AccountKey]) -> set[Acc
 
 
 class _Restated(NamedTuple):
-    """A row of the outbox under another epoch."""
+    """An outbox row moved to another epoch."""
 
     tenant_id: str
     outbox_id: int
@@ -73,59 +73,60 @@ class _Restated(NamedTuple):
     headers: bytes
 
 
-class Quiet:
-    """The time during which no process publishes."""
+class RelayBlock:
+    """Keeps every relay from publishing, by holding its lease."""
 
     def __init__(self, kept: KeptConnection) -> None:
         self._kept = kept
         self._lease = Lease(LEASE, f"command-{uuid4().hex[:8]}", _LEASE_S)
 
     async def begin(self) -> None:
-        """Take the relay's lease. StillPublishingError where another keeps it."""
+        """Take the relay's lease. Raises StillPublishingError if another process keeps it."""
         async with self._kept.use() as connection:
             await self._lease.add(connection)
             give_up_at = time.monotonic() + _PATIENCE_S
             while not await self._lease.hold(connection):
                 if time.monotonic() > give_up_at:
-                    raise StillPublishingError("a process publishes: stop every `avoir serve` first")
+                    raise StillPublishingError("a process is publishing: stop every `avoir serve` first")
                 await asyncio.sleep(_ASK_S)
 
     async def keep(self) -> None:
         """Renew the lease until cancelled."""
         while True:
             await asyncio.sleep(_LEASE_S / 5)
+            # A failed renewal is not an error yet: `check` decides at the end.
             with suppress(Exception):
                 async with self._kept.use() as connection:
                     await self._lease.renew(connection)
 
     async def check(self, connection: Connection) -> None:
-        """Raise StillPublishingError where another had the lease meanwhile; none can take it in this transaction."""
+        """Raise StillPublishingError if another process had the lease; none can take it in this transaction."""
         if not await self._lease.renew(connection):
             raise StillPublishingError(
-                "another process may publish meanwhile: nothing was changed, try again"
+                "another process may have published meanwhile; nothing was changed, try again"
             )
 
     async def end(self) -> None:
-        """Let the lease go."""
+        """Release the lease."""
         with suppress(Exception):
             async with self._kept.use() as connection:
                 await self._lease.release(connection)
 
 
 @asynccontextmanager
-async def quiet(database: Database) -> AsyncIterator[Quiet]:
-    """Keep every relay from reading what waits meanwhile. StillPublishingError where one does and goes on."""
+async def blocked_relay(database: Database) -> AsyncIterator[RelayBlock]:
+    """Keep every relay from reading the outbox meanwhile. Raises StillPublishingError if one goes on."""
     kept = KeptConnection(database)
-    pause = Quiet(kept)
+    block = RelayBlock(kept)
     try:
-        await pause.begin()
-        keeping = asyncio.create_task(pause.keep())
+        await block.begin()
+        keeping = asyncio.create_task(block.keep())
         try:
-            yield pause
+            yield block
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
-            await pause.end()
+            await block.end()
     finally:
         await kept.close()
 
@@ -134,24 +135,24 @@ async def raise_epoch(
     connection: Connection,
     reason: str,
     ce_source: str,
-    seen: Seen = NOTHING,
-    pause: Quiet | None = None,
+    seen: Seen = NOTHING_SEEN,
+    block: RelayBlock | None = None,
 ) -> tuple[int, int]:
-    """The new epoch, and how many balances it puts in the outbox; all in one transaction.
+    """Begin a new epoch and put all balances into the outbox; returns the epoch and the number of balances.
 
-    Without the balances, the compacted topic would keep what accounts had after transactions that are lost now. The
-    relay must be quiet; StillPublishingError where it was not.
+    All in one transaction. Without the balances, the compacted topic would keep balances of lost transactions. The
+    relay must be blocked. Raises StillPublishingError if it was not.
     """
     async with connection.transaction():
         epoch = await begin_epoch(connection, reason, seen)
-        published = await publish_standing(connection, epoch, ce_source, seen.lost)
-        if pause is not None:
-            await pause.check(connection)
+        published = await publish_current_balances(connection, epoch, ce_source, seen.lost)
+        if block is not None:
+            await block.check(connection)
     return epoch, published
 
 
 async def begin_epoch(connection: Connection, reason: str, seen: Seen) -> int:
-    """Begin an epoch above all that readers know, and move to it what waits in the outbox; within a transaction."""
+    """Begin an epoch above all that readers know, and move waiting outbox rows to it; runs in a transaction."""
     # No batch may read the old epoch and commit after the balances are read.
     await connection.execute(*queries.lock_all_accounts())
     epoch: int = await connection.fetchval(*queries.raise_epoch(reason=reason, above=seen.epoch))
@@ -160,16 +161,17 @@ async def begin_epoch(connection: Connection, reason: str, seen: Seen) -> int:
 
 
 async def _restate_waiting(connection: Connection, epoch: int) -> None:
-    """Put the events that wait under the new epoch: readers may have other events of the same numbers.
+    """Move waiting events to the new epoch: readers may have other events with the same sequence numbers.
 
-    So nothing of earlier epochs counts from the first of them on. What the broker refused before that stays as it is.
+    From an account's first waiting event on, events of earlier epochs no longer count. Events that the broker refused
+    before it stay unchanged.
     """
     await connection.execute(*queries.delete_outbox_of_topics(topics=[BALANCE]))
     begun: dict[AccountKey, int] = {}
     stream = await connection.cursor(*queries.stream_outbox(topics=sorted(DECIDED_EVENTS)))
-    while found := await stream.fetch(_ROWS):
+    while fetched := await stream.fetch(_ROWS):
         changed = []
-        for row in found:
+        for row in fetched:
             seq = seq_of(row["value"])
             if seq is None:
                 continue
@@ -182,9 +184,9 @@ async def _restate_waiting(connection: Connection, epoch: int) -> None:
             changed.append(_Restated(row["tenant_id"], row["outbox_id"], value, packed(headers)))
         if changed:
             await connection.execute(*queries.restate_outbox(rows=changed))
-    for some in _portions(sorted(begun)):
+    for portion in _portions(sorted(begun)):
         await connection.execute(
-            *queries.set_epochs(accounts=some, seqs=[begun[account] for account in some], epoch=epoch)
+            *queries.set_epochs(accounts=portion, seqs=[begun[account] for account in portion], epoch=epoch)
         )
 
 
@@ -192,20 +194,20 @@ def _portions(accounts: list[AccountKey]) -> Iterable[list[AccountKey]]:
     return (accounts[n : n + ACCOUNTS_AT_A_TIME] for n in range(0, len(accounts), ACCOUNTS_AT_A_TIME))
 
 
-async def publish_standing(
+async def publish_current_balances(
     connection: Connection, epoch: int, ce_source: str, lost: Iterable[AccountKey]
 ) -> int:
-    """Publish every balance under an epoch, and nothing at all for accounts that are lost; returns how many."""
+    """Publish every balance under an epoch, and 0 for lost accounts; returns the number."""
     published = 0
     stream = await connection.cursor(*queries.stream_accounts())
-    while found := await stream.fetch(ACCOUNTS_AT_A_TIME):
-        standing = [(rows.account(row), row["recorded_at"]) for row in found]
-        await publish_balances(connection, standing, epoch, ce_source)
-        published += len(found)
+    while fetched := await stream.fetch(ACCOUNTS_AT_A_TIME):
+        current = [(rows.account(row), row["recorded_at"]) for row in fetched]
+        await publish_balances(connection, current, epoch, ce_source)
+        published += len(fetched)
     now = await connection.fetchval(*queries.read_clock())
-    for some in _portions(sorted(lost)):
-        # One that came up again meanwhile was published as it stands.
-        gone = sorted(await _unknown(connection, set(some)))
+    for portion in _portions(sorted(lost)):
+        # An account that has entries again was published above.
+        gone = sorted(await _unknown(connection, set(portion)))
         nothing = [(Account(key, 0, 0, 0, GENESIS), now) for key in gone]
         await publish_balances(connection, nothing, epoch, ce_source)
         published += len(gone)

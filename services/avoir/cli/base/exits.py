@@ -1,4 +1,4 @@
-"""How a command ends: exit codes that scripts can rely on, and failures told in one line."""
+"""Exit codes that scripts rely on, and errors printed as one line."""
 
 from enum import IntEnum
 from typing import NoReturn
@@ -14,7 +14,7 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """Ends the command with a message for people, and never with a traceback."""
+    """Ends the command with a message for people instead of a traceback."""
 
     def __init__(self, code: Exit, message: str) -> None:
         super().__init__(message)
@@ -23,15 +23,15 @@ class Failure(Exception):
 
 
 def refuse(message: str) -> NoReturn:
-    """End with exit code 2: the command was not called as it should be."""
+    """End with exit code 2: the command line or a setting is invalid."""
     raise Failure(Exit.USAGE, message)
 
 
 def not_found(message: str) -> NoReturn:
-    """End with exit code 1: what was asked for is not there."""
+    """End with exit code 1: nothing was found."""
     raise Failure(Exit.FOUND, message)
 
 
 def unreachable(message: str) -> NoReturn:
-    """End with exit code 3: the database or the broker cannot be used."""
+    """End with exit code 3: the database or the broker is not available."""
     raise Failure(Exit.UNREACHABLE, message)

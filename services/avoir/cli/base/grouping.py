@@ -10,7 +10,7 @@ Key = TypeVar("Key")
 async def grouped(
     rows: AsyncIterator[Row], key: Callable[[Row], Key]
 ) -> AsyncIterator[tuple[Key, list[Row]]]:
-    """Runs of rows with the same key, as `itertools.groupby` does it."""
+    """Runs of rows with the same key, like `itertools.groupby`."""
     group: list[Row] = []
     for_key: Key | None = None
     async for row in rows:

@@ -1,4 +1,4 @@
-"""The rows of the `history_` statements as the messages that they were."""
+"""Converts rows of the `history_` statements into the original messages."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -28,8 +28,8 @@ from avoir.postgres import rows
 from avoir.postgres.bodies import command
 
 
-class Told(NamedTuple):
-    """A message as it was decided: when and in which order, the outcome with its reason, the policy that counted.
+class RecordedMessage(NamedTuple):
+    """A message as it was decided: moment, order, outcome, reason and policy.
 
     `unknown_lines` says whether an invoice had credit lines that named no credit.
     """
@@ -43,8 +43,8 @@ class Told(NamedTuple):
     unknown_lines: bool = False
 
 
-def told_invoice(row: asyncpg.Record, lines: Iterable[Line]) -> Told:
-    """A row of `history_invoices` with its lines: `automatic` there is what came of the finalization."""
+def recorded_invoice(row: asyncpg.Record, lines: Iterable[Line]) -> RecordedMessage:
+    """Convert a row of `history_invoices` with its lines; `automatic` there is the result of the finalization."""
     invoice, facts = rows.invoice(row), json.loads(row["facts"])
     finalization = facts.get("finalization", "automatic" if invoice.automatic else "manual")
     fact = InvoiceFinalized(
@@ -58,8 +58,8 @@ def told_invoice(row: asyncpg.Record, lines: Iterable[Line]) -> Told:
         total=invoice.total,
         amount_paid=invoice.amount_paid,
     )
-    told = _told(row, "invoice-finalized", invoice.finalized_at, invoice.contents, fact)
-    return told._replace(unknown_lines="lines_of_unknown_credit" in facts)
+    recorded = _recorded(row, "invoice-finalized", invoice.finalized_at, invoice.contents, fact)
+    return recorded._replace(unknown_lines="lines_of_unknown_credit" in facts)
 
 
 def _line(line: Line) -> InvoiceLine:
@@ -75,20 +75,20 @@ def _line(line: Line) -> InvoiceLine:
     )
 
 
-def told_void(row: asyncpg.Record) -> Told:
-    """A row of `history_voids`."""
+def recorded_void(row: asyncpg.Record) -> RecordedMessage:
+    """Convert a row of `history_voids`."""
     fact = InvoiceVoided(row["invoice_id"], row["reason"])
-    return _told(row, "invoice-voided", row["occurred_at"], row["contents"], fact)
+    return _recorded(row, "invoice-voided", row["occurred_at"], row["contents"], fact)
 
 
-def told_change(row: asyncpg.Record) -> Told:
-    """A row of `history_changes`."""
+def recorded_change(row: asyncpg.Record) -> RecordedMessage:
+    """Convert a row of `history_changes`."""
     change = rows.change(row)
-    return _told(row, change.topic, change.occurred_at, change.contents, _change(change))
+    return _recorded(row, change.topic, change.occurred_at, change.contents, _change(change))
 
 
 def _change(change: Change) -> Fact:
-    said: dict[str, Any] = {
+    common: dict[str, Any] = {
         "owner": change.owner,
         "changed_by": change.changed_by,
         "revision": change.revision,
@@ -96,11 +96,11 @@ def _change(change: Change) -> Fact:
     }
     match change:
         case BookingCancellation():
-            return BookingCancelled(change.subject.id, **said, fee=change.fee, currency=change.currency)
+            return BookingCancelled(change.subject.id, **common, fee=change.fee, currency=change.currency)
         case BookingShortening():
             return BookingShortened(
                 change.subject.id,
-                **said,
+                **common,
                 billed_period=change.billed_period,
                 remaining_period=change.remaining_period,
                 billed_price=change.billed_price,
@@ -108,23 +108,23 @@ def _change(change: Change) -> Fact:
                 currency=change.currency,
             )
         case PlanCancellation():
-            said |= {"effective_at": change.effective_at, "unused": change.unused}
-            return PlanCancelled(change.subject.id, **said)
+            common |= {"effective_at": change.effective_at, "unused": change.unused}
+            return PlanCancelled(change.subject.id, **common)
         case never:
             assert_never(never)
 
 
-def told_payment(row: asyncpg.Record) -> Told:
-    """A row of `history_payments`."""
+def recorded_payment(row: asyncpg.Record) -> RecordedMessage:
+    """Convert a row of `history_payments`."""
     payment = rows.payment(row)
     fact = PaymentRecorded(
         payment.key.id, payment.account.owner, payment.amount, payment.account.currency, payment.invoice_ids
     )
-    return _told(row, "payment-recorded", payment.occurred_at, payment.contents, fact)
+    return _recorded(row, "payment-recorded", payment.occurred_at, payment.contents, fact)
 
 
-def told_reversal(row: asyncpg.Record) -> Told:
-    """A row of `history_reversals`."""
+def recorded_reversal(row: asyncpg.Record) -> RecordedMessage:
+    """Convert a row of `history_reversals`."""
     reversal = rows.reversal(row)
     fact = PaymentReversed(
         reversal.key.id,
@@ -133,35 +133,37 @@ def told_reversal(row: asyncpg.Record) -> Told:
         reversal.currency,
         cast(ReversalReason, reversal.reason),
     )
-    return _told(row, "payment-reversed", reversal.occurred_at, reversal.contents, fact)
+    return _recorded(row, "payment-reversed", reversal.occurred_at, reversal.contents, fact)
 
 
-def told_command(row: asyncpg.Record) -> Told | None:
-    """A row of `history_commands`; None where the command's body was not kept."""
+def recorded_command(row: asyncpg.Record) -> RecordedMessage | None:
+    """Convert a row of `history_commands`; None if the command's body was not kept."""
     if row["topic"] == "credit-application-rejected":
-        # Its reason is told in the entries only (`with_reasons`), and decides nothing.
+        # Only the entries have its reason (see `with_reasons`); no decision depends on it.
         fact = ApplicationRejected(row["subject_id"], "")
-        return _told(row, row["topic"], row["occurred_at"], b"", fact)
+        return _recorded(row, row["topic"], row["occurred_at"], b"", fact)
     if row["body"] is None:
         return None
-    return _told(row, row["topic"], row["occurred_at"], b"", command(row["topic"], row["body"]))
+    return _recorded(row, row["topic"], row["occurred_at"], b"", command(row["topic"], row["body"]))
 
 
-def with_reasons(history: Iterable[Told], reasons: Mapping[tuple[datetime, str], str]) -> list[Told]:
-    """The messages with the reasons why applications were rejected, by the messages' moments and event ids."""
+def with_reasons(
+    history: Iterable[RecordedMessage], reasons: Mapping[tuple[datetime, str], str]
+) -> list[RecordedMessage]:
+    """Fill in why applications were rejected, by the messages' moments and event ids."""
     return [
-        told._replace(message=replace(told.message, body=replace(body, reason=reason)))
-        if isinstance(body := told.message.body, ApplicationRejected)
-        and (reason := reasons.get((told.recorded_at, told.message.event_id))) is not None
-        else told
-        for told in history
+        recorded._replace(message=replace(recorded.message, body=replace(body, reason=reason)))
+        if isinstance(body := recorded.message.body, ApplicationRejected)
+        and (reason := reasons.get((recorded.recorded_at, recorded.message.event_id))) is not None
+        else recorded
+        for recorded in history
     ]
 
 
-def _told(
+def _recorded(
     row: asyncpg.Record, topic: str, occurred_at: datetime, contents: bytes, body: Fact | Command
-) -> Told:
-    return Told(
+) -> RecordedMessage:
+    return RecordedMessage(
         message=Message(row["tenant_id"], topic, row["event_id"], occurred_at, contents, body),
         recorded_at=row["recorded_at"],
         place=(row["position"], row["kafka_offset"]),

@@ -1,4 +1,4 @@
-"""How far the service is behind: what each partition has on the broker, against the positions kept in Postgres."""
+"""Lag of the service: offsets on the broker compared with the positions in Postgres."""
 
 import asyncio
 import time
@@ -29,9 +29,9 @@ _AHEAD_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class TopicLag:
-    """A topic (default name) with its partitions, the messages in it, and those not handled yet.
+    """A topic (default name): number of partitions, messages, and messages not handled yet.
 
-    `outside` are the partitions whose position does not lie in the topic that is there now: they stand still.
+    `outside` lists partitions whose position does not lie in the current topic: they are stopped.
     """
 
     topic: str
@@ -41,18 +41,18 @@ class TopicLag:
     outside: tuple[int, ...] = ()
 
 
-class Has(NamedTuple):
-    """What the broker has of a partition, and the id of its topic."""
+class BrokerPartition(NamedTuple):
+    """Offsets of a partition on the broker, and the id of its topic."""
 
     span: Span
     topic_id: UUID | None
 
 
 class Ages(NamedTuple):
-    """A partition by the age of its messages: how far it can be read, and how far it is old.
+    """Offsets of a partition by age of its messages; `readable` is the end of what committed transactions wrote.
 
-    Before `waits_to` lie messages that can be read and are older than they may wait, before `held_to` those that are
-    older than a transaction may be open.
+    Messages before `waits_to` can be read and have waited too long; those before `held_to` are older than a transaction
+    may be open.
     """
 
     readable: int
@@ -61,50 +61,54 @@ class Ages(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class OnBroker:
-    """The partitions of the topics in, by default names, and the missing topics by their actual ones."""
+class BrokerState:
+    """Partitions of the input topics, by default names, and missing topics by their actual names."""
 
-    has: Mapping[TopicPartition, Has]
+    partitions: Mapping[TopicPartition, BrokerPartition]
     ages: Mapping[TopicPartition, Ages]
     missing_in: Sequence[str]
     missing_out: Sequence[str]
 
 
-async def partitions(client: Client, names: TopicNames, topics: Iterable[str]) -> dict[TopicPartition, Has]:
-    """What the broker has of each partition of the topics, by default names; topics that are not there have none."""
-    places = await _partitions(client, {names.actual(topic): topic for topic in topics})
+async def read_partitions(
+    client: Client, names: TopicNames, topics: Iterable[str]
+) -> dict[TopicPartition, BrokerPartition]:
+    """Read the broker's offsets of each partition, by default names; missing topics have none."""
+    places = await _places(client, {names.actual(topic): topic for topic in topics})
     if not places:
         return {}
-    async with _looking(client, places) as consumer:
-        return await _has(consumer, places)
+    async with _consumer_of(client, places) as consumer:
+        return await _read_partitions(consumer, places)
 
 
-async def on_broker(client: Client, names: TopicNames, limits: Limits) -> OnBroker:
-    """What the topics in have and how old it is, and which topics are missing."""
+async def read_broker(client: Client, names: TopicNames, limits: Limits) -> BrokerState:
+    """Read contents and age of the input topics, and the missing topics."""
     topics_in = {names.actual(topic): topic for topic in SUBSCRIBED}
     topics_out = {names.actual(topic) for topic in EVENTS}
-    places = await _partitions(client, topics_in)
-    async with _looking(client, places) as consumer:
+    places = await _places(client, topics_in)
+    async with _consumer_of(client, places) as consumer:
         missing = (await look_up(consumer, [*topics_in, *topics_out])).missing
-        has = await _has(consumer, places)
+        partitions = await _read_partitions(consumer, places)
         held_to = await _older(consumer, places, limits.held_s)
     missing_in, missing_out = sorted(missing & topics_in.keys()), sorted(missing & topics_out)
     if not places:
-        return OnBroker({}, {}, missing_in, missing_out)
-    async with _looking(client, places, isolation_level="read_committed") as consumer:
+        return BrokerState({}, {}, missing_in, missing_out)
+    async with _consumer_of(client, places, isolation_level="read_committed") as consumer:
         readable = await consumer.end_offsets(list(places))
         waits_to = await _older(consumer, places, limits.unready_s)
     ages = {
         place: Ages(
-            readable[there], waits_to.get(there, readable[there]), held_to.get(there, has[place].span.end)
+            readable[partition],
+            waits_to.get(partition, readable[partition]),
+            held_to.get(partition, partitions[place].span.end),
         )
-        for there, place in places.items()
+        for partition, place in places.items()
     }
-    return OnBroker(has, ages, missing_in, missing_out)
+    return BrokerState(partitions, ages, missing_in, missing_out)
 
 
 @asynccontextmanager
-async def _looking(
+async def _consumer_of(
     client: Client, places: Collection[KafkaPartition], **options: object
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that knows the partitions' topics, for a limited time."""
@@ -115,43 +119,48 @@ async def _looking(
         yield consumer
 
 
-async def _has(
+async def _read_partitions(
     consumer: AIOKafkaConsumer, places: Mapping[KafkaPartition, TopicPartition]
-) -> dict[TopicPartition, Has]:
+) -> dict[TopicPartition, BrokerPartition]:
     begins = await consumer.beginning_offsets(list(places))
     ends = await consumer.end_offsets(list(places))
-    ids = (await look_up(consumer, sorted({there.topic for there in places}))).ids
+    ids = (await look_up(consumer, sorted({partition.topic for partition in places}))).ids
     return {
-        place: Has(Span(begins[there], ends[there]), ids.get(there.topic)) for there, place in places.items()
+        place: BrokerPartition(Span(begins[partition], ends[partition]), ids.get(partition.topic))
+        for partition, place in places.items()
     }
 
 
 async def _older(
     consumer: AIOKafkaConsumer, places: Collection[KafkaPartition], seconds: float
 ) -> dict[KafkaPartition, int]:
-    """The first offset of each partition that is not older than so many seconds; none where all are.
+    """First offset of each partition that is younger than the given seconds; none if all are older.
 
-    None either where that one says that it is of a time to come: it hides how old those behind it are.
+    Also none if that record has a timestamp in the future: it would hide the age of the records behind it.
     """
     now_s = time.time()
-    found = await consumer.offsets_for_times(dict.fromkeys(places, int((now_s - seconds) * 1000)))
+    offsets = await consumer.offsets_for_times(dict.fromkeys(places, int((now_s - seconds) * 1000)))
     latest_ms = (now_s + _AHEAD_S) * 1000
-    return {there: at.offset for there, at in found.items() if at is not None and at.timestamp <= latest_ms}
+    return {
+        partition: at.offset
+        for partition, at in offsets.items()
+        if at is not None and at.timestamp <= latest_ms
+    }
 
 
 async def partition_counts(client: Client, names: TopicNames, topics: Iterable[str]) -> dict[str, int]:
-    """How many partitions each topic has, by default names; topics that are not there have none."""
-    places = await _partitions(client, {names.actual(topic): topic for topic in topics})
+    """Partition counts of topics, by default names; missing topics have none."""
+    places = await _places(client, {names.actual(topic): topic for topic in topics})
     return dict(Counter(place.topic for place in places.values()))
 
 
-async def _partitions(client: Client, topics: Mapping[str, str]) -> dict[KafkaPartition, TopicPartition]:
-    """The partitions on the broker of topics by their actual names, and what Avoir calls them."""
+async def _places(client: Client, topics: Mapping[str, str]) -> dict[KafkaPartition, TopicPartition]:
+    """Map partitions on the broker (actual names) to Avoir's names."""
     admin = AIOKafkaAdminClient(**client.options())
     try:
         async with asyncio.timeout(TIMEOUT_S):
             await admin.start()
-            there = await admin.describe_topics(sorted(topics.keys() & set(await admin.list_topics())))
+            described = await admin.describe_topics(sorted(topics.keys() & set(await admin.list_topics())))
     finally:
         async with asyncio.timeout(TIMEOUT_S):
             await admin.close()
@@ -159,30 +168,30 @@ async def _partitions(client: Client, topics: Mapping[str, str]) -> dict[KafkaPa
         KafkaPartition(topic["topic"], each["partition"]): TopicPartition(
             topics[topic["topic"]], each["partition"]
         )
-        for topic in there
+        for topic in described
         for each in topic["partitions"]
     }
 
 
 def stops(
-    has: Mapping[TopicPartition, Has], positions: Mapping[TopicPartition, StoredPosition]
+    partitions: Mapping[TopicPartition, BrokerPartition], positions: Mapping[TopicPartition, StoredPosition]
 ) -> dict[TopicPartition, str]:
-    """Why partitions stand still until an operator sets an offset, whether a process has noticed it already or not."""
-    found = {
-        place: stored.stopped or misplaced(place, stored, has[place].span, has[place].topic_id)
+    """Reasons why partitions are stopped until an operator sets an offset, whether a process has noticed it or not."""
+    reasons = {
+        place: stored.stopped or misplaced(place, stored, partitions[place].span, partitions[place].topic_id)
         for place, stored in sorted(positions.items())
-        if place in has
+        if place in partitions
     }
-    return {place: why for place, why in found.items() if why is not None}
+    return {place: why for place, why in reasons.items() if why is not None}
 
 
 def lag_by_topic(
-    has: Mapping[TopicPartition, Has], positions: Mapping[TopicPartition, StoredPosition]
+    partitions: Mapping[TopicPartition, BrokerPartition], positions: Mapping[TopicPartition, StoredPosition]
 ) -> tuple[TopicLag, ...]:
-    """What each topic has and what of it waits; a partition without a position waits from its beginning."""
-    outside = stops(has, positions)
+    """Size and lag of each topic; a partition without a position counts from its beginning."""
+    outside = stops(partitions, positions)
     lags: dict[str, TopicLag] = {}
-    for place, ((begin, end), _) in sorted(has.items()):
+    for place, ((begin, end), _) in sorted(partitions.items()):
         known = lags.get(place.topic, TopicLag(place.topic, 0, 0, 0))
         lags[place.topic] = TopicLag(
             place.topic,
@@ -195,5 +204,5 @@ def lag_by_topic(
 
 
 def next_offset(place: TopicPartition, positions: Mapping[TopicPartition, StoredPosition], begin: int) -> int:
-    """The offset of the next record to handle; the partition's beginning where it has no position."""
+    """The offset of the next record to handle; the partition's beginning if it has no position."""
     return positions[place].next_offset if place in positions else begin

@@ -1,4 +1,4 @@
-"""Files of messages, one JSON a line: read in bounded memory, checked against the contract before anything is sent."""
+"""Files of messages, one JSON object per line: read in bounded memory, validated before sending."""
 
 import json
 import os
@@ -31,21 +31,21 @@ class Outgoing(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with a line."""
+    """A problem in a line."""
 
     line: int
     problem: str
 
 
 class PolicyGiven(NamedTuple):
-    """Policy keys from the command line: as the core takes them, and as a message says them."""
+    """Policy keys from the command line, as core values and as message fields."""
 
     keys: Mapping[str, Any]
-    said: Mapping[str, Any]
+    fields: Mapping[str, Any]
 
 
 def read_policy(given: Sequence[str]) -> PolicyGiven:
-    """Keys and values such as `unpaid_change=never`, held against the contract of `set-credit-policy`."""
+    """Parse keys and values such as `unpaid_change=never`; validated like `set-credit-policy`."""
     values: dict[str, Any] = {}
     for text in given:
         key, equals, value = text.partition("=")
@@ -71,21 +71,22 @@ def _policy_value(key: str, text: str) -> Any:
 
 @contextmanager
 def open_messages(file: str) -> Iterator[BinaryIO]:
-    """The file, or standard input for `-`, to be read as often as needed."""
+    """Open the file, or standard input for `-`; it can be read several times."""
     if file == "-":
+        # A pipe can't be read twice: lines are all checked before the first is sent.
         with TemporaryFile() as kept:
             shutil.copyfileobj(sys.stdin.buffer, kept)
             kept.seek(0)
             yield kept
         return
     if not Path(file).is_file() or not os.access(file, os.R_OK):
-        refuse(f"{file} is no file that can be read.")
+        refuse(f"{file} can't be read as a file.")
     with Path(file).open("rb") as opened:
         yield opened
 
 
 def lines_of(file: BinaryIO, topic: str | None, *, raw: bool) -> Iterator[Outgoing | Problem]:
-    """Each line as a message or a problem; without a topic, each line says it: {"topic": ..., "value": ...}."""
+    """Each line as a message or a problem; without a topic, each line has its own: {"topic": ..., "value": ...}."""
     file.seek(0)
     for number, line in enumerate(file, 1):
         body = line.strip()
@@ -100,9 +101,7 @@ def _message(number: int, topic: str | None, body: bytes, *, raw: bool) -> Outgo
             return Problem(number, 'must be {"topic": ..., "value": ...}')
         topic = str(envelope["topic"])
         if topic not in INCOMING:
-            return Problem(
-                number, f"topic: {topic!r} is none that Avoir reads.{did_you_mean(topic, INCOMING)}"
-            )
+            return Problem(number, f"topic: Avoir does not read {topic!r}.{did_you_mean(topic, INCOMING)}")
         body = json.dumps(envelope["value"], ensure_ascii=False, separators=(",", ":")).encode(
             errors="surrogatepass"
         )
@@ -127,7 +126,10 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 
 def _key(message: Mapping[str, Any]) -> bytes | None:
-    """What the message is about, so that its changes share a partition; Avoir itself does not depend on it."""
+    """Key of a message: the id of what it is about, so that changes to it share a partition.
+
+    Avoir does not depend on it.
+    """
     for field in KEY_FIELDS:
         if isinstance(message.get(field), str):
             return str(message[field]).encode(errors="surrogatepass")

@@ -37,14 +37,16 @@ def parse_moment(text: str) -> datetime:
             return datetime.combine(date.fromisoformat(text), time(), UTC)
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no moment: write 2025-06-01 or 2025-06-01T12:00:00Z") from None
+        raise ValueError(
+            f"{text!r} is not a date or time: write 2025-06-01 or 2025-06-01T12:00:00Z"
+        ) from None
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no offset: write {text}Z for UTC")
     return moment.astimezone(UTC)
 
 
 def as_uuid(text: str) -> UUID | None:
-    """The id of a grant or an application, or None for a text that cannot be one."""
+    """Parse the id of a grant or an application; None if the text can't be one."""
     try:
         return UUID(text)
     except ValueError:
@@ -52,9 +54,9 @@ def as_uuid(text: str) -> UUID | None:
 
 
 def refuse_two_formats(json: bool, csv: bool) -> None:
-    """End with exit code 2 where both formats were asked for."""
+    """End with exit code 2 if both formats were given."""
     if json and csv:
-        refuse("--json and --csv cannot be given together: choose one.")
+        refuse("--json and --csv can't be combined: choose one.")
 
 
 def _owner(_type: Any, tokens: Sequence[Token]) -> Owner:
@@ -65,18 +67,20 @@ def _moment(_type: Any, tokens: Sequence[Token]) -> datetime:
     return parse_moment(tokens[0].value)
 
 
-Tenant = Annotated[str, Parameter(name=["--tenant", "-t"], help="The operator whose customers these are.")]
+Tenant = Annotated[
+    str, Parameter(name=["--tenant", "-t"], help="The tenant: the operator whose customers these are.")
+]
 AsJson = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print one JSON document instead of tables.")
 ]
 AsCsv = Annotated[
     bool,
-    Parameter(name="--csv", negative=(), help="Print CSV with a line of column names instead of tables."),
+    Parameter(name="--csv", negative=(), help="Print CSV with a header line instead of tables."),
 ]
 OwnerArgument = Annotated[
     Owner,
     Parameter(
-        converter=_owner, n_tokens=1, accepts_keys=False, help="Who holds the credit: user/u1, team/t7."
+        converter=_owner, n_tokens=1, accepts_keys=False, help="The owner of the credit: user/u1, team/t7."
     ),
 ]
 Moment = Annotated[datetime, Parameter(converter=_moment, n_tokens=1)]

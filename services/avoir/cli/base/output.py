@@ -1,4 +1,4 @@
-"""What commands print: tables for people, one JSON document for programs."""
+"""Output of commands: tables for people, one JSON document for programs."""
 
 import csv
 import json
@@ -24,22 +24,22 @@ WIDEST = 1_000
 
 class _Output(Console):
     def on_broken_pipe(self) -> None:
-        """Let the error through: rich would end with 1, which means something else here."""
+        """Re-raise the error: rich would exit with 1, which has a different meaning here."""
         raise BrokenPipeError
 
 
 def console() -> Console:
-    """Standard output; 100 columns wide where it is no terminal. BrokenPipeError where nobody reads on."""
+    """Standard output, 100 columns wide if it is not a terminal. Raises BrokenPipeError if the reader is gone."""
     return _Output(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE, highlight=False)
 
 
 def notes() -> Console:
-    """Standard error: progress, hints and failures."""
+    """Standard error: progress, hints and errors."""
     return Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_ELSEWHERE, highlight=False)
 
 
 def bars(what: str) -> "Progress":
-    """Progress bars on standard error that are gone at the end; `what` is a column: a text or a task's field."""
+    """Progress bars on standard error that disappear at the end; `what` is a column: a text or a task's field."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -47,12 +47,12 @@ def bars(what: str) -> "Progress":
 
 
 def print_json(document: Any) -> None:
-    """Print a document as JSON, keys in the order in which they are documented."""
+    """Print a document as JSON, with keys in the documented order."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table as CSV with a line of column names; nothing is an empty field."""
+    """Print a table as CSV with a header line; None is an empty field."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
@@ -72,7 +72,7 @@ def difference_json(difference: Difference) -> dict[str, str]:
 def table(
     *columns: str, right: Iterable[str] = (), whole: Iterable[str] = (), title: str | None = None
 ) -> Table:
-    """An empty table; amounts and counts stand to the right, and what is to be copied stays whole."""
+    """An empty table; `right` columns are right-aligned, and cells of `right` and `whole` columns are never broken."""
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         justify: Literal["left", "right"] = "right" if column in right else "left"
@@ -81,14 +81,14 @@ def table(
 
 
 def add_rows(to: Table, rows: Iterable[Sequence[str]]) -> Table:
-    """The table with these rows; what stands in them is text, whatever it looks like."""
+    """The table with these rows; cell texts are printed literally."""
     for row in rows:
         to.add_row(*map(Text, row))
     return to
 
 
 def show(made: Table) -> None:
-    """Print a table, wider than the console where an amount would lose digits otherwise."""
+    """Print a table, wider than the console if an amount would be cut otherwise."""
     to = console()
     needed = made.__rich_measure__(to, to.options.update(max_width=WIDEST)).minimum
     to.width = max(to.width, needed)
@@ -96,17 +96,17 @@ def show(made: Table) -> None:
 
 
 def say(text: str) -> None:
-    """A line for people, as it is: no markup in it."""
+    """Print a line for people, without interpreting markup."""
     console().print(text, markup=False)
 
 
 def hint(text: str) -> None:
-    """A line on standard error, unbroken however long, so that a log keeps it whole."""
+    """Print a line on standard error without wrapping, so that a log keeps it whole."""
     notes().print(text, markup=False, soft_wrap=True)
 
 
 def rfc3339(moment: datetime | None) -> str | None:
-    """A moment in JSON: 2025-06-01T12:00:00Z, with microseconds where there are some."""
+    """A moment in JSON: 2025-06-01T12:00:00Z, with microseconds if there are any."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -126,7 +126,7 @@ def signed(micros: int, currency: str) -> str:
 
 
 def span(seconds: float) -> str:
-    """How long something took or waits: 3 s, 2 min, 5 h, 3 d."""
+    """A duration: 3 s, 2 min, 5 h, 3 d."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{int(seconds // size)} {unit}"

@@ -1,4 +1,4 @@
-"""A producer for commands: idempotent, acknowledged by all replicas, and given up after the first error."""
+"""Producer for commands: idempotent, acks from all replicas, gives up after the first error."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -21,12 +21,12 @@ class Producer:
         self._sent: list[asyncio.Future[object]] = []
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
-        """Hand a record over; `flush` says whether it arrived."""
+        """Queue a record; `flush` reports whether it arrived."""
         async with asyncio.timeout(TIMEOUT_S):
             self._sent.append(await self._producer.send(topic, value, key=key, headers=list(headers)))
 
     async def flush(self) -> int:
-        """Wait until all records handed over are acknowledged, and return how many there were."""
+        """Wait until all queued records are acknowledged; returns their number."""
         async with asyncio.timeout(TIMEOUT_S):
             await asyncio.gather(*self._sent)
         count = len(self._sent)
@@ -36,7 +36,7 @@ class Producer:
 
 @asynccontextmanager
 async def producing(client: Client) -> AsyncIterator[Producer]:
-    """A started producer; one that failed is broken off, since stopping it would wait for ever."""
+    """Start a producer; after an error it is aborted, since stopping it would block for ever."""
     producer = AIOKafkaProducer(**client.options(), acks="all", enable_idempotence=True)
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -45,11 +45,12 @@ async def producing(client: Client) -> AsyncIterator[Producer]:
         async with asyncio.timeout(TIMEOUT_S):
             await producer.stop()
     except BaseException:
-        await _break_off(producer)
+        await _abort(producer)
         raise
 
 
-async def _break_off(producer: AIOKafkaProducer) -> None:
+async def _abort(producer: AIOKafkaProducer) -> None:
+    # The client has no public way to end without waiting for its unsent records.
     producer._closed = True
     task = getattr(producer._sender, "_sender_task", None)
     if task is not None:

@@ -1,4 +1,4 @@
-"""One moment of the database, so that everything in an answer belongs together."""
+"""A consistent view of the database at one moment."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,16 +12,19 @@ END = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class NotYetError(ValueError):
-    """A moment that was asked for is still to come by the database clock."""
+    """The requested moment is in the future by the database clock."""
 
 
 @asynccontextmanager
 async def snapshot(connection: Connection, as_of: datetime | None = None) -> AsyncIterator[datetime]:
-    """A read-only transaction that sees one moment; gives the database clock at it. NotYetError if `as_of` is later."""
+    """Open a read-only transaction that sees one moment; yields the database clock.
+
+    Raises NotYetError for a future `as_of`.
+    """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         now: datetime = await connection.fetchval(*queries.read_clock())
         if as_of is not None and as_of > now:
             raise NotYetError(
-                f"{as_of.isoformat()} is still to come: the database clock says {now.isoformat()}"
+                f"{as_of.isoformat()} is in the future: the database clock says {now.isoformat()}"
             )
         yield now

@@ -1,10 +1,10 @@
-"""What publishing again needs: a service that is stopped, and what readers have seen."""
+"""Requirements of publishing again: a stopped service, and the heads that readers have seen."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from avoir.cli.base.access import database_of, kafka_client, kafka_failures, names_of
-from avoir.cli.base.epochs import Quiet, Seen, StillPublishingError, quiet, read_seen
+from avoir.cli.base.epochs import RelayBlock, Seen, StillPublishingError, blocked_relay, read_seen
 from avoir.cli.base.exits import not_found
 from avoir.cli.base.output import bars
 from avoir.kafka.publisher import fence, relay_transactional_id
@@ -13,13 +13,13 @@ from avoir.settings import Settings
 
 
 @asynccontextmanager
-async def stopped_service(settings: Settings) -> AsyncIterator[Quiet]:
-    """Nothing publishes within it: a relay that runs ends the command, one that stood still publishes nothing more."""
+async def stopped_service(settings: Settings) -> AsyncIterator[RelayBlock]:
+    """Block all relays: a running one ends the command, a stalled one is fenced and publishes nothing more."""
     try:
-        async with quiet(database_of(settings, "avoir_service")) as pause:
+        async with blocked_relay(database_of(settings, "avoir_service")) as block:
             async with kafka_failures(settings):
                 await fence(kafka_client(settings), relay_transactional_id(settings.kafka_group_id))
-            yield pause
+            yield block
     except StillPublishingError as error:
         not_found(f"Nothing was changed: {error}.")
 

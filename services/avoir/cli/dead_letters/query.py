@@ -14,8 +14,8 @@ from avoir.postgres.connect import Connection
 class DeadLetter:
     """A dead letter without its bytes; `topic` is the default name.
 
-    Where it has a `sha256` that is of what is not kept: of a value of `value_length` bytes, of a part of a batch, or of
-    `messages` that are only counted, from `first_offset` to `offset`.
+    If it has a `sha256`, its contents are not complete: the hash is of a value of `value_length` bytes, of a part of a
+    batch, or of `messages` that are only counted, from `first_offset` to `offset`.
     """
 
     tenant_id: str
@@ -35,16 +35,16 @@ class DeadLetter:
 
     @property
     def place(self) -> str:
-        """Where in Kafka it is: `topic/partition@offset`, or from which offset to which."""
+        """Location in Kafka: `topic/partition@offset`, or a range of offsets."""
         first = "" if self.first_offset is None else f"{self.first_offset} to "
         return f"{self.topic}/{self.partition}@{first}{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterBytes:
-    """A dead letter with what came: key, value and headers as they were, or their first bytes."""
+    """A dead letter with its original key, value and headers, or their first bytes."""
 
-    letter: DeadLetter
+    dead_letter: DeadLetter
     kafka_timestamp: datetime | None
     key: bytes | None
     value: bytes | None
@@ -52,8 +52,8 @@ class DeadLetterBytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which dead letters: of a tenant, outcome or topic (None: any), replayed ones too or not, the newest `limit`."""
+class DeadLetterFilter:
+    """Filter of dead letters: tenant, outcome or topic (None: any), replayed or not, the newest `limit`."""
 
     tenant_id: str | None = None
     outcome: str | None = None
@@ -62,18 +62,18 @@ class Wanted:
     limit: int = 100
 
 
-async def read_dead_letters(connection: Connection, wanted: Wanted) -> tuple[DeadLetter, ...]:
-    """The dead letters wanted, newest first."""
+async def read_dead_letters(connection: Connection, selection: DeadLetterFilter) -> tuple[DeadLetter, ...]:
+    """Dead letters that match, newest first."""
     rows = await connection.fetch(
         *queries.read_dead_letters(
-            tenant_id=wanted.tenant_id,
-            outcome=wanted.outcome,
-            topic=wanted.topic,
-            replayed=wanted.replayed,
-            limit=wanted.limit,
+            tenant_id=selection.tenant_id,
+            outcome=selection.outcome,
+            topic=selection.topic,
+            replayed=selection.replayed,
+            limit=selection.limit,
         ),
     )
-    return tuple(_letter(row) for row in rows)
+    return tuple(_dead_letter(row) for row in rows)
 
 
 async def read_dead_letter(connection: Connection, dead_letter_id: UUID) -> DeadLetterBytes | None:
@@ -83,10 +83,10 @@ async def read_dead_letter(connection: Connection, dead_letter_id: UUID) -> Dead
         return None
     names = [name.decode() for name in row["header_names"]]
     headers = tuple(zip(names, row["header_values"], strict=True))
-    return DeadLetterBytes(_letter(row), row["kafka_timestamp"], row["key"], row["value"], headers)
+    return DeadLetterBytes(_dead_letter(row), row["kafka_timestamp"], row["key"], row["value"], headers)
 
 
-def _letter(row: asyncpg.Record) -> DeadLetter:
+def _dead_letter(row: asyncpg.Record) -> DeadLetter:
     return DeadLetter(
         row["tenant_id"],
         row["dead_letter_id"],

@@ -1,1 +1,1 @@
-"""`avoir events`: events that were lost, published again."""
+"""`avoir events`: publish lost events again."""

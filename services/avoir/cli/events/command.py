@@ -1,4 +1,4 @@
-"""`avoir events rebuild`: publish again what the topics lost."""
+"""`avoir events rebuild`: publish lost events again."""
 
 from typing import Annotated
 
@@ -14,40 +14,39 @@ from avoir.wire.nearest import did_you_mean
 
 PATIENCE_S = 24 * 3600.0
 
-events = App(name="events", help="The events that were published.")
+events = App(name="events", help="Published events.")
 
 
 @events.command
 async def rebuild(
     *,
-    topic: Annotated[
-        str | None, Parameter(help="Only this topic, by its default name; else all of them.")
-    ] = None,
-    reason: Annotated[str, Parameter(help="What happened; kept with the new epoch.")] = "events rebuilt",
+    topic: Annotated[str | None, Parameter(help="Only this topic (default name); default: all.")] = None,
+    reason: Annotated[str, Parameter(help="The reason; kept with the new epoch.")] = "events rebuilt",
     json: AsJson = False,
 ) -> int:
-    """Publish again what the topics out should hold, under a new epoch: after topics were deleted, say.
+    """Publish again, under a new epoch, everything that the output topics should hold.
 
-    The whole history is decided again and has to come to what the ledger has, entry by entry; otherwise nothing is
-    published. Dead letters and balances come again too. Readers that know epochs end where they would be, whether they
-    begin anew or go on. Stop the service first and start it again afterwards.
+    Use it after topics were deleted, for example. The whole history is decided again and compared with the ledger,
+    entry by entry; if anything differs, nothing is published. Dead letters and balances are included. Readers that
+    follow epochs end in the same state, whether they start over or continue. Stop the service first and start it again
+    afterwards.
 
     Example: `avoir events rebuild --topic credit-applied`
     """
     from avoir.cli.base.stopped import seen_by_readers, stopped_service
-    from avoir.cli.events.rebuild import NotTheSameError, Wanted
+    from avoir.cli.events.rebuild import HistoryDiffersError, RebuildScope
     from avoir.cli.events.rebuild import rebuild as publish_again
     from avoir.wire.topics import EVENTS
 
     settings = load_settings(DSN, BROKERS)
     default = None if topic is None else names_of(settings).default(topic)
     if default is not None and default not in EVENTS:
-        asked = did_you_mean(default, EVENTS)
-        refuse(f"{topic} is no topic that Avoir publishes to.{asked} It publishes to {', '.join(EVENTS)}.")
-    wanted = Wanted(default, policy_of(settings), settings.ce_source, settings.kafka_max_message_bytes)
+        suggestion = did_you_mean(default, EVENTS)
+        refuse(f"Avoir does not publish to {topic}.{suggestion} It publishes to {', '.join(EVENTS)}.")
+    scope = RebuildScope(default, policy_of(settings), settings.ce_source, settings.kafka_max_message_bytes)
     async with (
         connected(settings, "avoir_service", PATIENCE_S) as connection,
-        stopped_service(settings) as pause,
+        stopped_service(settings) as block,
     ):
         seen = await seen_by_readers(settings, connection)
         try:
@@ -56,11 +55,11 @@ async def rebuild(
                     "messages", total=await connection.fetchval(*queries.history_messages())
                 )
                 done = await publish_again(
-                    connection, reason, seen, wanted, lambda more: progress.advance(task, more), pause
+                    connection, reason, seen, scope, lambda more: progress.advance(task, more), block
                 )
-        except NotTheSameError as error:
+        except HistoryDiffersError as error:
             not_found(
-                f"Nothing was published, since the history does not come to what the ledger has: {error}."
+                f"Nothing was published, because the history does not lead to the ledger's contents: {error}."
             )
     if json:
         print_json({**done._asdict(), "reason": reason})

@@ -1,1 +1,1 @@
-"""`avoir explain`: why there is credit, or none."""
+"""`avoir explain`: why credit was given or not."""

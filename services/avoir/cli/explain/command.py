@@ -1,4 +1,4 @@
-"""`avoir explain`: why credit was given or not, in words to read out."""
+"""`avoir explain`: why credit was given or not, in words to read to a customer."""
 
 from collections.abc import Iterable, Mapping
 from textwrap import fill
@@ -13,41 +13,41 @@ from avoir.cli.base.output import console, hint, print_json, say, short_time
 from avoir.cli.explain.document import explanation_json
 from avoir.cli.explain.line_command import line_worth_json
 from avoir.cli.explain.line_query import read_line_worth
-from avoir.cli.explain.prose.explanation import Telling, tell
-from avoir.cli.explain.prose.line import tell_line
+from avoir.cli.explain.prose.explanation import Prose, prose_of
+from avoir.cli.explain.prose.line import line_prose
 from avoir.cli.explain.query import explain as read_explanation
 from avoir.cli.explain.scope import LIMIT
 from avoir.cli.explain.view import Explanation, Subject
 
 
 async def explain(
-    event_id: Annotated[str | None, Parameter(help="The event id of a message, a fact or a command.")] = None,
+    event_id: Annotated[str | None, Parameter(help="Event id of a fact or a command.")] = None,
     *,
     tenant: Tenant,
-    booking: Annotated[str | None, Parameter(help="Everything decided about a booking.")] = None,
-    plan: Annotated[str | None, Parameter(help="Everything decided about a plan.")] = None,
-    invoice: Annotated[str | None, Parameter(help="Everything decided about an invoice.")] = None,
+    booking: Annotated[str | None, Parameter(help="All decisions on a booking.")] = None,
+    plan: Annotated[str | None, Parameter(help="All decisions on a plan.")] = None,
+    invoice: Annotated[str | None, Parameter(help="All decisions on an invoice.")] = None,
     line: Annotated[
         str | None,
-        Parameter(help="With --invoice: how the worth of one of its lines came about, to the cent."),
+        Parameter(help="With --invoice: how much one of its lines is worth and why, to the cent."),
     ] = None,
-    grant: Annotated[str | None, Parameter(help="Why a credit was given, and what became of it.")] = None,
+    grant: Annotated[str | None, Parameter(help="The origin of a grant, and where its credit went.")] = None,
     application: Annotated[
-        str | None, Parameter(help="What credit was used on an invoice, or set aside for one.")
+        str | None, Parameter(help="The grants behind an application or reservation.")
     ] = None,
-    payment: Annotated[str | None, Parameter(help="Everything decided about a payment.")] = None,
+    payment: Annotated[str | None, Parameter(help="All decisions on a payment.")] = None,
     owner: OwnerArgument | None = None,
-    limit: Annotated[int, Parameter(validator=COUNT, help="Most decisions of an owner to tell.")] = 20,
+    limit: Annotated[int, Parameter(validator=COUNT, help="Maximum number of an owner's decisions.")] = 20,
     json: AsJson = False,
 ) -> int:
-    """Tell why credit was given or not: what was decided then, and what happened since.
+    """Explain why credit was given or not: what was decided then, and what has happened since.
 
-    Name exactly one thing. Of a booking, plan or invoice all decisions are told, with its lines, what they cost, what
-    they are worth and what was given for them; of one line each change with what it alone is worth.
+    Give exactly one subject. For a booking, plan or invoice it shows all decisions, and each line's cost, worth and
+    credit; for one line, each change with its worth on its own.
 
     Example: `avoir explain --booking b1 --tenant t1`
     """
-    subject = the_one(
+    subject = one_subject(
         {
             "event": event_id,
             "booking": booking,
@@ -64,24 +64,24 @@ async def explain(
     most = limit if subject.kind == "owner" else LIMIT
     async with connected(load_settings(DSN)) as connection:
         explanation = await read_explanation(connection, tenant, subject, most)
-    telling = tell(explanation)
+    prose = prose_of(explanation)
     if json:
-        print_json(explanation_json(explanation, telling))
-    if not explanation.found:
-        not_found(f"Nothing is known of {subject.kind} {subject.id} in tenant {tenant}.")
+        print_json(explanation_json(explanation, prose))
+    if not explanation.is_known:
+        not_found(f"Nothing is known about {subject.kind} {subject.id} in tenant {tenant}.")
     if not json:
-        print_telling(explanation, telling)
+        print_prose(explanation, prose)
     return Exit.OK
 
 
 async def _explain_line(tenant: str, subject: Subject, line_id: str, *, json: bool) -> int:
     if subject.kind != "invoice":
-        refuse("--line names a line of an invoice: give --invoice too, and nothing else.")
+        refuse("--line needs --invoice, and no other subject.")
     async with connected(load_settings(DSN)) as connection:
         worth = await read_line_worth(connection, tenant, subject.id, line_id)
     if worth is None:
         not_found(f"Invoice {subject.id} in tenant {tenant} is not known, or has no line {line_id}.")
-    words = tell_line(worth)
+    words = line_prose(worth)
     if json:
         print_json(line_worth_json(worth, words))
         return Exit.OK
@@ -90,22 +90,22 @@ async def _explain_line(tenant: str, subject: Subject, line_id: str, *, json: bo
     return Exit.OK
 
 
-def the_one(named: Mapping[str, str | None]) -> Subject:
-    """The one thing that was named; anything else is a wrong call."""
-    given = [Subject(kind, id_) for kind, id_ in named.items() if id_ is not None]
-    if len(given) != 1:
-        options = ", ".join(f"--{kind}" for kind in [*named][1:-1])
-        refuse(f"Name exactly one: an event id, {options} or --{[*named][-1]}.")
-    return given[0]
+def one_subject(given: Mapping[str, str | None]) -> Subject:
+    """The only subject given; ends with exit code 2 if there is none or more than one."""
+    subjects = [Subject(kind, id_) for kind, id_ in given.items() if id_ is not None]
+    if len(subjects) != 1:
+        options = ", ".join(f"--{kind}" for kind in [*given][1:-1])
+        refuse(f"Give exactly one: an event id, {options} or --{[*given][-1]}.")
+    return subjects[0]
 
 
-def print_telling(explanation: Explanation, telling: Telling) -> None:
-    """The words in three parts; parts without words are left out."""
+def print_prose(explanation: Explanation, prose: Prose) -> None:
+    """Text in three parts; empty parts are left out."""
     subject = explanation.subject
     say(f"{subject.kind.capitalize()} {subject.id}, as of {short_time(explanation.as_of)} UTC")
-    _print_part("What was decided", telling.decided)
-    _print_part("What happened since", telling.since)
-    _print_part("How it stands", telling.now)
+    _print_part("What was decided", prose.decided)
+    _print_part("What happened since", prose.since)
+    _print_part("Current state", prose.now)
     lines = (each.line for each in explanation.lines if each.target is not None)
     example = next((line for line in lines if line.kind != "credit"), None)
     if example is not None and subject.kind in ("booking", "plan", "invoice"):

@@ -7,14 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from avoir.cli.base.output import amount, rfc3339
-from avoir.cli.explain.prose.explanation import Telling
+from avoir.cli.explain.prose.explanation import Prose
 from avoir.cli.explain.view import (
-    DecisionMade,
     Explanation,
-    GrantStanding,
-    LineStanding,
-    PaymentStanding,
-    Step,
+    GrantEntry,
+    GrantState,
+    LineState,
+    PaymentState,
+    RecordedDecision,
 )
 from avoir.core.model.policy import PolicyVersion, stated
 from avoir.core.model.rows import (
@@ -28,14 +28,14 @@ from avoir.core.model.rows import (
 )
 
 
-def explanation_json(explanation: Explanation, telling: Telling) -> dict[str, Any]:
+def explanation_json(explanation: Explanation, prose: Prose) -> dict[str, Any]:
     """The documented shape of `avoir explain --json`."""
     voids = {each.key: each for each in explanation.voids}
     return {
         "tenant_id": explanation.tenant_id,
         "subject": explanation.subject._asdict(),
         "as_of": rfc3339(explanation.as_of),
-        "words": {"decided": telling.decided, "since": telling.since, "now": telling.now},
+        "words": {"decided": prose.decided, "since": prose.since, "now": prose.now},
         "decisions": [_plain(each) for each in explanation.decisions],
         "later_decisions": [_plain(each) for each in explanation.later],
         "invoices": [_invoice(each, voids.get(each.key)) for each in explanation.invoices],
@@ -66,8 +66,8 @@ def _invoice(invoice: Invoice, void: Void | None) -> dict[str, Any]:
     }
 
 
-def _line(standing: LineStanding) -> dict[str, Any]:
-    line, currency = standing.line, standing.invoice.account.currency
+def _line(state: LineState) -> dict[str, Any]:
+    line, currency = state.line, state.invoice.account.currency
     return {
         "invoice_id": line.invoice.invoice_id,
         "line_id": line.line_id,
@@ -76,9 +76,9 @@ def _line(standing: LineStanding) -> dict[str, Any]:
         "currency": currency,
         "billed": amount(line.amount + line.tax, currency),
         "cost": amount(line.cost, currency),
-        "target": None if standing.target is None else amount(standing.target, currency),
-        "given": amount(standing.given, currency),
-        "shortfall": amount(standing.shortfall, currency),
+        "target": None if state.target is None else amount(state.target, currency),
+        "given": amount(state.given, currency),
+        "shortfall": amount(state.shortfall, currency),
     }
 
 
@@ -97,8 +97,8 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
-def _grant(standing: GrantStanding) -> dict[str, Any]:
-    grant, currency = standing.grant, standing.grant.account.currency
+def _grant(state: GrantState) -> dict[str, Any]:
+    grant, currency = state.grant, state.grant.account.currency
     buckets = ("amount", "available", "reserved", "spent", "lost", "taken", "pending")
     given_for = grant.entitlement
     return {
@@ -112,19 +112,19 @@ def _grant(standing: GrantStanding) -> dict[str, Any]:
         "note": grant.note,
         "effective_at": rfc3339(grant.effective_at),
         "expires_at": rfc3339(grant.expires_at),
-        "expired": standing.is_expired,
+        "expired": state.is_expired,
         "topic": grant.topic,
         "event_id": grant.event_id,
-        "recorded_at": rfc3339(standing.recorded_at),
+        "recorded_at": rfc3339(state.recorded_at),
         "given_for": given_for and {"kind": given_for.kind, "id": given_for.id, "line_id": given_for.line_id},
-        "uses": [{**use._asdict(), "amount": amount(use.amount, currency)} for use in standing.uses],
-        "held": [_reservation(each) for each in standing.held],
-        "steps": [{**_plain(step), "amount": amount(step.amount, currency)} for step in standing.steps],
+        "uses": [{**use._asdict(), "amount": amount(use.amount, currency)} for use in state.uses],
+        "held": [_reservation(each) for each in state.held],
+        "steps": [{**_plain(entry), "amount": amount(entry.amount, currency)} for entry in state.entries],
     }
 
 
-def _payment(standing: PaymentStanding) -> dict[str, Any]:
-    payment, currency = standing.payment, standing.payment.account.currency
+def _payment(state: PaymentState) -> dict[str, Any]:
+    payment, currency = state.payment, state.payment.account.currency
     return {
         "kind": payment.key.kind,
         "payment_id": payment.key.id,
@@ -134,7 +134,7 @@ def _payment(standing: PaymentStanding) -> dict[str, Any]:
         "occurred_at": rfc3339(payment.occurred_at),
         "settlements": [
             {"invoice_id": invoice_id, "amount": amount(part, currency)}
-            for invoice_id, part in standing.settlements
+            for invoice_id, part in state.settlements
         ],
     }
 
@@ -184,7 +184,7 @@ def _amounts(row: object, names: Iterable[str], currency: str) -> dict[str, str]
     return {name: amount(getattr(row, name), currency) for name in names}
 
 
-def _plain(value: DecisionMade | Step) -> dict[str, Any]:
+def _plain(value: RecordedDecision | GrantEntry) -> dict[str, Any]:
     return {name: _json_value(part) for name, part in asdict(value).items()}
 
 

@@ -1,4 +1,4 @@
-"""`avoir explain --invoice I --line L`: how the worth of one line came about, for people and as JSON."""
+"""`avoir explain --invoice I --line L`: the worth of one line as JSON."""
 
 from typing import Any
 

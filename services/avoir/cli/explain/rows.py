@@ -1,4 +1,4 @@
-"""The rows of the `explain_` statements as the parts of an explanation."""
+"""Converts rows of the `explain_` statements into the parts of an explanation."""
 
 import json
 from collections.abc import Sequence
@@ -8,21 +8,21 @@ from typing import NamedTuple
 import asyncpg
 
 from avoir.cli.explain.view import (
-    DecisionMade,
-    GrantStanding,
-    LineStanding,
-    PaymentStanding,
-    Step,
+    GrantEntry,
+    GrantState,
+    GrantUse,
+    LineState,
+    PaymentState,
+    RecordedDecision,
     Subject,
-    Use,
 )
 from avoir.core.model.rows import Reservation
 from avoir.postgres import rows
 
 
-def told_decision(row: asyncpg.Record) -> DecisionMade:
-    """A row of `decisions`."""
-    return DecisionMade(
+def recorded_decision(row: asyncpg.Record) -> RecordedDecision:
+    """Convert a row of `decisions`."""
+    return RecordedDecision(
         row["topic"],
         row["event_id"],
         row["partition"],
@@ -38,45 +38,45 @@ def told_decision(row: asyncpg.Record) -> DecisionMade:
     )
 
 
-def told_line(row: asyncpg.Record) -> LineStanding:
-    """A row of `explain_lines`: whole rows of three tables, the last of them null where nothing was ever due."""
+def line_state(row: asyncpg.Record) -> LineState:
+    """Convert a row of `explain_lines`: whole rows of three tables, the last null if nothing was ever due."""
     entitlement = row["entitlement"]
-    return LineStanding(
+    return LineState(
         rows.invoice(row["invoice"]),
         rows.line(row["line"]),
         None if entitlement is None else rows.entitlement(entitlement),
     )
 
 
-class Whereabouts(NamedTuple):
-    """Where grants are and went: rows of `explain_movements`, newest first, of `explain_uses`, and reservations."""
+class GrantHistory(NamedTuple):
+    """History of grants: their entries, newest first, rows of `explain_uses`, and reservations."""
 
-    steps: Sequence[Step]
+    entries: Sequence[GrantEntry]
     uses: Sequence[asyncpg.Record]
     reservations: Sequence[Reservation]
 
 
-def told_grant(row: asyncpg.Record, now: datetime, where: Whereabouts) -> GrantStanding:
-    """A row of `grants`, with its own part of the whereabouts."""
+def grant_state(row: asyncpg.Record, now: datetime, history: GrantHistory) -> GrantState:
+    """Convert a row of `grants`, with its own part of the history."""
     grant = rows.grant(row)
-    return GrantStanding(
+    return GrantState(
         grant,
         row["recorded_at"],
         grant.is_expired(now),
         tuple(
-            Use(use["counter_account"], use["invoice_id"], use["amount"])
-            for use in where.uses
+            GrantUse(use["counter_account"], use["invoice_id"], use["amount"])
+            for use in history.uses
             if use["grant_id"] == grant.key.id
         ),
-        tuple(each for each in where.reservations if each.grant == grant.key and each.amount > 0),
-        tuple(step for step in reversed(where.steps) if step.grant_id == grant.key.id),
+        tuple(each for each in history.reservations if each.grant == grant.key and each.amount > 0),
+        tuple(entry for entry in reversed(history.entries) if entry.grant_id == grant.key.id),
     )
 
 
-def told_payment(row: asyncpg.Record, used: Sequence[asyncpg.Record]) -> PaymentStanding:
-    """A row of `payments`, with those of `explain_settlements` that are its own."""
+def payment_state(row: asyncpg.Record, used: Sequence[asyncpg.Record]) -> PaymentState:
+    """Convert a row of `payments`, with its own rows of `explain_settlements`."""
     payment = rows.payment(row)
-    return PaymentStanding(
+    return PaymentState(
         payment,
         tuple(
             (use["invoice_id"], use["amount"])
@@ -86,6 +86,6 @@ def told_payment(row: asyncpg.Record, used: Sequence[asyncpg.Record]) -> Payment
     )
 
 
-def told_step(row: asyncpg.Record) -> Step:
-    """A row of `explain_movements`."""
-    return Step(**row)
+def grant_entry(row: asyncpg.Record) -> GrantEntry:
+    """Convert a row of `explain_movements`."""
+    return GrantEntry(**row)

@@ -1,4 +1,4 @@
-"""The parts of an explanation as frozen values: rows of the core, and what the core has no row for."""
+"""The parts of an explanation as frozen values: core rows, and values for which the core has no row."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from avoir.core.model.rows import (
 
 
 class Subject(NamedTuple):
-    """What somebody asks about: event, booking, plan, invoice, payment, grant, application, owner (`type/id`)."""
+    """Subject of a question: event, booking, plan, invoice, payment, grant, application, owner (`type/id`)."""
 
     kind: str
     id: str
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionMade:
-    """A decision as it was written; `facts` and `policy` are what it used."""
+class RecordedDecision:
+    """A decision as it was recorded, with the facts and policy that it used."""
 
     topic: str
     event_id: str
@@ -46,8 +46,8 @@ class DecisionMade:
 
 
 @dataclass(frozen=True, slots=True)
-class LineStanding:
-    """A line with its invoice, and what is due and was given for it; no entitlement as long as nothing ever was."""
+class LineState:
+    """A line with its invoice and entitlement; `entitlement` is None as long as nothing was ever due for it."""
 
     invoice: Invoice
     line: Line
@@ -55,23 +55,23 @@ class LineStanding:
 
     @property
     def target(self) -> int | None:
-        """The credit that it is worth, in micros; None as long as nothing was ever due."""
+        """Credit that the line is worth, in micros; None as long as nothing was ever due."""
         return None if self.entitlement is None else self.entitlement.target
 
     @property
     def given(self) -> int:
-        """The credit given for it, in micros."""
+        """Credit given for the line, in micros."""
         return 0 if self.entitlement is None else self.entitlement.given
 
     @property
     def shortfall(self) -> int:
-        """The credit that could not be taken back, in micros."""
+        """Credit that could not be taken back, in micros."""
         return 0 if self.entitlement is None else self.entitlement.shortfall
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One entry of a grant: the signed amount, what happened and where to."""
+class GrantEntry:
+    """One entry of a grant: signed amount in micros, event and counter account."""
 
     grant_id: UUID
     ledger_account: str
@@ -87,8 +87,8 @@ class Step:
     recorded_at: datetime
 
 
-class Use(NamedTuple):
-    """So much of a grant went to a counter account, for an invoice where it was used on one."""
+class GrantUse(NamedTuple):
+    """Amount of a grant that went to a counter account, with the invoice if it was used on one."""
 
     counter_account: str
     invoice_id: str | None
@@ -96,20 +96,20 @@ class Use(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class GrantStanding:
-    """A grant, whether its time is over, where it went, what of it is set aside, and its last entries."""
+class GrantState:
+    """A grant with its current state: expired or not, outflows, reservations and last entries."""
 
     grant: Grant
     recorded_at: datetime
     is_expired: bool
-    uses: tuple[Use, ...]
+    uses: tuple[GrantUse, ...]
     held: tuple[Reservation, ...]
-    steps: tuple[Step, ...]
+    entries: tuple[GrantEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class PaymentStanding:
-    """A payment, and how much of it settles which invoices, in micros by invoice id."""
+class PaymentState:
+    """A payment, and the amounts that settle invoices: pairs of invoice id and micros."""
 
     payment: Payment
     settlements: tuple[tuple[str, int], ...]
@@ -117,25 +117,25 @@ class PaymentStanding:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What was decided, oldest first; what was decided `later` on the same; how everything concerned stands."""
+    """Decisions, oldest first; `later` ones on the same subject; the current state."""
 
     tenant_id: str
     subject: Subject
     as_of: datetime
-    decisions: tuple[DecisionMade, ...] = ()
-    later: tuple[DecisionMade, ...] = ()
+    decisions: tuple[RecordedDecision, ...] = ()
+    later: tuple[RecordedDecision, ...] = ()
     invoices: tuple[Invoice, ...] = ()
     voids: tuple[Void, ...] = ()
-    lines: tuple[LineStanding, ...] = ()
+    lines: tuple[LineState, ...] = ()
     changes: tuple[Change, ...] = ()
-    grants: tuple[GrantStanding, ...] = ()
-    payments: tuple[PaymentStanding, ...] = ()
+    grants: tuple[GrantState, ...] = ()
+    payments: tuple[PaymentState, ...] = ()
     applications: tuple[Application, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     policies: tuple[PolicyVersion, ...] = ()
 
     @property
-    def found(self) -> bool:
-        """Whether anything is known about the subject."""
+    def is_known(self) -> bool:
+        """Check whether anything is known about the subject."""
         facts = (self.invoices, self.lines, self.changes, self.payments)
         return any((self.decisions, self.grants, self.applications, self.reservations, *facts))

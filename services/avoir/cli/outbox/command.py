@@ -1,4 +1,4 @@
-"""`avoir outbox list | retry`: the events that the broker refused for good, and sending them once it takes them."""
+"""`avoir outbox list | retry`: the events that the broker refused for good, and sending them again."""
 
 from typing import Annotated
 
@@ -11,22 +11,22 @@ from avoir.cli.base.output import add_rows, console, print_json, rfc3339, say, s
 from avoir.cli.outbox.retry import retry_refused
 from avoir.postgres import queries
 
-outbox = App(name="outbox", help="Events that the broker refused: list them, send them again.")
+outbox = App(name="outbox", help="Events that the broker refused: list them or send them again.")
 
 
 @outbox.command(name="list")
 async def list_(
     *,
-    limit: Annotated[int, Parameter(validator=COUNT, help="Most to show, the oldest first.")] = 100,
+    limit: Annotated[int, Parameter(validator=COUNT, help="Maximum number shown, oldest first.")] = 100,
     json: AsJson = False,
 ) -> int:
-    """List the events that the broker refused for good, with its words. Exit code 1 if there are any.
+    """List the events that the broker refused for good, with the broker's error. Exit code 1 if there are any.
 
     Example: `avoir outbox list`
     """
     async with connected(load_settings(DSN)) as connection:
         rows = await connection.fetch(*queries.read_refused(limit=limit))
-    found = [
+    refused = [
         {
             "outbox_id": row["outbox_id"],
             "tenant_id": row["tenant_id"],
@@ -39,7 +39,7 @@ async def list_(
         for row in rows
     ]
     if json:
-        print_json({"refused": found})
+        print_json({"refused": refused})
     elif rows:
         made = table("Id", "Recorded (UTC)", "What", whole=("Id", "Recorded (UTC)"))
         shown = (
@@ -48,11 +48,11 @@ async def list_(
                 short_time(row["recorded_at"]),
                 f"{each['topic']} of {_shown(each['key'])}, {each['bytes'] or 0} bytes: {each['refused']}",
             )
-            for each, row in zip(found, rows, strict=True)
+            for each, row in zip(refused, rows, strict=True)
         )
         console().print(add_rows(made, shown))
     else:
-        say("The broker has refused no event.")
+        say("The broker has not refused any event.")
     return Exit.FOUND if rows else Exit.OK
 
 
@@ -64,10 +64,10 @@ def _shown(key: str | None) -> str:
 
 @outbox.command
 async def retry(*, json: AsJson = False) -> int:
-    """Send the events again that the broker refused, once the reason is gone: a topic's size limit raised, say.
+    """Send the refused events again once the cause is fixed, for example after raising a topic's size limit.
 
-    Events go out as they were, later than others of their account. Balances go out as they stand now, so that an old
-    one does not come after a new one. The service must run for it; what is refused again is listed again.
+    Events go out unchanged, after later events of their account. Balances go out as of now, so that an old one doesn't
+    follow a new one. The service must be running; events that are refused again are listed again.
 
     Example: `avoir outbox retry`
     """
@@ -78,7 +78,7 @@ async def retry(*, json: AsJson = False) -> int:
         print_json(retried._asdict())
     else:
         say(
-            f"{retried.records} event(s) as they were and {retried.balances} balance(s) as they stand will be "
+            f"{retried.records} event(s) unchanged and {retried.balances} current balance(s) will be "
             "published once the service runs."
         )
     return Exit.OK

@@ -1,4 +1,4 @@
-"""Sends what the broker had refused again."""
+"""Sends refused records again."""
 
 from typing import NamedTuple
 
@@ -11,16 +11,16 @@ from avoir.wire.topics import BALANCE
 
 
 class Retried(NamedTuple):
-    """How many records go out as they were, and how many accounts' balances as they stand now."""
+    """Number of records sent unchanged, and of accounts whose current balance is sent."""
 
     records: int
     balances: int
 
 
 async def retry_refused(connection: Connection, ce_source: str) -> Retried:
-    """Let the relay send what the broker had refused, in one transaction.
+    """Let the relay send refused records, in one transaction.
 
-    Balances are written anew: a later one may be out already, and the compacted topic would keep the one that comes
+    Balances are written again: a later one may be out already, and the compacted topic would keep the one that comes
     last.
     """
     written: set[AccountKey] = set()
@@ -33,10 +33,10 @@ async def retry_refused(connection: Connection, ce_source: str) -> Retried:
         ):
             accounts = {account_of_key(row["key"]) for row in refused} - written
             if accounts:
-                found = await connection.fetch(*queries.lock_accounts(accounts=accounts))
-                standing = [(rows.account(row), row["recorded_at"]) for row in found]
-                await publish_balances(connection, standing, epoch, ce_source)
+                fetched = await connection.fetch(*queries.lock_accounts(accounts=accounts))
+                current = [(rows.account(row), row["recorded_at"]) for row in fetched]
+                await publish_balances(connection, current, epoch, ce_source)
             written |= accounts
-        # A balance that the relay sets aside only now stays so: it may be older than what was written here.
+        # A balance refused only now stays refused: it may be older than the one written here.
         records: int = await connection.fetchval(*queries.retry_refused(except_topic=BALANCE))
     return Retried(records, len(written))

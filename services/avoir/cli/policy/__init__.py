@@ -1,1 +1,1 @@
-"""`avoir policy`: the settings in force."""
+"""`avoir policy`: the policies in force."""

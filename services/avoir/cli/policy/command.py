@@ -1,4 +1,4 @@
-"""`avoir policy show`: which settings of credit count, since when, and who set them."""
+"""`avoir policy show`: the policy values in force, since when, and who set them."""
 
 from typing import Annotated, Any
 
@@ -9,11 +9,11 @@ from avoir.cli.base.exits import Exit, refuse
 from avoir.cli.base.options import AsJson, Moment, OwnerArgument
 from avoir.cli.base.output import add_rows, amount, print_json, rfc3339, say, short_time, show, table
 from avoir.cli.base.words import scope_words
-from avoir.cli.policy.query import PolicyInForce, Set, ValueInForce, Whom, read_policy
+from avoir.cli.policy.query import PolicyInForce, PolicyMessage, PolicyTarget, ValueInForce, read_policy
 from avoir.core.model.policy import PolicyVersion, stated
 from avoir.settings import PolicySettings, Settings, policy_of
 
-policy = App(name="policy", help="The settings that decide how credit comes and goes.")
+policy = App(name="policy", help="The policies that govern how credit is given and used.")
 
 
 @policy.command(name="show")
@@ -21,24 +21,22 @@ async def show_policy(
     *,
     tenant: Annotated[
         str | None,
-        Parameter(
-            name=["--tenant", "-t"], help="The operator to ask for; without one, what the settings say."
-        ),
+        Parameter(name=["--tenant", "-t"], help="The tenant; default: the values of the settings."),
     ] = None,
     owner: OwnerArgument | None = None,
     invoice: Annotated[
-        str | None, Parameter(help="An invoice; one that is known has its owner's policy too.")
+        str | None, Parameter(help="An invoice; a known one also has its owner's policy.")
     ] = None,
     at: Annotated[
-        Moment | None, Parameter(help="What was in force for what occurred at this moment; else now.")
+        Moment | None, Parameter(help="Values in force for what occurred at this moment; default: now.")
     ] = None,
     json: AsJson = False,
 ) -> int:
-    """Show the policy values in force, where each comes from, and every message that set some.
+    """Show the policy values in force, where each comes from, and every message that set one.
 
-    An invoice's value comes before its owner's, that before the tenant's, and all of them before the settings of this
-    command's environment (AVOIR_POLICY_*), which are the service's if they are set alike. What counts for a fact is
-    the value in force when it occurred.
+    An invoice's value goes before its owner's, the owner's before the tenant's, and the tenant's before the settings of
+    this command's environment (AVOIR_POLICY_*), which match the service's if both are set alike. A fact follows the
+    value in force when it occurred.
 
     Example: `avoir policy show --tenant t1 --owner user/u1 --at 2025-06-01`
     """
@@ -48,11 +46,13 @@ async def show_policy(
         return _show_settings(load_settings(), json=json)
     settings = load_settings(DSN)
     async with connected(settings) as connection:
-        found = await read_policy(connection, policy_of(settings), Whom(tenant, owner, invoice), at)
+        in_force = await read_policy(
+            connection, policy_of(settings), PolicyTarget(tenant, owner, invoice), at
+        )
     if json:
-        print_json(policy_json(found))
+        print_json(policy_json(in_force))
     else:
-        print_policy(found)
+        print_policy(in_force)
     return Exit.OK
 
 
@@ -81,13 +81,13 @@ def _setting(key: str) -> str:
     return f"AVOIR_POLICY_{key.upper()}"
 
 
-def policy_json(found: PolicyInForce) -> dict[str, Any]:
+def policy_json(in_force: PolicyInForce) -> dict[str, Any]:
     """The documented shape of `avoir policy show --tenant T --json`."""
     return {
-        "tenant_id": found.whom.tenant_id,
-        "owner": found.whom.owner._asdict() if found.whom.owner else None,
-        "invoice_id": found.whom.invoice_id,
-        "at": rfc3339(found.at),
+        "tenant_id": in_force.target.tenant_id,
+        "owner": in_force.target.owner._asdict() if in_force.target.owner else None,
+        "invoice_id": in_force.target.invoice_id,
+        "at": rfc3339(in_force.at),
         "values": [
             {
                 "key": each.key,
@@ -96,7 +96,7 @@ def policy_json(found: PolicyInForce) -> dict[str, Any]:
                 "from": each.set_by.key.scope if each.set_by else "setting",
                 "set_by": _message(each.set_by) if each.set_by else None,
             }
-            for each in found.values
+            for each in in_force.values
         ],
         "history": [
             {
@@ -107,7 +107,7 @@ def policy_json(found: PolicyInForce) -> dict[str, Any]:
                 "by": each.by,
                 "keys": stated(each.version.keys),
             }
-            for each in found.history
+            for each in in_force.history
         ],
     }
 
@@ -120,23 +120,23 @@ def _plain(each: ValueInForce) -> Any:
     return each.value if each.currency is None or each.value is None else amount(each.value, each.currency)
 
 
-def print_policy(found: PolicyInForce) -> None:
-    """The values in force and the history of what was set, as tables."""
-    owner, invoice_id = found.whom.owner, found.whom.invoice_id
+def print_policy(in_force: PolicyInForce) -> None:
+    """Print the values in force and the messages that set policies, as tables."""
+    owner, invoice_id = in_force.target.owner, in_force.target.invoice_id
     parts = [
-        f"tenant {found.whom.tenant_id}",
+        f"tenant {in_force.target.tenant_id}",
         *([f"{owner.type}/{owner.id}"] if owner else []),
         *([f"invoice {invoice_id}"] if invoice_id else []),
     ]
-    title = f"Policy of {', '.join(parts)}, as in force at {short_time(found.at)} UTC"
-    made = table("Policy", "Value", "Where it comes from", title=title)
-    show(add_rows(made, (_row(each) for each in found.values)))
-    if not found.history:
-        say("No message has set any of it.")
+    title = f"Policy of {', '.join(parts)}, as in force at {short_time(in_force.at)} UTC"
+    made = table("Policy", "Value", "Source", title=title)
+    show(add_rows(made, (_row(each) for each in in_force.values)))
+    if not in_force.history:
+        say("No message has set any policy.")
         return
     columns = ("From (UTC)", "Of", "Sets", "Message", "By")
-    history = table(*columns, whole=("From (UTC)",), title="What messages set")
-    show(add_rows(history, (_set_row(each, found) for each in found.history)))
+    history = table(*columns, whole=("From (UTC)",), title="Set by messages")
+    show(add_rows(history, (_set_row(each, in_force) for each in in_force.history)))
 
 
 def _row(each: ValueInForce) -> tuple[str, ...]:
@@ -149,15 +149,15 @@ def _row(each: ValueInForce) -> tuple[str, ...]:
     return each.key, value, f"{scope_words(key.scope, key.id)}: message {each.set_by.event_id} of {when}"
 
 
-def _set_row(each: Set, found: PolicyInForce) -> tuple[str, ...]:
+def _set_row(each: PolicyMessage, in_force: PolicyInForce) -> tuple[str, ...]:
     keys = stated(each.version.keys)
     currency = keys.pop("currency", None)
-    told = [f"{key} {_set_value(key, value, currency)}" for key, value in keys.items()]
-    is_later = each.version.occurred_at > found.at
+    parts = [f"{key} {_set_value(key, value, currency)}" for key, value in keys.items()]
+    is_later = each.version.occurred_at > in_force.at
     return (
         short_time(each.version.occurred_at),
         scope_words(each.version.key.scope, each.version.key.id),
-        f"{', '.join(told)}{' (later)' if is_later else ''}",
+        f"{', '.join(parts)}{' (later)' if is_later else ''}",
         each.version.event_id,
         (each.by or "").replace("/", " ", 1),
     )
@@ -165,5 +165,5 @@ def _set_row(each: Set, found: PolicyInForce) -> tuple[str, ...]:
 
 def _set_value(key: str, value: object, currency: str | None) -> str:
     if value is None:
-        return "as wider"
+        return "from the wider scope"
     return f"{_value(value)} {currency}" if key.startswith("refill_") else _value(value)

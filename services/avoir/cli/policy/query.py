@@ -1,4 +1,4 @@
-"""Which policy values are in force for a tenant, an owner or an invoice at a moment, and where they come from."""
+"""Policy values in force for a tenant, an owner or an invoice at a moment, and their sources."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from avoir.postgres.connect import Connection
 KEYS = tuple(name for name in Policy.__struct_fields__ if name != "refill_currency")
 
 
-class Whom(NamedTuple):
-    """Whose policy is asked for; neither an owner nor an invoice is the tenant's."""
+class PolicyTarget(NamedTuple):
+    """Target of a policy query; without owner and invoice it is the tenant."""
 
     tenant_id: str
     owner: Owner | None = None
@@ -25,7 +25,7 @@ class Whom(NamedTuple):
 
 
 class ValueInForce(NamedTuple):
-    """A key's value at the moment; `set_by` is None where it is the setting's; amounts in micros of `currency`."""
+    """A key's value at the moment; `set_by` is None for a setting's value; amounts in micros of `currency`."""
 
     key: str
     value: Any
@@ -33,8 +33,8 @@ class ValueInForce(NamedTuple):
     set_by: PolicyVersion | None
 
 
-class Set(NamedTuple):
-    """A message that set keys: when it was recorded and by whom it was sent, where its decision tells."""
+class PolicyMessage(NamedTuple):
+    """A message that set keys: when it was recorded, and its sender if its decision says so."""
 
     version: PolicyVersion
     recorded_at: datetime | None
@@ -45,45 +45,45 @@ class Set(NamedTuple):
 class PolicyInForce:
     """The values in force at a moment, and every message that set keys for any of the scopes, oldest first."""
 
-    whom: Whom
+    target: PolicyTarget
     at: datetime
     values: tuple[ValueInForce, ...]
-    history: tuple[Set, ...]
+    history: tuple[PolicyMessage, ...]
 
 
 async def read_policy(
-    connection: Connection, widest: Policy, whom: Whom, at: datetime | None
+    connection: Connection, widest: Policy, target: PolicyTarget, at: datetime | None
 ) -> PolicyInForce:
-    """The policy in force at a moment (None: now); an invoice that is known is its owner's too."""
+    """The policy in force at a moment (None: now); a known invoice also has its owner's."""
     async with snapshot(connection) as now:
-        if whom.owner is None and whom.invoice_id is not None:
+        if target.owner is None and target.invoice_id is not None:
             known = await connection.fetch(
-                *queries.explain_invoices(tenant_id=whom.tenant_id, invoice_ids=[whom.invoice_id])
+                *queries.explain_invoices(tenant_id=target.tenant_id, invoice_ids=[target.invoice_id])
             )
             owner = rows.invoice(known[0]["invoice"]).account.owner if known else None
-            whom = whom._replace(owner=owner)
-        scopes = scopes_of(*whom)
-        found = [_set(row) for row in await connection.fetch(*queries.read_policies(scopes=scopes))]
-    versions = [[each.version for each in found if each.version.key == scope] for scope in scopes]
-    return PolicyInForce(whom, at or now, values_in_force(widest, versions, at or now), tuple(found))
+            target = target._replace(owner=owner)
+        scopes = scopes_of(*target)
+        messages = [_set(row) for row in await connection.fetch(*queries.read_policies(scopes=scopes))]
+    versions = [[each.version for each in messages if each.version.key == scope] for scope in scopes]
+    return PolicyInForce(target, at or now, values_in_force(widest, versions, at or now), tuple(messages))
 
 
-def _set(row: asyncpg.Record) -> Set:
-    return Set(rows.policy(row), row["recorded_at"], row["sent_by"])
+def _set(row: asyncpg.Record) -> PolicyMessage:
+    return PolicyMessage(rows.policy(row), row["recorded_at"], row["sent_by"])
 
 
 def values_in_force(
     widest: Policy, versions: Sequence[Sequence[PolicyVersion]], at: datetime
 ) -> tuple[ValueInForce, ...]:
-    """Each key's value, by the service's own rule; refills once for each currency that anybody named."""
+    """Each key's value, by the service's own rule; refill keys once for each currency that any policy names."""
     known = {each.event_id: each for of_scope in versions for each in of_scope}
     stated = {each.keys.get("currency") for each in known.values()} | {widest.refill_currency}
     currencies: list[str | None] = sorted(each for each in stated if each is not None) or [None]
-    found = []
+    values = []
     for currency in currencies:
         policy, set_by = in_force(widest, versions, at, currency)
         keys = KEYS if currency == currencies[0] else [key for key in KEYS if key in REFILL]
-        found += [
+        values += [
             ValueInForce(
                 key,
                 getattr(policy, key),
@@ -92,7 +92,7 @@ def values_in_force(
             )
             for key in keys
         ]
-    return tuple(found)
+    return tuple(values)
 
 
 def _version(known: Mapping[str, PolicyVersion], set_by: Mapping[str, str], key: str) -> PolicyVersion | None:

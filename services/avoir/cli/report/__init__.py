@@ -1,1 +1,1 @@
-"""`avoir report`: credit that is owed to customers."""
+"""`avoir report`: outstanding credit."""

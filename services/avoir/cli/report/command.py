@@ -1,4 +1,4 @@
-"""`avoir report liability`: the credit that is owed to customers, for a month end."""
+"""`avoir report liability`: outstanding credit, for a month end."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ from avoir.cli.report.liability import CurrencyLiability, Figures, TenantLiabili
 
 PATIENCE_S = 3600.0
 UNDER_WAY = timedelta(minutes=5)
-"""Far longer than a transaction of the service takes: a moment so long ago has everything that belongs to it."""
+"""Far longer than a transaction takes: this long after a moment, everything from before it is recorded."""
 
 AGES = {"0_30": "0-30", "31_60": "31-60", "61_90": "61-90", "over_90": "over 90"}
 SPANS = ("30", "60", "90")
@@ -43,29 +43,30 @@ FIGURES = (
 )
 COLUMNS = ("tenant_id", "as_of", "currency", "source", "reason", "paid_for", "grants", *FIGURES)
 
-report = App(name="report", help="Figures for finance: what is owed to customers in credit.")
+report = App(name="report", help="Figures for finance: outstanding customer credit.")
 
 
 @report.command
 async def liability(
     *,
     tenant: Annotated[
-        str | None, Parameter(name=["--tenant", "-t"], help="Only this tenant; else each of them.")
+        str | None, Parameter(name=["--tenant", "-t"], help="Only this tenant; default: all tenants.")
     ] = None,
     as_of: Annotated[
-        Moment | None, Parameter(help="The figures as of this moment: what was recorded by then. Else now.")
+        Moment | None,
+        Parameter(help="The figures as of this moment: everything recorded by then. Default: now."),
     ] = None,
     json: AsJson = False,
     csv: AsCsv = False,
 ) -> int:
-    """Show the credit that customers have, per currency and source: its age, and what of it expires soon.
+    """Show customers' outstanding credit per currency and source, its age, and how much expires soon.
 
-    Outstanding credit is available or reserved. Its age is counted in whole days since it took effect; what expires
-    in 60 days includes what expires in 30. Credit whose time was over by then counts for nothing, swept or not.
+    Outstanding is available plus reserved. Age is in whole days since the credit took effect; "in 60 days" includes
+    "in 30 days". Expired credit does not count, swept or not.
 
-    Everything is computed from the ledger's entries, so an earlier moment gives the same figures for ever. The totals
-    are checked against the balances that accounts had then; where they differ, each account is named and the exit code
-    is 1. A date is its first instant in UTC: the end of June is `--as-of 2025-07-01`.
+    All figures come from the ledger's entries, so a moment always gives the same figures. The totals are checked
+    against the accounts' balances then; if they differ, each account is listed and the exit code is 1. A date is its
+    first instant in UTC: the end of June is `--as-of 2025-07-01`.
 
     Example: `avoir report liability --tenant t1 --as-of 2025-07-01`
     """
@@ -76,7 +77,7 @@ async def liability(
     elif csv:
         print_csv(COLUMNS, (row for each in tenants for row in liability_rows(each)))
     if tenant is not None and not tenants:
-        not_found(f"No account of anybody in tenant {tenant}.")
+        not_found(f"No account in tenant {tenant}.")
     if not json and not csv:
         print_tenants(tenants)
     return _conclude(tenants, as_of)
@@ -85,29 +86,29 @@ async def liability(
 async def _read(tenant: str | None, as_of: datetime | None) -> list[TenantLiability]:
     to = notes()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    found: list[TenantLiability] = []
+    tenants: list[TenantLiability] = []
     with Progress(*columns, console=to, transient=True, disable=not to.is_terminal) as progress:
         task = progress.add_task("reading entries")
         async with connected(load_settings(DSN), patience_s=PATIENCE_S) as connection:
             try:
                 async for each in read_liability(connection, tenant, as_of):
-                    found.append(each)
-                    progress.update(task, description=f"reading entries: {len(found)} tenant(s) done")
+                    tenants.append(each)
+                    progress.update(task, description=f"reading entries: {len(tenants)} tenant(s) done")
             except NotYetError as error:
-                refuse(f"--as-of {error}. Leave it out for how things stand now.")
-    return found
+                refuse(f"--as-of {error}. Leave it out for current figures.")
+    return tenants
 
 
 def _conclude(tenants: Sequence[TenantLiability], as_of: datetime | None) -> int:
     if as_of and any(each.read_at - as_of < UNDER_WAY for each in tenants):
         hint(
-            "Something may still be on its way into the ledger from before that moment: for final figures ask again "
+            "Transactions from before that moment may still be running. For final figures, run this again "
             f"{int(UNDER_WAY.total_seconds() // 60)} minutes after it."
         )
-    found = [difference for each in tenants for difference in each.differences]
-    for difference in found:
+    differences = [difference for each in tenants for difference in each.differences]
+    for difference in differences:
         hint(f"{difference}: run `avoir verify`.")
-    return Exit.FOUND if found else Exit.OK
+    return Exit.FOUND if differences else Exit.OK
 
 
 def liability_json(tenants: Sequence[TenantLiability], as_of: datetime | None) -> dict[str, Any]:
@@ -128,64 +129,64 @@ def _tenant_json(tenant: TenantLiability) -> dict[str, Any]:
     }
 
 
-def _currency_json(told: CurrencyLiability) -> dict[str, Any]:
+def _currency_json(in_currency: CurrencyLiability) -> dict[str, Any]:
     return {
-        **_figures_json(told.currency, told.total),
-        "paid_for": amount(told.paid_for.outstanding, told.currency),
+        **_figures_json(in_currency.currency, in_currency.total),
+        "paid_for": amount(in_currency.paid_for.outstanding, in_currency.currency),
         "sources": [
             {
                 "source": each.source,
                 "reason": each.reason,
                 "paid_for": each.paid_for,
-                **_figures_json(told.currency, each.figures),
+                **_figures_json(in_currency.currency, each.figures),
             }
-            for each in told.sources
+            for each in in_currency.sources
         ],
     }
 
 
 def _figures_json(currency: str, figures: Figures) -> dict[str, Any]:
-    def told(name: str) -> str:
+    def text(name: str) -> str:
         return amount(getattr(figures, name), currency)
 
     return {
         "currency": currency,
         "grants": figures.grants,
-        "available": told("available"),
-        "reserved": told("reserved"),
-        "outstanding": told("outstanding"),
-        "age_days": {age: told(f"age_{age}") for age in AGES},
-        "expires_in_days": {days: told(f"expires_in_{days}") for days in SPANS},
+        "available": text("available"),
+        "reserved": text("reserved"),
+        "outstanding": text("outstanding"),
+        "age_days": {age: text(f"age_{age}") for age in AGES},
+        "expires_in_days": {days: text(f"expires_in_{days}") for days in SPANS},
         "expired_unswept": {
-            "available": told("expired_available"),
-            "reserved": told("expired_reserved"),
+            "available": text("expired_available"),
+            "reserved": text("expired_reserved"),
         },
     }
 
 
 def liability_rows(tenant: TenantLiability) -> list[tuple[object, ...]]:
-    """The rows of `avoir report liability --csv`: one a source, and no totals, which would count twice in a sum."""
+    """Rows of `avoir report liability --csv`: one per source, and no totals, which would count twice in a sum."""
     return [
         (
             tenant.tenant_id,
             rfc3339(tenant.as_of),
-            told.currency,
+            in_currency.currency,
             each.source,
             each.reason,
             "yes" if each.paid_for else "no",
             each.figures.grants,
-            *(amount(getattr(each.figures, name), told.currency) for name in FIGURES),
+            *(amount(getattr(each.figures, name), in_currency.currency) for name in FIGURES),
         )
-        for told in tenant.currencies
-        for each in told.sources
+        for in_currency in tenant.currencies
+        for each in in_currency.sources
         if each.figures.grants
     ]
 
 
 def print_tenants(tenants: Sequence[TenantLiability]) -> None:
-    """Every tenant's figures as tables, and the totals over all of them."""
+    """Print every tenant's figures as tables, and the totals over all tenants."""
     if not tenants:
-        say("Nobody has an account yet.")
+        say("There is no account yet.")
     for place, tenant in enumerate(tenants):
         if place:
             say("")
@@ -196,46 +197,51 @@ def print_tenants(tenants: Sequence[TenantLiability]) -> None:
 
 
 def print_tenant(tenant: TenantLiability) -> None:
-    """One tenant's figures: two tables a currency."""
+    """Print one tenant's figures: two tables per currency."""
     say(f"Credit of the customers of tenant {tenant.tenant_id}, as of {short_time(tenant.as_of)} UTC\n")
     if not tenant.currencies:
         say("No credit is outstanding.")
-    for told in tenant.currencies:
-        show(outstanding_table(told))
-        show(ages_table(told))
-        expired = told.total.expired_available + told.total.expired_reserved
+    for in_currency in tenant.currencies:
+        show(outstanding_table(in_currency))
+        show(ages_table(in_currency))
+        expired = in_currency.total.expired_available + in_currency.total.expired_reserved
         if expired:
-            say(
-                f"In none of these: {amount(expired, told.currency)} {told.currency} that had expired by then."
-            )
+            money = f"{amount(expired, in_currency.currency)} {in_currency.currency}"
+            say(f"Not included: {money} that had expired by then.")
     agreed = not tenant.differences
-    say(f"The totals {'are' if agreed else 'ARE NOT'} what the accounts held then.")
+    say(f"The totals {'match' if agreed else 'DO NOT MATCH'} what the accounts held then.")
 
 
-def outstanding_table(told: CurrencyLiability) -> Table:
-    """What is outstanding by source, and what of it expires soon."""
+def outstanding_table(in_currency: CurrencyLiability) -> Table:
+    """Outstanding credit by source, and how much expires soon."""
     names = ("available", "reserved", "outstanding", *(f"expires_in_{days}" for days in SPANS))
     headings = ("Available", "Reserved", "Outstanding", *(f"in {days} days" for days in SPANS))
-    return _by_source(told, names, headings, f"{told.currency}: outstanding, and what of it expires")
+    return _by_source(
+        in_currency, names, headings, f"{in_currency.currency}: outstanding, and how much expires"
+    )
 
 
-def ages_table(told: CurrencyLiability) -> Table:
-    """What is outstanding by source and age."""
+def ages_table(in_currency: CurrencyLiability) -> Table:
+    """Outstanding credit by source and age."""
     headings = ("Outstanding", *AGES.values())
     names = ("outstanding", *(f"age_{age}" for age in AGES))
-    return _by_source(told, names, headings, f"{told.currency}: by age, in days since it took effect")
+    return _by_source(
+        in_currency, names, headings, f"{in_currency.currency}: by age, in days since it took effect"
+    )
 
 
-def _by_source(told: CurrencyLiability, names: Sequence[str], headings: Sequence[str], title: str) -> Table:
+def _by_source(
+    in_currency: CurrencyLiability, names: Sequence[str], headings: Sequence[str], title: str
+) -> Table:
     made = table("Source", *headings, right=headings, title=title)
-    cells = _cells(told.currency, names)
-    for each in told.sources:
+    cells = _cells(in_currency.currency, names)
+    for each in in_currency.sources:
         if each.figures.grants:
             made.add_row(credit_words(each.source, each.reason), *cells(each.figures))
     made.add_section()
-    made.add_row(f"Total {told.currency}", *cells(told.total), style="bold")
-    if told.paid_for != told.total:
-        made.add_row("of which paid for", *cells(told.paid_for))
+    made.add_row(f"Total {in_currency.currency}", *cells(in_currency.total), style="bold")
+    if in_currency.paid_for != in_currency.total:
+        made.add_row("of which paid for", *cells(in_currency.paid_for))
     return made
 
 

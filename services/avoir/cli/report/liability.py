@@ -1,6 +1,6 @@
-"""What a tenant owes its customers in credit at a moment: by currency and source, by age, by when it expires.
+"""Outstanding customer credit of a tenant at a moment: by currency and source, age and expiry.
 
-Everything comes from entries and from what of grants never changes, so that a moment gives the same figures for ever.
+Everything comes from entries and from columns of grants that never change, so a moment always gives the same figures.
 """
 
 from collections import defaultdict
@@ -23,8 +23,8 @@ MAX_DIFFERENCES = 1_000
 class Figures(NamedTuple):
     """Sums in micros over grants with something left; `grants` counts them.
 
-    Ages are in whole days since a grant took effect, and their sums make up what is outstanding. What expires in 60
-    days counts what expires in 30. Expired credit that was not yet swept counts in none of them but its own two.
+    Ages are whole days since a grant took effect and add up to the outstanding amount. "In 60 days" includes "in 30
+    days". Expired, unswept credit counts only in its own two sums.
     """
 
     grants: int
@@ -47,7 +47,7 @@ class Figures(NamedTuple):
 
 
 class SourceLiability(NamedTuple):
-    """The credit of one source; of granted credit, of one reason."""
+    """The credit of one source; for granted credit, of one reason."""
 
     source: str
     reason: str
@@ -64,12 +64,12 @@ class CurrencyLiability:
 
     @property
     def total(self) -> Figures:
-        """Over all sources."""
+        """The figures over all sources."""
         return sum_figures(source.figures for source in self.sources)
 
     @property
     def paid_for(self) -> Figures:
-        """Over the sources that customers paid for."""
+        """The figures over the sources that customers paid for."""
         return sum_figures(source.figures for source in self.sources if source.paid_for)
 
 
@@ -77,7 +77,7 @@ class CurrencyLiability:
 class TenantLiability:
     """The credit of one tenant's customers at `as_of`, read at `read_at` by the database clock.
 
-    Of many differences only the first MAX_DIFFERENCES are kept.
+    Only the first MAX_DIFFERENCES differences are kept.
     """
 
     tenant_id: str
@@ -88,7 +88,7 @@ class TenantLiability:
 
 
 def sum_figures(all_figures: Iterable[Figures]) -> Figures:
-    """The sums of figures, each by itself."""
+    """Add up figures, column by column."""
     return Figures(*(sum(column) for column in zip(NO_FIGURES, *all_figures, strict=True)))
 
 
@@ -97,17 +97,17 @@ NO_FIGURES = Figures(*[0] * len(Figures._fields))
 
 def totals(tenants: Iterable[TenantLiability]) -> Mapping[str, Figures]:
     """The totals over all tenants, by currency."""
-    found: defaultdict[str, Figures] = defaultdict(lambda: NO_FIGURES)
+    sums: defaultdict[str, Figures] = defaultdict(lambda: NO_FIGURES)
     for tenant in tenants:
         for each in tenant.currencies:
-            found[each.currency] = sum_figures((found[each.currency], each.total))
-    return dict(sorted(found.items()))
+            sums[each.currency] = sum_figures((sums[each.currency], each.total))
+    return dict(sorted(sums.items()))
 
 
 async def read_liability(
     connection: Connection, tenant_id: str | None, as_of: datetime | None
 ) -> AsyncIterator[TenantLiability]:
-    """The liability of one tenant, or of each that has an account. NotYetError if `as_of` is still to come."""
+    """The liability of one tenant, or of each that has an account. Raises NotYetError for a future `as_of`."""
     async with snapshot(connection, as_of) as now:
         for (tenant,) in await connection.fetch(*queries.read_tenants()):
             if tenant_id in (None, tenant):
@@ -123,18 +123,20 @@ async def _read_tenant(
         *queries.report_liability(tenant_id=tenant_id, recorded_by=recorded_by, moment=moment)
     ):
         currencies[row["currency"]].append(_source(row))
-    told = tuple(CurrencyLiability(currency, tuple(sources)) for currency, sources in currencies.items())
+    by_currency = tuple(
+        CurrencyLiability(currency, tuple(sources)) for currency, sources in currencies.items()
+    )
     balances = await connection.fetch(*queries.report_balances(tenant_id=tenant_id, recorded_by=recorded_by))
-    found = [*_against_balances(tenant_id, told, balances)]
+    differences = [*_against_balances(tenant_id, by_currency, balances)]
     async for row in connection.cursor(
         *queries.report_differences(tenant_id=tenant_id, recorded_by=recorded_by)
     ):
-        if len(found) == MAX_DIFFERENCES:
+        if len(differences) == MAX_DIFFERENCES:
             break
         amounts = (format_decimal(row[part], row["currency"]) for part in ("expected", "found"))
         where = f"account {row['owner_type']}/{row['owner_id']} {row['currency']}"
-        found.append(Difference(tenant_id, where, row["part"], *amounts))
-    return TenantLiability(tenant_id, moment, now, told, tuple(found))
+        differences.append(Difference(tenant_id, where, row["part"], *amounts))
+    return TenantLiability(tenant_id, moment, now, by_currency, tuple(differences))
 
 
 def _source(row: asyncpg.Record) -> SourceLiability:
@@ -143,10 +145,10 @@ def _source(row: asyncpg.Record) -> SourceLiability:
 
 
 def _against_balances(
-    tenant_id: str, told: Iterable[CurrencyLiability], balances: Iterable[asyncpg.Record]
+    tenant_id: str, by_currency: Iterable[CurrencyLiability], balances: Iterable[asyncpg.Record]
 ) -> Iterable[Difference]:
-    """Where what is left in grants is not what accounts held."""
-    left = {each.currency: each.total for each in told}
+    """Places where the grants' remaining amounts differ from what accounts held."""
+    left = {each.currency: each.total for each in by_currency}
     held = {row["currency"]: row for row in balances}
     for currency in sorted(left.keys() | held.keys()):
         figures, row = left.get(currency, NO_FIGURES), held.get(currency)
@@ -154,7 +156,7 @@ def _against_balances(
             ("available", figures.available + figures.expired_available),
             ("reserved", figures.reserved + figures.expired_reserved),
         ):
-            found = int(row[name]) if row else 0
-            if found != expected:
-                amounts = (format_decimal(micros, currency) for micros in (expected, found))
+            actual = int(row[name]) if row else 0
+            if actual != expected:
+                amounts = (format_decimal(micros, currency) for micros in (expected, actual))
                 yield Difference(tenant_id, f"all accounts in {currency}", name, *amounts)

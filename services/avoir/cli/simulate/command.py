@@ -1,4 +1,4 @@
-"""`avoir simulate`: what Avoir would decide, without touching anything."""
+"""`avoir simulate`: what Avoir would decide, without changing anything."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ from avoir.core.model.events import Event
 from avoir.core.model.message import Message
 from avoir.core.simulate import BEGINNING, Simulation, with_keys
 from avoir.settings import Settings, policy_of
-from avoir.wire.topics import COMMANDS
+from avoir_events import COMMANDS
 
 if TYPE_CHECKING:
     from avoir.cli.base.messages import PolicyGiven
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 MAX_PROBLEMS = 20
 
 
-class Step(NamedTuple):
-    """One message of a file: what time brought before it, what was decided, and what that published."""
+class SimulatedMessage(NamedTuple):
+    """One message of a file: effects of time before it, its decision, and the events it publishes."""
 
     line: int
     message: Message
@@ -52,32 +52,35 @@ async def simulate(
     file: Annotated[
         str | None,
         Parameter(
-            help='Messages, each line one {"topic": ..., "value": {...}}; - for standard input.',
+            help='Messages, one {"topic": ..., "value": ...} per line; - for standard input.',
             allow_leading_hyphen=True,
         ),
     ] = None,
     *,
     tenant: Annotated[
-        str | None, Parameter(name=["--tenant", "-t"], help="Instead of a file: this tenant's own history.")
+        str | None, Parameter(name=["--tenant", "-t"], help="Instead of a file: this tenant's history.")
     ] = None,
-    owner: Annotated[OwnerArgument | None, Parameter(help="Only this owner of the tenant: user/u1.")] = None,
+    owner: Annotated[OwnerArgument | None, Parameter(help="Only this owner: user/u1.")] = None,
     policy: Annotated[
         tuple[str, ...],
-        Parameter(help="A policy key and its value, for everybody; may be repeated.", negative=()),
+        Parameter(help="A policy key and value that apply to everybody; may be repeated.", negative=()),
     ] = (),
     now: Annotated[
-        Moment | None, Parameter(help="Until when time passes after a file; else until its last message.")
+        Moment | None,
+        Parameter(
+            help="Time up to which grants begin and expire after the last message; default: the last message's time."
+        ),
     ] = None,
     all_: Annotated[
-        bool, Parameter(name="--all", negative=(), help="Show the accounts that do not differ too.")
+        bool, Parameter(name="--all", negative=(), help="Also show accounts that do not differ.")
     ] = False,
     json: AsJson = False,
 ) -> int:
-    """Show what Avoir would decide, without touching anything: no database and no broker is written to.
+    """Show what Avoir would decide, without writing to the database or the broker.
 
-    With a file its messages are decided in order from nothing, and each decision is told with what it gives and uses.
-    With a tenant its own history is decided again under another policy and compared with what happened, account by
-    account. A key given with --policy counts for everybody, whatever a tenant or an owner has set.
+    With a file, its messages are decided in order, starting empty, and each decision is shown with the credit it gives
+    and uses. With a tenant, its history is decided again under another policy and compared with what happened, for each
+    account. A key given with --policy applies to everybody, whatever a tenant or an owner has set.
 
     Example: `avoir simulate messages.jsonl --policy expires_after_days=365`
 
@@ -86,14 +89,14 @@ async def simulate(
     from avoir.cli.base.messages import read_policy
 
     if (file is None) == (tenant is None):
-        refuse("Name one thing: a file of messages, or --tenant for its history.")
+        refuse("Give either a file of messages or --tenant.")
     given = read_policy(policy)
     if tenant is not None:
         if now is not None:
-            refuse("--now is for a file: a history is decided at the times at which it was.")
+            refuse("--now needs a file: a history is decided at its original times.")
         return await compare(tenant, owner, given, all_=all_, json=json)
     if owner is not None or all_:
-        refuse("--owner and --all go with --tenant.")
+        refuse("--owner and --all need --tenant.")
     return _simulate_file(str(file), given, now, json=json)
 
 
@@ -104,35 +107,35 @@ def _simulate_file(file: str, given: "PolicyGiven", now: datetime | None, *, jso
     with open_messages(file) as opened:
         messages = _read_all(opened, settings)
     if not messages:
-        not_found(f"{file} holds no message.")
+        not_found(f"{file} contains no message.")
     last = max(message.occurred_at for _, message in messages)
     until = now or last
     if until < last:
         refuse(f"--now is before the last message, which occurred at {rfc3339(last)}.")
     simulation = Simulation(policy=with_keys(policy_of(settings), given.keys), keys=given.keys)
-    steps = _steps(simulation, messages)
+    simulated = _simulate_messages(simulation, messages)
     if json:
-        told = [_step_json(step, settings) for step in steps]
+        documents = [_message_json(each, settings) for each in simulated]
         by_time = [_event_json(event, settings) for event in simulation.pass_time(until)]
         print_json(
             {
                 "now": rfc3339(until),
-                "policy": dict(given.said),
-                "messages": told,
+                "policy": dict(given.fields),
+                "messages": documents,
                 "by_time": by_time,
                 "accounts": _accounts_json(simulation),
             }
         )
         return Exit.OK
-    for step in steps:
-        _print_step(step)
+    for each in simulated:
+        _print_message(each)
     _print_by_time(simulation.pass_time(until))
     _print_end(simulation, until)
     return Exit.OK
 
 
 def _read_all(opened: BinaryIO, settings: Settings) -> list[tuple[int, Message]]:
-    """Every message with its line; where a line is wrong all that are wrong are named, and nothing is simulated."""
+    """Parse every line; if any are invalid, list them all and simulate nothing."""
     from avoir.cli.base.messages import Outgoing, Problem, lines_of
     from avoir.record import Record
     from avoir.wire.incoming import UnreadableRecord, parse
@@ -152,25 +155,27 @@ def _read_all(opened: BinaryIO, settings: Settings) -> list[tuple[int, Message]]
     for problem in problems[:MAX_PROBLEMS]:
         hint(f"line {problem.line}: {problem.problem}")
     if problems:
-        not_found(f"{len(problems)} line(s) are wrong, so nothing was simulated.")
+        not_found(f"{len(problems)} line(s) are invalid, so nothing was simulated.")
     return messages
 
 
-def _steps(simulation: Simulation, messages: Iterable[tuple[int, Message]]) -> Iterator[Step]:
-    """Decide each message at the latest time that one has told of so far."""
+def _simulate_messages(
+    simulation: Simulation, messages: Iterable[tuple[int, Message]]
+) -> Iterator[SimulatedMessage]:
+    """Decide each message at the latest `occurred_at` so far."""
     clock = BEGINNING
     for line, message in messages:
         clock = max(clock, message.occurred_at)
         by_time = simulation.pass_time(clock)
         decided = simulation.decide(message, clock)
-        yield Step(line, message, by_time, decided.decision, decided.events)
+        yield SimulatedMessage(line, message, by_time, decided.decision, decided.events)
 
 
-def _print_step(step: Step) -> None:
-    _print_by_time(step.by_time)
-    say(f"{step.line:>3}  {step.message.topic} {step.message.event_id}: {step.decision.outcome}")
-    _print_indented(decision_words(step.decision))
-    for event in step.events:
+def _print_message(each: SimulatedMessage) -> None:
+    _print_by_time(each.by_time)
+    say(f"{each.line:>3}  {each.message.topic} {each.message.event_id}: {each.decision.outcome}")
+    _print_indented(decision_words(each.decision))
+    for event in each.events:
         if words := event_words(event):
             _print_indented(f"-> {words}")
 
@@ -187,7 +192,7 @@ def _print_indented(words: str) -> None:
 
 
 def decision_words(decision: Decision) -> str:
-    """A decision in plain words: what happened, what was decided, why, and what would change it."""
+    """A decision in plain words: event, outcome, reason and remedy."""
     sentences = []
     happened = HAPPENED[decision.topic].format(id=decision.subject_id)
     if decision.outcome in UNHANDLED:
@@ -228,10 +233,10 @@ def _accounts_json(simulation: Simulation) -> list[dict[str, Any]]:
     ]
 
 
-def _step_json(step: Step, settings: Settings) -> dict[str, Any]:
-    decision = step.decision
+def _message_json(each: SimulatedMessage, settings: Settings) -> dict[str, Any]:
+    decision = each.decision
     return {
-        "line": step.line,
+        "line": each.line,
         "tenant_id": decision.tenant_id,
         "topic": decision.topic,
         "event_id": decision.event_id,
@@ -242,8 +247,8 @@ def _step_json(step: Step, settings: Settings) -> dict[str, Any]:
         "policy": dict(decision.policy),
         "would_change_it": decision.would_change_it,
         "words": decision_words(decision),
-        "by_time": [_event_json(event, settings) for event in step.by_time],
-        "events": [_event_json(event, settings) for event in step.events],
+        "by_time": [_event_json(event, settings) for event in each.by_time],
+        "events": [_event_json(event, settings) for event in each.events],
     }
 
 

@@ -1,4 +1,4 @@
-"""`avoir simulate --tenant`: a tenant's history under another policy, beside what happened."""
+"""`avoir simulate --tenant`: a tenant's history under another policy, compared with what happened."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from avoir.cli.base.output import (
     table,
 )
 from avoir.cli.base.snapshot import snapshot
-from avoir.cli.simulate.comparison import Compared, Otherwise, Refused
+from avoir.cli.simulate.comparison import ChangedDecision, Compared, Refused
 from avoir.cli.simulate.comparison import compare as decide_again
 from avoir.cli.simulate.figures import LABELS, account_json, account_name, figures_json, flat
 from avoir.core.model.events import AccountKey
@@ -42,7 +42,7 @@ Both = tuple[Figures, Figures]
 
 @dataclass(slots=True)
 class Comparison:
-    """What is shown of a tenant: its accounts as they are and as they would be, in all and by currency."""
+    """Result for a tenant: its accounts as they are and as they would be, in total and by currency."""
 
     tenant_id: str
     as_of: datetime
@@ -50,28 +50,28 @@ class Comparison:
     recorded: int = 0
     messages: int = 0
     unknown: int = 0
-    together: int = 0
+    of_others: int = 0
     shown: dict[AccountKey, Both] = field(default_factory=dict)
     totals: dict[str, Both] = field(default_factory=dict)
     counted: Counter[str] = field(default_factory=Counter)
     differing: Counter[str] = field(default_factory=Counter)
-    otherwise: Counter[Otherwise] = field(default_factory=Counter)
+    changed: Counter[ChangedDecision] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
 
     @property
-    def apart(self) -> int:
-        """How many messages concern no account; unknown, and so zero, where one owner was asked for."""
+    def without_account(self) -> int:
+        """Number of messages that concern no account; 0 with --owner, since it is unknown."""
         return max(0, self.recorded - self.messages - self.unknown)
 
     def add(self, compared: Compared, owner: Owner | None, *, all_: bool) -> None:
-        """Take in a group of accounts; of a group that an owner was asked for in only that owner is shown."""
+        """Add a group of accounts; with --owner, only that owner's accounts are shown."""
         self.messages += compared.messages
         self.unknown += compared.unknown
-        self.otherwise += compared.otherwise
+        self.changed += compared.changed
         self.refused += compared.refused
         for key, both in compared.accounts.items():
             if owner is not None and key.owner != owner:
-                self.together += 1
+                self.of_others += 1
                 continue
             happened, simulated = self.totals.get(key.currency, (Figures(), Figures()))
             self.totals[key.currency] = add_figures(happened, both[0]), add_figures(simulated, both[1])
@@ -84,16 +84,16 @@ class Comparison:
 async def compare(
     tenant_id: str, owner: Owner | None, given: "PolicyGiven", *, all_: bool, json: bool
 ) -> int:
-    """Decide a tenant's history again and print what differs; without another policy nothing should."""
+    """Decide a tenant's history again and print the differences; without another policy there should be none."""
     settings = load_settings(DSN)
     widest = with_keys(policy_of(settings), given.keys)
     with bars("messages") as progress:
         task = progress.add_task("messages", total=None)
         async with connected(settings, patience_s=PATIENCE_S) as connection, snapshot(connection) as now:
-            told = Comparison(tenant_id, now, given.said)
+            comparison = Comparison(tenant_id, now, given.fields)
             if owner is None:
-                told.recorded = await connection.fetchval(*queries.history_size(tenant_id=tenant_id))
-                progress.update(task, total=told.recorded)
+                comparison.recorded = await connection.fetchval(*queries.history_size(tenant_id=tenant_id))
+                progress.update(task, total=comparison.recorded)
             groups = decide_again(
                 connection,
                 tenant_id,
@@ -104,38 +104,38 @@ async def compare(
                 lambda more: progress.advance(task, more),
             )
             async for compared in groups:
-                told.add(compared, owner, all_=all_)
-    if not told.counted:
+                comparison.add(compared, owner, all_=all_)
+    if not comparison.counted:
         not_found(
-            f"No account of {f'{owner.type}/{owner.id}' if owner else 'anybody'} in tenant {tenant_id}."
+            f"{f'{owner.type}/{owner.id}' if owner else 'No owner'} has no account in tenant {tenant_id}."
         )
     if json:
-        print_json(comparison_json(told))
+        print_json(comparison_json(comparison))
     else:
-        _print(told)
-    return Exit.FOUND if told.differing.total() and not given.keys else Exit.OK
+        _print(comparison)
+    return Exit.FOUND if comparison.differing.total() and not given.keys else Exit.OK
 
 
-def comparison_json(told: Comparison) -> dict[str, Any]:
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """The documented shape of `avoir simulate --tenant --json`."""
     return {
-        "tenant_id": told.tenant_id,
-        "as_of": rfc3339(told.as_of),
-        "policy": dict(told.policy),
-        "messages": told.messages,
-        "messages_apart": told.apart,
-        "commands_not_kept": told.unknown,
+        "tenant_id": comparison.tenant_id,
+        "as_of": rfc3339(comparison.as_of),
+        "policy": dict(comparison.policy),
+        "messages": comparison.messages,
+        "messages_apart": comparison.without_account,
+        "commands_not_kept": comparison.unknown,
         "accounts": [
-            {**account_json(key), **_both_json(both, key.currency)} for key, both in told.shown.items()
+            {**account_json(key), **_both_json(both, key.currency)} for key, both in comparison.shown.items()
         ],
         "totals": [
             {
                 "currency": currency,
-                "accounts": told.counted[currency],
-                "differing": told.differing[currency],
+                "accounts": comparison.counted[currency],
+                "differing": comparison.differing[currency],
                 **_both_json(both, currency),
             }
-            for currency, both in sorted(told.totals.items())
+            for currency, both in sorted(comparison.totals.items())
         ],
         "otherwise": [
             {
@@ -144,9 +144,9 @@ def comparison_json(told: Comparison) -> dict[str, Any]:
                 "would_be": dict(zip(("outcome", "reason"), each.would_be, strict=True)),
                 "messages": count,
             }
-            for each, count in sorted(told.otherwise.items())
+            for each, count in sorted(comparison.changed.items())
         ],
-        "refused": [each._asdict() for each in told.refused],
+        "refused": [each._asdict() for each in comparison.refused],
     }
 
 
@@ -159,35 +159,35 @@ def _both_json(both: Both, currency: str) -> dict[str, Any]:
     }
 
 
-def _print(told: Comparison) -> None:
-    policy = ", ".join(f"{key}={_said(value)}" for key, value in told.policy.items())
-    say(f"Tenant {told.tenant_id} under {policy or 'the same policy'}, beside what happened")
+def _print(comparison: Comparison) -> None:
+    policy = ", ".join(f"{key}={_value(value)}" for key, value in comparison.policy.items())
+    say(f"Tenant {comparison.tenant_id} under {policy or 'the same policy'}, compared with what happened")
     right = ("Happened", "Simulated", "Difference")
     made = table("Account", "Figure", *right, right=right)
-    for key, both in told.shown.items():
+    for key, both in comparison.shown.items():
         add_rows(made, _rows(account_name(key), both, key.currency))
         made.add_section()
-    for currency, both in sorted(told.totals.items()):
-        if told.counted[currency] > 1:
+    for currency, both in sorted(comparison.totals.items()):
+        if comparison.counted[currency] > 1:
             add_rows(made, _rows(f"all accounts {currency}", both, currency))
             made.add_section()
     if made.row_count:
         show(made)
-    if told.otherwise:
-        _print_otherwise(told)
-    for each in told.refused[:MAX_REFUSED]:
-        say(f"{_refused_as(each)}: {each.topic} {each.event_id} on {each.about} ({_plain(each.reason)}).")
-    if len(told.refused) > MAX_REFUSED:
-        say(f"... and {len(told.refused) - MAX_REFUSED} more: --json names them all.")
-    _print_end(told)
+    if comparison.changed:
+        _print_changed(comparison)
+    for each in comparison.refused[:MAX_REFUSED]:
+        say(f"{_refusal(each)}: {each.topic} {each.event_id} on {each.about} ({_plain(each.reason)}).")
+    if len(comparison.refused) > MAX_REFUSED:
+        say(f"... and {len(comparison.refused) - MAX_REFUSED} more: --json lists all of them.")
+    _print_end(comparison)
 
 
-def _refused_as(refused: Refused) -> str:
+def _refusal(refused: Refused) -> str:
     is_invoice = refused.topic == "invoice-finalized"
-    return "Would have lines of credit that is not there" if is_invoice else "Would be refused"
+    return "Would use credit lines without credit" if is_invoice else "Would be refused"
 
 
-def _said(value: Any) -> str:
+def _value(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -202,10 +202,10 @@ def _rows(name: str, both: Both, currency: str) -> Iterator[tuple[str, ...]]:
             name = ""
 
 
-def _print_otherwise(told: Comparison) -> None:
-    title = "Messages that would be decided otherwise"
+def _print_changed(comparison: Comparison) -> None:
+    title = "Messages that would be decided differently"
     made = table("Message", "Was", "Would be", "Messages", right=("Messages",), title=title)
-    for each, count in sorted(told.otherwise.items()):
+    for each, count in sorted(comparison.changed.items()):
         made.add_row(each.topic, _decided(each.was), _decided(each.would_be), str(count))
     show(made)
 
@@ -219,22 +219,27 @@ def _plain(code: str) -> str:
     return code.replace("_", " ")
 
 
-def _print_end(told: Comparison) -> None:
-    differing, accounts = told.differing.total(), told.counted.total()
+def _print_end(comparison: Comparison) -> None:
+    differing, accounts = comparison.differing.total(), comparison.counted.total()
     say(
-        f"{told.messages} messages were decided again: {differing} of {accounts} account(s) differ. "
-        f"As of {short_time(told.as_of)} UTC. Nothing was written."
+        f"{comparison.messages} messages were decided again: {differing} of {accounts} account(s) differ. "
+        f"As of {short_time(comparison.as_of)} UTC. Nothing was written."
     )
-    if told.together:
-        hint(f"Decided together with {told.together} account(s) of owners who share bookings or invoices.")
-    if told.apart:
+    if comparison.of_others:
         hint(
-            f"{told.apart} message(s) concern no account: what they name was never billed or is not known, "
-            "or they set a policy of the whole tenant."
+            f"Decided together with {comparison.of_others} account(s) of owners who share bookings or invoices."
         )
-    if told.unknown:
+    if comparison.without_account:
         hint(
-            f"{told.unknown} command(s) were decided before their contents were kept: they are not simulated."
+            f"{comparison.without_account} message(s) concern no account: "
+            "their booking, plan or invoice was never billed or is unknown, "
+            "or they set a tenant-wide policy."
         )
-    if differing and not told.policy:
-        hint("Without --policy nothing should differ: is AVOIR_POLICY_... here what the service has?")
+    if comparison.unknown:
+        hint(
+            f"{comparison.unknown} command(s) were decided by a version that did not keep them: they are not simulated."
+        )
+    if differing and not comparison.policy:
+        hint(
+            "Without --policy nothing should differ: check that the AVOIR_POLICY_... settings here match the service's."
+        )

@@ -1,4 +1,4 @@
-"""What happened, beside what would have happened under another policy: account by account."""
+"""Compares what happened with what would have happened under another policy, for each account."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from avoir.cli.base.history import Group, read_groups
-from avoir.cli.base.history_rows import Told
+from avoir.cli.base.history_rows import RecordedMessage
 from avoir.core.model.commands import Command
 from avoir.core.model.decision import Decision
 from avoir.core.model.events import AccountKey
@@ -16,13 +16,13 @@ from avoir.core.simulate import Figures, Simulation
 from avoir.postgres.connect import Connection
 
 Progress = Callable[[int], None]
-"""Told how many messages more were decided."""
+"""Callback: gets the number of further messages decided."""
 
 REPORT_EVERY = 500
 
 
 class Refused(NamedTuple):
-    """A command that was obeyed and would be refused, or an invoice with a line of credit that would not be there."""
+    """A command that was accepted and would be refused, or an invoice with a credit line without credit."""
 
     topic: str
     event_id: str
@@ -30,8 +30,8 @@ class Refused(NamedTuple):
     reason: str
 
 
-class Otherwise(NamedTuple):
-    """How messages of a topic were decided, and how they would be: outcome and reason each."""
+class ChangedDecision(NamedTuple):
+    """Actual and simulated decision, each as outcome and reason, on messages of a topic."""
 
     topic: str
     was: tuple[str, str]
@@ -39,10 +39,10 @@ class Otherwise(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """One group of accounts: figures as they are and as they would be; decisions that would come out otherwise."""
+    """One group of accounts: actual and simulated figures, and decisions that would differ."""
 
     accounts: dict[AccountKey, tuple[Figures, Figures]]
-    otherwise: Counter[Otherwise]
+    changed: Counter[ChangedDecision]
     refused: list[Refused]
     messages: int
     unknown: int
@@ -57,7 +57,7 @@ async def compare(
     now: datetime,
     progress: Progress,
 ) -> AsyncIterator[Compared]:
-    """Each group of accounts of a tenant, or the one that an owner is in, decided again; within a snapshot of `now`."""
+    """Each group of accounts of a tenant, or one owner's group, decided again; in a snapshot at `now`."""
     async for group in read_groups(connection, tenant_id, owner):
         yield compare_group(group, policy, keys, now, progress)
 
@@ -65,18 +65,20 @@ async def compare(
 def compare_group(
     group: Group, policy: Policy, keys: Mapping[str, Any], now: datetime, progress: Progress
 ) -> Compared:
-    """A group's history decided again, with some keys of the policy set for everybody."""
+    """Decide a group's history again, with some policy keys set for everybody."""
     simulation = Simulation(policy=policy, keys=keys)
-    otherwise: Counter[Otherwise] = Counter()
+    changed: Counter[ChangedDecision] = Counter()
     refused = []
-    for n, told in enumerate(group.history, 1):
-        decision = simulation.decide(told.message, told.recorded_at, told.policy).decision
+    for n, recorded in enumerate(group.history, 1):
+        decision = simulation.decide(recorded.message, recorded.recorded_at, recorded.policy).decision
         would_be = (decision.outcome, decision.reason)
-        if would_be != (told.outcome, told.reason):
-            otherwise[Otherwise(told.message.topic, (told.outcome, told.reason), would_be)] += 1
-        if reason := _why_refused(told, decision):
+        if would_be != (recorded.outcome, recorded.reason):
+            changed[
+                ChangedDecision(recorded.message.topic, (recorded.outcome, recorded.reason), would_be)
+            ] += 1
+        if reason := _why_refused(recorded, decision):
             about = f"{decision.subject_kind} {decision.subject_id}"
-            refused.append(Refused(told.message.topic, told.message.event_id, about, reason))
+            refused.append(Refused(recorded.message.topic, recorded.message.event_id, about, reason))
         if n % REPORT_EVERY == 0 and n < group.own:
             progress(REPORT_EVERY)
     progress(group.own - (group.own - 1) // REPORT_EVERY * REPORT_EVERY if group.own else 0)
@@ -86,12 +88,12 @@ def compare_group(
         key: (group.accounts.get(key, Figures()), would_be_figures.get(key, Figures()))
         for key in sorted(group.accounts.keys() | would_be_figures.keys())
     }
-    return Compared(both, otherwise, refused, group.own, group.unknown)
+    return Compared(both, changed, refused, group.own, group.unknown)
 
 
-def _why_refused(told: Told, decision: Decision) -> str | None:
-    if isinstance(told.message.body, Command | ApplicationRejected):
-        is_refused = decision.outcome == "declined" and told.outcome != "declined"
+def _why_refused(recorded: RecordedMessage, decision: Decision) -> str | None:
+    if isinstance(recorded.message.body, Command | ApplicationRejected):
+        is_refused = decision.outcome == "declined" and recorded.outcome != "declined"
         return decision.reason if is_refused else None
-    has_unknown_lines = "lines_of_unknown_credit" in decision.facts and not told.unknown_lines
+    has_unknown_lines = "lines_of_unknown_credit" in decision.facts and not recorded.unknown_lines
     return "unknown_grant" if has_unknown_lines else None

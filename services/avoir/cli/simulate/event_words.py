@@ -1,4 +1,4 @@
-"""An event in one line, for people: what it did to whose credit."""
+"""An event in one line for people: its effect on an account."""
 
 from avoir.core.model.events import (
     AccountKey,
@@ -20,7 +20,7 @@ from avoir.core.model.money import format_decimal
 
 
 def event_words(event: Event) -> str | None:
-    """What an event did and what is available after it; None for a decline, which its decision tells."""
+    """Effect of an event and the balance after it; None for a decline, which its decision explains."""
     account, available = event.account, event.available
     words = None if account is None or available is None else _words(event, account)
     if words is None or account is None or available is None:
@@ -34,11 +34,11 @@ def _words(event: Event, account: AccountKey) -> str | None:
         case CreditDeclined():
             return None
         case CreditRefillRequested():
-            return f"asked for a refill of {_money(body.amount, account)}"
+            return f"requested a refill of {_money(body.amount, account)}"
         case CreditNoteIssued():
-            return f"credit note {body.credit_note} over {_money(body.amount, account)}"
+            return f"credit note {body.credit_note} for {_money(body.amount, account)}"
         case CreditShortfall() if body.amount < 0:
-            return f"{_money(-body.amount, account)} of what could not be taken back is made up for"
+            return f"{_money(-body.amount, account)} of the shortfall was made up for"
         case _:
             return f"{_money(body.amount, account)} {_verb(event)}"
 
@@ -51,9 +51,9 @@ def _verb(event: Event) -> str:
         case CreditApplied():
             return f"used on invoice {body.invoice_id}"
         case CreditReserved():
-            return f"set aside for {_place(body.invoice_id)}"
+            return f"reserved for {_place(body.invoice_id)}"
         case CreditReinstated(undone="reservation"):
-            return f"no longer set aside for {_place(body.invoice_id)}"
+            return f"no longer reserved for {_place(body.invoice_id)}"
         case CreditReinstated():
             return f"back from {_place(body.invoice_id)}"
         case CreditVoided():

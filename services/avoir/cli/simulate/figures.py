@@ -19,34 +19,36 @@ LABELS: Mapping[str, str] = {
     "shortfall": "shortfall",
     "due": "due on invoices",
 }
-"""What the figures are called, in the order in which they are shown; what was given comes after what is reserved."""
+"""Names of the figures, in display order; credit given comes after reserved."""
 
 
 def flat(figures: Figures, sources: Iterable[str]) -> dict[str, int]:
-    """Figures by their labels, what was given by each of these sources."""
-    found = {LABELS[name]: getattr(figures, name) for name in ("available", "reserved")}
-    found |= {f"given: {each.replace('_', ' ')}": figures.given.get(each, 0) for each in sources}
-    return found | {label: getattr(figures, name) for name, label in LABELS.items() if label not in found}
+    """Figures by label, with credit given by each of these sources."""
+    by_label = {LABELS[name]: getattr(figures, name) for name in ("available", "reserved")}
+    by_label |= {f"given: {each.replace('_', ' ')}": figures.given.get(each, 0) for each in sources}
+    return by_label | {
+        label: getattr(figures, name) for name, label in LABELS.items() if label not in by_label
+    }
 
 
 def figures_json(figures: Figures, currency: str) -> dict[str, Any]:
     """The documented shape of an account's figures."""
-    found = {name: amount(getattr(figures, name), currency) for name in LABELS}
-    return {**found, "given": {source: amount(each, currency) for source, each in figures.given.items()}}
+    by_label = {name: amount(getattr(figures, name), currency) for name in LABELS}
+    return {**by_label, "given": {source: amount(each, currency) for source, each in figures.given.items()}}
 
 
 def account_name(key: AccountKey) -> str:
-    """An account as people name it."""
+    """Name of an account for people."""
     return f"{key.owner_type}/{key.owner_id} {key.currency}"
 
 
 def account_json(key: AccountKey) -> dict[str, Any]:
-    """Which account it is."""
+    """Identity of an account."""
     return {"owner": {"type": key.owner_type, "id": key.owner_id}, "currency": key.currency}
 
 
 def figures_table(accounts: Iterable[tuple[str, str, Figures]]) -> Table:
-    """Accounts by name and currency, a row each; columns in which there is nothing are left out."""
+    """One row per account, by name and currency; empty columns are left out."""
     rows = list(accounts)
     given = {name: sum(each.given.values()) for name, _, each in rows}
     shown = [name for name in LABELS if name in ALWAYS or any(getattr(each, name) for _, _, each in rows)]

@@ -1,4 +1,4 @@
-"""`avoir statement`: every movement of an owner's credit, what is left, and what expires when."""
+"""`avoir statement`: every movement of an owner's credit, the balance, and what expires when."""
 
 from typing import Annotated
 
@@ -33,7 +33,7 @@ from avoir.cli.base.snapshot import NotYetError
 from avoir.cli.base.words import credit_words
 from avoir.cli.statement.documents import STATEMENT_COLUMNS, statement_json, statement_rows
 from avoir.cli.statement.movements import Document, Held, Movement
-from avoir.cli.statement.query import AccountStatement, Expiring, Span, Statement, read_statement
+from avoir.cli.statement.query import AccountStatement, Expiring, MovementFilter, Statement, read_statement
 
 PATIENCE_S = 300.0
 ROWS_IN_TABLE = 1_000
@@ -46,91 +46,92 @@ async def statement(
     tenant: Tenant,
     currency: Annotated[str | None, Parameter(help="Only the account in this currency.")] = None,
     from_: Annotated[
-        Moment | None, Parameter(name="--from", help="Movements recorded from this moment on.")
+        Moment | None, Parameter(name="--from", help="Movements recorded at or after this moment.")
     ] = None,
     until: Annotated[
         Moment | None, Parameter(name=["--until", "--to"], help="Movements recorded before this moment.")
     ] = None,
     as_of: Annotated[
-        Moment | None, Parameter(help="The statement as it stood at this moment: what was recorded by then.")
+        Moment | None, Parameter(help="The statement as of this moment: everything recorded by then.")
     ] = None,
     limit: Annotated[
         int | None,
         Parameter(
             validator=COUNT,
-            help="Most movements of an account; older ones go into the opening balance. "
-            "Else 1000 in a table, and all in --json and --csv.",
+            help="Maximum movements per account; older ones go into the opening balance. "
+            "Default: 1000 in a table, all in --json and --csv.",
         ),
     ] = None,
     json: AsJson = False,
     csv: AsCsv = False,
 ) -> int:
-    """Show every movement of an owner's credit with its cause, its document and the balance after it.
+    """Show every movement of an owner's credit with its cause, document and the balance after it.
 
-    Available credit can be used now, reserved credit is set aside for an invoice to come; what moves between the two
-    is no gain and no loss. Below stands what expires when.
+    Available credit can be used now; reserved credit is held for an invoice to come. A movement between the two is
+    neither gain nor loss. Credit that will expire is listed below.
 
-    The sum is checked: opening balance and movements must come to the closing balance and to what the account holds.
-    Where they do not, the account is named and the exit code is 1. Moments are dates or RFC 3339 times; a date is its
-    first instant in UTC. What was recorded by a moment never changes, so neither does a month that is over.
+    The sum is checked: opening balance plus movements must equal the closing balance and what the account holds. If
+    not, the account is listed and the exit code is 1. Moments are dates or RFC 3339 times; a date is its first instant
+    in UTC. What was recorded by a moment never changes, so neither does a past month.
 
     Example: `avoir statement user/u1 --tenant t1 --from 2025-06-01 --until 2025-07-01`
     """
     refuse_two_formats(json, csv)
     if from_ and until and from_ >= until:
-        refuse("--from must be before --until: a span begins with the one and ends before the other.")
-    span = Span(from_, until, as_of, limit or (None if json or csv else ROWS_IN_TABLE))
+        refuse("--from must be before --until.")
+    selection = MovementFilter(from_, until, as_of, limit or (None if json or csv else ROWS_IN_TABLE))
     async with connected(load_settings(DSN), patience_s=PATIENCE_S) as connection:
         try:
-            told = await read_statement(connection, tenant, owner, currency, span)
+            result = await read_statement(connection, tenant, owner, currency, selection)
         except NotYetError as error:
-            refuse(f"--as-of {error}. Leave it out for how things stand now.")
-    _print(told, span, json=json, csv=csv)
-    if not told.accounts:
+            refuse(f"--as-of {error}. Leave it out for the current statement.")
+    _print(result, selection, json=json, csv=csv)
+    if not result.accounts:
         not_found(
-            f"No account of {owner_name(owner)} in tenant {tenant}{f' in {currency}' if currency else ''}."
+            f"{owner_name(owner)} has no account in tenant {tenant}{f' in {currency}' if currency else ''}."
         )
-    for difference in (each for account in told.accounts for each in account.differences):
+    for difference in (each for account in result.accounts for each in account.differences):
         hint(f"{difference}: run `avoir verify`.")
-    return Exit.OK if all(account.adds_up for account in told.accounts) else Exit.FOUND
+    return Exit.OK if all(account.adds_up for account in result.accounts) else Exit.FOUND
 
 
-def _print(told: Statement, span: Span, *, json: bool, csv: bool) -> None:
+def _print(result: Statement, selection: MovementFilter, *, json: bool, csv: bool) -> None:
     if json:
-        print_json(statement_json(told))
+        print_json(statement_json(result))
     elif csv:
-        print_csv(STATEMENT_COLUMNS, statement_rows(told))
+        print_csv(STATEMENT_COLUMNS, statement_rows(result))
     else:
-        for place, account in enumerate(told.accounts):
+        for place, account in enumerate(result.accounts):
             if place:
                 say("")
-            print_account(told, span, account)
+            print_account(result, selection, account)
 
 
-def print_account(told: Statement, span: Span, account: AccountStatement) -> None:
-    """One account's statement: its movements, what is left, and what expires when."""
+def print_account(result: Statement, selection: MovementFilter, account: AccountStatement) -> None:
+    """Print one account's statement: movements, balance, expiring credit."""
     currency = account.account.currency
-    say(f"{heading(told, span, currency)}")
+    say(f"{heading(result, selection, currency)}")
     show(statement_table(account))
     left = account.unexpired
     say(
         f"Available: {amount(left.available, currency)} {currency}, reserved: {amount(left.reserved, currency)}."
     )
     if account.expiring:
-        say("Of this expires, soonest first:")
+        say("Expiring, soonest first:")
         show(expiring_table(account))
     if account.earlier:
         say(
-            "Older movements are in the opening balance: raise --limit, or choose a span with --from and --until."
+            "Older movements are included in the opening balance: raise --limit, "
+            "or choose a period with --from and --until."
         )
     say("The movements add up." if account.adds_up else "THE MOVEMENTS DO NOT ADD UP.")
 
 
-def heading(told: Statement, span: Span, currency: str) -> str:
-    """Whose statement it is, and of which time."""
-    bounds = (("from", span.start), ("until", span.end), ("as of", told.as_of))
+def heading(result: Statement, selection: MovementFilter, currency: str) -> str:
+    """Heading: the owner and the period."""
+    bounds = (("from", selection.start), ("until", selection.end), ("as of", result.as_of))
     when = ", ".join(f"{word} {short_time(at)}" for word, at in bounds if at)
-    return f"Statement of {owner_name(told.owner)}, tenant {told.tenant_id}, in {currency}\n{when} (UTC)"
+    return f"Statement of {owner_name(result.owner)}, tenant {result.tenant_id}, in {currency}\n{when} (UTC)"
 
 
 def statement_table(account: AccountStatement) -> Table:
@@ -167,15 +168,15 @@ def movement_row(movement: Movement, currency: str) -> tuple[str, ...]:
 
 
 def movement_words(movement: Movement, currency: str) -> str:
-    """What happened and why; of what only moves between available and reserved, also how much."""
+    """Event and reason; for a movement between available and reserved, also the amount."""
     happened, reason = _event_words(movement), movement.reason.replace("_", " ")
-    told = happened if movement.amount else f"{happened} {amount(max(movement.change), currency)}"
+    result = happened if movement.amount else f"{happened} {amount(max(movement.change), currency)}"
     in_document = movement.document == Document("reference", movement.reason)
-    return told if reason == happened or in_document else f"{told}\n{reason}"
+    return result if reason == happened or in_document else f"{result}\n{reason}"
 
 
 def _event_words(movement: Movement) -> str:
-    """What people call an event: to take back is not to void, and to release is not to reinstate."""
+    """Name of an event for people: taking back differs from voiding, and releasing from reinstating."""
     if movement.counter_account == "taken_back":
         return "taken back"
     if movement.event == "reinstated" and not movement.amount:
@@ -184,7 +185,7 @@ def _event_words(movement: Movement) -> str:
 
 
 def document_words(document: Document | None) -> str:
-    """A document as people name it: by its number, and with the booking or plan that it bills."""
+    """Name of a document for people: its number, and the booking or plan that it bills."""
     match document:
         case None:
             return ""
@@ -195,7 +196,7 @@ def document_words(document: Document | None) -> str:
 
 
 def expiring_table(account: AccountStatement) -> Table:
-    """What is left in the grants that expire, soonest first."""
+    """Remaining amounts of grants that expire, soonest first."""
     made = table("Expires", "Credit", "Grant", *AMOUNTS[1:], right=AMOUNTS[1:], whole=("Expires", "Grant"))
     return add_rows(made, (_expiring_row(each, account.account.currency) for each in account.expiring))
 

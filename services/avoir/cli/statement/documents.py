@@ -36,13 +36,13 @@ STATEMENT_COLUMNS = (
 )
 
 
-def statement_json(told: Statement) -> dict[str, Any]:
+def statement_json(statement: Statement) -> dict[str, Any]:
     """The documented shape of `avoir statement --json`."""
     return {
-        "tenant_id": told.tenant_id,
-        "owner": {"type": told.owner.type, "id": told.owner.id},
-        "as_of": rfc3339(told.as_of),
-        "accounts": [_account_json(account) for account in told.accounts],
+        "tenant_id": statement.tenant_id,
+        "owner": {"type": statement.owner.type, "id": statement.owner.id},
+        "as_of": rfc3339(statement.as_of),
+        "accounts": [_account_json(account) for account in statement.accounts],
     }
 
 
@@ -101,14 +101,14 @@ def _expiring_json(expiring: Expiring, currency: str) -> dict[str, Any]:
     }
 
 
-def statement_rows(told: Statement) -> Iterator[tuple[object, ...]]:
+def statement_rows(statement: Statement) -> Iterator[tuple[object, ...]]:
     """The rows of `avoir statement --csv`, account by account, in STATEMENT_COLUMNS' order."""
-    for account in told.accounts:
+    for account in statement.accounts:
         for values in _account_rows(account):
             row = {
-                "tenant_id": told.tenant_id,
-                "owner_type": told.owner.type,
-                "owner_id": told.owner.id,
+                "tenant_id": statement.tenant_id,
+                "owner_type": statement.owner.type,
+                "owner_id": statement.owner.id,
                 **values,
             }
             yield tuple(row.get(column, "") for column in STATEMENT_COLUMNS)

@@ -33,11 +33,11 @@ class Held(NamedTuple):
 
 NOTHING = Held(0, 0)
 NAMED_BY_REFERENCE = frozenset({"drawn", "refunded"})
-"""Events whose entries have as their reason the reference that the command gave."""
+"""Events whose entries have the command's reference as their reason."""
 
 
 class Document(NamedTuple):
-    """What a movement is about; `number` is that of the invoice or credit note concerned, where it is known."""
+    """Document of a movement; `number` is that of the invoice or credit note, if known."""
 
     kind: str
     id: str
@@ -48,7 +48,7 @@ class Document(NamedTuple):
 class Movement:
     """One posting, numbered by its first entry; `change` says what it did to both balances, in micros.
 
-    Between available and reserved `ledger_account` is where it went to and `counter_account` where it came from.
+    Between available and reserved, `ledger_account` is the destination and `counter_account` the source.
     """
 
     seq: int
@@ -70,14 +70,14 @@ class Movement:
 
     @property
     def amount(self) -> int:
-        """What the owner holds more or less, in micros: nothing between available and reserved."""
+        """Change of what the owner holds, in micros; zero between available and reserved."""
         return sum(self.change)
 
 
 def last_entries(rows: Sequence[asyncpg.Record], limit: int | None) -> tuple[Sequence[asyncpg.Record], bool]:
-    """Of rows that come newest first the last `limit`, oldest first, and whether there are more.
+    """From rows that come newest first, return the last `limit`, oldest first, and whether there are more.
 
-    A posting between available and reserved has two entries, which are not parted.
+    The two entries of a posting between available and reserved stay together.
     """
     if limit is None or len(rows) <= limit:
         return rows[::-1], False
@@ -95,7 +95,7 @@ def _are_one_posting(first: asyncpg.Record, second: asyncpg.Record) -> bool:
 
 
 def follow(opening: Held, rows: Iterable[asyncpg.Record]) -> tuple[Movement, ...]:
-    """The movements of entries in their order, with the balances that they come to."""
+    """Movements of entries in order, with the balances after each."""
     movements: list[Movement] = []
     before: asyncpg.Record | None = None
     after = opening
@@ -116,15 +116,16 @@ def follow(opening: Held, rows: Iterable[asyncpg.Record]) -> tuple[Movement, ...
 def differences(
     account: AccountKey, opening: Held, stored: Held, rows: Iterable[asyncpg.Record]
 ) -> list[Difference]:
-    """Where the balances that entries hold depart from the sums; `stored` is what the entry before them holds."""
+    """Places where stored balances differ from the sums; `stored` is the balance in the previous entry."""
     held = opening._asdict()
     apart = dict.fromkeys(held, 0)
-    found = []
+    result = []
 
+    # A gap is reported at the entry where it begins, not at every entry after it.
     def compare(name: str, where: str, balance: int) -> None:
         if balance - held[name] != apart[name]:
             amounts = (format_decimal(micros, account.currency) for micros in (held[name], balance))
-            found.append(
+            result.append(
                 Difference(account.tenant_id, f"{place(account)}{where}", f"balance of {name}", *amounts)
             )
         apart[name] = balance - held[name]
@@ -134,11 +135,11 @@ def differences(
     for row in rows:
         held[row["ledger_account"]] += row["amount"]
         compare(row["ledger_account"], f", entry {row['seq']}.{row['n']}", row["balance"])
-    return found
+    return result
 
 
 def place(account: AccountKey) -> str:
-    """How an account is named where something differs."""
+    """Name of an account in a difference."""
     return f"account {account.owner_type}/{account.owner_id} {account.currency}"
 
 

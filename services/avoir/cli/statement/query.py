@@ -1,4 +1,4 @@
-"""An account's statement: each movement with cause, document and balance after it, and the sum checked."""
+"""An account's statement: movements with cause, document and balance, and a check of the sums."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ LAST_ENTRY = (2**62, 2**30)
 
 @dataclass(frozen=True, slots=True)
 class Expiring:
-    """What is left in a grant that expires, in micros."""
+    """Remaining amount of a grant that expires, in micros."""
 
     grant_id: UUID
     source: str
@@ -32,11 +32,11 @@ class Expiring:
 
 @dataclass(frozen=True, slots=True)
 class AccountStatement:
-    """One account within a span: opening balance, movements, closing balance.
+    """One account within a period: opening balance, movements, closing balance, as the ledger holds them.
 
-    `opening` and `closing` are what the ledger holds; `opening_expired` and `expired_unswept` the parts of them in
-    grants that had expired and were not yet swept. `expiring` is what expires after the closing, soonest first.
-    `earlier` says that the limit left out older movements of the span (the opening balance counts them).
+    `opening_expired` and `expired_unswept` are the parts in expired, unswept grants. `expiring` is what expires after
+    the closing, soonest first. `earlier` says that the limit left out older movements (the opening balance includes
+    them).
     """
 
     account: AccountKey
@@ -51,18 +51,18 @@ class AccountStatement:
 
     @property
     def unexpired(self) -> Held:
-        """What could really be used, and what was really set aside, at the closing."""
+        """Credit that could be used, and credit that was reserved, at the closing; without expired credit."""
         return self.closing.minus(self.expired_unswept)
 
     @property
     def adds_up(self) -> bool:
-        """Whether the movements come to the balances that are kept."""
+        """Check whether the movements lead to the stored balances."""
         return not self.differences
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An owner's statement as the ledger stood at `as_of`."""
+    """An owner's statement as of `as_of`."""
 
     tenant_id: str
     owner: Owner
@@ -71,8 +71,8 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Which movements: recorded from `start` to before `end`, no later than `as_of`; the last `limit`."""
+class MovementFilter:
+    """Selection of movements: recorded from `start` to before `end`, no later than `as_of`; the last `limit`."""
 
     start: datetime | None = None
     end: datetime | None = None
@@ -90,30 +90,34 @@ class _Place(NamedTuple):
 
 
 async def read_statement(
-    connection: Connection, tenant_id: str, owner: Owner, currency: str | None, span: Span
+    connection: Connection, tenant_id: str, owner: Owner, currency: str | None, selection: MovementFilter
 ) -> Statement:
-    """The statement of an owner's account in one currency, or of all of them. NotYetError for a later `as_of`."""
-    async with snapshot(connection, span.as_of) as now:
+    """The statement of an owner's account in one currency, or in all. Raises NotYetError for a future `as_of`."""
+    async with snapshot(connection, selection.as_of) as now:
         rows = await connection.fetch(
             *queries.read_owner_accounts(tenant_id=tenant_id, owner=owner, currency=currency)
         )
         statements = []
         for row in rows:
             account = AccountKey(tenant_id, *owner, row["currency"])
-            statements.append(await _read_account(connection, account, row, span, now))
-    return Statement(tenant_id, owner, span.as_of or now, tuple(statements))
+            statements.append(await _read_account(connection, account, row, selection, now))
+    return Statement(tenant_id, owner, selection.as_of or now, tuple(statements))
 
 
 async def _read_account(
-    connection: Connection, account: AccountKey, held: asyncpg.Record, span: Span, now: datetime
+    connection: Connection,
+    account: AccountKey,
+    held: asyncpg.Record,
+    selection: MovementFilter,
+    now: datetime,
 ) -> AccountStatement:
-    start, end, as_of = span.start or BEGINNING, span.end or END, span.as_of or END
-    # One for knowing that there are more, one for the other half of a posting.
-    limit = None if span.limit is None else span.limit + 2
+    start, end, as_of = selection.start or BEGINNING, selection.end or END, selection.as_of or END
+    # One row more to see whether there are more, and one for the other half of a posting.
+    limit = None if selection.limit is None else selection.limit + 2
     rows = await connection.fetch(
         *queries.read_movements(account=account, start=start, end=end, as_of=as_of, limit=limit)
     )
-    shown, earlier = last_entries(rows, span.limit)
+    shown, earlier = last_entries(rows, selection.limit)
     first = _Place(shown[0]["seq"], shown[0]["n"], END, as_of) if shown else _Place(*LAST_ENTRY, start, as_of)
     opened_at = shown[0]["recorded_at"] if earlier else start
     before = await connection.fetch(*queries.read_grants_left(account=account, place=first))
@@ -168,7 +172,7 @@ def _expiring(grants: list[asyncpg.Record], after: datetime) -> tuple[Expiring, 
 
 
 def _whole(account: AccountKey, held: asyncpg.Record) -> list[Difference]:
-    """Where all entries of the account, of whatever span, do not come to what it holds now."""
+    """Balances of the account that differ from the sum of all its entries, of any period."""
     return [
         Difference(
             account.tenant_id,

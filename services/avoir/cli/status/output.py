@@ -1,4 +1,4 @@
-"""What stands in the way of the output: topics out with other partitions than are used, readers ahead of the ledger."""
+"""Problems of the output: output topics with a changed number of partitions, readers ahead of the ledger."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from avoir.postgres.connect import Connection
 from avoir.wire.topics import EVENTS
 
 
-class TopicOut(NamedTuple):
-    """How many partitions a topic out has, and how many are used: None before the service has seen it."""
+class OutputTopic(NamedTuple):
+    """Number of partitions of an output topic, and of those used; None before the service has seen it."""
 
     topic: str
     partitions: int
@@ -22,28 +22,28 @@ class TopicOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The topics out, and in words what `credit-balance` has and the ledger has not."""
+    """The output topics, and a description of what `credit-balance` has and the ledger lacks."""
 
-    topics: tuple[TopicOut, ...] = ()
+    topics: tuple[OutputTopic, ...] = ()
     ahead: tuple[str, ...] = ()
 
     def faults(self) -> Iterator[str]:
-        """A sentence for each thing that is wrong."""
+        """A sentence for each problem."""
         for topic, partitions, used in self.topics:
             if used is not None and partitions != used:
                 what = (
-                    "what was added stays empty"
+                    "the added partitions stay empty"
                     if partitions > used
-                    else "it gets no event until it has so many"
+                    else "no event is published there until it has that many"
                 )
                 yield f"{topic} has {partitions} partitions, and {used} are used: {what}."
         for each in self.behind():
             yield f"{each[0].upper()}{each[1:]}."
 
     def behind(self) -> tuple[str, ...]:
-        """Why nothing is published, for each account whose readers are ahead of the ledger."""
+        """Reasons why nothing is published: one per account whose readers are ahead of the ledger."""
         return tuple(
-            f"nothing is published until `avoir epoch raise`, since readers are ahead of the ledger: {each}"
+            f"nothing is published until `avoir epoch raise`, because readers are ahead of the ledger: {each}"
             for each in self.ahead
         )
 
@@ -51,8 +51,8 @@ class Output:
 async def read_output(
     connection: Connection, client: Client, names: TopicNames, used: Mapping[str, int], ce_source: str
 ) -> Output:
-    """The output's side; `used` is how many partitions of each topic are used, by actual names."""
+    """Read the output topics; `used` is the number of partitions in use of each topic, by actual names."""
     counts = await partition_counts(client, names, EVENTS)
     heads = await last_heads(client, names, ce_source)
-    topics = (TopicOut(each, counts.get(each, 0), used.get(names.actual(each))) for each in EVENTS)
+    topics = (OutputTopic(each, counts.get(each, 0), used.get(names.actual(each))) for each in EVENTS)
     return Output(tuple(topics), tuple(await unknown_to_the_ledger(connection, heads)))

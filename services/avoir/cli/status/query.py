@@ -1,4 +1,4 @@
-"""How the service stands: positions, outbox, leases, dead letters, epoch and schema."""
+"""State of the service: positions, outbox, leases, dead letters, epoch and schema."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from avoir.record import TopicPartition
 
 
 class LeaseHeld(NamedTuple):
-    """A lease and who has it; `held` is false once it has run out."""
+    """A lease and its holder; `held` is false once it has expired."""
 
     name: str
     holder: str
@@ -32,15 +32,15 @@ class DeadLetterCount(NamedTuple):
 
 
 class Deferred(NamedTuple):
-    """Messages that wait for rows which somebody keeps locked, since when, and the keys of these rows."""
+    """Deferred messages, since when, and the keys of the locked rows they wait for."""
 
     messages: int
     oldest: datetime | None
     waits_for: tuple[str, ...]
 
 
-class StandingCredit(NamedTuple):
-    """Grants that are to come, how many of them are overdue and when the next comes; accounts that await a refill."""
+class PendingCredit(NamedTuple):
+    """Pending grants, the number overdue and the next moment; accounts that wait for a requested refill."""
 
     pending: int
     overdue: int
@@ -50,10 +50,10 @@ class StandingCredit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The database's side of the service at a moment; `oldest` is the oldest message that waits to be published.
+    """The database's side of the service at a moment.
 
-    `moved_at` says when each position last moved. `used` is how many partitions of each topic out are
-    used, by actual names.
+    `oldest` is the oldest message that waits to be published, `moved_at` when each position last moved, and `used` the
+    number of partitions in use of each output topic, by actual names.
     """
 
     as_of: datetime
@@ -67,23 +67,23 @@ class Status:
     refused: int
     leases: tuple[LeaseHeld, ...]
     dead_letters: tuple[DeadLetterCount, ...]
-    standing: StandingCredit
+    pending_credit: PendingCredit
     deferred: Deferred
     used: dict[str, int]
 
 
 async def read_status(connection: Connection, group_id: str) -> Status:
-    """How the service stands; `group_id` is the consumer group whose positions count."""
+    """Read the state of the service; `group_id` is the consumer group of the positions."""
     async with snapshot(connection) as now:
         rows = await connection.fetch(*queries.all_positions(group_id=group_id))
         outbox = await connection.fetchrow(*queries.read_outbox())
         leases = await connection.fetch(*queries.read_leases())
         counts = await connection.fetch(*queries.read_dead_letter_counts())
-        standing = await connection.fetchrow(*queries.read_pending_counts(now=now))
+        pending_credit = await connection.fetchrow(*queries.read_pending_counts(now=now))
         used = await connection.fetch(*queries.read_all_output_topics())
         assert outbox is not None
         deferred = await connection.fetchrow(*queries.count_deferred(group_id=group_id))
-        assert standing is not None
+        assert pending_credit is not None
         assert deferred is not None
         return Status(
             now,
@@ -97,7 +97,7 @@ async def read_status(connection: Connection, group_id: str) -> Status:
             outbox["refused"],
             tuple(LeaseHeld(*row) for row in leases),
             tuple(DeadLetterCount(*row) for row in counts),
-            StandingCredit(*standing),
+            PendingCredit(*pending_credit),
             Deferred(
                 deferred["messages"],
                 deferred["oldest"],

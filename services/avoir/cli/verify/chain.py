@@ -18,7 +18,10 @@ REPORT_EVERY = 1_000
 
 
 class _Chain:
-    """Follows one account's entries; what it cannot follow becomes a difference. The account itself may be missing."""
+    """Follows one account's entries and turns every inconsistency into a difference.
+
+    The account itself may be missing.
+    """
 
     def __init__(self, account: asyncpg.Record | None, key: AccountKey) -> None:
         self._account = account
@@ -30,51 +33,53 @@ class _Chain:
         self._head = GENESIS
 
     def follow(self, entry: Entry) -> list[Difference]:
-        """What is wrong with the next entry."""
+        """Check the next entry; returns the differences."""
         place, side = (entry.seq, entry.n), entry.ledger_account
         held = self._held[side] + entry.amount
-        found = []
+        differences = []
         if place <= self._place:
-            found.append(self._differs(entry, "number", f"above {_number(self._place)}", _number(place)))
+            differences.append(
+                self._differs(entry, "number", f"above {_number(self._place)}", _number(place))
+            )
         if entry.balance != held:
-            found.append(
+            differences.append(
                 self._differs(entry, f"balance of {side}", self._money(held), self._money(entry.balance))
             )
         if self._recorded_at is not None and entry.recorded_at < self._recorded_at:
-            found.append(
+            differences.append(
                 self._differs(
                     entry, "recorded_at", f"no earlier than {self._recorded_at}", str(entry.recorded_at)
                 )
             )
         expected = entry_hash(self._head, entry)
         if entry.hash != expected:
-            found.append(self._differs(entry, "hash", expected.hex(), entry.hash.hex()))
+            differences.append(self._differs(entry, "hash", expected.hex(), entry.hash.hex()))
         self._place, self._recorded_at, self._head = place, entry.recorded_at, entry.hash
         self._held[side] = entry.balance
-        return found
+        return differences
 
     def end(self) -> list[Difference]:
-        """What is wrong with the account, now that all its entries were followed."""
+        """Check the account after its last entry; returns the differences."""
         account = self._account
         if account is None:
             held = ", ".join(f"{self._money(amount)} {side}" for side, amount in self._held.items())
             return [self._differs(None, "account", held, "missing")]
-        found = [
+        differences = [
             self._differs(None, side, self._money(held), self._money(account[side]))
             for side, held in self._held.items()
             if account[side] != held
         ]
         if account["head"] != self._head:
-            found.append(self._differs(None, "head", self._head.hex(), account["head"].hex()))
+            differences.append(self._differs(None, "head", self._head.hex(), account["head"].hex()))
         if account["seq"] < self._place[0]:
-            found.append(self._differs(None, "seq", f"at least {self._place[0]}", str(account["seq"])))
+            differences.append(self._differs(None, "seq", f"at least {self._place[0]}", str(account["seq"])))
         if self._recorded_at is not None and account["recorded_at"] < self._recorded_at:
-            found.append(
+            differences.append(
                 self._differs(
                     None, "recorded_at", f"no earlier than {self._recorded_at}", str(account["recorded_at"])
                 )
             )
-        return found
+        return differences
 
     def _differs(self, entry: Entry | None, what: str, expected: str, found: str) -> Difference:
         where = f"{self._where}, entry {entry.seq}.{entry.n}" if entry else self._where
@@ -101,7 +106,7 @@ class _Entries:
         self.row: asyncpg.Record | None = None
 
     async def advance(self) -> None:
-        """Have the next entry at hand, or none."""
+        """Fetch the next entry, if there is one."""
         if self.row is not None:
             self._read += 1
             if self._read % REPORT_EVERY == 0:
@@ -109,18 +114,18 @@ class _Entries:
         self.row = await anext(self._stream, None)
 
     def end(self) -> None:
-        """Report what was read since the last report."""
+        """Report the rows read since the last report."""
         self._progress("entries", self._read % REPORT_EVERY)
 
     def key_of(self, row: asyncpg.Record) -> AccountKey:
-        """The account that a row is of."""
+        """The account of a row."""
         return AccountKey(self._tenant_id, row["owner_type"], row["owner_id"], row["currency"])
 
 
 async def verify_chains(
     connection: Connection, tenant_id: str, progress: Progress
 ) -> AsyncIterator[Difference]:
-    """Differences in the entries of every account of a tenant, and of every account that only entries know."""
+    """Differences in the entries of every account of a tenant, including accounts that only entries know."""
     entries = _Entries(connection, tenant_id, progress)
     await entries.advance()
     async for account in connection.cursor(*queries.verify_accounts(tenant_id=tenant_id), prefetch=PREFETCH):
@@ -134,7 +139,7 @@ async def verify_chains(
 
 
 async def _without_account(entries: _Entries) -> AsyncIterator[Difference]:
-    # An account's row says nothing of those before it: the database alone knows the order of both streams.
+    # Only the database knows the order of both streams, so its rows say whether an account exists.
     while entries.row is not None and not entries.row["has_account"]:
         async for difference in _of_account(entries, None, entries.key_of(entries.row)):
             yield difference

@@ -1,4 +1,4 @@
-"""Proves that the policy keys that are kept are those that messages set, as their decisions say."""
+"""Proves that the stored policy keys are those that messages set, according to their decisions."""
 
 import json
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ NONE = "none"
 async def verify_policies(
     connection: Connection, tenant_id: str, _progress: Progress
 ) -> AsyncIterator[Difference]:
-    """Policies that were set by no message, or otherwise; those that are missing; all by their decisions."""
+    """Policies that no message set, that differ from their message's decision, or that are missing."""
     async for row in connection.cursor(*queries.verify_policies(tenant_id=tenant_id)):
         decided, kept = _decided(row), _kept(row)
         if decided != kept:
@@ -29,17 +29,17 @@ def _decided(row: asyncpg.Record) -> str:
         return NONE
     facts = json.loads(row["facts"])
     of, kept = facts["of"], row["scope_id"] or ""
-    # Facts with very long ids keep only how these begin (ADR 0012).
+    # Facts keep only the beginning of very long ids (ADR 0012).
     is_cut = of.endswith(CUT) and len(of) == MAX_CUT + len(CUT)
     whole = kept if is_cut and kept.startswith(of.removesuffix(CUT)) else of
-    return _told(facts["scope"], whole, facts["keys"])
+    return _text(facts["scope"], whole, facts["keys"])
 
 
 def _kept(row: asyncpg.Record) -> str:
     return (
-        NONE if row["keys"] is None else _told(row["scope"], row["scope_id"], stated(json.loads(row["keys"])))
+        NONE if row["keys"] is None else _text(row["scope"], row["scope_id"], stated(json.loads(row["keys"])))
     )
 
 
-def _told(scope: str, of: str, keys: dict[str, object]) -> str:
+def _text(scope: str, of: str, keys: dict[str, object]) -> str:
     return f"{json.dumps(keys, sort_keys=True)} for {scope} {of}".rstrip()

@@ -1,6 +1,6 @@
-"""Proves the ledger: everything that is stored twice, and everything that follows from the facts, is computed again.
+"""Proves the ledger: recomputes everything that is stored twice and everything that follows from the facts.
 
-The rules on what is due, what came too late and which grants are over are spelled again in `verify.sql`, on purpose: a
+The rules on what is due, what is too late and which grants have expired are repeated in `verify.sql` on purpose: a
 proof that shared the service's rules would share its mistakes.
 """
 
@@ -20,7 +20,7 @@ from avoir.postgres.connect import Connection
 
 
 class Sizes(NamedTuple):
-    """How many rows of a tenant are to be read."""
+    """Number of rows of a tenant to read."""
 
     entries: int
     lines: int
@@ -49,8 +49,8 @@ def _reservation(row: asyncpg.Record) -> str:
 
 
 def _due(row: asyncpg.Record) -> str:
-    named = f"{row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip()
-    return f"credit due for {named} of {_owner(row)}"
+    name = f"{row['kind'].replace('_', ' ')} {row['id']} {row['line_id']}".rstrip()
+    return f"credit due for {name} of {_owner(row)}"
 
 
 SUMS: tuple[tuple[queries.Statement, Place], ...] = (
@@ -80,10 +80,10 @@ AT_REST: tuple[tuple[queries.Statement, Place], ...] = (
     (queries.verify_payments_at_rest, lambda row: f"invoice {row['invoice_id']}"),
     (queries.verify_invoices_at_rest, lambda row: f"invoice {row['invoice_id']}"),
 )
-"""What is compared in whole minor units, of which there are as many as the currency says."""
+"""Values compared in whole minor units of their currency."""
 
 
-SAID: tuple[tuple[queries.Statement, Place], ...] = (
+EXACT: tuple[tuple[queries.Statement, Place], ...] = (
     (queries.verify_terms, lambda row: f"grant {row['grant_id']}"),
     (queries.verify_due, _due),
     (queries.verify_facts, lambda row: f"message {row['event_id']} of {row['topic']}"),
@@ -91,7 +91,7 @@ SAID: tuple[tuple[queries.Statement, Place], ...] = (
     (queries.verify_reserved, _reservation),
     (queries.verify_applied_at, lambda row: f"application {row['application_id']}"),
 )
-"""What is compared as it is: who, when, why, how often."""
+"""Values compared exactly: who, when, why, how often."""
 
 
 async def verify(
@@ -100,11 +100,12 @@ async def verify(
     progress: Progress,
     begun: Callable[[str, Sizes], None],
 ) -> AsyncIterator[Difference]:
-    """Every difference of one tenant, or of all of them, at one moment; `begun` is told each tenant with its size.
+    """Every difference of one tenant, or of all, at one moment; `begun` gets each tenant with its size.
 
-    A tenant that nothing is stored of is not begun.
+    A tenant without stored rows is skipped.
     """
     async with snapshot(connection):
+        # No nested loops: on a table without statistics Postgres would read it once per row of another.
         await connection.execute(*queries.verify_plans())
         for (tenant,) in await connection.fetch(*queries.verify_tenants()):
             if tenant_id not in (None, tenant):
@@ -114,15 +115,15 @@ async def verify(
             for step in STEPS:
                 async for difference in step(connection, tenant, progress):
                     yield difference
-            for last in (verify_sums, verify_said):
-                async for difference in last(connection, tenant, progress):
+            for check in (verify_sums, verify_exact):
+                async for difference in check(connection, tenant, progress):
                     yield difference
 
 
 async def verify_sums(
     connection: Connection, tenant_id: str, progress: Progress
 ) -> AsyncIterator[Difference]:
-    """What the database itself finds to differ: grants, invoices, payments, uses, what is due, what is not at rest."""
+    """Differences found by the database: grants, invoices, payments, applications, entitlements, unsettled accounts."""
     currencies = [each for (each,) in await connection.fetch(*queries.verify_currencies(tenant_id=tenant_id))]
     units = {"currencies": currencies, "units": [minor_unit(each) for each in currencies]}
     checks = [(statement(tenant_id=tenant_id), place) for statement, place in SUMS]
@@ -134,11 +135,11 @@ async def verify_sums(
         progress("sums", 1)
 
 
-async def verify_said(
+async def verify_exact(
     connection: Connection, tenant_id: str, progress: Progress
 ) -> AsyncIterator[Difference]:
-    """What the database itself finds to be told in two ways: terms of grants, whose facts are, which there are."""
-    for statement, place in SAID:
+    """Contradictions found by the database: terms of grants, owners of facts, missing facts."""
+    for statement, place in EXACT:
         async for row in connection.cursor(*statement(tenant_id=tenant_id)):
             yield Difference(tenant_id, place(row), row["part"], row["expected"], row["found"])
         progress("sums", 1)

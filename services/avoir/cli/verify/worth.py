@@ -1,7 +1,7 @@
-"""Proves the worth of lines: what each cost and what is due for it, computed again from the facts.
+"""Proves the worth of lines: cost and target of each, recomputed from the facts.
 
-Costs and targets are computed from the facts by the core's functions. The terms of what is due are spelled again here
-on purpose, as the sums are in `verify.sql`: a proof that shared the service's rules would share its mistakes.
+Costs and targets are computed from the facts by the core's functions. The terms of entitlements are repeated here on
+purpose, as the sums are in `verify.sql`: a proof that shared the service's rules would share its mistakes.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -41,7 +41,7 @@ def _line(row: asyncpg.Record) -> InvoiceLine:
 async def verify_targets(
     connection: Connection, tenant_id: str, progress: Progress
 ) -> AsyncIterator[Difference]:
-    """Lines of bookings and plans whose target is not what all facts known make it."""
+    """Lines of bookings and plans whose target does not follow from all facts known."""
     billed = grouped(
         aiter(connection.cursor(*queries.verify_billed(tenant_id=tenant_id), prefetch=PREFETCH)),
         lambda row: (str(row["kind"]), str(row["subject_id"])),
@@ -65,20 +65,20 @@ def _targets_of(
 ) -> list[Difference]:
     billed = [Billed(rows.invoice(row), rows.line(row)) for row in lines]
     due = targets(billed, [rows.change(row) for row in changes])
-    found = []
+    differences = []
     for row, (_, line) in zip(lines, billed, strict=True):
         target = due.get(line.key)
         expected, stored = target.amount if target else 0, row["target"] or 0
         place = f"{row['kind']} {row['subject_id']}, invoice {row['invoice_id']}, line {row['line_id']}"
         if stored != expected:
-            found.append(_differs(tenant_id, place, "target", expected, stored, row["currency"]))
+            differences.append(_differs(tenant_id, place, "target", expected, stored, row["currency"]))
         elif target is not None and row["target"] is not None:
-            found += _terms_of(tenant_id, place, row, target.change)
-    return found
+            differences += _terms_of(tenant_id, place, row, target.change)
+    return differences
 
 
 def _terms_of(tenant_id: str, place: str, row: asyncpg.Record, change: Change) -> list[Difference]:
-    """The terms of what is due that differ from those of the change that it comes from."""
+    """Entitlement terms that differ from those of the change they come from."""
     terms = {
         "source": (change.topic.replace("-", "_"), row["source"]),
         "due from": (change.occurred_at, row["due_from"]),

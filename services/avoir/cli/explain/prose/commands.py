@@ -1,4 +1,4 @@
-"""What was asked of Avoir by a command, what stood against it, and what was done."""
+"""Words on a command: its request, the obstacles, and the result."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +16,7 @@ from avoir.cli.base.words import (
     recorded_words,
     scope_words,
 )
-from avoir.cli.explain.view import DecisionMade, Explanation
+from avoir.cli.explain.view import Explanation, RecordedDecision
 from avoir.core.model.money import format_decimal
 from avoir.core.model.rows import Grant
 
@@ -26,13 +26,13 @@ ASKED = {
     "refund-credit": "{amount} of the credit of {id} was to be paid out in money ({reference})",
     "draw-credit": "{amount} of the credit of {id} was to be drawn for usage ({reference})",
 }
-"""What a command asks, where its facts tell the amount."""
+"""Request of a command, if its facts have the amount."""
 
 SPENT = frozenset({"applied", "drawn", "refunded"})
 
 
-def command_opening(decision: DecisionMade) -> str:
-    """What was asked, and by whom."""
+def command_opening(decision: RecordedDecision) -> str:
+    """The request, and who made it."""
     facts, id_ = decision.facts, decision.subject.id
     words = HAPPENED[decision.topic].format(id=id_)
     if decision.topic in ASKED and "amount" in facts and "currency" in facts:
@@ -44,8 +44,8 @@ def command_opening(decision: DecisionMade) -> str:
     return f"{words} by {who}" if who else words
 
 
-def command_background(decision: DecisionMade) -> Iterator[str]:
-    """What stood for or against it."""
+def command_background(decision: RecordedDecision) -> Iterator[str]:
+    """Circumstances for or against a command."""
     facts = decision.facts
     currency = facts.get("currency", "")
     if "available" in facts:
@@ -64,8 +64,8 @@ def command_background(decision: DecisionMade) -> Iterator[str]:
         yield f"An earlier message has the same {str(same).replace('_', ' ')}."
 
 
-def _was_to_come(decision: DecisionMade) -> bool:
-    """Whether a void took credit that was never given, of which there was nothing to take back."""
+def _was_to_come(decision: RecordedDecision) -> bool:
+    """Check whether a void took pending credit, so that nothing had to be taken back."""
     return decision.outcome == "recorded" and "voided" not in decision.facts
 
 
@@ -75,72 +75,74 @@ def _day(text: str) -> str:
 
 def _keys(keys: dict[str, object]) -> str:
     currency = keys.get("currency")
-    told = []
+    parts = []
     for key, value in keys.items():
         if key == "currency":
             continue
         if value is None:
-            told.append(f"{POLICY_NAMES.get(key, key)}: as the wider setting says again")
+            parts.append(f"{POLICY_NAMES.get(key, key)}: from the wider scope again")
         else:
             is_amount = key.startswith("refill_")
-            told.append(policy_words(key, f"{value} {currency}" if is_amount else value))
-    return f"From then on: {'; '.join(told)}."
+            parts.append(policy_words(key, f"{value} {currency}" if is_amount else value))
+    return f"From then on: {'; '.join(parts)}."
 
 
-def command_verdict(explanation: Explanation, decision: DecisionMade, *, is_told: bool) -> Iterator[str]:
-    """What was decided; amounts given or used that were told already are not told again."""
+def command_verdict(
+    explanation: Explanation, decision: RecordedDecision, *, is_mentioned: bool
+) -> Iterator[str]:
+    """Result of a command; leaves out amounts that were already given."""
     facts = decision.facts
     match decision.outcome, decision.topic:
         case "declined", _:
             yield REFUSED
         case "waiting", "grant-credit":
-            yield f"It was to be given on {_day(facts['effective_at'])}."
+            yield f"It was to take effect on {_day(facts['effective_at'])}."
         case "issued", "grant-credit":
-            if not is_told:
+            if not is_mentioned:
                 yield outcome_words("issued")
             yield reason_words(decision.reason)
             yield from (
                 f'The note on it: "{each.note}".' for each in _given(explanation, decision) if each.note
             )
         case "recorded", "draw-credit" if "drawn" in facts and facts["drawn"] != facts["amount"]:
-            yield f"Only {facts['drawn']} {facts['currency']} of it was drawn: that was all there was."
+            yield f"Only {facts['drawn']} {facts['currency']} of it was drawn: that was all the credit available."
         case "recorded", "void-credit" if _was_to_come(decision):
-            yield f"Its time had not come yet, so its {facts['amount']} {facts['currency']} will not be given."
+            yield f"It had not taken effect yet, so its {facts['amount']} {facts['currency']} will not be given."
         case "recorded", "void-credit":
             yield f"{facts['voided']} {facts['currency']} was taken back."
         case "recorded", _:
             yield recorded_words(decision.topic, decision.reason)
-        case outcome, _ if not is_told:
+        case outcome, _ if not is_mentioned:
             yield outcome_words(outcome)
     if sources := _sources(explanation, decision):
         yield f"It came from {joined(sources)}."
 
 
-def _given(explanation: Explanation, decision: DecisionMade) -> list[Grant]:
+def _given(explanation: Explanation, decision: RecordedDecision) -> list[Grant]:
     event = (decision.topic, decision.event_id)
     return [each.grant for each in explanation.grants if (each.grant.topic, each.grant.event_id) == event]
 
 
-def _sources(explanation: Explanation, decision: DecisionMade) -> list[str]:
-    """How much of which credit a command used, drew or paid out."""
-    event, found = (decision.topic, decision.event_id), []
+def _sources(explanation: Explanation, decision: RecordedDecision) -> list[str]:
+    """Amounts that a command used, drew or paid out, with their grants."""
+    event, sources = (decision.topic, decision.event_id), []
     for each in explanation.grants:
         grant, currency = each.grant, each.grant.account.currency
         spent = -sum(
-            step.amount
-            for step in each.steps
-            if (step.topic, step.event_id) == event and step.counter_account in SPENT
+            entry.amount
+            for entry in each.entries
+            if (entry.topic, entry.event_id) == event and entry.counter_account in SPENT
         )
         if spent > 0:
-            found.append(f"{format_decimal(spent, currency)} {currency} of {grant_words(grant)}")
-    return found
+            sources.append(f"{format_decimal(spent, currency)} {currency} of {grant_words(grant)}")
+    return sources
 
 
 def grant_words(grant: Grant) -> str:
-    """A credit as people name it: by its day and what it was given for."""
+    """Name of a grant for people: its day and purpose."""
     return f"the credit of {date_words(grant.effective_at)} given {given_for(grant)}"
 
 
 def given_for(grant: Grant) -> str:
-    """What a credit was given for, in a few words."""
+    """Purpose of a grant in a few words."""
     return GIVEN_FOR.get(grant.reason, f"for {grant.reason}")

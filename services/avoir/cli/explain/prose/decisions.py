@@ -1,4 +1,4 @@
-"""One decision in a few sentences: what happened, what was known then, what was decided, what would change it."""
+"""One decision in a few sentences: event, facts known then, decision, remedy."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -21,11 +21,11 @@ from avoir.cli.explain.prose.commands import command_background, command_opening
 from avoir.cli.explain.prose.fee import fee_words, was_billed
 from avoir.cli.explain.prose.unhandled import unhandled
 from avoir.cli.explain.prose.voids import void_words
-from avoir.cli.explain.view import DecisionMade, Explanation
+from avoir.cli.explain.view import Explanation, RecordedDecision
 from avoir.core.handlers.payments import MISMATCHED
 from avoir.core.model.money import format_decimal
 from avoir.core.model.rows import PlanCancellation
-from avoir.wire.topics import COMMANDS
+from avoir_events import COMMANDS
 
 REPEATED = ("duplicate", "conflict")
 
@@ -35,7 +35,7 @@ def money(micros: int, currency: str) -> str:
     return f"{format_decimal(micros, currency)} {currency}"
 
 
-def paragraph(explanation: Explanation, decision: DecisionMade) -> str:
+def paragraph(explanation: Explanation, decision: RecordedDecision) -> str:
     """A decision in a few sentences."""
     sentences = (
         [*unhandled(decision)] if decision.outcome in UNHANDLED else [*_handled(explanation, decision)]
@@ -47,7 +47,7 @@ def paragraph(explanation: Explanation, decision: DecisionMade) -> str:
     return " ".join(sentences)
 
 
-def _handled(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+def _handled(explanation: Explanation, decision: RecordedDecision) -> Iterator[str]:
     yield _opening(explanation, decision)
     yield from command_background(decision) if decision.topic in COMMANDS else _background(decision)
     yield from _verdict(explanation, decision)
@@ -60,7 +60,7 @@ def _would_change(words: str) -> str:
     return f"What would change this: {words[:1].lower()}{words[1:]}"
 
 
-def _opening(explanation: Explanation, decision: DecisionMade) -> str:
+def _opening(explanation: Explanation, decision: RecordedDecision) -> str:
     when = f"On {date_words(decision.occurred_at)} " if decision.occurred_at else ""
     if decision.topic in COMMANDS:
         words = command_opening(decision)
@@ -70,7 +70,7 @@ def _opening(explanation: Explanation, decision: DecisionMade) -> str:
     return f"{when}{words}." if when else f"{words[0].upper()}{words[1:]}."
 
 
-def _by(explanation: Explanation, decision: DecisionMade) -> str:
+def _by(explanation: Explanation, decision: RecordedDecision) -> str:
     for change in explanation.changes:
         if (change.topic, change.event_id) == (decision.topic, decision.event_id):
             words = " by the customer" if change.changed_by == "customer" else " by an admin"
@@ -80,13 +80,13 @@ def _by(explanation: Explanation, decision: DecisionMade) -> str:
     return ""
 
 
-def _amount_of(decision: DecisionMade) -> str:
+def _amount_of(decision: RecordedDecision) -> str:
     key = {"payment-recorded": "amount", "invoice-finalized": "total"}.get(decision.topic, "")
     facts = decision.facts
-    return f" over {facts[key]} {facts['currency']}" if key in facts and "currency" in facts else ""
+    return f" for {facts[key]} {facts['currency']}" if key in facts and "currency" in facts else ""
 
 
-def _background(decision: DecisionMade) -> Iterator[str]:
+def _background(decision: RecordedDecision) -> Iterator[str]:
     facts = decision.facts
     lines = facts.get("lines", [])
     for line in lines:
@@ -98,20 +98,23 @@ def _background(decision: DecisionMade) -> Iterator[str]:
     elif "due" in facts:
         yield _paid(facts)
     if "auto_apply" in decision.policy and facts["automatic"] != decision.policy["auto_apply"]:
-        yield f"The invoice itself said that it takes {'' if facts['automatic'] else 'no '}credit by itself."
+        yield f"The message turned automatic use of credit {'on' if facts['automatic'] else 'off'} for it."
     if "left" in facts:
         yield _used(facts)
     if others := facts.get("not_of_this_owner_and_currency"):
-        yield f"It names invoices of somebody else, or in another currency: {', '.join(map(str, others))}."
+        yield f"It names invoices of another owner, or in another currency: {', '.join(map(str, others))}."
     if mismatched := facts.get(MISMATCHED):
-        yield f"Reversals {joined(mismatched)} had waited for it, and do not count: they are in another currency."
+        yield (
+            f"Reversals {joined(mismatched)} had been waiting for it. "
+            "They do not count: they are in another currency."
+        )
     if unknown := facts.get("lines_of_unknown_credit"):
-        yield f"Its credit lines {joined(unknown)} name no credit of this customer: they lower the total only."
+        yield f"Its credit lines {joined(unknown)} name no credit of this customer: they only lower the total."
     if same := facts.get("same"):
         yield f"An earlier message has the same {str(same).replace('_', ' ')}."
 
 
-def _billed(line: Mapping[str, Any], decision: DecisionMade) -> str:
+def _billed(line: Mapping[str, Any], decision: RecordedDecision) -> str:
     before, day = was_billed(line, decision), date_words(datetime.fromisoformat(line["finalized_at"]))
     due = line["due_on_invoice"]
     state = (
@@ -122,8 +125,8 @@ def _billed(line: Mapping[str, Any], decision: DecisionMade) -> str:
         else f"with {due} {line['currency']} still due"
     )
     return (
-        f"It {'had been' if before else 'was only'} billed on invoice {line['invoice_id']} of {day}"
-        f"{'' if before else ', after that'} ({line['cost']} {line['currency']}, {state})."
+        f"It {'had been billed' if before else 'was billed only afterwards,'} on invoice {line['invoice_id']} of {day} "
+        f"({line['cost']} {line['currency']}, {state})."
     )
 
 
@@ -139,20 +142,20 @@ def _paid(facts: Mapping[str, Any]) -> str:
 
 def _used(facts: Mapping[str, Any]) -> str:
     currency = facts["currency"]
-    back = f"{facts['reversed']} {currency} of it went back, " if not is_zero(facts["reversed"]) else ""
+    back = f"{facts['reversed']} {currency} of it was reversed, " if not is_zero(facts["reversed"]) else ""
     used = f"{facts['settled']} settled invoices and {facts['left']} was left"
     return f"Of its {facts['amount']} {currency}, {back}{used}."
 
 
-def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
-    # A repetition has the ids of the message that gave the credit.
+def _verdict(explanation: Explanation, decision: RecordedDecision) -> Iterator[str]:
+    # A repeated message has the same event id as the one that gave the credit.
     is_first = decision.outcome not in REPEATED
     given = list(_given_by(explanation, decision)) if is_first else []
     used = list(_used_by(explanation, decision)) if is_first else []
     yield from (f"Credit of {amount} was given." for amount in given)
     yield from (f"Credit of {amount} was used on it." for amount in used)
     if decision.topic in COMMANDS:
-        yield from command_verdict(explanation, decision, is_told=bool(given or used))
+        yield from command_verdict(explanation, decision, is_mentioned=bool(given or used))
     elif decision.outcome == "recorded":
         if "undone" not in decision.facts:
             yield recorded_words(decision.topic, decision.reason)
@@ -163,7 +166,7 @@ def _verdict(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
         yield fee
 
 
-def _reason(decision: DecisionMade) -> Iterator[str]:
+def _reason(decision: RecordedDecision) -> Iterator[str]:
     match decision.outcome:
         case "declined" if decision.topic in COMMANDS:
             yield refusal_words(decision.reason)
@@ -171,39 +174,39 @@ def _reason(decision: DecisionMade) -> Iterator[str]:
             yield reason_words(decision.reason)
 
 
-def _given_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+def _given_by(explanation: Explanation, decision: RecordedDecision) -> Iterator[str]:
     for grant in (each.grant for each in explanation.grants):
         is_cause = (grant.topic, grant.event_id) == (decision.topic, decision.event_id)
         if is_cause and decision.outcome != "waiting":
             yield money(grant.amount, grant.account.currency)
 
 
-def _used_by(explanation: Explanation, decision: DecisionMade) -> Iterator[str]:
+def _used_by(explanation: Explanation, decision: RecordedDecision) -> Iterator[str]:
     for use in explanation.applications:
         if (use.topic, use.event_id) == (decision.topic, decision.event_id):
             yield money(use.amount, use.account.currency)
 
 
-def _settings(explanation: Explanation, decision: DecisionMade) -> str:
-    """The policy values that counted, with the messages that set them."""
+def _settings(explanation: Explanation, decision: RecordedDecision) -> str:
+    """The policy values that affected the outcome, with the messages that set them."""
     set_by = decision.policy.get("set_by", {})
     known = {each.event_id: each for each in explanation.policies}
-    told = []
+    parts = []
     for key, value in decision.policy.items():
         if not _mattered(key, value, decision):
             continue
         words = policy_words(key, value)
         if event_id := set_by.get(key):
             version = known.get(event_id)
-            whom = f" for {scope_words(version.key.scope, version.key.id)}" if version else ""
+            scope = f" for {scope_words(version.key.scope, version.key.id)}" if version else ""
             when = f" of {date_words(version.occurred_at)}" if version else ""
-            words += f" (set{whom} by message {event_id}{when})"
-        told.append(words)
-    return f"Settings that counted: {'; '.join(told)}." if told else ""
+            words += f" (set{scope} by message {event_id}{when})"
+        parts.append(words)
+    return f"Settings that counted: {'; '.join(parts)}." if parts else ""
 
 
-def _mattered(key: str, value: object, decision: DecisionMade) -> bool:
-    """Whether a policy value had a part in the outcome."""
+def _mattered(key: str, value: object, decision: RecordedDecision) -> bool:
+    """Check whether a policy value affected the outcome."""
     match key:
         case "set_by":
             return False

@@ -1,28 +1,28 @@
-"""Says an explanation in words that a support person can read out to a customer."""
+"""An explanation in words that customer support can read to a customer."""
 
 from dataclasses import dataclass
 
 from avoir.cli.explain.prose.decisions import paragraph
 from avoir.cli.explain.prose.movements import movements
-from avoir.cli.explain.prose.standing import standing
+from avoir.cli.explain.prose.state import current_state
 from avoir.cli.explain.view import Explanation
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
-    """Paragraphs on what was decided, dated sentences on what happened since, sentences on how things stand."""
+class Prose:
+    """Paragraphs on the decisions, dated sentences on later events, sentences on the current state."""
 
     decided: tuple[str, ...]
     since: tuple[str, ...]
     now: tuple[str, ...]
 
 
-def tell(explanation: Explanation) -> Telling:
-    """The words for an explanation; of an owner's credit only the decisions and how it stands."""
+def prose_of(explanation: Explanation) -> Prose:
+    """Write an explanation in words; for an owner only the decisions and the current state."""
     later = [(each.recorded_at, paragraph(explanation, each)) for each in explanation.later]
     moved = movements(explanation) if explanation.subject.kind != "owner" else []
-    return Telling(
+    return Prose(
         tuple(paragraph(explanation, each) for each in explanation.decisions),
         tuple(words for _, words in sorted([*moved, *later], key=lambda each: each[0])),
-        tuple(standing(explanation)),
+        tuple(current_state(explanation)),
     )

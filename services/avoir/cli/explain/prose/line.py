@@ -1,4 +1,4 @@
-"""How the worth of one invoice line came about, in sentences, to the cent."""
+"""The worth of one invoice line in sentences, to the cent."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -11,25 +11,25 @@ from avoir.core.model.rows import BookingCancellation, BookingShortening, PlanCa
 
 ROLES = {
     "counts": "This change counts.",
-    "lowers": "Nobody asked credit for it, but it is the last change and worth less, so it is the most there can be.",
-    "leaves": "Nobody asked credit for it; it is the last change, and worth no less, so it lowers nothing.",
-    "superseded": "It does not count: a later change does.",
-    "not_requested": "It does not count: an admin made it and did not ask for credit.",
-    "billed_after_change": "It does not count: the invoice was finalized only after it.",
-    "currency_mismatch": "It does not count: its amounts are in another currency than the invoice.",
+    "lowers": "It did not ask for credit, but it is the last change and worth less, so it limits the credit.",
+    "leaves": "It did not ask for credit. It is the last change, but worth no less, so it lowers nothing.",
+    "superseded": "It does not count, because a later change does.",
+    "not_requested": "It does not count, because an admin made it without asking for credit.",
+    "billed_after_change": "It does not count, because the invoice was finalized only after it.",
+    "currency_mismatch": "It does not count, because its amounts are in a different currency than the invoice.",
 }
-"""What a change does to a line."""
+"""Words for the role of a change for a line."""
 
 MADE = {
     "booking-cancelled": "cancelled",
     "booking-shortened": "shortened",
     "plan-cancelled": "cancelled",
 }
-"""What a change did to its booking or plan, by topic."""
+"""Verb for a change to a booking or plan, by topic."""
 
 
-def tell_line(worth: LineWorth) -> list[str]:
-    """The sentences, in the order in which the amount came about."""
+def line_prose(worth: LineWorth) -> list[str]:
+    """The sentences, in the order of the calculation."""
     if worth.line.kind == "credit":
         return list(_credit_line(worth))
     parts = [_billed(worth), _cost(worth)]
@@ -74,7 +74,7 @@ def _change(worth: LineWorth, each: ChangeWorth) -> str:
         f"{MADE[change.topic]} by {who} on {date_words(change.occurred_at)} (message {change.event_id}{revision})."
     ]
     if each.worth is not None:
-        parts.append(f"{_part(worth, each)}, so alone it is worth {_money(worth, each.worth)}.")
+        parts.append(f"{_part(worth, each)}, so on its own it is worth {_money(worth, each.worth)}.")
     return " ".join([*parts, ROLES[each.role]])
 
 
@@ -95,7 +95,7 @@ def _fee(worth: LineWorth, asked: int, kept: int) -> str:
     if not asked:
         return "All of the cost comes back"
     fee = f"Of the fee of {_money(worth, asked)}, {_money(worth, kept)} is kept from this line"
-    return fee if kept else f"{fee}, as other lines keep it"
+    return fee if kept else f"{fee}, because other lines keep it"
 
 
 def _shortened(worth: LineWorth, change: BookingShortening, fraction: str) -> str:
@@ -108,8 +108,8 @@ def _shortened(worth: LineWorth, change: BookingShortening, fraction: str) -> st
 
 def _unused(period: Period | None, change: PlanCancellation) -> str:
     if period is None:
-        return "as the line names no period"
-    ended = f"as the plan ends at {change.effective_at:%Y-%m-%d %H:%M} UTC"
+        return "because the line has no period"
+    ended = f"because the plan ends at {change.effective_at:%Y-%m-%d %H:%M} UTC"
     if period.start >= change.effective_at:
         return f"{ended}, before the period begins"
     if change.unused == "whole_periods":
@@ -122,29 +122,30 @@ def _credit_line(worth: LineWorth) -> Iterator[str]:
     line, invoice = worth.line, worth.invoice
     yield (
         f"Line {line.line_id} of invoice {invoice.key.invoice_id} of {date_words(invoice.finalized_at)} is a credit "
-        f"line: it uses {_money(worth, -worth.total)} of credit {line.credit_line_id}, and is worth none itself."
+        f"line: it uses {_money(worth, -worth.total)} of credit {line.credit_line_id}, "
+        "and is not worth any credit itself."
     )
     if worth.shortfall:
-        yield f"{_money(worth, worth.shortfall)} of that was more than there was: that is a shortfall."
+        yield f"{_money(worth, worth.shortfall)} of that was more than the grant held: this is a shortfall."
 
 
 def _worth(worth: LineWorth) -> Iterator[str]:
     invoice = worth.invoice
     if worth.target is None:
-        yield "Nothing makes it worth credit."
+        yield "No change makes it worth credit."
         return
-    yield f"So the line is worth {_money(worth, worth.target)} of credit, once its invoice is paid."
+    yield f"So the line is worth {_money(worth, worth.target)} of credit once its invoice is paid."
     if invoice.voided:
         yield "The invoice is void, so no credit is due."
     elif invoice.due:
-        yield f"{_money(worth, invoice.due)} is still due on the invoice: the credit waits for that."
+        yield f"{_money(worth, invoice.due)} is still due on the invoice, so the credit waits."
     elif worth.too_late:
         yield (
-            f"The invoice was paid on {date_words(invoice.settled_at)}, after the change, and what was not paid "
-            "by then gives no credit (unpaid_change: never)."
+            f"The invoice was paid on {date_words(invoice.settled_at)}, after the change. Under unpaid_change: never, "
+            "that gives no credit."
         )
     else:
-        yield f"The invoice is paid since {date_words(invoice.settled_at)}, so that is due now."
+        yield f"The invoice was paid on {date_words(invoice.settled_at)}, so that is due now."
 
 
 def _given(worth: LineWorth) -> Iterator[str]:
@@ -154,6 +155,7 @@ def _given(worth: LineWorth) -> Iterator[str]:
     more = f"; {_money(worth, missing)} is missing" if missing > 0 else ""
     yield f"Given for it so far, less what was taken back: {_money(worth, worth.given)}{more}."
     if worth.covered:
-        yield f"{_money(worth, worth.covered)} of it was kept from the payments of the void invoice."
+        yield f"{_money(worth, worth.covered)} of it was withheld from the payments of the void invoice."
     if worth.shortfall:
-        yield f"{_money(worth, worth.shortfall)} could not be taken back, as it had been spent: that is a shortfall."
+        short = _money(worth, worth.shortfall)
+        yield f"{short} could not be taken back, because it had been spent: this is a shortfall."

@@ -1,4 +1,4 @@
-"""What a void undid: what was due, the credit used on the invoice and given for it, and what had been paid."""
+"""Effects of a void: the amount due, the credit used on the invoice and given for it, and the payments."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,12 +7,12 @@ from avoir.cli.base.words import is_zero
 
 UNDONE: Mapping[str, str] = {
     "due": "{amount} was still due on it.",
-    "credit_used": "{amount} of credit that had been used on it went back.",
+    "credit_used": "{amount} of credit used on it became available again.",
     "credit_given": "{amount} of credit was taken back.",
-    "short": "{amount} of credit could not be taken back, as it had been spent.",
-    "payments": "{amount} that had been paid for it was freed: for what else is due, else as credit.",
+    "short": "{amount} of credit could not be taken back, because it had been spent.",
+    "payments": "{amount} paid for it was freed, for other amounts due or as credit.",
 }
-"""What each amount of what a void undid means."""
+"""Meaning of each amount in the facts of a void."""
 
 
 def void_words(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -22,5 +22,5 @@ def void_words(facts: Mapping[str, Any]) -> Iterator[str]:
         if not is_zero(undone[key]):
             yield words.format(amount=f"{undone[key]} {currency}")
     if not is_zero(facts["paid"]):
-        yield f"{facts['paid']} {currency} of what had been paid for it was kept, for credit that had been spent."
+        yield f"{facts['paid']} {currency} of the payments for it was withheld, for credit that had been spent."
     yield "Nothing is due on it any more."

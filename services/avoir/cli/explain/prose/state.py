@@ -1,4 +1,4 @@
-"""How everything concerned stands now, in sentences."""
+"""The current state of everything concerned, in sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
@@ -6,7 +6,7 @@ from datetime import UTC
 from avoir.cli.base.words import APPLIED_BY, date_words, invoice_words, joined
 from avoir.cli.explain.prose.commands import given_for
 from avoir.cli.explain.prose.decisions import money
-from avoir.cli.explain.view import Explanation, GrantStanding, LineStanding, PaymentStanding
+from avoir.cli.explain.view import Explanation, GrantState, LineState, PaymentState
 from avoir.core.model.rows import Application, Invoice, Reservation, Void
 
 WENT: Mapping[str, str] = {
@@ -17,26 +17,26 @@ WENT: Mapping[str, str] = {
     "voided": "voided",
     "taken_back": "taken back",
 }
-"""Where credit went, by counter account."""
+"""Destinations of credit, by counter account."""
 
 
-def standing(explanation: Explanation) -> Iterator[str]:
-    """A sentence on each invoice, line, payment, use and credit."""
+def current_state(explanation: Explanation) -> Iterator[str]:
+    """A sentence on each invoice, line, payment, application and grant."""
     voids = {each.key: each for each in explanation.voids}
     for invoice in explanation.invoices:
         yield _invoice(invoice, voids.get(invoice.key))
     for each in explanation.lines:
-        is_told = each.line.kind != "credit" and (each.target is not None or each.line.subject_id)
-        if each.shortfall or is_told:
+        is_shown = each.line.kind != "credit" and (each.target is not None or each.line.subject_id)
+        if each.shortfall or is_shown:
             yield _line(each)
     for payment in explanation.payments:
         yield _payment(payment)
     for use in explanation.applications:
         yield _application(use)
     yield from _reservations(explanation.reservations)
-    for standing in explanation.grants:
-        if explanation.subject.kind != "owner" or standing.grant.pending + standing.grant.remaining > 0:
-            yield _grant(standing, explanation)
+    for state in explanation.grants:
+        if explanation.subject.kind != "owner" or state.grant.pending + state.grant.remaining > 0:
+            yield _grant(state, explanation)
     if len(explanation.changes) > 1:
         last = date_words(explanation.changes[-1].occurred_at)
         yield f"There were {len(explanation.changes)} changes; the last in order is the one of {last}."
@@ -45,7 +45,7 @@ def standing(explanation: Explanation) -> Iterator[str]:
 def _invoice(invoice: Invoice, void: Void | None) -> str:
     currency = invoice.account.currency
     total = money(invoice.total, currency)
-    start = f"Invoice {_label(invoice)} of {date_words(invoice.finalized_at)} over {total}"
+    start = f"Invoice {_label(invoice)} of {date_words(invoice.finalized_at)} for {total}"
     if void is not None:
         return f"{start} was voided on {date_words(void.occurred_at)} ({void.reason})."
     if invoice.total < 0:
@@ -57,8 +57,8 @@ def _invoice(invoice: Invoice, void: Void | None) -> str:
 
 def _taking(invoice: Invoice) -> str:
     if invoice.barred:
-        return "; credit used on it was undone, so it takes none by itself any more"
-    return "" if invoice.automatic else "; it takes no credit by itself"
+        return "; credit used on it was undone, so it takes no more credit automatically"
+    return "" if invoice.automatic else "; it takes no credit automatically"
 
 
 def _ways(invoice: Invoice) -> str:
@@ -74,37 +74,37 @@ def _label(invoice: Invoice) -> str:
     return id_ if invoice.number == id_ else f"{id_} (number {invoice.number})"
 
 
-def _line(standing: LineStanding) -> str:
-    line, currency = standing.line, standing.invoice.account.currency
-    place, short = f"on invoice {line.invoice.invoice_id}", money(standing.shortfall, currency)
+def _line(state: LineState) -> str:
+    line, currency = state.line, state.invoice.account.currency
+    place, short = f"on invoice {line.invoice.invoice_id}", money(state.shortfall, currency)
     if line.kind == "credit":
-        return f"Line {line.line_id} {place} used {short} more credit than there was."
+        return f"Line {line.line_id} {place} used {short} more credit than its grant held."
     what = f"{line.kind.capitalize()} {line.subject_id}" if line.subject_id else f"Line {line.line_id}"
     parts = [f"cost {money(line.cost, currency)}"]
-    if standing.target is not None:
-        parts.append(f"is worth {money(standing.target, currency)} of credit")
-        parts.append(f"was given {money(standing.given, currency)}")
-    if standing.shortfall:
+    if state.target is not None:
+        parts.append(f"is worth {money(state.target, currency)} of credit")
+        parts.append(f"was given {money(state.given, currency)}")
+    if state.shortfall:
         parts.append(f"and {short} could not be taken back")
     return f"{what} {place} {', '.join(parts)}."
 
 
-def _payment(standing: PaymentStanding) -> str:
-    payment, currency = standing.payment, standing.payment.account.currency
-    name = "The payment told with invoice" if payment.key.kind == "amount_paid" else "Payment"
-    used = [f"{money(amount, currency)} on invoice {invoice}" for invoice, amount in standing.settlements]
-    use = ", ".join(used) or "on nothing"
+def _payment(state: PaymentState) -> str:
+    payment, currency = state.payment, state.payment.account.currency
+    name = "The payment reported with invoice" if payment.key.kind == "amount_paid" else "Payment"
+    used = [f"{money(amount, currency)} on invoice {invoice}" for invoice, amount in state.settlements]
+    use = ", ".join(used) or "on no invoice"
     parts = [f"{name} {payment.key.id} of {money(payment.amount, currency)} is used: {use}"]
     if payment.reversed:
-        parts.append(f"{money(payment.reversed, currency)} went back")
+        parts.append(f"{money(payment.reversed, currency)} was reversed")
     if payment.left:
-        parts.append(f"{money(payment.left, currency)} was paid above what is due")
+        parts.append(f"{money(payment.left, currency)} was paid above the amount due")
     return "; ".join(parts) + "."
 
 
 def _application(use: Application) -> str:
     currency = use.account.currency
-    end = " It was undone since." if use.reinstated else ""
+    end = " It has been undone since." if use.reinstated else ""
     sources = [f"{money(amount, currency)} of credit {grant_id}" for grant_id, amount in use.slices]
     return (
         f"Application {use.key.id}: {money(use.amount, currency)} of credit was used on invoice "
@@ -117,25 +117,25 @@ def _reservations(reservations: Sequence[Reservation]) -> Iterator[str]:
     for each in reservations:
         place, credit = invoice_words(each.invoice_id), f"credit {each.key.grant_id}"
         if each.amount:
-            held = f"{money(each.amount, each.account.currency)} of {credit} is set aside for {place}"
+            held = f"{money(each.amount, each.account.currency)} of {credit} is reserved for {place}"
         else:
-            held = f"nothing of {credit} is set aside for {place} any more"
+            held = f"nothing of {credit} is reserved for {place} any more"
         yield f"Application {each.key.application_id}: {held}."
 
 
-def _grant(standing: GrantStanding, explanation: Explanation) -> str:
-    grant, currency = standing.grant, standing.grant.account.currency
-    whom = f"{grant.account.owner_type}/{grant.account.owner_id}"
-    origin = _origin(standing, explanation)
-    what = f"Credit {grant.key.id}: {money(grant.amount, currency)} for {whom}, {origin}."
-    places = [f"{money(amount, currency)} {place}" for amount, place in _places(standing) if amount]
-    return f"{what} Of it: {joined(places)}.{_end(standing)}"
+def _grant(state: GrantState, explanation: Explanation) -> str:
+    grant, currency = state.grant, state.grant.account.currency
+    owner = f"{grant.account.owner_type}/{grant.account.owner_id}"
+    origin = _origin(state, explanation)
+    what = f"Credit {grant.key.id}: {money(grant.amount, currency)} for {owner}, {origin}."
+    places = [f"{money(amount, currency)} {place}" for amount, place in _places(state) if amount]
+    return f"{what} Of it: {joined(places)}.{_end(state)}"
 
 
-def _origin(standing: GrantStanding, explanation: Explanation) -> str:
-    grant = standing.grant
-    never_given = grant.lost == grant.amount and not standing.uses
-    verb = "comes" if grant.pending else "was to come" if never_given else "given"
+def _origin(state: GrantState, explanation: Explanation) -> str:
+    grant = state.grant
+    never_given = grant.lost == grant.amount and not state.uses
+    verb = "takes effect" if grant.pending else "was to take effect" if never_given else "given"
     words = f"{verb} on {date_words(grant.effective_at)} {given_for(grant)}"
     key = grant.entitlement
     if key is None:
@@ -149,15 +149,15 @@ def _origin(standing: GrantStanding, explanation: Explanation) -> str:
     return f"{words} (invoice {key.id})"
 
 
-def _places(standing: GrantStanding) -> Iterator[tuple[int, str]]:
-    """Where a grant's amount is: what has expired is on no balance, whether it was swept or not."""
-    grant, is_expired = standing.grant, standing.is_expired
-    yield grant.pending, "to come"
+def _places(state: GrantState) -> Iterator[tuple[int, str]]:
+    """Places of a grant's amount; expired credit is on no balance, swept or not."""
+    grant, is_expired = state.grant, state.is_expired
+    yield grant.pending, "pending"
     yield 0 if is_expired else grant.available, "available"
-    for each in () if is_expired else standing.held:
-        yield each.amount, f"set aside for {invoice_words(each.invoice_id)}"
+    for each in () if is_expired else state.held:
+        yield each.amount, f"reserved for {invoice_words(each.invoice_id)}"
     known = 0
-    for use in standing.uses:
+    for use in state.uses:
         known += use.amount if use.counter_account in ("expired", "voided") else 0
         place = WENT[use.counter_account]
         yield (
@@ -165,14 +165,12 @@ def _places(standing: GrantStanding) -> Iterator[tuple[int, str]]:
             f"{place} on invoice {use.invoice_id}" if use.counter_account == "applied" else place,
         )
     yield grant.remaining if is_expired else 0, "expired"
-    # What was voided before its time came was never issued, and so has no entry.
+    # Credit voided before it took effect was never issued, so it has no entry.
     yield grant.lost - known, "voided before it was given"
 
 
-def _end(standing: GrantStanding) -> str:
-    expires_at = standing.grant.expires_at
+def _end(state: GrantState) -> str:
+    expires_at = state.grant.expires_at
     if expires_at is None:
         return ""
-    return (
-        f" It {'expired' if standing.is_expired else 'expires'} on {date_words(expires_at.astimezone(UTC))}."
-    )
+    return f" It {'expired' if state.is_expired else 'expires'} on {date_words(expires_at.astimezone(UTC))}."
