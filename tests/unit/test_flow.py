@@ -77,7 +77,12 @@ WAITING = Flow(messages=120, stalled={PLACES[0]: 93.2}, events=4_874, oldest_eve
         ),
         ({"missing_out": ["a"], "events": 0}, "outbox", "topic a is missing"),
         (
-            {"stalled": {}, "deferred": 2, "oldest_deferred_s": 31.0, "waits_for": ["account/t1/user/u1/EUR"]},
+            {
+                "stalled": {},
+                "deferred": 2,
+                "oldest_deferred_s": 31.0,
+                "waits_for": ["account/t1/user/u1/EUR"],
+            },
             "loop",
             "2 messages are deferred, the oldest for 31 s: another session keeps account/t1/user/u1/EUR locked",
         ),
