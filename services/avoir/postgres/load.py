@@ -19,8 +19,8 @@ from avoir.core.state.queue import BEGINNING, NotLoadedError, Queue, SortKey
 from avoir.core.state.references import References
 from avoir.core.state.state import State
 from avoir.postgres import queries, rows
-from avoir.postgres.places import GrantPlace, InvoicePlace, last_places
 from avoir.postgres.session import Session
+from avoir.postgres.sort_keys import GrantSortKey, InvoiceSortKey, last_sort_keys
 
 FIRST_PAGE = 32
 MOST_DUE = 5_000
@@ -117,7 +117,7 @@ class Loader:
             await self._load_on(missing)
 
     async def _load_on(self, gap: NotLoadedError) -> None:
-        """Load more from a place on, in growing pages, so that a long queue takes few statements."""
+        """Load more after a sort key, in growing pages, so that a long queue takes few statements."""
         size = min(self._pages.get((gap.queue, gap.account), self._page) * _GROWTH, _LARGEST_PAGE)
         self._pages[gap.queue, gap.account] = size
         if gap.queue == "grants_in_use":
@@ -142,10 +142,10 @@ class Loader:
     async def _open_invoices(
         self, accounts: Sequence[AccountKey], after: SortKey, size: int, *, only_taking: bool = False
     ) -> list[Invoice]:
-        """Load open invoices of accounts after a place, at most `size` of each account."""
+        """Load open invoices of accounts after a sort key, at most `size` of each account."""
         if not accounts:
             return []
-        start = InvoicePlace.after(after)
+        start = InvoiceSortKey.after(after)
         result = await self._session.fetch(
             *queries.load_open_invoices(
                 accounts=accounts, after=[start] * len(accounts), limit=size, only_taking=only_taking
@@ -153,7 +153,7 @@ class Loader:
         )
         invoices = [rows.invoice(row) for row in result]
         self._add(invoices)
-        last_loaded = last_places(((each.account, each.sort_key) for each in invoices), accounts, size)
+        last_loaded = last_sort_keys(((each.account, each.sort_key) for each in invoices), accounts, size)
         for account, last in last_loaded.items():
             self._loaded("taking_invoices", account, after, last)
             if not only_taking:
@@ -161,16 +161,16 @@ class Loader:
         return invoices
 
     async def _grants_in_use(self, accounts: Sequence[AccountKey], after: SortKey, size: int) -> list[Grant]:
-        """Load grants with something available after a place in the order of use, at most `size` of each account."""
+        """Load grants with something available after a sort key in the order of use, at most `size` of each account."""
         if not accounts:
             return []
-        start = GrantPlace.after(after)
+        start = GrantSortKey.after(after)
         result = await self._session.fetch(
             *queries.load_grants_in_use(accounts=accounts, after=[start] * len(accounts), limit=size)
         )
         grants = [rows.grant(row) for row in result]
         self._add(grants)
-        last_loaded = last_places(((each.account, each.sort_key) for each in grants), accounts, size)
+        last_loaded = last_sort_keys(((each.account, each.sort_key) for each in grants), accounts, size)
         for account, last in last_loaded.items():
             self._loaded("grants_in_use", account, after, last)
         return grants

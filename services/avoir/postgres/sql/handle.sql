@@ -208,7 +208,7 @@ CROSS JOIN LATERAL (
 
 -- name: load_invoices
 -- Invoices of some accounts whose credit is short; the invoices that bill some bookings and plans; and invoices by id.
-WITH found AS (
+WITH wanted AS (
     SELECT e.tenant_id, e.id AS invoice_id
     FROM unnest(
         :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
@@ -223,13 +223,13 @@ WITH found AS (
     UNION
     SELECT * FROM unnest(:invoices.tenant_id::text[], :invoices.invoice_id::text[]) AS k (tenant_id, invoice_id)
 )
-SELECT i.* FROM found JOIN invoices i USING (tenant_id, invoice_id);
+SELECT i.* FROM wanted JOIN invoices i USING (tenant_id, invoice_id);
 
 -- name: load_payments
 -- Payments by key, those that settled some invoices, those of some accounts with overpayment left, and those whose
 -- overpayment may come back, by its grants. OFFSET 0 keeps each account a search of its own: planned while few rows
 -- match, a join would read those of all accounts.
-WITH found AS (
+WITH wanted AS (
     SELECT g.tenant_id, g.entitlement_kind AS kind, g.entitlement_id AS payment_id
     FROM unnest(
         :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
@@ -254,7 +254,7 @@ WITH found AS (
     JOIN grants g USING (tenant_id, grant_id)
     WHERE g.entitlement_kind IN ('payment', 'amount_paid')
 )
-SELECT p.* FROM found JOIN payments p USING (tenant_id, kind, payment_id);
+SELECT p.* FROM wanted JOIN payments p USING (tenant_id, kind, payment_id);
 
 -- name: load_settlements
 -- All settlements of some invoices.
@@ -274,7 +274,7 @@ CROSS JOIN LATERAL (
 -- name: load_entitlements
 -- Entitlements of some accounts that are short; those that wait for some invoices (`waited_for`); those of the lines of
 -- some bookings and plans; all of some invoices; and by key. OFFSET 0 keeps each invoice a search of its own.
-WITH found AS (
+WITH wanted AS (
     SELECT e.tenant_id, e.kind, e.id, e.line_id
     FROM unnest(
         :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
@@ -303,7 +303,7 @@ WITH found AS (
         :payments.tenant_id::text[], :payments.kind::text[], :payments.id::text[]
     ) AS k (tenant_id, kind, id)
 )
-SELECT e.* FROM found JOIN entitlements e USING (tenant_id, kind, id, line_id);
+SELECT e.* FROM wanted JOIN entitlements e USING (tenant_id, kind, id, line_id);
 
 -- name: load_lines
 -- The lines of some bookings and plans, all lines of some invoices, and lines by id.
@@ -320,7 +320,7 @@ JOIN invoice_lines l USING (tenant_id, invoice_id, line_id);
 
 -- name: load_grants
 -- All grants of some entitlements, and grants by id and by reference.
-WITH found AS (
+WITH wanted AS (
     SELECT g.tenant_id, g.grant_id
     FROM unnest(:entitlements.tenant_id::text[], :entitlements.kind::text[], :entitlements.id::text[],
         :entitlements.line_id::text[])
@@ -333,7 +333,7 @@ WITH found AS (
     FROM unnest(:references.tenant_id::text[], :references.reference::text[]) AS k (tenant_id, reference)
     JOIN grants g USING (tenant_id, reference)
 )
-SELECT g.* FROM found JOIN grants g USING (tenant_id, grant_id);
+SELECT g.* FROM wanted JOIN grants g USING (tenant_id, grant_id);
 
 -- name: load_reservations
 -- The current reservations of some grants, and those of them that were ever a line item; those with some application
