@@ -45,7 +45,7 @@ WAITING = Flow(messages=120, stalled={PLACES[0]: 93.2}, events=4_874, oldest_eve
     [
         ({}, "loop", "120 messages wait, and booking-cancelled/0 has not moved for 93 s or more"),
         (
-            {"messages": 1, "still": dict.fromkeys(PLACES, 31.0)},
+            {"messages": 1, "stalled": dict.fromkeys(PLACES, 31.0)},
             "loop",
             "1 message waits, and booking-cancelled/0, booking-cancelled/1, booking-cancelled/2 and 2 more have not "
             "moved for 31 s or more",
@@ -57,11 +57,11 @@ WAITING = Flow(messages=120, stalled={PLACES[0]: 93.2}, events=4_874, oldest_eve
             "the loop has met only errors for 40 s, the last: KeyError: 'x'",
         ),
         (
-            {"still": {}, "unknown": "no answer"},
+            {"stalled": {}, "unknown": "no answer"},
             "loop",
             "the backlog of the input topics is not known: no answer",
         ),
-        ({"still": {}, "missing_in": ["a"]}, "loop", "topic a is missing"),
+        ({"stalled": {}, "missing_in": ["a"]}, "loop", "topic a is missing"),
         ({"stopped": {PLACES[0]: "stands at 9", PLACES[1]: "no"}}, "offsets", "stands at 9; no"),
         (
             {"held": {PLACES[0]: 60.0, PLACES[1]: 75.0}},
@@ -77,7 +77,12 @@ WAITING = Flow(messages=120, stalled={PLACES[0]: 93.2}, events=4_874, oldest_eve
         ),
         ({"missing_out": ["a"], "events": 0}, "outbox", "topic a is missing"),
         (
-            {"still": {}, "deferred": 2, "oldest_deferred_s": 31.0, "waits_for": ["account/t1/user/u1/EUR"]},
+            {
+                "stalled": {},
+                "deferred": 2,
+                "oldest_deferred_s": 31.0,
+                "waits_for": ["account/t1/user/u1/EUR"],
+            },
             "loop",
             "2 messages are deferred, the oldest for 31 s: another session keeps account/t1/user/u1/EUR locked",
         ),
