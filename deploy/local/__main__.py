@@ -20,10 +20,10 @@ def main() -> int:
             "--fsync",
             action=argparse.BooleanOptionalAction,
             default=True,
-            help="without it Postgres is faster and forgets when the machine fails",
+            help="without it Postgres is faster, but loses data if the machine fails",
         )
-    verbs.add_parser("down", help="end them and remove their data")
-    verbs.add_parser("status", help="say whether they run, and where")
+    verbs.add_parser("down", help="stop them and remove their data")
+    verbs.add_parser("status", help="say whether they run, and their addresses")
     given = parser.parse_args()
     try:
         return _do(given)
@@ -39,7 +39,7 @@ def _do(given: argparse.Namespace) -> int:
         case "up":
             if background.current() is None:
                 print(
-                    "Starting Kafka, Postgres and the service (the first time fetches Kafka: a minute) ...",
+                    "Starting Kafka, Postgres and the service (the first run downloads Kafka: a minute) ...",
                     flush=True,
                 )
             _tell(background.up(fsync=given.fsync))
@@ -48,7 +48,7 @@ def _do(given: argparse.Namespace) -> int:
             if ended is None:
                 print("Nothing was running.")
             else:
-                print("Stopped, and the data removed. Where your shell still names it:\n")
+                print("Stopped, and the data is removed. If your shell still has the variables:\n")
                 print(f"  unset {' '.join(ended.environment)}")
         case "status":
             running = background.current()
@@ -60,7 +60,7 @@ def _do(given: argparse.Namespace) -> int:
 
 
 def _tell(running: background.Up) -> None:
-    print("It runs. In your shell:\n")
+    print("Running. In your shell:\n")
     for name, value in running.environment.items():
         print(f"  export {name}={value}")
     print(FIRST_COMMANDS.format(service=running.service, log=running.log))

@@ -28,7 +28,7 @@ STOP_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What is running: the keeper's process id, the settings that lead there, the service's address and its log."""
+    """A running stack: the keeper's process id, the settings to reach it, the service's address and its log."""
 
     keeper_pid: int
     environment: Mapping[str, str]
@@ -45,7 +45,7 @@ def _log_file() -> Path:
 
 
 def current() -> Up | None:
-    """What `up` left running, if it still does."""
+    """Return what `up` left running, if it still runs."""
     try:
         state = Up(**json.loads(_state_file().read_text()))
         if "deploy.local" in psutil.Process(state.keeper_pid).cmdline():
@@ -91,7 +91,7 @@ def down() -> Up | None:
         keeper.terminate()
         if not all_ended([keeper], timeout_seconds=STOP_TIMEOUT_SECONDS):
             keeper.kill()
-            raise StackError("the stack did not end in time: the next start clears it up")
+            raise StackError("the stack did not stop in time: the next start cleans it up")
     return running
 
 

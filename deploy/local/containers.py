@@ -1,7 +1,6 @@
-"""Kafka and Postgres in containers, where a Docker engine answers.
+"""Kafka and Postgres in containers, if a Docker engine answers.
 
-Only imported in that case. These containers are not part of what is run for every change: the plain
-processes are. Faults cannot be injected here.
+Imported only then. Not tested with every change: the plain processes are. Faults can't be injected here.
 """
 
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ POSTGRES_IMAGE = "postgres:18"
 
 
 def engine_answers() -> bool:
-    """Whether there is a Docker engine to use; 2 ms where there is none."""
+    """Check for a usable Docker engine; takes 2 ms if there is none."""
     try:
         docker.from_env(timeout=2).ping()
     except docker.errors.DockerException:

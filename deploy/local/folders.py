@@ -1,4 +1,4 @@
-"""Where the local stack keeps downloads (for long) and data (for one run)."""
+"""Folders of the local stack: downloads (kept) and data (for one run)."""
 
 import fcntl
 import hashlib
@@ -60,7 +60,7 @@ def run_folder(name: str) -> Iterator[Path]:
 
 
 def _clear_orphans(runs: Path) -> None:
-    """End what is left of runs whose owner is gone: the kernel has released its lock."""
+    """End what is left of runs whose owner has died: the kernel has released its lock."""
     for run in runs.iterdir():
         with suppress(OSError), (run / "owner").open("a") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -93,7 +93,7 @@ def _kafka_version() -> str:
 
 
 def archive_path(jars: Path, java: Java) -> Path:
-    """Where the classes of these jars lie, prepared for this very Java: anything else it would ignore."""
+    """Path of the archive of these jars' classes, made for exactly this Java: it would ignore any other."""
     return jars.with_name(f"{jars.name}-java-{java.major}-{_digest(java.version)}.archive")
 
 

@@ -75,7 +75,7 @@ def _settings(fsync: bool) -> list[str]:
 
 
 def _accepts(data: Path, pid: int) -> bool:
-    """Whether postmaster.pid, which Postgres itself keeps, says that this process takes connections."""
+    """Check in postmaster.pid, which Postgres itself keeps, whether this process accepts connections."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A server as a process of this machine: start, wait, stop, and every rough way to end it that tests need."""
+"""A server as a process of this machine: start, wait, stop, and every way to kill it that tests need."""
 
 import os
 import pwd
@@ -42,7 +42,7 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """File that gets its output."""
         return self.folder / f"{self.name}.log"
 
     @property
@@ -54,7 +54,7 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the process is alive (a paused one is)."""
+        """Check whether the process is alive (a paused one is)."""
         return self._process is not None and self._process.poll() is None
 
     def launch(self) -> None:
@@ -104,7 +104,7 @@ class Server:
         self._end_by_force(family)
 
     def kill(self) -> None:
-        """End it and its children at once, as a power cut would."""
+        """Kill it and its children at once, like a power cut."""
         self._end_by_force(self._family())
 
     def pause(self) -> None:
@@ -149,7 +149,7 @@ class Server:
 
 
 def all_ended(processes: Sequence[psutil.Process], *, timeout_seconds: float) -> bool:
-    """Wait until none of them runs: an orphan that nobody has buried yet runs no more."""
+    """Wait until none of them runs: a zombie orphan counts as ended."""
     until = time.monotonic() + timeout_seconds
     while any(_runs(process) for process in processes):
         if time.monotonic() > until:
@@ -166,7 +166,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A port nobody listens on, below those the kernel gives to outgoing connections."""
+    """A free port below those the kernel gives to outgoing connections."""
     candidates = [preferred] if preferred else []
     candidates += random.sample(range(20_000, 32_000), 50)
     for port in candidates:
@@ -177,7 +177,7 @@ def free_port(preferred: int | None = None) -> int:
 
 
 def port_open(port: int, host: str = "127.0.0.1", timeout_seconds: float = 1) -> bool:
-    """Whether somebody accepts connections there."""
+    """Check whether a server accepts connections there."""
     with suppress(OSError), socket.create_connection((host, port), timeout=timeout_seconds):
         return True
     return False

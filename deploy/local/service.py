@@ -16,7 +16,7 @@ from deploy.local.folders import run_folder
 from deploy.local.process import Server, StackError, free_port
 from deploy.local.stack import Stack
 
-ADVICE = "What it says above should tell; avoir --help lists the commands to try by hand."
+ADVICE = "The output above should give the reason; avoir --help lists the commands to try by hand."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Running:
 def running_service(
     stack: Stack, *, http_port: int | None = None, more: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
-    """Bring database and topics up to date, start the service, wait until it is ready, and end it afterwards.
+    """Migrate the database, create the topics, start the service, wait until it is ready, and stop it afterwards.
 
-    `more` are further settings; the port is a wish. Raises StackError with what the failing command said.
+    `more` are further settings; the port is a preference. Raises StackError with the failing command's output.
     """
     environment = {
         "AVOIR_KAFKA_BOOTSTRAP_SERVERS": stack.kafka.address,
@@ -76,7 +76,7 @@ def _program(run: Path) -> Path:
 
 
 def _prepare(environment: Mapping[str, str]) -> None:
-    """What `avoir migrate` and `avoir topics create` do, without two more interpreters to start."""
+    """Do the same as `avoir migrate` and `avoir topics create`, without starting two more interpreters."""
     import asyncpg
     from aiokafka.errors import KafkaError
 

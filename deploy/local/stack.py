@@ -1,4 +1,4 @@
-"""One way to Kafka and Postgres: those that are given, else containers, else plain processes."""
+"""Finds Kafka and Postgres: given servers, otherwise containers, otherwise plain processes."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ Origin = Literal["given", "container", "process"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server is reached and how it runs there."""
+    """Address of a server, and how it runs."""
 
     address: str
     origin: Origin
@@ -137,7 +137,7 @@ def _answers(what: str, addresses: Sequence[str], default_port: int) -> None:
     if any(addresses):
         raise StackError(
             f"Nothing answers at {', '.join(addresses)}, which the environment names for {what}: "
-            "start it, or unset that variable and one is started here."
+            "start it, or unset that variable and the local stack starts one."
         )
 
 

@@ -1,4 +1,4 @@
-"""Runs the demo: a stack and the service, the scenario, the proof; the exit status says whether all was as expected."""
+"""Runs the demo: stack and service, steps, final checks; the exit status says whether every result was as expected."""
 
 import asyncio
 import os
@@ -51,7 +51,9 @@ def main() -> int:
 
 def _run() -> int:
     begun = time.monotonic()
-    print("Starting Kafka, Postgres and the service (the first time fetches Kafka: a minute) ...", flush=True)
+    print(
+        "Starting Kafka, Postgres and the service (the first run downloads Kafka: a minute) ...", flush=True
+    )
     # The imports take as long as the servers do.
     importing = Thread(target=_import_parts, daemon=True)
     importing.start()
@@ -71,7 +73,7 @@ def _run() -> int:
             played = time.monotonic()
     seconds = {
         "started in": started - begun,
-        "story and proof": played - started,
+        "steps and checks": played - started,
         "stopped in": time.monotonic() - played,
         "in all": time.monotonic() - begun,
     }

@@ -1,4 +1,4 @@
-"""One customer, from a plan to the end of a promotion, with commands, which count where they arrive."""
+"""One customer, from a plan to the end of a promotion, with commands, which take effect when they arrive."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def _spent_by_hand() -> list[Step]:
     return [
         Step(
             "An invoice that was finalized by hand is paid with credit by hand",
-            "It takes no credit by itself. What was given is used before what was paid for.",
+            "It takes no credit automatically. Given credit is used before paid-for credit.",
             [
                 Message("invoice i9, finalized by hand, bills booking b7: 100.00", "invoice-finalized",
                      invoice("2025-09-18", "i9", WHO, [booking_line("b7", "100.00")], "100.00",
@@ -93,10 +93,10 @@ def _spent_by_hand() -> list[Step]:
             {WHO: "65.00"},
         ),
         Step(
-            "Credit is set aside for an invoice to come",
-            "Nothing else uses it; the invoice takes what it needs, and the rest is free again.",
+            "Credit is reserved for a future invoice",
+            "Nothing else can use it. The invoice takes what it needs, and the rest is released.",
             [
-                Message("40.00 for invoice i10, which is not there yet", "apply-credit",
+                Message("40.00 for invoice i10, which does not exist yet", "apply-credit",
                      _apply("2025-09-20", "i10", "40.00"), "recorded", "reserved",
                      [("credit-reserved", "40.00")]),
                 Message("invoice i10, finalized by hand, bills booking b8: 30.00", "invoice-finalized",
@@ -115,7 +115,7 @@ def _line_item() -> Step:
             "amount": "-50.00", "tax": "-10.50"}  # fmt: skip
     return Step(
         "A cancelled booking becomes a line of the next invoice, and is worth more than that",
-        "This customer wants it so. Below zero an invoice is a credit note, and the rest is credit.",
+        "This customer wants line items. An invoice below zero is a credit note, and the rest is credit.",
         [
             Message("u5 gets credit as a line item", "set-credit-policy",
                  command("2025-09-22", scope={"owner": owner(WHO)}, policy={"credit_as": "line_item"}),
@@ -138,7 +138,7 @@ def _line_item() -> Step:
 def _refund() -> Step:
     return Step(
         "Credit is paid out in money",
-        "A command for more than there is is refused whole, and says what would change that.",
+        "A command for more credit than is available is refused as a whole, with what would change that.",
         [
             Message("60.00 paid out through the gateway", "refund-credit",
                  _refunded("2025-10-02", "60.00", "gateway refund 1"),
@@ -156,7 +156,7 @@ def _prepaid() -> Step:
     refill = {"refill_threshold": "2.00", "refill_amount": "10.00", "currency": CURRENCY}
     return Step(
         "A prepaid block is drawn in tiny amounts",
-        "Draws go below the cent, and never below zero. Below 2.00 a refill is asked for, once.",
+        "Draws can be smaller than a cent, but never exceed the balance. Below 2.00 a refill is requested, once.",
         [
             Message("u5 wants 10.00 more whenever less than 2.00 is left", "set-credit-policy",
                  command("2025-10-03", scope={"owner": owner(WHO)}, policy=refill),
@@ -180,7 +180,7 @@ def _ended() -> list[Step]:
     return [
         Step(
             "Credit is granted by mistake",
-            "It is voided by decision: what is left of it is taken back, and both stay on record.",
+            "It is voided: what is left of it is taken back, and both stay on record.",
             [
                 Message("30.00 as goodwill", "grant-credit", goodwill,
                      "issued", "goodwill", [("credit-issued", "30.00")]),
@@ -192,7 +192,7 @@ def _ended() -> list[Step]:
         ),
         Step(
             "A promotion ends",
-            "What is left of it at its last moment expires, and no message has to say so.",
+            "What is left of it expires at its last moment; no message is needed.",
             [
                 Message("5.00 as a promotion, which ends in a moment", "grant-credit",
                      _grant("2025-10-09", "5.00", "promotion", expires_at=SOON),

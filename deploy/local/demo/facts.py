@@ -1,4 +1,4 @@
-"""What happens at a booking business, step by step: facts, which give the same credit in whatever order they arrive."""
+"""A booking business, step by step: facts, which give the same credit in whatever order they arrive."""
 
 from collections.abc import Sequence
 
@@ -72,7 +72,7 @@ def _bookings() -> list[Step]:
         ),
         Step(
             "A booking that is not paid yet is cancelled",
-            "The credit waits, and comes with the payment.",
+            "The credit waits and comes with the payment.",
             [
                 Message("invoice i2 bills booking b3: 60.50", "invoice-finalized",
                      invoice("2025-06-01", "i2", "user/u2", [booking_line("b3", "50.00", "10.50")], "60.50"),
@@ -104,7 +104,7 @@ def _shortenings() -> Step:
     cut_to_two = _shortened("2025-06-06", hours("2025-06-20", 9, 11))
     return Step(
         "A booking of four hours is shortened to three, then to two; the last message comes twice",
-        "Each time only the difference is given; the same message again changes nothing.",
+        "Each time only the difference is given; the repeated message changes nothing.",
         [
             Message("invoice i4, paid, bills booking b5: 4 hours, 80.00", "invoice-finalized",
                  invoice("2025-06-01", "i4", "user/u3",
@@ -140,7 +140,7 @@ def _other_sources() -> list[Step]:
         ),
         Step(
             "A customer who owes nothing pays 100.00",
-            "What is paid above what is due becomes credit for the next invoice.",
+            "What is paid above the amount due becomes credit for the next invoice.",
             [
                 Message("u4 pays 100.00 and names no invoice", "payment-recorded",
                      payment("2025-06-10", "pay3", "user/u4", "100.00"),
@@ -149,8 +149,8 @@ def _other_sources() -> list[Step]:
             {"user/u4": "100.00"},
         ),
         Step(
-            "A message with a mistake in it",
-            "It is set aside with its reason and guessed at by nobody; the messages around it go on.",
+            "A malformed message",
+            "It becomes a dead letter with its reason, not a guess; the messages around it are handled.",
             [
                 Message("a payment whose amount is a number instead of text", "payment-recorded",
                      payment("2025-06-10", "pay4", "user/u4", "100.00") | {"amount": 100.0},
@@ -164,7 +164,7 @@ def _other_sources() -> list[Step]:
 def _uses() -> list[Step]:
     return [
         Step(
-            "The next invoice uses the credit by itself",
+            "The next invoice uses the credit automatically",
             "Available credit pays the new invoice up to what is due; the rest is due as usual.",
             [
                 Message("invoice i6 bills booking b6: 150.00", "invoice-finalized",
@@ -190,7 +190,7 @@ def _uses() -> list[Step]:
 
 
 def in_another_order(steps: Sequence[Step]) -> list[Message]:
-    """The messages of the steps back to front, but with each owner's invoices in the order they were finalized.
+    """Return the messages of the steps in reverse order, but each owner's invoices in the order they were finalized.
 
     Changes come before their payments, payments before their invoices, a void before the invoice that it voids.
     """

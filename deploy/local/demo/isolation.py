@@ -1,4 +1,4 @@
-"""The demo on servers that the environment names: beside what is there, and gone afterwards."""
+"""The demo on servers that the environment names: apart from what they hold, and removed afterwards."""
 
 import asyncio
 from collections.abc import Iterator, Mapping

@@ -74,7 +74,7 @@ def hours(day: str, start: int, end: int) -> Json:
 
 
 def command(day: str, **fields: Any) -> Json:
-    """What admin a1 asks for."""
+    """A command of admin a1."""
     return message(day, actor={"type": "admin", "id": "a1"}, **fields)
 
 

@@ -1,4 +1,4 @@
-"""Runs the scenario: sends, waits, compares with what was expected, shows."""
+"""Runs the scenario: sends, waits, compares with what is expected, shows."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from deploy.local.demo.session import Place, Seen, Session, owner_of
 async def play(
     session: Session, facts: Sequence[Step], customer: Sequence[Step], in_order: str, otherwise: str
 ) -> list[str]:
-    """Send all steps to one tenant, then the facts in another order to another; what was not as expected."""
+    """Send all steps to one tenant, then the facts in another order to another; returns what was not as expected."""
     expected: Counter[str] = Counter()
     showing.say(showing.LEGEND)
     for number, step in enumerate([*facts, *customer], 1):
@@ -89,7 +89,7 @@ async def _again(
     session: Session, steps: Sequence[Step], in_order: str, otherwise: str, number: int
 ) -> list[str]:
     messages = in_another_order(steps)
-    title = f"The {len(messages)} messages of 1 to {len(steps)} for another business, back to front"
+    title = f"The {len(messages)} messages of 1 to {len(steps)} for another business, in reverse order"
     point = "Cancellations come before payments, and everything before the invoices, which come last."
     showing.title(number, Step(title, point, ()))
     places = [(each, await session.send(otherwise, each)) for each in messages]

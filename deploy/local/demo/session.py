@@ -1,4 +1,4 @@
-"""Plays messages through the real topics, and sees what is decided in Postgres and published by Kafka."""
+"""Session of the demo: sends messages through the real topics, reads decisions in Postgres and events in Kafka."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a message went."""
+    """Topic, partition and offset of a message that was sent."""
 
     topic: str
     partition: int
@@ -60,7 +60,7 @@ class Session:
         return Place(message.topic, sent.partition, sent.offset)
 
     def _filled(self, tenant_id: str, value: Any) -> Any:
-        """A value with what could not be known when the scenario was written: ids of grants, and when soon is."""
+        """A value with what could not be known when the scenario was written: ids of grants, and "soon"."""
         match value:
             case dict():
                 return {name: self._filled(tenant_id, each) for name, each in value.items()}
@@ -114,7 +114,7 @@ class Session:
         return (await read_balances(self.connection, tenant_id, None, 1000)).accounts
 
     async def due(self, tenant_id: str, invoice_id: str) -> int:
-        """What is due on an invoice, in micros."""
+        """Amount due on an invoice, in micros."""
         explanation = await explain(self.connection, tenant_id, Subject("invoice", invoice_id))
         return sum(each.due for each in explanation.invoices if each.key.invoice_id == invoice_id)
 

@@ -1,4 +1,4 @@
-"""What the demo prints: each step with what went in, what was decided and why, and what came out."""
+"""Prints the demo: each step with its input, the decision with its reason, and the output."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -17,26 +17,26 @@ from deploy.local.demo.session import Seen
 WIDTH = 100
 LEGEND = """
 Each step shows what went in to Kafka (in), what Avoir decided and why (decided, because), and what
-came out of Kafka (out). Whatever is not as expected ends the demo in red."""
+came out of Kafka (out). If anything is not as expected, the demo ends in red."""
 ONE_CUSTOMER = """
 Now one customer, u5: a plan, bookings, credit and a credit note, prepaid credit, and how each ends.
-Commands, by an admin or a service, ask for something; they count where they arrive."""
+Commands, by an admin or a service, ask for something; they take effect when they arrive."""
 
 PATTERNS = {
     "credit-issued": "{amount} of credit given",
     "credit-applied": "{amount} of credit used on invoice {invoice_id}{slices}, {amount_due} still due",
     "credit-declined": "no credit: {reason}",
-    "credit-dead-letter": "set aside: {avoir-reason}",
-    "credit-reserved": "{amount} of credit set aside for {invoice}",
+    "credit-dead-letter": "dead letter: {avoir-reason}",
+    "credit-reserved": "{amount} of credit reserved for {invoice}",
     "credit-reinstated": "{amount} of credit back from invoice {invoice_id}: {reason}",
     "credit-voided": "{amount} of credit taken back: {reason}",
     "credit-refunded": "{amount} of credit paid out{slices}: {reference}",
     "credit-expired": "{amount} of credit expired",
     "credit-drawn": "{amount} of credit drawn: {reference}",
-    "credit-refill-requested": "a refill of {amount} asked for, as less than {threshold} is left",
-    "credit-note-issued": "credit note {credit_note} over {amount}",
+    "credit-refill-requested": "a refill of {amount} requested, because less than {threshold} is left",
+    "credit-note-issued": "credit note {credit_note} for {amount}",
 }
-"""An event in plain words, by its topic."""
+"""credit note {n} for {amount}"""
 
 console = Console(width=WIDTH, highlight=False, markup=False)
 
@@ -47,7 +47,7 @@ def say(text: str = "", style: str = "") -> None:
 
 
 def title(number: int, step: Step) -> None:
-    """What happens, and the point of it."""
+    """Print the title of a step, and its point."""
     console.print()
     console.print(Text.assemble((f"{number:>2}  ", "bold cyan"), (step.title, "bold")))
     console.print(Padding(Text(step.point, style="italic"), (0, 0, 0, 4)))
@@ -74,10 +74,10 @@ def message(message: Message, decision: RecordedDecision, out: Sequence[Seen], w
 
 
 def by_time(out: Sequence[Seen]) -> None:
-    """What came out without a message."""
+    """Print events that no message caused."""
     grid, row = _grid()
     for each in out:
-        row("in", "no message: its time is over")
+        row("in", "no message: it has expired")
         row("out", Text.assemble((f"{each.topic}  ", "dim"), event_words(each)))
     if out:
         console.print(Padding(grid, (0, 0, 0, 2)))
@@ -134,7 +134,7 @@ def event_words(seen: Seen) -> str:
     balance = body.get("balance")
     held = f"; {_holder(body)} has {balance['available']} {CURRENCY}" if balance else ""
     if balance and balance["reserved"].strip("0."):
-        held += f" and {balance['reserved']} set aside"
+        held += f" and {balance['reserved']} reserved"
     return f"{words}{_more(body)}{held}"
 
 
@@ -164,7 +164,7 @@ def _holder(body: Json) -> str:
 
 
 def faults(wrong: Sequence[str]) -> None:
-    """What at the end of a step is not as expected; nothing when all is."""
+    """Print what is not as expected at the end of a step."""
     for fault in wrong:
         console.print(Padding(Text(f"NOT AS EXPECTED {fault}", style="bold red"), (0, 0, 0, 4)))
 
@@ -180,18 +180,18 @@ def comparison(rows: Iterable[Sequence[str]]) -> None:
 
 
 def command(words: str, output: str) -> None:
-    """A command of `avoir` as one would type it, and what it said."""
+    """Print a command as typed, and its output."""
     console.print()
     console.print(Text.assemble(("$ ", "dim"), (words, "bold")))
     console.print(Text.from_ansi(output.rstrip()))
 
 
 def how_to_go_on(seconds: Mapping[str, float]) -> None:
-    """The end: what comes next for whoever watched."""
+    """The end: next steps for the viewer."""
     times = ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items())
     console.print()
     console.print(Text(f"({times})", style="dim"))
     console.print(
-        "Nothing is left running. To go on: make up starts the same and leaves it running, with the\n"
-        "addresses and first commands; docs/upstream.md publishes a first message of your own."
+        "Nothing is left running. make up starts the same stack and keeps it running, with addresses and\n"
+        "first commands; docs/upstream.md publishes a first message of your own."
     )

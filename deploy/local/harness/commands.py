@@ -20,7 +20,7 @@ _FORKS.set_forkserver_preload(
 
 
 class Done(NamedTuple):
-    """How a command ended, and what it printed."""
+    """Result of a command: its exit code and output."""
 
     code: int | None
     out: str

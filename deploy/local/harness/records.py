@@ -1,4 +1,4 @@
-"""Records put on the broker, and read from it."""
+"""Publishes records to the broker, and reads them."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ READ_WITHIN_S = 20
 async def produce(
     kafka: str, records: Iterable[tuple[str, bytes | None, bytes | None]], partition: int | None = None
 ) -> None:
-    """Put records of (topic, key, value) on the broker, in order, if need be all on one partition."""
+    """Publish records of (topic, key, value) in order, optionally all to one partition."""
     async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True) as producer:
         sent = [await producer.send(topic, value, key, partition=partition) for topic, key, value in records]
         await asyncio.gather(*sent)

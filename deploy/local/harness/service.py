@@ -75,7 +75,7 @@ class ServiceProcess:
 
     @property
     def runs(self) -> bool:
-        """Whether it has not ended."""
+        """Check whether it is still running."""
         return self.process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
@@ -152,7 +152,7 @@ def service_process(
 
 
 async def avoir(settings: Settings, *arguments: str, code: int = 0) -> str:
-    """What a command prints, run as an operator runs it; it has to end with this exit code."""
+    """Run a command as an operator does, and return its output; it must end with this exit code."""
     done = await asyncio.to_thread(run_command, environment_of(settings), *arguments)
     assert done.code == code, done.out + done.err
     return done.out

@@ -1,4 +1,4 @@
-"""Topics made, changed and deleted, by their actual names."""
+"""Creates, changes and deletes topics, by their actual names."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -77,7 +77,7 @@ async def configure(kafka: str, topic: str, configs: dict[str, str]) -> None:
 
 
 async def add_partitions(kafka: str, topics: Iterable[str], count: int) -> None:
-    """Give topics more partitions, so many in all."""
+    """Raise topics to this number of partitions."""
     async with admin_of(kafka) as admin:
         await admin.create_partitions({topic: NewPartitions(count) for topic in topics})
 
