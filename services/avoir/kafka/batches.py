@@ -43,12 +43,12 @@ def begin_turn() -> bool:
 
 
 def too_large(size: int) -> str:
-    """What is wrong with a record of a size."""
+    """Problem of a record that is too large."""
     return f"too large: a record of {size} bytes, at most {MOST_RECORD_BYTES}"
 
 
 class _Bounds:
-    """What all batches that are being unpacked share: this turn, and the memory; the first of them may always go on.
+    """Budget that all open batches share: bytes of this turn, and memory. The first open batch may always go on.
 
     None may stay the first that is not read any more: whoever stops reading one closes it.
     """
@@ -59,7 +59,7 @@ class _Bounds:
         self.open: dict[CompressedBatch, None] = {}
 
     def allow(self, batch: "CompressedBatch") -> bool:
-        """Whether one more piece of a batch may be unpacked now."""
+        """Check whether one more piece of a batch may be unpacked now."""
         first = next(iter(self.open), batch)
         fits = first is batch or (
             batch.weight < MOST_SHARE_BYTES
@@ -328,7 +328,7 @@ def _varint(data: bytearray | memoryview, at: int) -> tuple[int, int] | None:
 
 
 def _whole_records(data: bytearray | memoryview, most: int) -> tuple[int, int]:
-    """How many records of bounded length are whole from the beginning on, and where the last of them ends."""
+    """Number of leading records that are complete and of bounded length, and the offset at which the last ends."""
     count = end = 0
     # Most lengths take two bytes.
     beyond = len(data) - 1

@@ -32,7 +32,7 @@ _FAULTS = (
 
 
 class TooMuchError(Exception):
-    """What is packed cannot be unpacked under the bound; the text says why."""
+    """Compressed data can't be unpacked within the bound; the text says why."""
 
 
 class _Unpacking(Protocol):
@@ -49,7 +49,7 @@ class Source:
     """
 
     def __init__(self, codec: int, data: memoryview) -> None:
-        with _told():
+        with _unpacking():
             self._unpacking, self._window = _opened(codec, data)
         self._unpacked = 0
 
@@ -65,14 +65,14 @@ class Source:
 
     def read(self, size: int) -> bytes:
         """At most so many of the next bytes; none at the end."""
-        with _told():
+        with _unpacking():
             piece = self._unpacking.read1(size)
         self._unpacked += len(piece)
         return piece
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _unpacking() -> Iterator[None]:
     """The errors of all libraries as those of the client."""
     try:
         yield

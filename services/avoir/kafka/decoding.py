@@ -28,7 +28,7 @@ def bound_decoding() -> None:
 
 
 def size_of(record: ConsumerRecord) -> int:
-    """What a record takes of memory, in bytes, about."""
+    """Memory that a record takes, in bytes, approximately."""
     size = len(record.key or b"") + len(record.value or b"")
     for name, value in record.headers:
         size += HEADER_BYTES + len(name) + len(value or b"")
@@ -36,7 +36,7 @@ def size_of(record: ConsumerRecord) -> int:
 
 
 class BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
-    """What a fetch brought of a partition, given out in portions of a few records."""
+    """One fetch of a partition, handed out a few records at a time."""
 
     def __init__(self, tp: Any, *, partition_records: Any, **options: Any) -> None:
         super().__init__(tp, partition_records=partition_records, **options)
@@ -88,7 +88,7 @@ class BoundedRecords:
         return len(self._data)
 
     def has_next(self) -> bool:
-        """Whether another whole batch is there."""
+        """Check whether another complete batch is left."""
         return self._resumed or len(self._data) - self._position >= self._next_length()
 
     def next_batch(self) -> Any:

@@ -39,7 +39,7 @@ class BatchHandler(Protocol):
         ...
 
     def has_deferred(self, positions: Positions) -> bool:
-        """Whether messages of the partitions were set aside: a batch looks after them, an empty one too."""
+        """Check whether messages of the partitions are deferred; then even an empty batch is handed over."""
         ...
 
     def forget(self) -> None:
@@ -58,7 +58,7 @@ class BatchDone:
 
 @dataclass(slots=True)
 class LoopState:
-    """What the loop is doing, for health and the watchdog."""
+    """State of the loop, for health checks and the watchdog."""
 
     doing: Literal["joining", "reading", "handling", "failing", "stopped"] = "joining"
     moved_at: float = 0.0
@@ -110,7 +110,7 @@ class Loop:
         self._consumer_errors = 0
 
     async def run(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
-        """Handle batches until told to stop, the breaker opens or the consumer is of no more use.
+        """Handle batches until asked to stop, the breaker opens or the consumer is useless.
 
         Raises StopServiceError.
         """
@@ -271,17 +271,17 @@ class Loop:
         )
 
     def _send_hint(self, consumer: AIOKafkaConsumer) -> None:
-        """See to it that Kafka is told the latest positions, for monitors of lag that ask Kafka."""
+        """Make sure that the latest positions are committed to Kafka, for monitors of lag that read them there."""
         if self._hint is None or self._hint.done():
             self._hint = asyncio.create_task(self._tell(consumer))
 
     async def _tell(self, consumer: AIOKafkaConsumer) -> None:
         """Commit until nothing moved on meanwhile: one commit at a time, one that fails is tried again."""
-        told: dict[TopicPartition, int] | None = None
-        while (positions := self.assignment.positions) and positions != told:
+        committed: dict[TopicPartition, int] | None = None
+        while (positions := self.assignment.positions) and positions != committed:
             latest = dict(positions)
             if await self._commit(consumer, latest, _HINT_TIMEOUT_S):
-                told = latest
+                committed = latest
             else:
                 await asyncio.sleep(_HINT_PAUSE_S)
 

@@ -48,7 +48,7 @@ def oldest(
     limit_bytes: int,
     turns: Mapping[Place, int],
 ) -> dict[Place, int]:
-    """How many of the held records of each partition are next: some of each in `turns`, then the oldest heads.
+    """Number of buffered records of each partition to take next: those of `turns`, then the oldest heads.
 
     At most `limit` in all, and no further when they have `limit_bytes`.
     It ends where a partition that is `full` (the broker may have more of it) has no head left: what comes next there

@@ -76,7 +76,7 @@ class Reader:
     _stopped_at: dict[KafkaPartition, int] = field(default_factory=dict)
 
     async def read(self, consumer: AIOKafkaConsumer) -> Found:
-        """What is there, at once, or what comes within a moment; perhaps nothing.
+        """Read the records that are buffered, or else those that arrive within a moment; perhaps none.
 
         Raises UnreadableError, after which the caller seeks to its positions again.
         """
@@ -101,7 +101,7 @@ class Reader:
         return {place: self._release(place, count) for place, count in taken.items()}
 
     def _turns(self) -> dict[KafkaPartition, int]:
-        """How many records of each partition with facts go first, whatever their time; another one begins each time."""
+        """Number of records of each partition with facts to take first, whatever their time; the order rotates."""
         places = [place for place, held in self._held.items() if held and self.is_fact(place.topic)]
         first, room, left = self._first % max(1, len(places)), _TURN_BYTES, self.max_records // 2
         turns: Counter[KafkaPartition] = Counter()
@@ -249,7 +249,7 @@ def _is_about_a_record(error: Exception) -> bool:
 
 
 async def is_readable(client: Client, place: KafkaPartition, offset: int) -> bool | None:
-    """Whether the client can read the record at an offset; None where none is. Raises KafkaError and TimeoutError."""
+    """Check whether the client can read the record at an offset; None if there is none. KafkaError, TimeoutError."""
     async with consuming(client, _LOOK_LIMIT_S, auto_offset_reset="none") as consumer:
         try:
             async with asyncio.timeout(_LOOK_LIMIT_S):
