@@ -261,3 +261,22 @@ async def test_more_than_a_hundred_changes_that_may_count_are_refused(database: 
             ("booking-cancelled", "rejected"): 1,
             ("booking-cancelled", "declined"): 1,
         }
+
+
+async def test_the_many_grants_of_a_line_are_loaded_only_where_some_are_taken_back(database: str) -> None:
+    async with delivering(database, ANY_TIME) as (deliverer, kept):
+        bill = invoice("i1", line("l1", "1000", booking="b1"), paid="1000")
+        await deliverer.deliver([message("f", "06-01", bill)])
+        changes: list[Any] = [shortened("b1", prices=("1000.00", f"{999 - n}.00")) for n in range(300)]
+        for n, change in enumerate(changes):
+            await deliverer.deliver([message(f"c{n}", f"06-02T{n // 60:02}:{n % 60:02}", change)])
+        references = References()
+        references.add(message("x", "06-03", changes[-1]))
+        async with kept.use() as connection, connection.transaction():
+            state = await Loader(Session(connection), references, [ACCOUNT]).load(datetime.now(UTC))
+        assert len(state.grants.rows) == FIRST_PAGE
+        # Back to almost the whole price: all but the first grant is taken back.
+        report = await deliverer.deliver(
+            [message("d", "06-03", shortened("b1", prices=("1000.00", "999.00")))]
+        )
+        assert report.amounts["taken_back", "EUR"] == 299_000_000

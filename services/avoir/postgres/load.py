@@ -14,7 +14,16 @@ from msgspec.structs import replace
 from avoir.core.handlers.invoices import MOST_LINES
 from avoir.core.model.events import AccountKey
 from avoir.core.model.policy import ScopeKey
-from avoir.core.model.rows import Grant, GrantKey, Invoice, InvoiceKey, PaymentKey, Reservation, SubjectKey
+from avoir.core.model.rows import (
+    EntitlementKey,
+    Grant,
+    GrantKey,
+    Invoice,
+    InvoiceKey,
+    PaymentKey,
+    Reservation,
+    SubjectKey,
+)
 from avoir.core.state.queue import BEGINNING, NotLoadedError, Queue, SortKey
 from avoir.core.state.references import References
 from avoir.core.state.state import State
@@ -118,6 +127,9 @@ class Loader:
 
     async def _load_on(self, gap: NotLoadedError) -> None:
         """Load more after a sort key, in growing pages, so that a long queue takes few statements."""
+        if gap.queue == "grants_of_entitlement":
+            await self._load_grants_of(EntitlementKey(*gap.after))
+            return
         size = min(self._pages.get((gap.queue, gap.account), self._page) * _GROWTH, _LARGEST_PAGE)
         self._pages[gap.queue, gap.account] = size
         if gap.queue == "grants_in_use":
@@ -220,9 +232,13 @@ class Loader:
             *queries.load_lines(subjects=references.changing, invoices=touched, lines=lines)
         )
         self._add(sorted(map(rows.line, result), key=lambda line: (line.invoice, line.position)))
+        many = {each.key for each in entitlements if each.grants > self._page}
+        for key in many:
+            if self._state.grants_elsewhere.get(key) is None:
+                self._state.put("grants_elsewhere", key, True)
         result = await session.fetch_if(
             *queries.load_grants(
-                entitlements={each.key for each in entitlements},
+                entitlements={each.key for each in entitlements} - many,
                 grants=used,
                 references=references.grant_references,
             )
@@ -231,6 +247,16 @@ class Loader:
         self._add(grants)
         with_reserved = {each.key for each in (*grants, *in_use) if each.reserved > 0}
         await self._load_reservations(References(), with_reserved | used)
+
+    async def _load_grants_of(self, entitlement: EntitlementKey) -> None:
+        """Load all grants of an entitlement that has many."""
+        result = await self._session.fetch(
+            *queries.load_grants(entitlements={entitlement}, grants=(), references=())
+        )
+        grants = [rows.grant(row) for row in result]
+        self._add(grants)
+        self._state.put("grants_elsewhere", entitlement, False)
+        await self._load_reservations(References(), {each.key for each in grants if each.reserved > 0})
 
     def _is_known(self, grant: Grant, references: References) -> bool:
         return grant.account in self._locked or grant.key not in references.grants

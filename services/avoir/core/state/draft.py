@@ -40,6 +40,7 @@ from avoir.core.model.rows import (
     PaymentKey,
     SubjectKey,
 )
+from avoir.core.state.queue import NotLoadedError
 from avoir.core.state.state import State
 
 BY_TIME = Cause("", "")
@@ -145,7 +146,9 @@ class Draft(Struct, eq=False):
         return [self.state.changes[key] for key in self.state.standing_changes.get(subject) or ()]
 
     def grants_for(self, key: EntitlementKey) -> list[Grant]:
-        """Grants of an entitlement, oldest first."""
+        """Grants of an entitlement, oldest first. Raises NotLoadedError if they are many and not all loaded."""
+        if self.state.grants_elsewhere.get(key):
+            raise NotLoadedError("grants_of_entitlement", self.state.entitlements[key].account, key)
         keys = self.state.grants_of_entitlement.get(key) or ()
         return sorted((self.state.grants[each] for each in keys), key=lambda grant: grant.ordinal)
 

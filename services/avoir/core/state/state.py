@@ -44,7 +44,8 @@ class State(Struct, eq=False):
     """Tables of a batch. Indexes hold keys, or rows that never change; queues hold sort keys of rows.
 
     `standing_changes` are those that are not superseded; `lines_elsewhere` is the number of a booking's or plan's lines
-    that are stored but not loaded; `last_settlement` is the highest number of a payment's settlements, loaded or not. A
+    that are stored but not loaded; `grants_elsewhere` says whether an entitlement has grants that are stored but not
+    loaded; `last_settlement` is the highest number of a payment's settlements, loaded or not. A
     fork shares each table with its base until it writes to it.
     """
 
@@ -64,6 +65,7 @@ class State(Struct, eq=False):
     policies: Table[tuple[str, str], PolicyVersion]
     grant_of_reference: Table[ReferenceKey, GrantKey]
     lines_elsewhere: Table[SubjectKey, int]
+    grants_elsewhere: Table[EntitlementKey, bool]
     last_settlement: Table[PaymentKey, int]
     standing_changes: Table[SubjectKey, tuple[ChangeKey, ...]]
     lines_of_invoice: Index[InvoiceKey, Line]
