@@ -183,7 +183,7 @@ async def test_a_row_that_stays_locked_makes_it_unready(
             return (await service.health.checks())["loop"]
 
         async def is_unready() -> bool:
-            return "set aside" in await loop_says()
+            return "deferred, the oldest" in await loop_says()
 
         async def is_ready() -> bool:
             return await loop_says() == OK
@@ -255,7 +255,7 @@ async def test_beyond_its_bound_nothing_more_is_set_aside_and_nothing_is_lost(se
                 await publish(settings, more("t1")[:1])
                 await until(lambda: _waits(settings, 1), 60)
                 await publish(settings, more("t1")[1:])
-                await until(lambda: "set aside" in service.loop.state.last_error, 30)
+                await until(lambda: "can be deferred" in service.loop.state.last_error, 30)
                 await asyncio.sleep(10)
                 assert not service.fault
                 assert await _waits(settings, 1)
