@@ -87,7 +87,7 @@ async def test_an_operator_lists_what_was_refused_and_sends_it_again(
     command: Command, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AVOIR_POSTGRES_DSN", database)
-    assert "has refused no event" in await command.text("outbox", "list")
+    assert "has not refused any event" in await command.text("outbox", "list")
     async with delivering(database) as (deliverer, kept):
         bill = invoice("i1", line("l1", "100", booking="b1"), paid="100")
         await deliverer.deliver([message("f1", "06-01", bill), message("c1", "06-02", cancelled("b1"))])

@@ -214,7 +214,7 @@ async def test_a_position_outside_of_its_topic_is_seen_and_moved(command: Comman
         database, f"INSERT INTO avoir.consumer_offsets VALUES ('{GROUP}', 'booking-cancelled', 0, 999)"
     )
     assert "outside" in await command.text("offsets", "list", code=Exit.FOUND)
-    assert "booking-cancelled/0 stands still" in await command.text("status")
+    assert "booking-cancelled/0 is stopped" in await command.text("status")
     topics = {each["topic"]: each["outside"] for each in (await command.json("status"))["topics"]}
     assert topics.pop("booking-cancelled") == [0] and not any(topics.values())
     place = ("offsets", "set", "booking-cancelled", "0")

@@ -24,7 +24,7 @@ from avoir.wire.topics import EVENTS, SUBSCRIBED
 
 TIMEOUT_S = 10.0
 _AHEAD_S = 5.0
-"""How far ahead of ours the clocks of those who send messages may be."""
+"""Seconds by which producers' clocks may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
