@@ -1,4 +1,4 @@
-"""Writes the map of the service into docs/architecture.md: a line for each file, from the file's docstring.
+"""Writes the map of the service into docs/architecture.md: a line for each file, from the file's first words.
 
 `python -m tools.map` writes it; `python -m tools.map --check` exits with 1 if it is out of date.
 """
@@ -23,6 +23,10 @@ def service_map() -> str:
         ]
         files = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
         lines += [f"- `{path.name}`: {_purpose(path)}" for path in files]
+    lines += ["\n### `avoir/postgres/sql/`\n", "All statements, named and described.\n"]
+    lines += [
+        f"- `{path.name}`: {_purpose_of_sql(path)}" for path in sorted(SERVICE.glob("postgres/sql/*.sql"))
+    ]
     return "\n".join(lines).strip()
 
 
@@ -34,6 +38,17 @@ def _purpose(path: Path) -> str:
             f"{path.relative_to(ROOT)} has no docstring: begin it with one that says what it is for"
         )
     return " ".join(docstring.split("\n\n")[0].split())
+
+
+def _purpose_of_sql(path: Path) -> str:
+    """The first sentence of the comment above a file's statements; ValueError if there is none."""
+    comment, _, _ = path.read_text(encoding="utf-8").partition("-- name:")
+    words = " ".join(
+        line.removeprefix("--").strip() for line in comment.splitlines() if line.startswith("--")
+    )
+    if not words:
+        raise ValueError(f"{path.relative_to(ROOT)} has no comment above its first statement")
+    return words.partition(". ")[0].rstrip(".") + "."
 
 
 def with_map(text: str) -> str:

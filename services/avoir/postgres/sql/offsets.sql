@@ -1,3 +1,5 @@
+-- Positions of the consumer group: how far each partition is handled, and why one is stopped.
+
 -- name: read_positions
 -- The rows of some partitions, for those that have one.
 SELECT o.topic, o.partition, o.next_offset, o.topic_id, o.stopped

@@ -1,3 +1,5 @@
+-- The outbox: what the relay reads, publishes and deletes.
+
 -- name: outbox_waits
 -- Whether there is anything to publish.
 SELECT EXISTS (SELECT FROM outbox WHERE refused IS NULL);

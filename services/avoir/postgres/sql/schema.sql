@@ -1,3 +1,5 @@
+-- The database's own catalog, to dump the schema for people.
+
 -- name: schema_tables
 -- Every table with its storage and partitioning. Monthly partitions come and go, so they are left out.
 SELECT c.oid, c.relname AS name, array_to_string(c.reloptions, ', ') AS storage,

@@ -1,3 +1,5 @@
+-- The running service: leases, health, the backlog, sweeps and partitions of the ledger.
+
 -- name: add_lease
 -- Adds the row of a lease, without a holder.
 INSERT INTO leases (name, holder, held_until) VALUES (:name, '', '-infinity') ON CONFLICT DO NOTHING;
