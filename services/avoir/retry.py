@@ -65,6 +65,14 @@ def cause_of(error: BaseException) -> Cause:
     return Cause.DOUBTFUL if isinstance(error, _DOUBTFUL) else Cause.DATA
 
 
+def only_others_can_end(error: BaseException) -> bool:
+    """Check for an error that lasts until somebody else ends it: a lock, a full disk, an unreachable database."""
+    cause = cause_of(error)
+    # If the database took other rows, a doubtful error would be Doubted by now: the search for its message goes on.
+    is_refused = cause is Cause.DOUBTFUL and isinstance(error, asyncpg.PostgresError)
+    return is_refused or cause in (Cause.LOCKED, Cause.UNAVAILABLE)
+
+
 def refuse_wrong_schema(error: BaseException) -> None:
     """Raise StopServiceError if the database lacks what the code expects, or denies it (class 42)."""
     if cause_of(error) is Cause.SCHEMA:

@@ -30,7 +30,7 @@ EXECUTE FUNCTION avoir.refuse()
 RAISED_LATER = RAISED.replace("BEFORE INSERT", "AFTER INSERT")
 OF_THE_OUTBOX = """
 CREATE FUNCTION avoir.named(value bytea) RETURNS boolean LANGUAGE sql IMMUTABLE
-AS $$ SELECT position('"bad'::bytea IN value) > 0 $$;
+AS $$ SELECT position('"bad-'::bytea IN value) > 0 $$;
 ALTER TABLE avoir.outbox ADD CHECK (topic = 'credit-dead-letter' OR NOT avoir.named(value))
 """
 OF_KEYS = """
@@ -74,8 +74,8 @@ def mixed(count: int, every: int) -> list[Message]:
     for n in range(count):
         owner = Owner("user", f"u{n % 40}")
         if n % every == every // 2:
-            alone = Owner("user", f"bad{n}")
-            messages.append(message(f"bad{n}", "06-03", payment(f"bad{n}", "10", owner=alone)))
+            alone = Owner("user", f"bad-{n}")
+            messages.append(message(f"bad-{n}", "06-03", payment(f"bad-{n}", "10", owner=alone)))
         elif n % 2:
             bill = invoice(f"i{n}", line("l1", "100", booking=f"b{n}"), paid="100", owner=owner)
             messages.append(message(f"f{n}", "06-01", bill))

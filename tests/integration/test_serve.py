@@ -85,7 +85,7 @@ async def test_a_process_that_stands_still_ends_with_an_error(settings: Settings
         await service.ready()
         await produce(settings.kafka_bootstrap_servers, [(names.actual("invoice-voided"), b"k", b"1")])
         assert await service.ended(20) == 1
-        assert any("nothing moved" in line.get("why", "") for line in service.lines())
+        assert any("nothing has moved" in line.get("why", "") for line in service.lines())
 
 
 async def test_the_real_handler_is_wired(settings: Settings, tmp_path: Path) -> None:

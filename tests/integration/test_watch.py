@@ -184,7 +184,7 @@ async def test_it_waits_for_what_only_others_can_end_and_ends_when_it_stands_sti
         await until_handled(settings, 5)
         run.handler.fault = KeyError("not now")
         await send(settings, range(5, 10))
-        await until(lambda: "nothing moved" in run.service.fault, 20)
+        await until(lambda: "nothing has moved" in run.service.fault, 20)
 
 
 async def _ready(run: Run) -> bool:

@@ -16,7 +16,7 @@ from avoir.kafka.breaker import Breaker
 from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
 from avoir.record import BatchReport, Cut, Doubted, Fenced, Positions, Record, TopicPartition
-from avoir.retry import Backoff, Cause, cause_of, pause, refuse_wrong_schema
+from avoir.retry import Backoff, Cause, cause_of, only_others_can_end, pause, refuse_wrong_schema
 from avoir.wire.topics import FACTS
 
 _RECHECK_S = 10.0
@@ -26,7 +26,6 @@ _HINT_PAUSE_S = 0.5
 _LAST_HINT_TIMEOUT_S = 3.0
 _FENCED_PAUSE_S = 0.05
 _MOST_CONSUMER_ERRORS = 5
-_OTHERS_END = (Cause.LOCKED, Cause.UNAVAILABLE)
 
 log = structlog.get_logger("avoir.loop")
 
@@ -227,7 +226,7 @@ class Loop:
         self.state.doing = "failing"
         self.state.failing_since = self.state.failing_since or time.monotonic()
         self.state.last_error = f"{type(error).__name__}: {error}"
-        self.state.waited_at = time.monotonic() if cause_of(error) in _OTHERS_END else None
+        self.state.waited_at = time.monotonic() if only_others_can_end(error) else None
         seconds = self._backoff.next_s()
         if isinstance(error, Doubted):
             self.state.searched += 1
