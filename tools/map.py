@@ -4,10 +4,10 @@
 """
 
 import ast
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.document import ROOT, between_marks, write_or_check
+
 SERVICE = ROOT / "services/avoir"
 DOCUMENT = ROOT / "docs/architecture.md"
 BEGIN, END = "<!-- map: written by `python -m tools.map` -->", "<!-- end of the map -->"
@@ -53,22 +53,8 @@ def _purpose_of_sql(path: Path) -> str:
 
 def with_map(text: str) -> str:
     """The document with the map between its two marks; ValueError if they are missing."""
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{DOCUMENT.name} lacks the lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{service_map()}\n\n{END}{after}"
-
-
-def main() -> None:
-    """Write the map, or check it."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    if with_map(text) == text:
-        return
-    if "--check" in sys.argv[1:]:
-        sys.exit("docs/architecture.md: the map is out of date; run: python -m tools.map")
-    DOCUMENT.write_text(with_map(text), encoding="utf-8")
+    return between_marks(text, BEGIN, END, service_map())
 
 
 if __name__ == "__main__":
-    main()
+    write_or_check(DOCUMENT, with_map, "python -m tools.map")

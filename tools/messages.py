@@ -5,16 +5,15 @@
 
 import inspect
 import json
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from avoir_events import FACTS, AnyLine, Incoming, Owner, Period, scalars
 from avoir_events.invoices import MAX_LINES
+from tools.document import ROOT, between_marks, write_or_check
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs/messages.md"
+DOCUMENT = ROOT / "docs/messages.md"
 BEGIN, END = "<!-- facts: written by `python -m tools.messages` -->", "<!-- end of the facts -->"
 
 TYPES: Mapping[Any, str] = {
@@ -76,22 +75,8 @@ def _type(hint: Any) -> str:
 
 def with_facts(text: str) -> str:
     """The document with the facts between its two marks; ValueError if they are missing."""
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{DOCUMENT.name} lacks the lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{facts()}\n\n{END}{after}"
-
-
-def main() -> None:
-    """Write the facts, or check them."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    if with_facts(text) == text:
-        return
-    if "--check" in sys.argv[1:]:
-        sys.exit("docs/messages.md: the facts are out of date; run: python -m tools.messages")
-    DOCUMENT.write_text(with_facts(text), encoding="utf-8")
+    return between_marks(text, BEGIN, END, facts())
 
 
 if __name__ == "__main__":
-    main()
+    write_or_check(DOCUMENT, with_facts, "python -m tools.messages")

@@ -4,16 +4,15 @@
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 from avoir.core.model import reasons
 from avoir.core.model.decision import OUTCOMES
 from avoir.core.model.reasons import REASONS, Meaning
+from tools.document import ROOT, write_or_check
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs/reasons.md"
+DOCUMENT = ROOT / "docs/reasons.md"
 TABLE = re.compile(
     r"(<!-- table: (\w+), written by `python -m tools\.reasons` -->\n).*?(\n<!-- end -->)", re.DOTALL
 )
@@ -82,15 +81,5 @@ def with_tables(text: str) -> str:
     return TABLE.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}", text)
 
 
-def main() -> None:
-    """Write the tables, or check them."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    if with_tables(text) == text:
-        return
-    if "--check" in sys.argv[1:]:
-        sys.exit("docs/reasons.md: the tables are out of date; run: python -m tools.reasons")
-    DOCUMENT.write_text(with_tables(text), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(DOCUMENT, with_tables, "python -m tools.reasons")

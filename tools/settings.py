@@ -4,15 +4,15 @@ It has each setting's environment variable, meaning, default, unit and bounds.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from avoir.settings import KafkaSettings, PolicySettings, Settings
+from tools.document import ROOT, write_or_check
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs/settings.md"
+DOCUMENT = ROOT / "docs/settings.md"
 HEAD = """\
 # Settings
 
@@ -93,4 +93,4 @@ def _unit(name: str) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(document(), encoding="utf-8")
+    write_or_check(DOCUMENT, lambda _: document(), "python -m tools.settings")

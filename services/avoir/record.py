@@ -45,13 +45,22 @@ class Record:
     cut: Cut | None = None
 
 
+def first_bytes(
+    key: bytes | None, value: bytes | None, problem: str
+) -> tuple[bytes | None, bytes | None, Cut]:
+    """The first `KEPT_BYTES` of a record's key and value, with the length and hash of the whole value."""
+    missing = Cut(problem, len(value or b""), sha256(value or b"").digest())
+    return (
+        None if key is None else key[:KEPT_BYTES],
+        None if value is None else value[:KEPT_BYTES],
+        missing,
+    )
+
+
 def cut(record: Record, problem: str) -> Record:
-    """Cut a record: keep only the first `KEPT_BYTES` of its key and value, and the hash of the value."""
-    value = record.value or b""
-    key = None if record.key is None else record.key[:KEPT_BYTES]
-    kept = None if record.value is None else value[:KEPT_BYTES]
-    missing = Cut(problem, len(value), sha256(value).digest())
-    return replace(record, key=key, value=kept, headers=(), cut=missing)
+    """Cut a record: keep only the first bytes of its key and value, and no headers."""
+    key, value, missing = first_bytes(record.key, record.value, problem)
+    return replace(record, key=key, value=value, headers=(), cut=missing)
 
 
 class TopicPartition(NamedTuple):

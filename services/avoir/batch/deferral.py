@@ -288,11 +288,7 @@ def _defer(deferred: Deferred, behind: dict[Row, Row], number: int, rows: set[Ro
 
 
 def _references_of(messages: Iterable[ParsedRecord | UnreadableRecord]) -> References:
-    references = References()
-    for each in messages:
-        if isinstance(each, ParsedRecord):
-            references.add(each.message)
-    return references
+    return References.of(each.message for each in messages if isinstance(each, ParsedRecord))
 
 
 def _rows(references: References) -> set[Row]:

@@ -1,6 +1,6 @@
 """Finds the message that makes batches fail, if nothing names it, by trying ever smaller parts."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from avoir.record import Record, TopicPartition, next_offsets
 
@@ -45,17 +45,14 @@ class Doubt:
 
     def handled(self, positions: Mapping[TopicPartition, int]) -> None:
         """Register how far partitions were handled."""
-        left = {
-            partition: until
-            for partition, until in self._until.items()
-            if positions.get(partition, until - 1) < until
-        }
-        if left != self._until:
-            self._until, self._alone = left, 0
+        self._keep(lambda partition, until: positions.get(partition, until - 1) < until)
 
     def keep(self, partitions: Container[TopicPartition]) -> None:
         """Forget partitions that this process no longer has: their new owner finds what fails there."""
-        left = {partition: until for partition, until in self._until.items() if partition in partitions}
+        self._keep(lambda partition, _: partition in partitions)
+
+    def _keep(self, is_left: Callable[[TopicPartition, int], bool]) -> None:
+        left = {partition: until for partition, until in self._until.items() if is_left(partition, until)}
         if left != self._until:
             self._until, self._alone = left, 0
 

@@ -286,15 +286,17 @@ class Handler:
                 records = records[: len(messages)]
             # Deferred messages claim their event ids, and lock their rows, when they are handled.
             selected = [n for n in range(len(messages)) if n not in deferred]
-            end = len(messages)
-            if parked is None:
-                end = await self._affordable(session, messages, selected)
+            incoming = [
+                (n, each.message)
+                for n in selected
+                if parked is None and isinstance(each := messages[n], ParsedRecord)
+            ]
+            references, end = References.of(message for _, message in incoming), len(messages)
+            count = await portion(session, references, [message for _, message in incoming])
+            if count < len(incoming):
+                end = incoming[count][0]
                 selected = [n for n in selected if n < end]
-            references = References()
-            for n in selected:
-                each = messages[n]
-                if isinstance(each, ParsedRecord) and parked is None:
-                    references.add(each.message)
+                references = References.of(message for _, message in incoming[:count])
             seen = await claim(session, references)
             accounts = await lock(session, references)
             batch = await Batch.locked(session, self._rules, accounts)
@@ -314,12 +316,6 @@ class Handler:
         if freed is None:
             self._deferral.stored(messages, deferred)
         return replace(batch.report(end), halted=batch.is_halted and end < len(messages))
-
-    async def _affordable(self, session: Session, messages: Messages, selected: Sequence[int]) -> int:
-        """Index of the first message whose rows one transaction can't load in addition to those before it."""
-        incoming = [(n, each.message) for n in selected if isinstance(each := messages[n], ParsedRecord)]
-        count = await portion(session, [message for _, message in incoming])
-        return len(messages) if count == len(incoming) else incoming[count][0]
 
     async def _decide(self, session: Session, batch: Batch, messages: Messages, accounts: Accounts) -> int:
         """Decide messages and write everything at once; returns the number handled."""

@@ -24,9 +24,8 @@ async def publish_balances(
     connection: Connection, accounts: Iterable[tuple[Account, datetime]], epoch: int, ce_source: str
 ) -> None:
     """Put the balances of accounts, with their times, into the outbox under an epoch."""
-    now: datetime = await connection.fetchval(
-        *queries.read_clock()
-    )  # the time since which they wait to be published
+    # They wait to be published since now, however old the balances are.
+    now: datetime = await connection.fetchval(*queries.read_clock())
     rows = []
     for account, as_of in accounts:
         balance = account.balance(account.event_id(epoch), epoch, as_of)

@@ -1,6 +1,6 @@
 """Limits the rows that one transaction loads: a small message may name a booking that thousands of lines bill."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from avoir.batch.claims import add_billed
 from avoir.core.handlers.invoices import MOST_LINES
@@ -8,6 +8,7 @@ from avoir.core.model.message import Message
 from avoir.core.model.rows import SubjectKey
 from avoir.core.state.references import References
 from avoir.postgres import queries
+from avoir.postgres.mapping import Row
 from avoir.postgres.session import Session
 
 MAX_LINES_LOADED = 2 * MOST_LINES
@@ -24,30 +25,43 @@ class TooMuchToLoadError(ValueError):
     """A single message needs more rows than a process has memory for."""
 
 
-async def portion(session: Session, messages: Sequence[Message]) -> int:
-    """Number of messages, at least one, whose rows one transaction can load. Raises TooMuchToLoadError."""
-    references = References()
-    for message in messages:
-        references.add(message)
+async def portion(session: Session, references: References, messages: Sequence[Message]) -> int:
+    """Number of messages, at least one, whose rows one transaction can load; `references` are those of all of them.
+
+    Raises TooMuchToLoadError.
+    """
     await add_billed(session, references)
-    if len(references.subjects) * MOST_LINES <= MAX_LINES_LOADED:
+    subjects = references.subjects
+    if len(subjects) * MOST_LINES <= MAX_LINES_LOADED:
         return len(messages)
-    lines = await _count(session, references, _FEW + 1)
+    lines = _counts(
+        await session.fetch(
+            *queries.count_changed_lines(subjects=subjects, changing=references.changing, limit=_FEW + 1)
+        )
+    )
     # Counting more than a few to the end would take as long as loading them.
     if sum(count if count <= _FEW else MOST_LINES for count in lines.values()) <= MAX_LINES_LOADED:
         return len(messages)
-    return await _first_ones(session, messages)
+    return await _first_ones(session, messages, lines)
 
 
-async def _first_ones(session: Session, messages: Sequence[Message]) -> int:
+async def _first_ones(session: Session, messages: Sequence[Message], lines: Mapping[SubjectKey, int]) -> int:
+    """The same to the line: only bookings and plans with more than a few lines are counted to their end.
+
+    Each of those has so many that the limit is reached after a few statements.
+    """
     loaded, seen = 0, set[SubjectKey]()
     for n, message in enumerate(messages):
-        references = References()
-        references.add(message)
+        references = References.of([message])
         await add_billed(session, references)
-        references.subjects -= seen
-        seen |= references.subjects
-        loaded += sum((await _count(session, references, MOST_LINES)).values())
+        new = {subject: lines[subject] for subject in references.subjects - seen if subject in lines}
+        seen |= new.keys()
+        many = {subject for subject, count in new.items() if count > _FEW}
+        if many:
+            new |= _counts(
+                await session.fetch(*queries.read_lines_elsewhere(subjects=many, limit=MOST_LINES))
+            )
+        loaded += sum(new.values())
         if n and loaded > MAX_LINES_LOADED:
             return n
         if loaded > MAX_LINES_ALONE:
@@ -57,10 +71,5 @@ async def _first_ones(session: Session, messages: Sequence[Message]) -> int:
     return len(messages)
 
 
-async def _count(session: Session, references: References, most: int) -> dict[SubjectKey, int]:
-    if not references.subjects:
-        return {}
-    counted = await session.fetch(
-        *queries.count_changed_lines(subjects=references.subjects, changing=references.changing, limit=most)
-    )
-    return {SubjectKey(row["tenant_id"], row["kind"], row["id"]): row["lines"] for row in counted}
+def _counts(rows: Iterable[Row]) -> dict[SubjectKey, int]:
+    return {SubjectKey(row["tenant_id"], row["kind"], row["id"]): row["lines"] for row in rows}

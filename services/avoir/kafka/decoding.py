@@ -6,14 +6,13 @@ file into its fetcher; only what is unpacked is in them, all else is the client'
 
 import struct
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 from aiokafka import ConsumerRecord
 from aiokafka.consumer import fetcher
 
 from avoir.kafka.batches import CompressedBatch, MoreToUnpackError, batch_of, too_large
-from avoir.record import KEPT_BYTES, MOST_RECORD_BYTES, Cut
+from avoir.record import MOST_RECORD_BYTES, first_bytes
 
 HEADER_BYTES = 128
 """What each header of a record counts besides its bytes: a record may be nothing but empty headers."""
@@ -123,8 +122,5 @@ def _bounded(record: ConsumerRecord, size: int) -> ConsumerRecord:
         record = replace(record, timestamp=-1)
     if size <= MOST_RECORD_BYTES:
         return record
-    value = record.value or b""
-    key = None if record.key is None else record.key[:KEPT_BYTES]
-    kept = None if record.value is None else value[:KEPT_BYTES]
-    cut = Cut(too_large(size), len(value), sha256(value).digest())
-    return replace(record, key=key, value=kept, headers=(), checksum=cut)
+    key, value, missing = first_bytes(record.key, record.value, too_large(size))
+    return replace(record, key=key, value=value, headers=(), checksum=missing)

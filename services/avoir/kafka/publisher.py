@@ -54,6 +54,23 @@ async def fence(client: Client, transactional_id: str) -> None:
             await producer.stop()
 
 
+def stop_sending(producer: AIOKafkaProducer) -> None:
+    """Stop a producer from sending, at once; its connections stay open."""
+    # The client has no public way to end without waiting for its unsent records.
+    producer._closed = True
+    task = getattr(producer._sender, "_sender_task", None)
+    if task is not None:
+        task.cancel()
+
+
+async def abort_producer(producer: AIOKafkaProducer) -> None:
+    """End a producer without its unsent records: after an error, stopping it might block for ever on them."""
+    stop_sending(producer)
+    with suppress(Exception):
+        async with asyncio.timeout(3):
+            await producer.client.close()
+
+
 class RefusedError(Exception):
     """The broker refused a batch because of its contents; `outbox_ids` are its rows."""
 
@@ -132,17 +149,11 @@ class Publisher:
 
     def drop(self) -> None:
         """Stop sending, at once."""
-        self._producer._closed = True
-        task = getattr(self._producer._sender, "_sender_task", None)
-        if task is not None:
-            task.cancel()
+        stop_sending(self._producer)
 
     async def discard(self) -> None:
         """Abort without flushing: after an error `stop` might block for ever on unsendable batches."""
-        self.drop()
-        with suppress(Exception):
-            async with asyncio.timeout(3):
-                await self._producer.client.close()
+        await abort_producer(self._producer)
 
     async def _partitions(self, topic: str, output_topics: OutputTopics) -> tuple[int, ...]:
         actual = self._names.actual(topic)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 
 from avoir.kafka.client import Client
+from avoir.kafka.publisher import abort_producer
 
 TIMEOUT_S = 10.0
 
@@ -45,16 +46,5 @@ async def producing(client: Client) -> AsyncIterator[Producer]:
         async with asyncio.timeout(TIMEOUT_S):
             await producer.stop()
     except BaseException:
-        await _abort(producer)
+        await abort_producer(producer)
         raise
-
-
-async def _abort(producer: AIOKafkaProducer) -> None:
-    # The client has no public way to end without waiting for its unsent records.
-    producer._closed = True
-    task = getattr(producer._sender, "_sender_task", None)
-    if task is not None:
-        task.cancel()
-    with suppress(Exception):
-        async with asyncio.timeout(3):
-            await producer.client.close()

@@ -82,8 +82,8 @@ def _line(state: LineState) -> dict[str, Any]:
     }
 
 
-def _change(change: Change) -> dict[str, Any]:
-    fee = change.fee if isinstance(change, BookingCancellation) else 0
+def change_json(change: Change) -> dict[str, Any]:
+    """What every change has, whatever it is explained with."""
     return {
         "topic": change.topic,
         "event_id": change.event_id,
@@ -91,6 +91,13 @@ def _change(change: Change) -> dict[str, Any]:
         "occurred_at": rfc3339(change.occurred_at),
         "changed_by": change.changed_by,
         "asked": change.asked,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    fee = change.fee if isinstance(change, BookingCancellation) else 0
+    return {
+        **change_json(change),
         "fee": amount(fee, change.currency) if change.currency else None,
         "currency": change.currency,
         "effective_at": rfc3339(change.effective_at) if isinstance(change, PlanCancellation) else None,

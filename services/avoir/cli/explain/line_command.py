@@ -3,6 +3,7 @@
 from typing import Any
 
 from avoir.cli.base.output import amount, rfc3339
+from avoir.cli.explain.document import change_json
 from avoir.cli.explain.line_query import ChangeWorth, LineWorth
 from avoir.core.model.facts import Period
 from avoir.core.model.rows import BookingCancellation, BookingShortening, Change, PlanCancellation
@@ -49,12 +50,7 @@ def _change_json(each: ChangeWorth, currency: str) -> dict[str, Any]:
     change = each.change
     ended = change if isinstance(change, PlanCancellation) else None
     return {
-        "topic": change.topic,
-        "event_id": change.event_id,
-        "revision": change.revision,
-        "occurred_at": rfc3339(change.occurred_at),
-        "changed_by": change.changed_by,
-        "asked": change.asked,
+        **change_json(change),
         "role": each.role,
         "worth": None if each.worth is None else amount(each.worth, currency),
         "fee": _fee(change),

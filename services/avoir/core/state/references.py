@@ -60,6 +60,14 @@ class References:
     scopes: set[ScopeKey] = field(default_factory=set)
     accounts: set[AccountKey] = field(default_factory=set)
 
+    @classmethod
+    def of(cls, messages: Iterable[Message]) -> "References":
+        """What some messages refer to, together."""
+        references = cls()
+        for message in messages:
+            references.add(message)
+        return references
+
     def add(self, message: Message) -> None:
         """Record what a message refers to."""
         tenant_id, body = message.tenant_id, message.body
