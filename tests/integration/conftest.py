@@ -1,5 +1,7 @@
-"""What several tests of the database side begin with."""
+"""Fixtures of the integration tests."""
 
+import gc
+import warnings
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -8,6 +10,19 @@ import pytest
 from avoir.postgres.connect import Connection
 from tests.integration.command import Command
 from tests.integration.direct_handler import DirectHandler
+
+
+@pytest.fixture(autouse=True)
+async def garbage_collected() -> AsyncIterator[None]:
+    """Collect what a test gave up, in the loop of that test.
+
+    A client given up on a dead network leaves its connections to the garbage collector. Collected during a later test,
+    whose loop is another one, they would fail it.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

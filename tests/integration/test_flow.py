@@ -1,7 +1,6 @@
 """Ready means that what comes in is handled and what was handled gets out; `avoir status` says the same."""
 
 import asyncio
-import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -133,7 +132,6 @@ async def test_a_message_of_a_time_to_come_hides_no_partition_that_stands_still(
         assert (await status(settings)).startswith("Keeps up: ")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # thrown away producers
 async def test_events_whose_topic_is_missing_make_every_process_unready(settings: Settings) -> None:
     topic = names_of(settings).actual(OUT)
     async with running(settings) as first, running(settings) as second:
@@ -148,7 +146,6 @@ async def test_events_whose_topic_is_missing_make_every_process_unready(settings
         assert f"topic {topic} is missing" in await status(settings)
         await make_topics(settings.kafka_bootstrap_servers, [topic], 2)
         await asyncio.gather(until_ready(first), until_ready(second))
-    gc.collect()  # the thrown away producers warn here, and not in the test that runs next
 
 
 async def test_events_that_nobody_publishes_make_it_unready_and_name_who_should(settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """What lag monitors see: the offsets that the group has on the broker follow the positions to the end."""
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -95,7 +94,6 @@ async def handled_while_nothing_gets_through(settings: Settings, network: Proxy,
 
 
 @pytest.mark.faults
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # thrown away producers
 async def test_a_hint_that_fails_is_given_again_by_this_process_or_the_next(
     database: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,4 +110,3 @@ async def test_a_hint_that_fails_is_given_again_by_this_process_or_the_next(
         await network.mend()
         async with running(settings):
             await until_no_lag(settings, kafka)
-    gc.collect()  # the thrown away producers warn here, and not in the test that runs next
