@@ -340,7 +340,7 @@ class Handler:
         return decided
 
     async def _discard_old_plans(self, session: Session, messages: int) -> None:
-        """Discard the plans of statements and foreign keys when the tables may have doubled since."""
+        """Discard the plans of statements and foreign keys when the tables may have doubled since (ADR 0038)."""
         if self._handled >= self._discard_plans_at:
             await session.fetch(*queries.discard_plans())
             self._discard_plans_at = self._handled + min(max(self._handled, messages), MAX_MESSAGES_PER_PLAN)

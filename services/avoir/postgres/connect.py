@@ -23,7 +23,7 @@ PLANS = {
 """Planner settings of the service. It finds rows by keys, so nested loops over indexes are right at any size. A plan is
 kept for long: made while a table is empty, as on the first day, it would read the whole table when it is large, foreign
 keys included. No plan is better for the values of one batch, so none is made for them (custom plans), not even for the
-first five executions."""
+first five executions. ADR 0038 has the figures."""
 
 
 @dataclass(frozen=True, slots=True)
