@@ -159,9 +159,7 @@ class Loader:
             return []
         start = InvoiceSortKey.after(after)
         result = await self._session.fetch(
-            *queries.load_open_invoices(
-                accounts=accounts, after=[start] * len(accounts), limit=size, only_taking=only_taking
-            )
+            *queries.load_open_invoices(accounts=accounts, after=start, limit=size, only_taking=only_taking)
         )
         invoices = [rows.invoice(row) for row in result]
         self._add(invoices)
@@ -178,7 +176,7 @@ class Loader:
             return []
         start = GrantSortKey.after(after)
         result = await self._session.fetch(
-            *queries.load_grants_in_use(accounts=accounts, after=[start] * len(accounts), limit=size)
+            *queries.load_grants_in_use(accounts=accounts, after=start, limit=size)
         )
         grants = [rows.grant(row) for row in result]
         self._add(grants)

@@ -96,6 +96,8 @@ class _EntitlementsToCheck:
 
 def touched_grants(draft: Draft, touched: Touched) -> list[Grant]:
     """Grants of which the message moved something."""
+    if not touched.grants:
+        return []
     # Sorted, as sets have no order of their own that a retry could rely on.
     return [draft.state.grants[key] for key in sorted(touched.grants, key=lambda key: key.id.int)]
 
@@ -139,6 +141,8 @@ def invoices_to_check(draft: Draft, account: AccountKey, touched: Touched) -> It
 
     The latter only while the grant has something left: any other credit would already be on them.
     """
+    if not draft.account(account).available:
+        return
     now, grants = draft.moment.now, [grant for grant in touched_grants(draft, touched) if grant.available > 0]
 
     def is_something_left(invoice: Invoice) -> bool:

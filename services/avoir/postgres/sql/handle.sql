@@ -146,9 +146,9 @@ JOIN settlements s ON s.tenant_id = k.tenant_id AND s.kind = 'payment' AND s.pay
 -- account; `only_taking` leaves out invoices that take no credit. The conditions and the order are those of the index
 -- `invoices_open`, once for each value of its expression column.
 SELECT i.*
-FROM unnest(:accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
-    :accounts.currency::text[], :after.finalized_at::timestamptz[], :after.invoice_id::text[])
-    AS k (tenant_id, owner_type, owner_id, currency, finalized_at, invoice_id)
+FROM unnest(
+    :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
+) AS k (tenant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
     SELECT *
     FROM (
@@ -156,14 +156,14 @@ CROSS JOIN LATERAL (
          WHERE t.tenant_id = k.tenant_id AND t.owner_type = k.owner_type AND t.owner_id = k.owner_id
            AND t.currency = k.currency AND (t.automatic AND NOT t.barred)::integer = 1
            AND NOT t.voided AND t.total + t.restored > t.settled + t.applied AND t.total + t.restored > 0
-           AND (t.finalized_at, t.invoice_id COLLATE "C") > (k.finalized_at, k.invoice_id)
+           AND (t.finalized_at, t.invoice_id COLLATE "C") > (:after.finalized_at::timestamptz, :after.invoice_id::text)
          ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT :limit)
         UNION ALL
         (SELECT t.* FROM invoices t
          WHERE NOT :only_taking AND t.tenant_id = k.tenant_id AND t.owner_type = k.owner_type AND t.owner_id = k.owner_id
            AND t.currency = k.currency AND (t.automatic AND NOT t.barred)::integer = 0
            AND NOT t.voided AND t.total + t.restored > t.settled + t.applied AND t.total + t.restored > 0
-           AND (t.finalized_at, t.invoice_id COLLATE "C") > (k.finalized_at, k.invoice_id)
+           AND (t.finalized_at, t.invoice_id COLLATE "C") > (:after.finalized_at::timestamptz, :after.invoice_id::text)
          ORDER BY t.finalized_at, t.invoice_id COLLATE "C" LIMIT :limit)
     ) AS both_kinds
     ORDER BY finalized_at, invoice_id COLLATE "C" LIMIT :limit
@@ -173,16 +173,16 @@ CROSS JOIN LATERAL (
 -- The first grants of some accounts with something available after a place in the order of use. `limit` is per account.
 -- The conditions and the order are those of the index `grants_open`.
 SELECT g.*
-FROM unnest(:accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[],
-    :accounts.currency::text[], :after.priority::integer[], :after.expires_at::timestamptz[], :after.paid_for::boolean[],
-    :after.effective_at::timestamptz[], :after.id::uuid[])
-    AS k (tenant_id, owner_type, owner_id, currency, priority, expires_at, paid_for, effective_at, grant_id)
+FROM unnest(
+    :accounts.tenant_id::text[], :accounts.owner_type::text[], :accounts.owner_id::text[], :accounts.currency::text[]
+) AS k (tenant_id, owner_type, owner_id, currency)
 CROSS JOIN LATERAL (
     SELECT o.* FROM grants o
     WHERE o.tenant_id = k.tenant_id AND o.owner_type = k.owner_type AND o.owner_id = k.owner_id
       AND o.currency = k.currency AND (o.available > 0) AND o.available + o.reserved + o.pending > 0
       AND (o.priority, coalesce(o.expires_at, 'infinity'::timestamptz), o.paid_for, o.effective_at, o.grant_id)
-        > (k.priority, coalesce(k.expires_at, 'infinity'::timestamptz), k.paid_for, k.effective_at, k.grant_id)
+        > (:after.priority::integer, coalesce(:after.expires_at::timestamptz, 'infinity'::timestamptz),
+           :after.paid_for::boolean, :after.effective_at::timestamptz, :after.id::uuid)
     ORDER BY o.priority, coalesce(o.expires_at, 'infinity'::timestamptz), o.paid_for, o.effective_at, o.grant_id
     LIMIT :limit
 ) AS g;
