@@ -47,10 +47,11 @@ broker.heartbeat.interval.ms=200
 
 @dataclass(frozen=True, slots=True)
 class Kafka:
-    """A broker and its address."""
+    """A broker, its address and the folder of its logs."""
 
     bootstrap_servers: str
     server: Server
+    logs: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,6 @@ def _launched(
         )
         try:
             server.launch()
-            yield Kafka(f"127.0.0.1:{port}", server)
+            yield Kafka(f"127.0.0.1:{port}", server, data)
         finally:
             server.stop()

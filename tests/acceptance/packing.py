@@ -14,10 +14,12 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.util import calc_crc32c, encode_varint
 
-GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
+NONE, GZIP, SNAPPY, LZ4, ZSTD = 0, 1, 2, 3, 4
 ZEROS = bytes(1024 * 1024)
 BLOCK = 32 * 1024
 SEND_TIMEOUT_S = 60
+NOT_LEADER = 6
+"""The broker's answer while it doesn't lead a partition yet: the topic is new."""
 
 Value = bytes | int
 """The bytes of a value, or how many zeros it has."""
@@ -83,8 +85,10 @@ async def _send(client: AIOKafkaClient, topic: str, partition: int, data: bytes)
     node = client.cluster.available_partitions_for_topic(topic) and client.cluster.brokers()
     assert node
     request = ProduceRequest(None, -1, SEND_TIMEOUT_S * 1000, [(topic, [(partition, data)])])
-    answer = await client.send(next(iter(node)).nodeId, request)
-    ((_, ((_, error, offset, *_),)),) = answer.topics
+    error = NOT_LEADER
+    while error == NOT_LEADER:
+        answer = await client.send(next(iter(node)).nodeId, request)
+        ((_, ((_, error, offset, *_),)),) = answer.topics
     assert not error, f"the broker refused a batch: {error}"
     return int(offset)
 

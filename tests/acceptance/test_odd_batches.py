@@ -1,4 +1,4 @@
-"""Compressed batches that the broker takes as they should not be: all that is good in them is handled."""
+"""Batches that the broker takes as they should not be: all that is good in them is handled."""
 
 import struct
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import pytest
 import zstandard
 from aiokafka.codec import gzip_encode
 
-from tests.acceptance.packing import GZIP, LZ4, SNAPPY, ZSTD, batch, batch_of, hash_of, publish, records
+from tests.acceptance.packing import GZIP, LZ4, NONE, SNAPPY, ZSTD, batch, batch_of, hash_of, publish, records
 from tests.acceptance.service import Service
 from tests.acceptance.test_large_records import CANCELLED, PARTITION, bills, cancels
 
 Pack = Callable[[bytes], bytes]
-WRONG = "odd-header"
+WRONG = {"odd-header-zstd": ZSTD, "odd-header-plain": NONE}
 
 
 def lz4_with_a_wrong_checksum(data: bytes) -> bytes:
@@ -43,28 +43,26 @@ BAD_HEADER = b"\x16\0\0\x02\x01\x02x\x02\x02\xff\x02v"
 
 
 @pytest.fixture(scope="module")
-def offset(service: Service) -> int:
-    """All batches are handled, in one partition and with others between them; where the bad record lies."""
+def offsets(service: Service) -> dict[str, int]:
+    """All batches are handled, in one partition and with others between them; returns where each bad record lies."""
     tenants = [f"odd-{name}" for name in ODD]
     others = [f"{tenant}-others" for tenant in tenants]
-    service.publish(bills(tenant, n) for tenant in [*tenants, *others, WRONG] for n in range(2))
+    service.publish(bills(tenant, n) for tenant in [*tenants, *others, *WRONG] for n in range(2))
     batches = []
     for tenant, other, (codec, pack) in zip(tenants, others, ODD.values(), strict=True):
         data = pack(records([cancels(tenant, 0), cancels(tenant, 1)]))
         batches += [batch_of(data, codec, 2), batch([cancels(other, 0), cancels(other, 1)], codec)]
-    bad = records([cancels(WRONG, 0)]) + BAD_HEADER + records([cancels(WRONG, 1)], 2)
-    places = publish(
-        service.kafka,
-        service.prefix + CANCELLED,
-        [(PARTITION, each) for each in [*batches, batch_of(zstandard.compress(bad), ZSTD, 3)]],
-    )
+    for tenant, codec in WRONG.items():
+        bad = records([cancels(tenant, 0)]) + BAD_HEADER + records([cancels(tenant, 1)], 2)
+        batches.append(batch_of(bad if codec == NONE else zstandard.compress(bad), codec, 3))
+    places = publish(service.kafka, service.prefix + CANCELLED, [(PARTITION, each) for each in batches])
     service.settle(100)
-    return places[-1] + 1
+    return {tenant: place + 1 for tenant, place in zip(WRONG, places[-len(WRONG) :], strict=True)}
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_every_message_of_it_is_handled_and_those_of_others_around_it(
-    name: str, offset: int, service: Service
+    name: str, offsets: dict[str, int], service: Service
 ) -> None:
     for tenant in (f"odd-{name}", f"odd-{name}-others"):
         issued = service.events.of(tenant, "credit-issued")
@@ -72,10 +70,12 @@ def test_every_message_of_it_is_handled_and_those_of_others_around_it(
         assert sorted(each.body["caused_by"]["event_id"][1:] for each in issued) == ["0", "1"]
 
 
+@pytest.mark.parametrize("tenant", WRONG)
 def test_a_record_that_no_client_reads_is_dead_lettered_and_its_neighbours_are_handled(
-    offset: int, service: Service
+    tenant: str, offsets: dict[str, int], service: Service
 ) -> None:
-    assert len(service.events.of(WRONG, "credit-issued")) == 2
+    assert len(service.events.of(tenant, "credit-issued")) == 2
+    offset = offsets[tenant]
     listed = service.ask("dead-letters", "list", "--topic", CANCELLED, "--limit", "10000")["dead_letters"]
     (letter,) = (each for each in listed if (each["partition"], each["offset"]) == (PARTITION, offset))
     assert (letter["outcome"], letter["messages"], letter["first_offset"]) == ("rejected", 1, None)

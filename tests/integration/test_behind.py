@@ -18,6 +18,7 @@ from deploy.local.harness.databases import connection_to
 from deploy.local.harness.records import consume
 from deploy.local.harness.topics import make_topics
 from deploy.local.harness.waiting import until
+from deploy.local.kafka import Kafka
 from tests.integration.delivery import delivering
 from tests.integration.outbox_rows import add_outbox, outbox_count
 from tests.integration.test_relay import relaying
@@ -32,9 +33,14 @@ OTHER_HASH = bytes(31) + b"\1"
 @pytest.fixture
 async def topics(kafka: str, topic_prefix: str) -> TopicNames:
     names = TopicNames(topic_prefix)
+    await make_output_topics(kafka, names)
+    return names
+
+
+async def make_output_topics(kafka: str, names: TopicNames) -> None:
+    """Make the topics of issued credit and of balances."""
     await make_topics(kafka, [names.actual("credit-issued")], 1)
     await make_topics(kafka, [names.actual("credit-balance")], 2, {"cleanup.policy": "compact"})
-    return names
 
 
 async def has_read(
@@ -129,13 +135,14 @@ async def test_another_ledger_on_the_same_topic_and_records_of_nobody_hold_nothi
 
 
 async def test_a_record_that_nobody_can_read_stops_nothing(
-    kafka: str, database: str, topics: TopicNames, monkeypatch: pytest.MonkeyPatch
+    own_kafka: Kafka, database: str, topic_prefix: str
 ) -> None:
+    kafka, topics = own_kafka.bootstrap_servers, TopicNames(topic_prefix)
+    await make_output_topics(kafka, topics)
     async with ledger(database) as first:
         await has_read(kafka, topics, [first])
-        with monkeypatch.context() as context:
-            for partition in (0, 1):
-                await produce_unreadable(kafka, topics.actual("credit-balance"), partition, context)
+        for partition in (0, 1):
+            await produce_unreadable(own_kafka, topics.actual("credit-balance"), partition)
         assert [head.seq for head in await last_heads(Client([kafka]), topics, "/avoir")] in ([], [1])
         assert await is_held_back(kafka, database, topics) == ""
 

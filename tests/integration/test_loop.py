@@ -18,6 +18,7 @@ from deploy.local.harness.records import produce
 from deploy.local.harness.service import avoir, settings_for
 from deploy.local.harness.topics import make_all_topics, make_topics
 from deploy.local.harness.waiting import until
+from deploy.local.kafka import Kafka
 from tests.acceptance.packing import ZSTD, batch
 from tests.acceptance.packing import publish as publish_batches
 from tests.integration.running import (
@@ -37,6 +38,14 @@ from tests.integration.unreadable import produce_unreadable
 @pytest.fixture
 async def settings(kafka: str, database: str, topic_prefix: str) -> Settings:
     settings = settings_for(kafka, database, topic_prefix)
+    await make_all_topics(settings)
+    return settings
+
+
+@pytest.fixture
+async def own_settings(own_kafka: Kafka, database: str, topic_prefix: str) -> Settings:
+    """Settings for the test's own broker, with all topics on it."""
+    settings = settings_for(own_kafka.bootstrap_servers, database, topic_prefix)
     await make_all_topics(settings)
     return settings
 
@@ -132,8 +141,9 @@ async def test_too_many_parked_messages_stop_consuming(settings: Settings) -> No
 
 
 async def test_a_record_that_cannot_be_read_stops_its_partition_until_it_is_passed_by(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    own_kafka: Kafka, own_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings = own_settings
     monkeypatch.setattr("avoir.kafka.loop._RECHECK_S", 0.5)
     looks: list[Reader] = []
     look_again = Reader.look_again
@@ -148,7 +158,7 @@ async def test_a_record_that_cannot_be_read_stops_its_partition_until_it_is_pass
     for n in range(5):
         producer.produce(topic, b"%d" % n, b"k", partition=0)
     assert producer.flush(10) == 0
-    await produce_unreadable(settings.kafka_bootstrap_servers, topic, 0, monkeypatch)
+    await produce_unreadable(own_kafka, topic, 0)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as raw:
         for n in range(5, 10):
             await raw.send_and_wait(topic, b"%d" % n, b"k", partition=0)
@@ -170,13 +180,14 @@ async def test_a_record_that_cannot_be_read_stops_its_partition_until_it_is_pass
 
 
 async def test_a_large_record_is_unpacked_to_its_end_beside_one_that_cannot_be_read(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    own_kafka: Kafka, own_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is unpacked does not begin anew each time it is looked whether somebody has passed the other record by."""
     monkeypatch.setattr("avoir.kafka.loop._RECHECK_S", 0.5)
     monkeypatch.setattr("avoir.kafka.batches.TURN_BYTES", 256 * 1024)
+    settings = own_settings
     topic, kafka = names_of(settings).actual(FACT), settings.kafka_bootstrap_servers
-    await produce_unreadable(kafka, topic, 0, monkeypatch)
+    await produce_unreadable(own_kafka, topic, 0)
     async with running(settings) as run:
         await until(lambda: bool(run.service.loop.reader.unreadable), 30)
         large = batch([b"9" * 16 * 1024 * 1024, b"behind"], ZSTD)

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer
 from avoir.cli.base.exits import Exit
 from deploy.local.harness.databases import connection_to, execute
 from deploy.local.harness.records import produce
+from deploy.local.kafka import Kafka
 from tests.integration.command import Command
 from tests.integration.direct_handler import GROUP, DirectHandler, cancellation, invoice
 from tests.integration.unreadable import produce_unreadable
@@ -177,8 +178,10 @@ async def test_a_record_without_key_and_value_cannot_be_replayed(command: Comman
 
 
 async def test_only_the_record_at_which_the_service_stands_is_passed_by_and_only_if_it_cannot_be_read(
-    command: Command, database: str, kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+    command: Command, database: str, own_kafka: Kafka, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kafka = own_kafka.bootstrap_servers
+    monkeypatch.setenv("AVOIR_KAFKA_BOOTSTRAP_SERVERS", kafka)
     await command.text("topics", "create", "--partitions", "1", "--replication", "1")
     topic = topic_prefix + "booking-cancelled"
     async with connection_to(database) as connection:
@@ -186,25 +189,27 @@ async def test_only_the_record_at_which_the_service_stands_is_passed_by_and_only
             f"INSERT INTO consumer_offsets VALUES ('{GROUP}', 'booking-cancelled', 0, 0)"
         )
     at = ("booking-cancelled", "0")
-    said = await command.text("dead-letters", "skip", *at, "0", "--reason", "header", code=Exit.FOUND)
+    said = await command.text("dead-letters", "skip", *at, "0", "--reason", "damaged", code=Exit.FOUND)
     assert said == "There is no record at booking-cancelled/0@0: nothing to skip."
     await produce(kafka, [(topic, b"k", b"{}")])
-    said = await command.text("dead-letters", "skip", *at, "0", "--reason", "header", code=Exit.FOUND)
+    said = await command.text("dead-letters", "skip", *at, "0", "--reason", "damaged", code=Exit.FOUND)
     assert said.startswith("The record at booking-cancelled/0@0 can be read")
-    await produce_unreadable(kafka, topic, 0, monkeypatch)
+    await produce_unreadable(own_kafka, topic, 0)
     async with connection_to(database) as connection:
         assert await connection.fetchval("SELECT next_offset FROM consumer_offsets") == 0
         await connection.execute("UPDATE consumer_offsets SET next_offset = 1")
-    said = await command.text("dead-letters", "skip", *at, "5", "--reason", "header", code=Exit.FOUND)
+    said = await command.text("dead-letters", "skip", *at, "5", "--reason", "damaged", code=Exit.FOUND)
     assert f"Group {GROUP} is at booking-cancelled/0@1" in said
-    wrong = ("booking-cancel", "0", "1", "--reason", "header")
+    wrong = ("booking-cancel", "0", "1", "--reason", "damaged")
     said = await command.text("dead-letters", "skip", *wrong, code=Exit.FOUND)
     assert said.endswith("no position in booking-cancel/0. Did you mean booking-cancelled?")
     said = await command.text("dead-letters", "list", "--topic", "booking-cancel")
     assert said == "No dead letters. Did you mean booking-cancelled?"
-    assert (await command.json("dead-letters", "skip", *at, "1", "--reason", "no UTF-8"))["next_offset"] == 2
+    assert (await command.json("dead-letters", "skip", *at, "1", "--reason", "wrong checksum"))[
+        "next_offset"
+    ] == 2
     (dead_letter,) = (await command.json("dead-letters", "list", "--outcome", "skipped"))["dead_letters"]
-    assert dead_letter["reason"] == "no UTF-8"
+    assert dead_letter["reason"] == "wrong checksum"
     await command.text("dead-letters", "replay", dead_letter["dead_letter_id"], code=Exit.FOUND)
 
 

@@ -1,21 +1,30 @@
 """Records that no client can read."""
 
-import pytest
+from collections.abc import Iterator
+from pathlib import Path
+
 from aiokafka import AIOKafkaProducer
-from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as BuilderInPython
+
+from deploy.local.kafka import Kafka
+
+_VALUE = b"on a damaged disk"
 
 
-class _NotText(str):
-    """A header name that the client writes as bytes which are no UTF-8."""
+async def produce_unreadable(kafka: Kafka, topic: str, partition: int) -> None:
+    """Publish a record and damage it on the broker's disk: the checksum of its batch is wrong from then on."""
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
+        sent = await producer.send_and_wait(topic, _VALUE, b"k", partition=partition)
+    damaged = list(_damaged(kafka.logs / f"{topic}-{partition}"))
+    assert len(damaged) == 1, f"the record at {sent.offset} lies in {damaged}"
 
-    def encode(self, *_: object) -> bytes:
-        return b"\xff\xfe"
 
-
-async def produce_unreadable(kafka: str, topic: str, partition: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publish a record that no client can read: the name of its header is not UTF-8."""
-    for module in ("producer", "message_accumulator"):
-        monkeypatch.setattr(f"aiokafka.producer.{module}.DefaultRecordBatchBuilder", BuilderInPython)
-    async with AIOKafkaProducer(bootstrap_servers=kafka) as raw:
-        headers = [(_NotText("name"), b"")]
-        await raw.send_and_wait(topic, b"bad", b"k", partition=partition, headers=headers)
+def _damaged(folder: Path) -> Iterator[Path]:
+    for log in folder.glob("*.log"):
+        content = log.read_bytes()
+        # The one published last: those before it are damaged already.
+        at = content.rfind(_VALUE)
+        if at >= 0:
+            with log.open("r+b") as file:
+                file.seek(at)
+                file.write(_VALUE.swapcase())
+            yield log

@@ -29,7 +29,7 @@ _PIECE_BYTES = 256 * 1024
 _RECORD_BYTES, _SINGLE_BYTES = 512, 2048
 """What a record costs of a turn besides its own bytes, and more where the client reads each by itself."""
 _HEAD, _LEGACY_HEAD = 61, 26
-_CODEC, _LOG_APPEND_TIME = 0x07, 0x08
+_CODEC, _LOG_APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
 
 
 class MoreToUnpackError(Exception):
@@ -56,9 +56,9 @@ class _Bounds:
     def __init__(self) -> None:
         self.left = TURN_BYTES
         self.waits = False
-        self.open: dict[CompressedBatch, None] = {}
+        self.open: dict[RecordBatch, None] = {}
 
-    def allow(self, batch: "CompressedBatch") -> bool:
+    def allow(self, batch: "RecordBatch") -> bool:
         """Check whether one more piece of a batch may be unpacked now."""
         first = next(iter(self.open), batch)
         fits = first is batch or (
@@ -78,7 +78,7 @@ def batch_of(data: memoryview) -> Any:
         raise CorruptRecordException(f"a record batch of {len(data)} bytes")
     magic = data[16]
     if magic >= 2:
-        return CompressedBatch(data) if data[22] & _CODEC else DefaultRecordBatch(data)
+        return DefaultRecordBatch(data) if data[22] & _CONTROL else RecordBatch(data)
     if data[17] & _CODEC and (problem := _legacy_problem(data, 26 if magic else 18)):
         return _LegacyRefused(data, problem)
     return LegacyRecordBatch(data, magic)
@@ -97,8 +97,8 @@ class _Stub:
     headers: tuple[()] = ()
 
 
-class CompressedBatch:
-    """A compressed batch: its records come out of pieces, whole ones by the client's own reader."""
+class RecordBatch:
+    """A batch of records, compressed or not: they come out of pieces, whole ones by the client's own reader."""
 
     def __init__(self, packed: memoryview) -> None:
         head = DefaultRecordBatch(packed)
@@ -121,7 +121,7 @@ class CompressedBatch:
         """The bytes of memory that it takes, about."""
         return len(self._buffer) + self._portion + (0 if self._source is None else self._source.memory)
 
-    def __iter__(self) -> "CompressedBatch":
+    def __iter__(self) -> "RecordBatch":
         return self
 
     def __next__(self) -> Any:
@@ -274,7 +274,7 @@ class CompressedBatch:
     def _rest(self, problem: str) -> _Stub:
         """One record for all that are left: it lies at the last offset, so that the position passes them by."""
         packed = self._packed[_HEAD:]
-        problem = f"{problem}; all that is left of the batch, {len(packed)} bytes compressed"
+        problem = f"{problem}; all that is left of the batch, {len(packed)} bytes as sent"
         cut = Cut(problem, len(packed), sha256(packed).digest(), self._next, max(1, self._left))
         timestamp, kind = self._time(0)
         return _Stub(self.next_offset - 1, timestamp, kind, None, bytes(packed[:KEPT_BYTES]), cut)

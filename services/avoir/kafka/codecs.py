@@ -18,7 +18,7 @@ MOST_BLOCK_BYTES = 32 * 1024 * 1024
 """The largest block of snappy; one of a megabyte unpacks to 22."""
 
 _INPUT_BYTES = 64 * 1024
-_GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
+_NONE, _GZIP, _SNAPPY, _LZ4, _ZSTD = 0, 1, 2, 3, 4
 _XERIAL = b"\x82SNAPPY\x00"
 _FAULTS = (
     EOFError,
@@ -85,6 +85,8 @@ def _unpacking() -> Iterator[None]:
 
 
 def _opened(codec: int, data: memoryview) -> tuple[_Unpacking, int]:
+    if codec == _NONE:
+        return io.BytesIO(data), 0
     if codec == _GZIP:
         return gzip.GzipFile(fileobj=io.BytesIO(data)), _INPUT_BYTES
     if codec == _SNAPPY:

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from aiokafka.consumer import fetcher
 
-from avoir.kafka.batches import CompressedBatch, MoreToUnpackError, batch_of, too_large
+from avoir.kafka.batches import MoreToUnpackError, RecordBatch, batch_of, too_large
 from avoir.record import MOST_RECORD_BYTES, first_bytes
 
 HEADER_BYTES = 128
@@ -108,7 +108,7 @@ class BoundedRecords:
     def close(self) -> None:
         """Let go of what is unpacked."""
         self._data = memoryview(b"")
-        if isinstance(self._batch, CompressedBatch):
+        if isinstance(self._batch, RecordBatch):
             self._batch.close()
 
     def _next_length(self) -> int:
