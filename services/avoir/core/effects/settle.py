@@ -110,8 +110,8 @@ def payments_to_check(draft: Draft, account: AccountKey, touched: Touched) -> li
     due = sum(invoice.due for invoice in open_ones)
     for invoice in open_ones:
         keys.update(_payments_for(draft, invoice, due))
-    known = (draft.state.payments[key] for key in keys)
-    return sorted((each for each in known if each.account == account), key=payment_order)
+    payments = [payment for key in keys if (payment := draft.state.payments[key]).account == account]
+    return sorted(payments, key=payment_order)
 
 
 def _payments_for(draft: Draft, invoice: Invoice, due: int) -> Iterator[PaymentKey]:
