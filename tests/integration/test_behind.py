@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaProducer
 from avoir.cli.base.epochs import raise_epoch
 from avoir.core.model.events import AccountKey
 from avoir.core.model.rows import Account
+from avoir.kafka import batches
 from avoir.kafka.client import Client
-from avoir.kafka.heads import _TAILS, last_heads
+from avoir.kafka.heads import _TAILS, all_heads, last_heads
 from avoir.kafka.topics import TopicNames
 from avoir.wire.outgoing import balance_record
 from deploy.local.harness.databases import connection_to
@@ -132,6 +133,18 @@ async def test_another_ledger_on_the_same_topic_and_records_of_nobody_hold_nothi
         heads = await last_heads(Client([kafka]), topics, "/avoir")
         assert [(head.account, head.seq, head.hash) for head in heads] == [(KEY, 1, first.head)]
         assert await is_held_back(kafka, database, topics) == ""
+
+
+async def test_all_heads_are_read_in_turns_where_nothing_else_is_read(
+    kafka: str, topics: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "TURN_BYTES", 100_000)
+    batches.begin_turn()
+    accounts = [Account(KEY._replace(owner_id=f"u{n}"), 0, 0, 1, OTHER_HASH) for n in range(1_000)]
+    await has_read(kafka, topics, accounts)
+    portions = all_heads(Client([kafka]), topics, "/avoir", lambda _read, _total: None)
+    heads = [head async for portion in portions for head in portion]
+    assert {head.account for head in heads} == {account.key for account in accounts}
 
 
 async def test_a_record_that_nobody_can_read_stops_nothing(

@@ -1,5 +1,6 @@
 """Batches unpacked piece by piece, for every codec: what comes out, what is a stub, and how much at a time."""
 
+import asyncio
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -465,7 +466,7 @@ def test_a_partition_that_is_not_read_any_more_lets_go_of_what_is_unpacked() -> 
     assert opened not in batches._bounds.open
 
 
-def test_tiny_records_that_were_passed_take_turns_too() -> None:
+async def test_tiny_records_that_were_passed_take_turns_too() -> None:
     """A fetch from the middle of a batch passes by what comes before, without a record to give out."""
     count = 100_000
     batch = plain([b"x"] * count, None, headers=[])
@@ -516,7 +517,7 @@ def test_records_are_given_out_in_portions_and_the_position_follows() -> None:
     assert portions == [3] * 6 + [2]
 
 
-def test_a_fetch_goes_on_where_its_turn_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fetch_goes_on_where_its_turn_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "TURN_BYTES", 300_000)
     batch = plain([b"before", bytes(3_000_000), b"after"])
     fetch, assigned = fetched(packed(batch, ZSTD, zstandard.ZstdCompressor().compress(bytes(batch[61:]))))
@@ -528,6 +529,17 @@ def test_a_fetch_goes_on_where_its_turn_ended(monkeypatch: pytest.MonkeyPatch) -
     assert [(each.offset, each.checksum is None) for each in found] == [(7, True), (8, False), (9, True)]
     assert turns > 5
     assert assigned.position == 10
+
+
+async def test_a_turn_that_nobody_begins_begins_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "TURN_BYTES", 300_000)
+    begin_turn()
+    fetch, _ = fetched(wide([bytes(400_000)] * 5))
+    found = []
+    while fetch.has_more():
+        found += fetch.getall()
+        await asyncio.sleep(0)
+    assert [each.offset for each in found] == [7, 8, 9, 10, 11]
 
 
 def test_what_is_unpacked_is_let_go_with_its_fetch() -> None:

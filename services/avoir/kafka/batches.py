@@ -37,9 +37,15 @@ class MoreToUnpackError(Exception):
 
 
 def begin_turn() -> bool:
-    """Let TURN_BYTES be unpacked again; returns whether a batch waits for that."""
-    waits, _bounds.waits, _bounds.left = _bounds.waits, False, TURN_BYTES
+    """Let TURN_BYTES be unpacked again; returns whether a batch has waited for that since the last call."""
+    renew_turn()
+    waits, _bounds.waits = _bounds.waits, False
     return waits
+
+
+def renew_turn() -> None:
+    """Let TURN_BYTES be unpacked again."""
+    _bounds.left = TURN_BYTES
 
 
 def too_large(size: int) -> str:

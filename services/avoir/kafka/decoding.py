@@ -4,6 +4,7 @@ aiokafka unpacks a batch whole, and a batch of 33 KB may unpack to gigabytes. `b
 file into its fetcher; only what is unpacked is in them, all else is the client's (docs/decisions/0025).
 """
 
+import asyncio
 import struct
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from aiokafka.consumer import fetcher
 
-from avoir.kafka.batches import MoreToUnpackError, RecordBatch, batch_of, too_large
+from avoir.kafka.batches import MoreToUnpackError, RecordBatch, batch_of, renew_turn, too_large
 from avoir.record import MOST_RECORD_BYTES, first_bytes
 
 HEADER_BYTES = 128
@@ -66,6 +67,8 @@ class BoundedFetch(fetcher.FetchResult):  # type: ignore[misc]
             self._update_position()
             self._source.resume()
             self._partition_records._records_iterator = self._partition_records._unpack_records()
+            # By itself, since several consumers of a process share the turn, and not each of them begins a new one.
+            asyncio.get_running_loop().call_soon(renew_turn)
         return taken
 
     def __del__(self) -> None:
