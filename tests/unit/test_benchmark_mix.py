@@ -77,7 +77,6 @@ def test_in_order_most_changes_give_credit_and_none_is_a_conflict(messages: list
         found = read(message)
         if isinstance(found, ParsedRecord):
             decided = decide(state, found.message, moment)
-            state.merge(decided.state)
             outcomes[f"{message.kind} {decided.decision.outcome}"] += 1
     assert outcomes["repeat duplicate"] == COUNT * SHARES["repeat"]
     assert not any(outcome.endswith("conflict") for outcome in outcomes)

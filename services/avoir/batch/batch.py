@@ -162,7 +162,6 @@ class Batch:
         Then the rest must expire, in another transaction, before a message is decided.
         """
         draft = await self._loader.complete(self.state, lambda: expire(self.state, accounts, self._moment))
-        self.state.merge(draft.state)
         self._publish(draft.events)
         self.written.entries += draft.entries
         return self._loader.is_more_due and bool(draft.events)
@@ -221,7 +220,6 @@ class Batch:
         self._merge_decided(each.record, decided)
 
     def _merge_decided(self, record: Record, decided: Decided) -> None:
-        self.state.merge(decided.state)
         self.written.entries += decided.entries
         self._publish(decided.events)
         self._add_decision(record, decided.decision)

@@ -27,7 +27,7 @@ from avoir.core.model.policy import merge_policy_used
 from avoir.core.model.reasons import Reason
 from avoir.core.model.rows import InboxKey
 from avoir.core.state.draft import Draft, Moment
-from avoir.core.state.state import State
+from avoir.core.state.state import Attempt, State
 
 HANDLERS: Mapping[type, Handler] = {
     **invoices.HANDLERS,
@@ -43,27 +43,31 @@ HANDLERS: Mapping[type, Handler] = {
 
 
 class Decided(Struct, frozen=True):
-    """The decision on a message with its effects; `state` is the fork to merge."""
+    """The decision on a message, with its effects."""
 
     decision: Decision
     events: list[Event]
     entries: list[Entry]
-    state: State
+    attempt: Attempt
 
 
 def decide(state: State, message: Message, moment: Moment) -> Decided:
-    """Decide one message over a fork of the state; the caller merges the fork. Raises only on defects."""
-    cause = Cause(message.topic, message.event_id)
-    draft = Draft(state.fork(), moment, cause, message.occurred_at)
+    """Decide one message in a state, which keeps its effects: all of them, or none if this raises (a defect)."""
+    with state.attempt() as attempt:
+        draft = Draft(state, attempt, moment, Cause(message.topic, message.event_id), message.occurred_at)
+        return Decided(_decision(draft, message), draft.events, draft.entries, attempt)
+
+
+def _decision(draft: Draft, message: Message) -> Decision:
     inbox_key = InboxKey(message.tenant_id, message.topic, message.event_id)
-    seen = state.inbox.get(inbox_key)
+    seen = draft.state.inbox.get(inbox_key)
     conclusion = _handle(draft, message) if seen is None else _seen_before(message, seen)
     policy_used = merge_policy_used(policy_used_for_issued(draft), conclusion.policy)
     policy_used = merge_policy_used(policy_used, ask_for_refills(draft))
     if conclusion.outcome != "conflict":
         draft.state.put("inbox", inbox_key, message.contents)
     outcome, reason = _outcome(draft, conclusion)
-    decision = Decision(
+    return Decision(
         tenant_id=message.tenant_id,
         topic=message.topic,
         event_id=message.event_id,
@@ -76,18 +80,18 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
         subject_kind=conclusion.subject_kind,
         subject_id=conclusion.subject_id,
     )
-    return Decided(decision, draft.events, draft.entries, draft.state)
 
 
 def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draft:
-    """Apply the effects of time in accounts: grants begin and expire. The caller merges the draft's state."""
-    draft = Draft(state.fork(), moment, None, moment.now)
-    for account in accounts:
-        # First, since a grant that began and expired meanwhile must be issued before it can expire.
-        grants.begin_due(draft, account)
-        expire_overdue(draft, account)
-    ask_for_refills(draft)
-    return draft
+    """Apply the effects of time in accounts to a state, all or none: grants begin and expire."""
+    with state.attempt() as attempt:
+        draft = Draft(state, attempt, moment, None, moment.now)
+        for account in accounts:
+            # First, since a grant that began and expired meanwhile must be issued before it can expire.
+            grants.begin_due(draft, account)
+            expire_overdue(draft, account)
+        ask_for_refills(draft)
+        return draft
 
 
 def _remedy(message: Message, conclusion: Conclusion, outcome: Outcome, reason: Reason) -> str | None:

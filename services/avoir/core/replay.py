@@ -26,18 +26,14 @@ class Replay(Struct, eq=False):
 
     def pass_time(self, account: AccountKey, now: datetime) -> list[Event]:
         """Let an account's grants begin and expire at a recorded moment."""
-        draft = expire(self.state, [account], Moment(now, self.epoch, self.policy))
-        self.state.merge(draft.state)
-        return draft.events
+        return expire(self.state, [account], Moment(now, self.epoch, self.policy)).events
 
     def decide(self, message: Message, now: datetime, policy_used: Mapping[str, Any]) -> Decided:
         """Decide a message at its moment, under the policy recorded in its decision. Raises what decide raises."""
         self.policy = _with_refills(learned(self.policy, policy_used), policy_used, message)
         # A decision on a use of credit records the refill keys in force; without them there were none.
         policy = self.policy if "refill_threshold" in policy_used else _without_refills(self.policy)
-        decided = decide(self.state, message, Moment(now, self.epoch, policy))
-        self.state.merge(decided.state)
-        return decided
+        return decide(self.state, message, Moment(now, self.epoch, policy))
 
 
 def _with_refills(policy: Policy, policy_used: Mapping[str, Any], message: Message) -> Policy:

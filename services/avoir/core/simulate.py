@@ -1,7 +1,7 @@
 """Decides messages in order over an empty state, with the passage of time: a history, or a hypothetical one."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import Any, Literal
@@ -15,9 +15,9 @@ from avoir.core.model.events import AccountKey, Event
 from avoir.core.model.ledger import Entry
 from avoir.core.model.message import Message
 from avoir.core.model.policy import REFILL, Policy
-from avoir.core.model.rows import GrantKey
+from avoir.core.model.rows import Grant, GrantKey
 from avoir.core.state.draft import Moment
-from avoir.core.state.state import State
+from avoir.core.state.state import Attempt, State
 from avoir.core.undecided import fail
 
 EPOCH = 1
@@ -125,9 +125,8 @@ class Simulation(Struct, eq=False):
         try:
             decided = decide(self.state, self._under_keys(message), self._moment())
         except Exception as error:
-            return Decided(fail(message, error), [], [], self.state)
-        if decided.decision.outcome != "conflict":
-            self._keep(decided.state, decided.entries)
+            return Decided(fail(message, error), [], [], Attempt())
+        self._keep(decided.attempt, decided.entries)
         return decided
 
     def pass_time(self, until: datetime) -> list[Event]:
@@ -138,7 +137,7 @@ class Simulation(Struct, eq=False):
             self._awaited.discard((when, account))
             self.clock = max(self.clock, when)
             draft = expire(self.state, [account], self._moment())
-            self._keep(draft.state, draft.entries)
+            self._keep(draft.attempt, draft.entries)
             events += draft.events
         self.clock = max(self.clock, until)
         return events
@@ -175,22 +174,21 @@ class Simulation(Struct, eq=False):
         keys = {key: value for key, value in body.keys.items() if key not in left_out}
         return replace(message, body=replace(body, keys=keys))
 
-    def _keep(self, fork: State, entries: list[Entry]) -> None:
-        self.state.merge(fork)
+    def _keep(self, attempt: Attempt, entries: list[Entry]) -> None:
         for entry in entries:
             source = self.state.grants[GrantKey(entry.account.tenant_id, entry.grant_id)].source
             moved = self._moved.setdefault(entry.account, Counter())
             moved[entry.counter_account, source] += entry.amount
         # Each moment of an account is queued once, however many grants begin or expire at it.
-        for time in _times(fork):
+        for time in _times(attempt.rows(self.state.grants)):
             if time not in self._awaited:
                 self._awaited.add(time)
                 heappush(self._ahead, time)
 
 
-def _times(fork: State) -> Iterator[tuple[datetime, AccountKey]]:
+def _times(changed: Iterable[Grant]) -> Iterator[tuple[datetime, AccountKey]]:
     """Moments at which changed grants begin and expire; past ones come up with the next moment."""
-    for grant in fork.changed("grants"):
+    for grant in changed:
         if grant.pending > 0:
             yield grant.effective_at, grant.account
         elif grant.expires_at is not None and grant.remaining > 0:

@@ -5,6 +5,7 @@ from avoir.core.effects.due import worth
 from avoir.core.model.events import CreditShortfall, CreditVoided
 from avoir.core.model.rows import Entitlement
 from avoir.core.state.draft import Draft, Moment
+from avoir.core.state.state import Attempt
 from tests.unit.core.naive_settling import of_account, settle_everything_once
 from tests.unit.core.world import World, rows
 
@@ -36,7 +37,7 @@ def assert_at_rest(world: World) -> None:
 
 
 def _draft(world: World) -> Draft:
-    return Draft(world.state.fork(), Moment(world.now, 1, world.policy), None, world.now)
+    return Draft(world.state.fork(), Attempt(), Moment(world.now, 1, world.policy), None, world.now)
 
 
 def _assert_given_is_worth(world: World, draft: Draft, entitlement: Entitlement) -> None:

@@ -34,11 +34,11 @@ def check_rows(state: State, decided: Decided) -> None:
         if event.account is not None:
             assert event.available is not None and event.available >= 0
             assert event.reserved is not None and event.reserved >= 0
-    for account in decided.state.accounts.rows.values():
+    for account in decided.attempt.rows(state.accounts):
         held = [grant for grant in state.grants.rows.values() if grant.account == account.key]
         assert account.available == sum(grant.available for grant in held)
         assert account.reserved == sum(grant.reserved for grant in held)
-    for grant in decided.state.grants.rows.values():
+    for grant in decided.attempt.rows(state.grants):
         parts = (
             grant.pending,
             grant.available,
@@ -50,14 +50,14 @@ def check_rows(state: State, decided: Decided) -> None:
         assert grant.amount == sum(parts) and min(parts) >= 0
         holding = state.reservations_of_grant.get(grant.key) or ()
         assert grant.reserved == sum(state.reservations[key].amount for key in holding)
-    for held_row in decided.state.reservations.rows.values():
+    for held_row in decided.attempt.rows(state.reservations):
         assert held_row.amount >= 0
-    for each in decided.state.entitlements.rows.values():
+    for each in decided.attempt.rows(state.entitlements):
         assert 0 <= each.target <= each.cost and 0 <= each.given <= each.cost
-    for bill in decided.state.invoices.rows.values():
+    for bill in decided.attempt.rows(state.invoices):
         assert bill.due % minor_unit(bill.account.currency) == 0
         assert bill.due >= 0 and bill.settled >= 0 and bill.applied >= 0
-    for paid in decided.state.payments.rows.values():
+    for paid in decided.attempt.rows(state.payments):
         assert paid.left >= 0
         settled = [state.settlements[key] for key in state.settlements_of_payment.get(paid.key) or ()]
         assert paid.settled == sum(each.amount for each in settled)

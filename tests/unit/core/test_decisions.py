@@ -261,15 +261,19 @@ def test_the_facts_of_a_decline_are_as_small() -> None:
 
 
 def snapshot(world: World) -> dict[str, dict]:
-    return {name: dict(getattr(world.state, name).rows) for name in STATE_TABLES}
+    tables = {name: getattr(world.state, name).rows for name in STATE_TABLES}
+    return {
+        name: {key: list(row) if type(row) is list else row for key, row in rows.items()}
+        for name, rows in tables.items()
+    }
 
 
-def test_deciding_does_not_touch_the_state_it_was_given() -> None:
+def test_deciding_over_a_fork_does_not_touch_the_state_below() -> None:
     world = given(PAID, message("c", "06-03", cancelled("b1")))
     before = snapshot(world)
-    decided = decide(world.state, VOID, Moment(NOW, 1, Policy()))
+    decided = decide(world.state.fork(), VOID, Moment(NOW, 1, Policy()))
     assert decided.events and snapshot(world) == before
-    again = decide(world.state, VOID, Moment(NOW, 1, Policy()))
+    again = decide(world.state.fork(), VOID, Moment(NOW, 1, Policy()))
     assert (again.events, again.entries, again.decision) == (
         decided.events,
         decided.entries,

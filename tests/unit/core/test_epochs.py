@@ -34,7 +34,6 @@ def test_the_events_of_a_message_say_it() -> None:
     for number, epoch in ((1, 1), (2, 2), (3, 2)):
         asked = message(f"g{number}", "06-01", granted("5"))
         decided = decide(state, asked, Moment(at("06-03"), epoch, Policy()))
-        state.merge(decided.state)
         events += decided.events
     assert [(event.epoch, event.seq, event.voids_from) for event in events] == [
         (1, 1, None),

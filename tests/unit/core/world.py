@@ -219,7 +219,6 @@ class World:
 
     def handle(self, message: Message) -> Decision:
         decided = decide(self.state, message, Moment(self.now, 1, self.policy))
-        self.state.merge(decided.state)
         self.events += decided.events
         self.entries += decided.entries
         self.decisions.append(decided.decision)
@@ -230,7 +229,6 @@ class World:
         """Let grants begin and expire, as the service does every second without a message, and before a batch."""
         accounts = {each.account for each in rows(self.state.grants)}
         draft = expire(self.state, sorted(accounts), Moment(self.now, 1, self.policy))
-        self.state.merge(draft.state)
         self.events += draft.events
         self.entries += draft.entries
 

@@ -49,7 +49,7 @@ def settle(draft: Draft, accounts: Iterable[AccountKey], reason: Lowered) -> Non
         passes = 0
         while settle_once(draft, account, reason):
             passes += 1
-            if passes > sum(1 for _ in draft.state.changed("invoices")) + 3:
+            if passes > len(draft.attempt.rows(draft.state.invoices)) + 3:
                 raise RuntimeError(f"account {account} does not come to rest")
 
 

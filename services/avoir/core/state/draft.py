@@ -1,4 +1,4 @@
-"""Changes of one message: a copy-on-write view of the state, with the events and entries recorded on the way."""
+"""Effects of one message on a state, with the events and entries recorded on the way."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -41,7 +41,7 @@ from avoir.core.model.rows import (
     SubjectKey,
 )
 from avoir.core.state.queue import NotLoadedError
-from avoir.core.state.state import State
+from avoir.core.state.state import Attempt, State
 
 BY_TIME = Cause("", "")
 """Cause of entries that time alone made."""
@@ -74,9 +74,10 @@ TOUCHING: Mapping[type, str] = {
 
 
 class Draft(Struct, eq=False):
-    """Changes of one message so far; they count only once `state` is merged into the batch's state."""
+    """Effects of one message so far; `attempt` is what it has put into `state`."""
 
     state: State
+    attempt: Attempt
     moment: Moment
     cause: Cause | None
     occurred_at: datetime

@@ -1,6 +1,7 @@
-"""State of deciding: rows in copy-on-write tables, with the indexes and queues that decisions read."""
+"""State of deciding: rows in tables, with the indexes and queues that decisions read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from msgspec import Struct, field
@@ -40,13 +41,38 @@ from avoir.core.state.queue import BEGINNING, GapError, NotLoadedError, Queue, S
 from avoir.core.state.table import Index, Table
 
 
+class Attempt:
+    """What was put into a state, in order, so that it can be undone."""
+
+    __slots__ = ("_puts",)
+
+    def __init__(self) -> None:
+        self._puts: list[tuple[Table[Any, Any], Any, Any]] = []
+
+    def rows(self, table: Table[Any, Any]) -> list[Any]:
+        """The rows put in a table, in their current form."""
+        keys = dict.fromkeys(key for each, key, _ in self._puts if each is table)
+        return [table.rows[key] for key in keys]
+
+    def put(self, table: Table[Any, Any], key: Any) -> None:
+        """Record that the row of a key is about to be put."""
+        self._puts.append((table, key, table.mark(key)))
+
+    def undo(self) -> None:
+        """Undo everything, the last put first; if interrupted, a second call does what is left."""
+        while self._puts:
+            table, key, mark = self._puts[-1]
+            table.restore(key, mark)
+            self._puts.pop()
+
+
 class State(Struct, eq=False):
     """Tables of a batch. Indexes hold keys, or rows that never change; queues hold sort keys of rows.
 
     `standing_changes` are those that are not superseded; `lines_elsewhere` is the number of a booking's or plan's lines
     that are stored but not loaded; `grants_elsewhere` says whether an entitlement has grants that are stored but not
     loaded; `last_settlement` is the highest number of a payment's settlements, loaded or not. A
-    fork shares each table with its base until it writes to it.
+    fork shares each table with its base until it writes to it. An attempt puts all of its rows or none.
     """
 
     inbox: Table[InboxKey, bytes]
@@ -89,6 +115,7 @@ class State(Struct, eq=False):
     taking_invoices: Table[AccountKey, Queue]
     free_payments: Table[AccountKey, Queue]
     _own: dict[str, Table[Any, Any]] = field(default_factory=dict)
+    _attempt: Attempt | None = None
 
     @classmethod
     def empty(cls) -> "State":
@@ -99,6 +126,23 @@ class State(Struct, eq=False):
     def fork(self) -> "State":
         """A copy-on-write view of this state."""
         return replace(self, _own={})
+
+    @contextmanager
+    def attempt(self) -> Iterator[Attempt]:
+        """Put all that is put inside, or nothing if an error leaves the block."""
+        attempt = self._attempt = Attempt()
+        try:
+            yield attempt
+        except BaseException:
+            try:
+                attempt.undo()
+            except BaseException:
+                # An interrupt (of a decision that takes too long) must not leave half of it; another is seconds away.
+                attempt.undo()
+                raise
+            raise
+        finally:
+            self._attempt = None
 
     def merge(self, fork: "State") -> None:
         """Merge the changes of a fork into this state."""
@@ -126,13 +170,19 @@ class State(Struct, eq=False):
     def put(self, name: str, key: Any, row: Any) -> None:
         """Set the row of a key in a table, in this state only."""
         table = self._own.get(name)
-        (self._layer(name) if table is None else table).rows[key] = row
+        if table is None:
+            table = self._layer(name)
+        if self._attempt is not None:
+            self._attempt.put(table, key)
+        table.rows[key] = row
 
     def index(self, name: str, key: Any, value: Any) -> None:
         """Append a value to an index entry."""
         table: Any = self._own.get(name)
         if table is None:
             table = self._layer(name)
+        if self._attempt is not None:
+            self._attempt.put(table, key)
         table.append(key, value)
 
     def number_settlement(self, payment: PaymentKey, n: int) -> None:
@@ -195,7 +245,7 @@ class State(Struct, eq=False):
         return table
 
 
-STATE_TABLES = tuple(name for name in State.__struct_fields__ if name != "_own")
+STATE_TABLES = tuple(name for name in State.__struct_fields__ if not name.startswith("_"))
 INDEXES = frozenset(name for name in STATE_TABLES if name == "policies_of_scope" or "s_of_" in name)
 _EMPTY = Queue()
 

@@ -31,6 +31,17 @@ class Table(Generic[K, V]):
             raise KeyError(key)
         return row
 
+    def mark(self, key: K) -> Any:
+        """What `restore` needs to undo the next put under a key."""
+        return self.rows.get(key)
+
+    def restore(self, key: K, mark: Any) -> None:
+        """Undo what was put under a key since its mark."""
+        if mark is None:
+            self.rows.pop(key, None)
+        else:
+            self.rows[key] = mark
+
     def fork(self) -> "Table[K, V]":
         """A layer above this one."""
         return Table(self)
@@ -66,14 +77,27 @@ class Table(Generic[K, V]):
 
 
 class Index(Table[K, Sequence[V]]):
-    """Values by key, in layers: a fork keeps only what was appended to it, so appending takes constant time."""
+    """Values by key, in layers: a fork keeps only what was appended to it, so appending takes constant time.
+
+    What `get` returns stays as it is when more is appended.
+    """
 
     __slots__ = ()
 
     def __init__(self, below: "Table[K, Sequence[V]] | None" = None) -> None:
         super().__init__(below)
-        if below is not None:
-            self.get = _joined_get(self.rows.get, below.get)
+        self.get = _copied_get(self.rows.get) if below is None else _joined_get(self.rows.get, below.get)
+
+    def mark(self, key: K) -> Any:
+        """Number of values that this layer has under a key."""
+        return len(self.rows.get(key) or ())
+
+    def restore(self, key: K, mark: Any) -> None:
+        """Drop the values appended since a mark."""
+        if mark:
+            del self.rows[key][mark:]  # type: ignore[attr-defined]
+        else:
+            self.rows.pop(key, None)
 
     def fork(self) -> "Index[K, V]":
         """A layer above this one."""
@@ -111,11 +135,17 @@ def _layered_get(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Call
     return get
 
 
+def _copied_get(own: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def get(key: Any) -> Any:
+        here = own(key)
+        return None if here is None else tuple(here)
+
+    return get
+
+
 def _joined_get(own: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def get(key: Any) -> Any:
         here, there = own(key), below(key)
-        if here is None or there is None:
-            return here or there
-        return (*there, *here)
+        return there if here is None else (*(there or ()), *here)
 
     return get
