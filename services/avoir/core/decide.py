@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from avoir.core.effects.refills import ask_for_refills
-from avoir.core.effects.settle import expire_overdue
 from avoir.core.handlers import (
     apply_credit,
     changes,
@@ -87,9 +86,7 @@ def expire(state: State, accounts: Iterable[AccountKey], moment: Moment) -> Draf
     with state.attempt() as attempt:
         draft = Draft(state, attempt, moment, None, moment.now)
         for account in accounts:
-            # First, since a grant that began and expired meanwhile must be issued before it can expire.
-            grants.begin_due(draft, account)
-            expire_overdue(draft, account)
+            grants.pass_time(draft, account)
         ask_for_refills(draft)
         return draft
 

@@ -17,19 +17,24 @@ from avoir.core.state.table import Table
 def settle_everything_once(draft: Draft, account: AccountKey, reason: Lowered = "changed") -> bool:
     """What `settle_once` does, without asking what the message touched."""
     before = draft.writes
-    expire_overdue(draft, account)
-    for payment in sorted(of_account(draft.state.payments, account), key=payment_order):
-        settle_invoices(draft, payment)
-    for entitlement in entitlements(draft, account):
-        take_back(draft, entitlement, reason)
-    for grant in sorted(of_account(draft.state.grants, account), key=lambda grant: grant.key):
-        make_up(draft, grant)
-    for entitlement in entitlements(draft, account):
-        if entitlement.key.kind in ("payment", "amount_paid"):
-            issue(draft, entitlement)
     invoices = of_account(draft.state.invoices, account)
-    for key in sorted(each.key for each in invoices):
-        use_reservations(draft, key)
+    is_released = True
+    while is_released:
+        expire_overdue(draft, account)
+        for payment in sorted(of_account(draft.state.payments, account), key=payment_order):
+            overpayment = draft.state.entitlements.get(payment.entitlement)
+            if overpayment is not None:
+                take_back(draft, overpayment, reason)
+            settle_invoices(draft, payment)
+        for entitlement in entitlements(draft, account):
+            take_back(draft, entitlement, reason)
+        for grant in sorted(of_account(draft.state.grants, account), key=lambda grant: grant.key):
+            make_up(draft, grant)
+        for entitlement in entitlements(draft, account):
+            if entitlement.key.kind in ("payment", "amount_paid"):
+                issue(draft, entitlement)
+        keys = sorted(each.key for each in invoices)
+        is_released = bool([key for key in keys if use_reservations(draft, key)])
     for each in sorted(invoices, key=lambda invoice: invoice.sort_key):
         invoice = draft.state.invoices[each.key]
         if invoice.due and invoice.automatic and not invoice.barred:

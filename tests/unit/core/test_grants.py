@@ -223,3 +223,19 @@ def test_what_a_grant_pays_when_it_begins_has_the_same_id_whenever_that_is_notic
         world.sweep()
         made.append([each.key for each in rows(world.state.applications) if each.invoice.invoice_id == "i1"])
     assert made[0] == made[1] and len(made[0]) == 1
+
+
+def test_what_has_expired_is_on_no_balance_of_a_grant_that_began_later_however_late_both_are_noticed() -> None:
+    world = World(now=at("06-02"))
+    world.decide("g1", "06-01", granted("100", expires="06-10"))
+    world.decide("g2", "06-01", granted("50", effective="06-20"))
+    world.decide("g3", "06-01", granted("7", effective="06-05", expires="06-15"))
+    world.now = at("06-21")
+    world.sweep()
+    passed = [(type(event.body), event.occurred_at, event.available) for event in world.events[1:]]
+    assert passed == [
+        (CreditIssued, at("06-05"), 107_000_000),
+        (CreditExpired, at("06-10"), 7_000_000),
+        (CreditExpired, at("06-15"), 0),
+        (CreditIssued, at("06-20"), 50_000_000),
+    ]

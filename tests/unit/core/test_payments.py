@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from avoir.core.model.events import CreditIssued, CreditShortfall, CreditVoided
+from avoir.core.model.events import CreditApplied, CreditIssued, CreditShortfall, CreditVoided
 from avoir.core.model.facts import Owner
 from avoir.core.model.policy import Policy
-from tests.unit.core.commands import drawn, take_away
+from tests.unit.core.commands import drawn, policy, take_away
 from tests.unit.core.world import (
     World,
     at,
@@ -225,3 +225,28 @@ def test_what_a_void_leaves_of_a_payment_settles_whole_cents_only() -> None:
     world.decide("v", "06-04", voided("i1"))
     assert world.due("i2") == 40.01
     assert world.available() == 0.009875
+
+
+def test_a_reversal_fixes_no_policy_for_an_overpayment_that_is_never_given() -> None:
+    world = World()
+    world.decide("f", "06-01", invoice("i1", line("l1", "100")))
+    world.decide("p", "06-10", payment("p1", "100", "i1"))
+    world.decide("r", "06-11", reversal("r1", "p1", "50"))
+    world.decide("late", "06-05", policy(expires_after_days=30))
+    world.decide("v", "06-12", voided("i1"))
+    (issued,) = world.bodies(CreditIssued)
+    assert (issued.amount, issued.expires_at) == (50_000_000, at("07-10"))
+
+
+def test_only_what_a_payment_settled_is_said_to_have_settled() -> None:
+    world = World()
+    world.decide("f1", "06-03", invoice("i1", line("l1", "100")))
+    world.decide("p", "06-02", payment("p1", "100", "i2"))
+    world.decide("r", "06-05", reversal("r1", "p1", "50"))
+    world.decide("f2", "06-06", invoice("i2", line("l1", "100")))
+    (applied,) = world.bodies(CreditApplied)
+    world.decide("back", "06-07", rejected(str(applied.application_id)))
+    taken = [(each.amount, each.reason) for each in world.bodies(CreditVoided)]
+    assert taken == [(50_000_000, "payment_reversed"), (50_000_000, "payment_settled_invoice")]
+    assert [each.amount for each in world.bodies(CreditShortfall)] == [50_000_000, -50_000_000]
+    assert (world.due("i2"), world.balance()) == (50, (0, 0))

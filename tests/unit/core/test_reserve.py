@@ -156,3 +156,23 @@ def test_what_taking_back_left_of_a_reservation_is_used_in_whole_cents() -> None
     assert world.balance() == (0, 19.999999)
     world.decide("f", "06-04", invoice("i9", line("l1", "100", kind="other"), automatic=False))
     assert (world.due("i9"), world.balance()) == (80.01, (0.009999, 0))
+
+
+def test_what_a_reservation_does_not_need_settles_the_invoice_of_its_payment_first() -> None:
+    world = World()
+    world.decide("p", "06-01", payment("p1", "100", "i1"))
+    world.decide("r", "06-02", use_on("i9"))
+    world.decide("f1", "06-03", invoice("i1", line("l1", "100")))
+    world.decide("f9", "06-04", invoice("i9", line("l1", "50"), paid="50"))
+    assert (world.due("i1"), world.applied("i1")) == (0, 0)
+    world.decide("v", "06-05", reversal("r1", "p1", "100"))
+    assert (world.due("i1"), world.shortfall()) == (100, 0)
+
+
+def test_an_older_invoice_that_the_payment_does_not_name_takes_nothing_of_what_is_released() -> None:
+    world = World()
+    world.decide("p", "06-01", payment("p1", "100", "i1"))
+    world.decide("r", "06-02", use_on("i9"))
+    for invoice_id, when, paid in (("i0", "06-03", "0"), ("i1", "06-04", "0"), ("i9", "06-05", "100")):
+        world.decide(invoice_id, when, invoice(invoice_id, line("l1", "100"), paid=paid))
+    assert (world.due("i0"), world.due("i1"), world.due("i9")) == (100, 0, 0)

@@ -36,7 +36,7 @@ def retarget_payment(draft: Draft, payment: Payment) -> None:
     if entitlement is not None:
         if entitlement.target != payment.left:
             draft.put(replace(entitlement, target=payment.left))
-    elif payment.left:
+    elif payment.left > 0:
         policy = draft.policy(payment.account, payment.occurred_at).policy
         draft.put(
             Entitlement(

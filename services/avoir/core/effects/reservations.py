@@ -182,14 +182,17 @@ def release_for(
     return {rows[0].account for rows in released}
 
 
-def use_reservations(draft: Draft, key: InvoiceKey) -> None:
-    """Use reservations for a finalized invoice, oldest first, and release the rest."""
+def use_reservations(draft: Draft, key: InvoiceKey) -> bool:
+    """Use reservations for a finalized invoice, oldest first, and release the rest; returns whether it did."""
+    is_released = False
     for rows in by_application(held(draft, draft.state.reservations_of_invoice.get(key))):
         invoice = draft.state.invoices[key]
         _use(draft, invoice, rows)
         left = held(draft, [row.key for row in rows])
         why: Released = "invoice_voided" if invoice.voided else "not_needed"
         release(draft, left, why)
+        is_released = is_released or bool(left)
+    return is_released
 
 
 def _use(draft: Draft, invoice: Invoice, rows: Sequence[Reservation]) -> None:

@@ -10,6 +10,7 @@ covers only this worklist; tests compare it with the same pass over everything.
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from heapq import merge
 from itertools import takewhile
 
@@ -56,12 +57,39 @@ def settle(draft: Draft, accounts: Iterable[AccountKey], reason: Lowered) -> Non
 def settle_once(draft: Draft, account: AccountKey, reason: Lowered) -> bool:
     """One pass over what the message touched in an account; returns whether another is needed."""
     touched = draft.begin_pass(account)
-    _expire(draft, account, touched_grants(draft, touched))
-    for payment in payments_to_check(draft, account, touched):
-        settle_invoices(draft, payment)
-    # Writes so far are covered by the rest of this pass; only later ones make another pass necessary.
-    before = draft.writes
     entitlements = _EntitlementsToCheck(draft, touched)
+    before, released = 0, True
+    while released:
+        before = _settle_money(draft, account, touched, entitlements, reason)
+        # What is released may be a payment's: payments have their turn again before an invoice takes available credit.
+        released = bool([key for key in sorted(touched.invoices) if use_reservations(draft, key)])
+    for invoice in invoices_to_check(draft, account, touched):
+        apply_available(draft, invoice)
+    for entitlement in entitlements:
+        if entitlement.key.kind in ("line", "negative_total"):
+            issue(draft, entitlement)
+    return draft.writes != before
+
+
+def _settle_money(
+    draft: Draft,
+    account: AccountKey,
+    touched: Touched,
+    entitlements: Iterable[Entitlement],
+    reason: Lowered,
+) -> int:
+    """The first two steps of a pass; returns the number of writes before the second.
+
+    The rest of the pass covers the writes up to there; only later ones make another pass necessary.
+    """
+    _expire(draft, account, touched_grants(draft, touched), draft.moment.now)
+    for payment in payments_to_check(draft, account, touched):
+        overpayment = draft.state.entitlements.get(payment.entitlement)
+        if overpayment is not None:
+            # Before the rest settles anything, or what was given too much would count as settled.
+            take_back(draft, overpayment, reason)
+        settle_invoices(draft, payment)
+    before = draft.writes
     for entitlement in entitlements:
         take_back(draft, entitlement, reason)
     for grant in touched_grants(draft, touched):
@@ -69,14 +97,7 @@ def settle_once(draft: Draft, account: AccountKey, reason: Lowered) -> bool:
     for entitlement in entitlements:
         if entitlement.key.kind in ("payment", "amount_paid"):
             issue(draft, entitlement)
-    for key in sorted(touched.invoices):
-        use_reservations(draft, key)
-    for invoice in invoices_to_check(draft, account, touched):
-        apply_available(draft, invoice)
-    for entitlement in entitlements:
-        if entitlement.key.kind in ("line", "negative_total"):
-            issue(draft, entitlement)
-    return draft.writes != before
+    return before
 
 
 class _EntitlementsToCheck:
@@ -167,19 +188,18 @@ def _sort_key(invoice: Invoice) -> tuple[object, ...]:
     return invoice.sort_key
 
 
-def expire_overdue(draft: Draft, account: AccountKey) -> None:
-    """Expire what remains of an account's grants that have reached their `expires_at`."""
-    now = draft.moment.now
-    over = takewhile(lambda grant: grant.is_expired(now), draft.state.walk("grants_to_expire", account))
-    _expire(draft, account, list(over))
+def expire_overdue(draft: Draft, account: AccountKey, by: datetime | None = None) -> None:
+    """Expire what remains of an account's grants whose `expires_at` has come, by now or by an earlier time."""
+    by = by or draft.moment.now
+    over = takewhile(lambda grant: grant.is_expired(by), draft.state.walk("grants_to_expire", account))
+    _expire(draft, account, list(over), by)
 
 
-def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant]) -> None:
-    now = draft.moment.now
+def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant], by: datetime) -> None:
     overdue = [
         (grant.expires_at, grant.key, grant)
         for grant in grants
-        if grant.is_expired(now) and grant.remaining > 0
+        if grant.is_expired(by) and grant.remaining > 0
     ]
     for expires_at, _, grant in sorted(overdue, key=lambda each: each[:2]):
         lower_grant(draft, grant.key, grant.reserved)

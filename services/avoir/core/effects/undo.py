@@ -23,6 +23,7 @@ from avoir.core.model.rows import (
     Invoice,
     InvoiceKey,
     Line,
+    Payment,
     PaymentKey,
     Settlement,
 )
@@ -178,7 +179,7 @@ def _release(draft: Draft, key: InvoiceKey) -> None:
         kept = min(settlement.amount, keep)
         keep -= kept
         if settlement.amount > kept:
-            _undo(draft, settlement, settlement.amount - kept)
+            retarget_payment(draft, _undo(draft, settlement, settlement.amount - kept))
     covered = sum(short.values()) - keep
     for entitlement_key, amount in short.items():
         part = min(amount, covered)
@@ -188,8 +189,8 @@ def _release(draft: Draft, key: InvoiceKey) -> None:
             draft.put(replace(entitlement, covered=entitlement.covered + part))
 
 
-def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
-    """Undo an amount of a settlement without `settled_at`: the caller recomputes that once per invoice."""
+def _undo(draft: Draft, settlement: Settlement, amount: int) -> Payment:
+    """Undo an amount of a settlement; the caller retargets the payment, and recomputes `settled_at` at the end."""
     payment = draft.state.payments[settlement.payment]
     invoice = draft.state.invoices[settlement.invoice]
     payment = replace(payment, settled=payment.settled - amount)
@@ -198,7 +199,7 @@ def _undo(draft: Draft, settlement: Settlement, amount: int) -> None:
         payment,
         replace(invoice, settled=invoice.settled - amount),
     )
-    retarget_payment(draft, payment)
+    return payment
 
 
 def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
@@ -228,6 +229,7 @@ def reverse(draft: Draft, key: PaymentKey, amount: int) -> None:
     payment = draft.state.payments[key]
     payment = replace(payment, reversed=payment.reversed + amount)
     draft.put(payment)
+    # Only now: on the way the payment has more left than in the end, and would fix the policy of what is never given.
     retarget_payment(draft, payment)
 
 

@@ -77,14 +77,19 @@ def begin(draft: Draft, grant: Grant) -> None:
         await_refill(draft, grant.account)
 
 
-def begin_due(draft: Draft, account: AccountKey) -> None:
-    """Issue an account's pending grants whose time has come, and let open invoices take them."""
+def pass_time(draft: Draft, account: AccountKey) -> None:
+    """Issue an account's pending grants whose time has come, and expire the overdue ones, each in its turn.
+
+    So no event shows a balance with credit that had expired by its time.
+    """
     now = draft.moment.now
     due = list(
         takewhile(lambda grant: grant.effective_at <= now, draft.state.walk("grants_to_begin", account))
     )
     for grant in due:
+        expire_overdue(draft, account, grant.effective_at)
         begin(draft, grant)
+    expire_overdue(draft, account)
     if due:
         settle(draft, [account], "changed")
 

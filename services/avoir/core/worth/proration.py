@@ -44,7 +44,7 @@ def unused_by_time(period: Period, ended_at: datetime) -> Fraction:
 def unused_by_days(period: Period, ended_at: datetime, time_zone: str) -> Fraction:
     """Remaining share of a running period after `ended_at`, by whole days of a time zone.
 
-    The day of `ended_at` counts as used.
+    The day of `ended_at` counts as used, unless that is its very first moment.
     """
     if ended_at <= period.start:
         return ALL
@@ -53,5 +53,5 @@ def unused_by_days(period: Period, ended_at: datetime, time_zone: str) -> Fracti
     zone = ZoneInfo(time_zone)
     first = period.start.astimezone(zone).date()
     last = (period.end - MICROSECOND).astimezone(zone).date()
-    used_until = ended_at.astimezone(zone).date()
+    used_until = (ended_at - MICROSECOND).astimezone(zone).date()
     return Fraction((last - used_until).days, (last - first).days + 1)
