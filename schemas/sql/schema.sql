@@ -79,6 +79,7 @@ CREATE TABLE avoir.changes (
     credit_as text NOT NULL DEFAULT 'balance'::text,
     expires_after_days integer,
     superseded boolean NOT NULL DEFAULT false,
+    rules integer NOT NULL DEFAULT 1,
     CONSTRAINT changes_pkey PRIMARY KEY (tenant_id, topic, event_id),
     CONSTRAINT changes_credit_as_check CHECK ((credit_as = ANY (ARRAY['balance'::text, 'line_item'::text]))),
     CONSTRAINT changes_expires_after_days_check CHECK ((expires_after_days > 0)),
@@ -226,6 +227,7 @@ CREATE TABLE avoir.entitlements (
     settle_by timestamp with time zone,
     as_line_item boolean NOT NULL DEFAULT false,
     expires_after_days integer,
+    time_zone text NOT NULL DEFAULT 'UTC'::text,
     CONSTRAINT entitlements_pkey PRIMARY KEY (tenant_id, kind, id, line_id),
     CONSTRAINT credit_within_cost CHECK (((given >= 0) AND (given <= cost))),
     CONSTRAINT entitlements_check CHECK (((target >= 0) AND (target <= cost))),
@@ -239,7 +241,7 @@ CREATE TABLE avoir.entitlements (
 ) WITH (fillfactor=80);
 CREATE INDEX entitlements_short ON avoir.entitlements USING btree (tenant_id, owner_type, owner_id, currency) WHERE (shortfall > 0);
 CREATE TRIGGER refuse_cost_above_line AFTER INSERT ON avoir.entitlements REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_cost_above_line();
-GRANT INSERT, SELECT, UPDATE (target, given, covered, shortfall, shortfall_reason, grants, source, due_from, settle_by, as_line_item, expires_after_days) ON avoir.entitlements TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (target, given, covered, shortfall, shortfall_reason, grants, source, due_from, settle_by, as_line_item, expires_after_days, time_zone) ON avoir.entitlements TO avoir_service;
 GRANT SELECT ON avoir.entitlements TO avoir_readonly;
 
 CREATE TABLE avoir.entries (
@@ -370,7 +372,9 @@ CREATE TABLE avoir.invoice_lines (
     cost bigint NOT NULL,
     credit_line_id text,
     expires_at timestamp with time zone,
+    cost_tax bigint,
     CONSTRAINT invoice_lines_pkey PRIMARY KEY (tenant_id, invoice_id, line_id),
+    CONSTRAINT invoice_lines_check CHECK (((cost_tax >= 0) AND (cost_tax <= cost))),
     CONSTRAINT invoice_lines_tenant_id_invoice_id_fkey FOREIGN KEY (tenant_id, invoice_id) REFERENCES avoir.invoices(tenant_id, invoice_id)
 );
 CREATE INDEX invoice_lines_of_subject ON avoir.invoice_lines USING btree (tenant_id, kind, subject_id) WHERE (subject_id IS NOT NULL);

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from avoir.core.effects.issue import LATEST
+from avoir.core.worth.proration import LATEST
 from avoir.record import Record
 from avoir.wire.incoming import ParsedRecord, UnreadableRecord, parse
 from avoir_events import describe, read

@@ -49,8 +49,10 @@ def explained(
         unpaid_change="wait",
         credit_as="balance",
         expires_after_days=None,
+        time_zone="UTC",
         contents=b"",
         superseded=False,
+        rules=2,
     )
     return paragraph(Explanation("t1", subject, AT, decisions=(decision,), changes=(change,)), decision)
 

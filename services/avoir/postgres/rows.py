@@ -49,7 +49,9 @@ LINES = Table(
     nested("invoice", core.InvoiceKey, _INVOICE_KEY),
     fields("position integer, line_id text, kind text, subject_id text"),
     _period("period", "period"),
-    fields("amount bigint, tax bigint, cost bigint, credit_line_id text, expires_at timestamptz"),
+    fields(
+        "amount bigint, tax bigint, cost bigint, cost_tax bigint, credit_line_id text, expires_at timestamptz"
+    ),
     key="tenant_id invoice_id position",
 )
 
@@ -66,9 +68,13 @@ CHANGES: Table[core.Change] = Table(
     _period("remaining_period", "remaining"),
     fields("billed_price bigint, remaining_price bigint", absent="None"),
     fields("effective_at timestamptz, unused text", absent="None"),
-    changing("proration text, time_zone text", absent="None"),
+    changing("proration text", absent="None"),
+    # Null in rows of before, and of processes that are still of the version before.
+    converted(
+        "time_zone", "row['time_zone'] or 'UTC'", Column("time_zone", "text", "row.time_zone", changes=True)
+    ),
     changing("unpaid_change text, credit_as text, expires_after_days integer, superseded boolean"),
-    fields("contents bytea"),
+    fields("contents bytea, rules integer"),
     key="tenant_id topic event_id",
     kind_in="topic",
 )
@@ -120,7 +126,7 @@ ENTITLEMENTS = Table(
     fields("cost bigint"),
     changing("target bigint, given bigint, covered bigint, shortfall bigint, shortfall_reason text"),
     changing("grants integer, source text, due_from timestamptz, settle_by timestamptz"),
-    changing("as_line_item boolean, expires_after_days integer"),
+    changing("as_line_item boolean, expires_after_days integer, time_zone text"),
     key="tenant_id kind id line_id",
 )
 

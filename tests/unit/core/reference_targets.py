@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from avoir.core.model.facts import (
@@ -110,7 +111,32 @@ def value(
     period = line.period or fact.billed_period
     assert period is not None and fact.remaining_period is not None
     used = overlap(period, fact.remaining_period)
-    return rounded(cost * (1 - Fraction(used // timedelta(microseconds=1), seconds(period))))
+    unused = 1 - Fraction(used // timedelta(microseconds=1), seconds(period))
+    return rounded(cost * unused * given_up(message, fact, lines))
+
+
+def given_up(message: Message, fact: BookingShortened, lines: Sequence[Billed]) -> Fraction:
+    """The share of the unused time that was not moved, counted piece by piece between all ends of periods."""
+    counted = [
+        line.period or fact.billed_period
+        for finalized, invoice, line in lines
+        if is_counted(message, invoice.currency, finalized.occurred_at)
+    ]
+    periods = [period for period in counted if period is not None]
+    remaining = fact.remaining_period
+    assert remaining is not None
+    ends = sorted({moment for period in (*periods, remaining) for moment in period})
+    unused = moved = timedelta(0)
+    for start, end in pairwise(ends):
+        is_billed = any(period.start <= start < period.end for period in periods)
+        is_kept = remaining.start <= start < remaining.end
+        unused += (end - start) if is_billed and not is_kept else timedelta(0)
+        moved += (end - start) if is_kept and not is_billed else timedelta(0)
+    return max(Fraction(0), 1 - Fraction(micros(moved), micros(unused))) if unused else Fraction(1)
+
+
+def micros(time: timedelta) -> int:
+    return time // timedelta(microseconds=1)
 
 
 def in_order(billed: Billed) -> tuple[object, ...]:
@@ -124,21 +150,28 @@ def in_order(billed: Billed) -> tuple[object, ...]:
 
 
 def costs(invoice: InvoiceFinalized) -> dict[str, int]:
-    """What each line cost: its total less its share of the discounts, the running share rounded."""
-    total = {each.line_id: each.amount + each.tax for each in invoice.lines}
-    positive = sum(each for each in total.values() if each > 0)
-    negative = sum(
-        -total[each.line_id] for each in invoice.lines if total[each.line_id] < 0 and each.kind != "credit"
-    )
-    discount, seen, found = min(negative, positive), 0, {}
-    for line_id, amount in total.items():
-        if amount <= 0:
-            found[line_id] = 0
-            continue
-        before, seen = seen, seen + amount
-        found[line_id] = amount - (
-            rounded(Fraction(discount * seen, positive)) - rounded(Fraction(discount * before, positive))
-        )
+    """What each line cost: net and tax less their shares of the discounts, or else the totals less theirs."""
+    positive = [each for each in invoice.lines if each.amount + each.tax > 0]
+    discounts = [each for each in invoice.lines if each.amount + each.tax < 0 and each.kind != "credit"]
+    net, tax = -sum(each.amount for each in discounts), -sum(each.tax for each in discounts)
+    nets, taxes = [each.amount for each in positive], [each.tax for each in positive]
+    if 0 <= net <= sum(nets) and 0 <= tax <= sum(taxes) and min([0, *nets, *taxes]) == 0:
+        lowered = [one + other for one, other in zip(less(nets, net), less(taxes, tax), strict=True)]
+    else:
+        totals = [each.amount + each.tax for each in positive]
+        lowered = less(totals, min(net + tax, sum(totals)))
+    found = {each.line_id: 0 for each in invoice.lines}
+    return found | {each.line_id: cost for each, cost in zip(positive, lowered, strict=True)}
+
+
+def less(parts: Sequence[int], discount: int) -> list[int]:
+    """Parts less their shares of a discount, the running share rounded."""
+    if not discount:
+        return list(parts)
+    found, whole = [], sum(parts)
+    for n, part in enumerate(parts):
+        before, after = (Fraction(discount * sum(parts[:upto]), whole) for upto in (n, n + 1))
+        found.append(part - (rounded(after) - rounded(before)))
     return found
 
 
@@ -153,7 +186,8 @@ def unused_of_plan(fact: PlanCancelled, line: InvoiceLine, policy: Policy) -> Fr
     if policy.proration == "time":
         return Fraction((period.end - end) // timedelta(microseconds=1), seconds(period))
     days = sorted(days_of(period, policy.time_zone))
-    used_until = end.astimezone(ZoneInfo(policy.time_zone)).date().isoformat()
+    last_used = end - timedelta(microseconds=1)
+    used_until = last_used.astimezone(ZoneInfo(policy.time_zone)).date().isoformat()
     return Fraction(sum(1 for day in days if day > used_until), len(days))
 
 

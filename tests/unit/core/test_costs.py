@@ -3,15 +3,19 @@
 from fractions import Fraction
 
 import pytest
+from msgspec.structs import replace
 
+from avoir.core.handlers.changes import to_change
 from avoir.core.model.events import CreditIssued
 from avoir.core.model.facts import InvoiceLine, Owner, Period
 from avoir.core.model.money import parse_decimal
 from avoir.core.model.policy import Policy
+from avoir.core.model.rows import InvoiceKey
 from avoir.core.worth.proration import unused_by_days
-from avoir.core.worth.targets import costs
+from avoir.core.worth.targets import Billed, costs, worths
 from tests.unit.core.world import (
     EURO,
+    World,
     at,
     cancelled,
     given,
@@ -48,13 +52,15 @@ def total(amount: str, kind: str = "booking") -> InvoiceLine:
 def test_discounts_are_shared_over_the_positive_lines_and_credit_lines_are_none(
     lines: list[InvoiceLine], expected: list[float]
 ) -> None:
-    assert [cost / EURO for cost in costs(lines, "EUR")] == expected
+    assert [cost.amount / EURO for cost in costs(lines, "EUR")] == expected
 
 
 def test_three_equal_lines_share_a_cent_without_losing_or_gaining_one() -> None:
     for discount in ("0.01", "0.02", "10.00"):
         lines = [total("33.33"), total("33.33"), total("33.33"), total(f"-{discount}", "other")]
-        assert sum(costs(lines, "EUR")) == parse_decimal("99.99") - parse_decimal(discount)
+        assert sum(cost.amount for cost in costs(lines, "EUR")) == parse_decimal("99.99") - parse_decimal(
+            discount
+        )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,55 @@ def test_shares_are_whole_minor_units_of_the_currency(
         [total("501" if currency == "JPY" else "0.501"), total("501"), total(discount, "other")], currency
     )
     unit = EURO if currency == "JPY" else EURO // 1000
-    assert all(cost % unit == 0 for cost in found)
+    assert all(cost.amount % unit == 0 for cost in found)
+
+
+@pytest.mark.parametrize(
+    ("lines", "net", "tax"),
+    [
+        ([("10.00", "1.90")] * 3 + [("-1.00", "-0.19")], [9.67, 9.66, 9.67], [1.84, 1.83, 1.84]),
+        ([("10.00", "1.90"), ("100.00", "0.00"), ("-11.00", "-0.19")], [9.00, 90.00], [1.71, 0.00]),
+        ([("10.00", "1.00"), ("-1.00", "0.00")], [9.00], [1.00]),
+        ([("0.01", "0.01"), ("0.01", "0.01"), ("-0.01", "-0.01")], [0.01, 0.00], [0.01, 0.00]),
+    ],
+)
+def test_discounts_lower_net_by_net_and_tax_by_tax(
+    lines: list[tuple[str, str]], net: list[float], tax: list[float]
+) -> None:
+    found = costs([line("x", amount, tax=of_tax) for amount, of_tax in lines], "EUR")[: len(net)]
+    assert [(cost.amount - (cost.tax or 0)) / EURO for cost in found] == net
+    assert [(cost.tax or 0) / EURO for cost in found] == tax
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([("10.00", "1.00"), ("20.00", "2.00"), ("-1.00", "-10.00")], [7.33, 14.67, 0]),
+        ([("10.00", "1.00"), ("-11.50", "0.50")], [0, 0]),
+        ([("10.00", "-1.00"), ("-1.00", "0.00")], [8, 0]),
+    ],
+)
+def test_totals_are_lowered_where_net_or_tax_alone_can_not_be(
+    lines: list[tuple[str, str]], expected: list[float]
+) -> None:
+    found = costs([line("x", amount, tax=tax) for amount, tax in lines], "EUR")
+    assert [cost.amount / EURO for cost in found] == expected
+    assert [cost.tax for cost in found] == [None] * len(lines)
+
+
+def test_the_tax_of_all_credits_is_the_tax_that_was_charged() -> None:
+    world = World()
+    lines = [line(f"l{n}", "10.00", tax="1.90", booking=f"b{n}") for n in range(3)]
+    discount = line("d", "-1.00", tax="-0.19", kind="other")
+    world.decide("f", "06-01", invoice("i1", *lines, discount, paid="34.51"))
+    for n in range(3):
+        world.decide(f"c{n}", "06-02", cancelled(f"b{n}"))
+    items = [issued.line_item for issued in world.bodies(CreditIssued)]
+    assert [(item.amount / EURO, item.tax / EURO) for item in items] == [
+        (-9.67, -1.84),
+        (-9.66, -1.83),
+        (-9.67, -1.84),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -77,9 +131,13 @@ def test_shares_are_whole_minor_units_of_the_currency(
         (("06-10T09:00", "06-10T13:00"), 0),
         (("06-10T09:00", "06-10T11:00"), 50),
         (("06-10T12:00", "06-10T13:00"), 75),
-        (("06-10T08:00", "06-10T10:00"), 75),
+        (("06-10T08:00", "06-10T10:00"), 50),
         (("06-10T08:00", "06-10T15:00"), 0),
-        (("06-10T14:00", "06-10T15:00"), 100),
+        (("06-10T14:00", "06-10T15:00"), 75),
+        (("06-12T09:00", "06-12T13:00"), 0),
+        (("06-10T10:00", "06-10T14:00"), 0),
+        (("06-12T09:00", "06-12T11:00"), 50),
+        (("06-12T09:00", "06-12T17:00"), 0),
     ],
 )
 def test_shortened_by_periods_gives_what_the_remaining_period_leaves(
@@ -91,6 +149,39 @@ def test_shortened_by_periods_gives_what_the_remaining_period_leaves(
         message("s", "06-02", shortened("b1", billed=("06-10T00:00", "06-11T00:00"), remaining=remaining)),
     )
     assert world.credited("i1") == credit
+
+
+def test_a_booking_of_two_billed_periods_is_moved_as_a_whole() -> None:
+    world = World()
+    first = line("l1", "40.00", booking="b1", period=("06-10T09:00", "06-10T11:00"))
+    second = line("l2", "60.00", booking="b1", period=("06-10T10:00", "06-10T13:00"))
+    world.decide("f", "06-01", invoice("i1", first, second, paid="100.00"))
+    world.decide("s", "06-02", shortened("b1", billed=HOURS, remaining=("06-10T10:00", "06-10T14:00")))
+    assert (world.credited("i1", "l1"), world.credited("i1", "l2")) == (0, 0)
+    world.decide("s2", "06-03", shortened("b1", billed=HOURS, remaining=("06-10T12:00", "06-10T14:00")))
+    assert (world.credited("i1", "l1"), world.credited("i1", "l2")) == (26.67, 26.67)
+
+
+def test_a_move_told_again_and_again_gives_nothing() -> None:
+    world = World()
+    bill = invoice("i1", line("l1", "100.00", booking="b1", period=HOURS), paid="100.00")
+    world.decide("f", "06-01", bill)
+    for hour in range(10, 20):
+        remaining = (f"06-10T{hour:02}:00", f"06-10T{hour + 4:02}:00")
+        world.decide(f"s{hour}", f"06-02T{hour}:00", shortened("b1", billed=HOURS, remaining=remaining))
+    assert (world.credited("i1"), len(world.events)) == (0, 10)
+    assert {decision.reason for decision in world.decisions[1:]} == {"nothing_unused"}
+
+
+def test_a_change_keeps_the_rules_under_which_it_was_decided() -> None:
+    fact = shortened("b1", billed=HOURS, remaining=("06-10T10:00", "06-10T14:00"))
+    shortening = to_change(message("s", "06-02", fact), fact, Policy())
+    key = InvoiceKey("t1", "i1")
+    world = given(message("f", "06-01", invoice("i1", line("l1", "100.00", booking="b1", period=HOURS))))
+    (row,) = world.state.lines_of_invoice[key]
+    billed = [Billed(world.state.invoices[key], row)]
+    worth = [worths(replace(shortening, rules=rules), billed)[row.key] / EURO for rules in (1, 2)]
+    assert worth == [25, 0]
 
 
 def test_a_line_without_a_period_is_measured_by_the_billed_period() -> None:
@@ -163,14 +254,18 @@ def test_a_plan_gives_whole_periods_to_come_and_prorated_the_unused_part(
 @pytest.mark.parametrize(
     ("zone", "period", "ended", "expected"),
     [
-        ("UTC", ("06-01", "07-01"), "06-16", Fraction(14, 30)),
+        ("UTC", ("06-01", "07-01"), "06-16", Fraction(15, 30)),
+        ("UTC", ("06-01", "07-01"), "06-16T00:00:00.000001", Fraction(14, 30)),
         ("UTC", ("06-01", "07-01"), "06-15T23:59", Fraction(15, 30)),
         ("UTC", ("06-01", "07-01"), "06-01T00:01", Fraction(29, 30)),
-        ("UTC", ("06-01", "07-01"), "06-30T00:00", Fraction(0, 30)),
+        ("UTC", ("06-01", "07-01"), "06-30T00:00", Fraction(1, 30)),
+        ("UTC", ("06-01", "07-01"), "06-30T00:01", Fraction(0, 30)),
+        ("Europe/Paris", ("02-28T23:00", "03-31T22:00"), "03-15T23:00", Fraction(16, 31)),
+        ("Europe/Paris", ("02-28T23:00", "03-31T22:00"), "03-30T22:00", Fraction(1, 31)),
         ("UTC", ("06-01", "07-01"), "07-02", Fraction(0, 1)),
         ("UTC", ("06-01", "07-01"), "05-31", Fraction(1, 1)),
         ("America/New_York", ("06-01T04:00", "07-01T04:00"), "06-16T03:59", Fraction(15, 30)),
-        ("America/New_York", ("06-01T04:00", "07-01T04:00"), "06-16T04:00", Fraction(14, 30)),
+        ("America/New_York", ("06-01T04:00", "07-01T04:00"), "06-16T04:00", Fraction(15, 30)),
         ("America/New_York", ("03-01T05:00", "04-01T04:00"), "03-09T08:00", Fraction(22, 31)),
         ("America/New_York", ("11-01T04:00", "12-01T05:00"), "11-02T04:30", Fraction(28, 30)),
         ("Europe/Berlin", ("03-29T23:00", "03-30T22:00"), "03-30T10:00", Fraction(0, 1)),

@@ -225,7 +225,9 @@ def test_what_a_grant_pays_when_it_begins_has_the_same_id_whenever_that_is_notic
     assert made[0] == made[1] and len(made[0]) == 1
 
 
-def test_what_has_expired_is_on_no_balance_of_a_grant_that_began_later_however_late_both_are_noticed() -> None:
+def test_what_has_expired_is_on_no_balance_of_a_grant_that_began_later_however_late_both_are_noticed() -> (
+    None
+):
     world = World(now=at("06-02"))
     world.decide("g1", "06-01", granted("100", expires="06-10"))
     world.decide("g2", "06-01", granted("50", effective="06-20"))

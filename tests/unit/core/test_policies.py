@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from avoir.core.effects.issue import LATEST
+from avoir.core.model.events import CreditIssued
 from avoir.core.model.facts import Owner
 from avoir.core.model.policy import Policy
+from avoir.core.worth.proration import LATEST
 from tests.unit.core.commands import drawn, granted, policy
 from tests.unit.core.test_use import bill
 from tests.unit.core.world import (
@@ -191,7 +192,7 @@ DAYS: dict[str, tuple[dict[str, Any], str, str, str, float]] = {
         {"proration": "days", "time_zone": "Asia/Tokyo"},
         "05-31T15:00",
         "06-30T15:00",
-        "06-16T15:00",
+        "06-16T15:01",
         13 / 30,
     ),
     "the month in which New York's clocks go forward has 31 days": (
@@ -201,11 +202,18 @@ DAYS: dict[str, tuple[dict[str, Any], str, str, str, float]] = {
         "03-10T03:59",
         22 / 31,
     ),
-    "a minute later it is the day after": (
+    "a minute later that day is over, and the next is not used": (
         {"proration": "days", "time_zone": "America/New_York"},
         "03-01T05:00",
         "04-01T04:00",
         "03-10T04:00",
+        22 / 31,
+    ),
+    "a moment later the next day is used": (
+        {"proration": "days", "time_zone": "America/New_York"},
+        "03-01T05:00",
+        "04-01T04:00",
+        "03-10T04:00:00.000001",
         21 / 31,
     ),
     "the month in which its clocks go back has 30": (
@@ -310,3 +318,25 @@ def test_credit_that_would_expire_after_the_last_moment_that_can_be_told_expires
     world.handle(replace(message("p2", "06-01", payment("p2", "10")), occurred_at=LATEST))
     expired, issued = world.grant("p"), world.grant("p2")
     assert (expired.expires_at, issued.expires_at) == (LATEST - timedelta(days=1), LATEST)
+
+
+@pytest.mark.parametrize(
+    ("zone", "changed", "expires"),
+    [
+        ("UTC", "03-20T09:00", "04-19T09:00"),
+        ("Europe/Paris", "03-20T09:00", "04-19T08:00"),
+        ("Europe/Paris", "10-20T09:00", "11-19T10:00"),
+        ("Europe/Paris", "02-28T01:30", "03-30T01:30"),
+        ("Europe/Paris", "09-26T00:30", "10-26T00:30"),
+    ],
+    ids=["in UTC", "clocks went forward", "clocks went back", "a time that is skipped", "the first of two"],
+)
+def test_credit_expires_at_the_same_wall_time_in_the_time_zone(zone: str, changed: str, expires: str) -> None:
+    world = World()
+    world.decide("p", "01-01", policy(expires_after_days=30, time_zone=zone))
+    world.decide("f", "01-02", invoice("i1", line("l1", "10", booking="b1"), paid="15"))
+    decision = world.decide("c", changed, cancelled("b1"))
+    overpaid, issued = world.bodies(CreditIssued)
+    assert issued.expires_at == at(expires)
+    assert overpaid.expires_at == at("02-01")
+    assert decision.policy["time_zone"] == zone

@@ -23,7 +23,6 @@ from avoir.core.worth.targets import (
     Billed,
     Deciding,
     change_order,
-    counts,
     deciding,
     due_of,
     is_same_currency,
@@ -31,7 +30,7 @@ from avoir.core.worth.targets import (
     is_too_late,
     line_order,
     targets,
-    unused_share,
+    unused_shares,
     worths,
 )
 from avoir.postgres import queries, rows
@@ -156,7 +155,7 @@ def changes_of(each: Billed, billed: Sequence[Billed], changes: Sequence[Change]
             case BookingCancellation():
                 fee = 0 if worth is None else each.line.cost - worth
             case BookingShortening() | PlanCancellation():
-                share = _reduced(unused_share(change, each.line)) if counts(change, each.invoice) else None
+                share = _reduced(unused_shares(change, state).get(each.line.key))
             case never:
                 assert_never(never)
         result.append(ChangeWorth(change, _role(change, each, decisive), worth, fee, share))
@@ -187,6 +186,8 @@ def _lowering(
     return ChangeWorth(part.change, "lowers", part.worth, part.fee, part.share) if is_lower else part
 
 
-def _reduced(share: Fraction) -> Fraction:
+def _reduced(share: Fraction | None) -> Fraction | None:
+    if share is None:
+        return None
     divisor = gcd(*share) or 1
     return Fraction(share.part // divisor, share.whole // divisor)

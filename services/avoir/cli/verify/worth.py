@@ -13,7 +13,7 @@ from avoir.cli.base.grouping import grouped
 from avoir.core.model.facts import InvoiceLine
 from avoir.core.model.money import format_decimal
 from avoir.core.model.rows import Change
-from avoir.core.worth.targets import Billed, costs, targets
+from avoir.core.worth.targets import Billed, costs, gross_costs, targets
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
 
@@ -27,10 +27,16 @@ async def verify_costs(
     stream = connection.cursor(*queries.verify_costs(tenant_id=tenant_id), prefetch=PREFETCH)
     async for invoice_id, lines in grouped(aiter(stream), lambda row: str(row["invoice_id"])):
         currency = lines[0]["currency"]
-        for row, cost in zip(lines, costs([_line(row) for row in lines], currency), strict=True):
-            if row["cost"] != cost:
-                place = f"invoice {invoice_id}, line {row['line_id']}"
-                yield _differs(tenant_id, place, "cost", cost, row["cost"], currency)
+        billed = [_line(row) for row in lines]
+        both = zip(lines, costs(billed, currency), gross_costs(billed, currency), strict=True)
+        for row, cost, gross in both:
+            place = f"invoice {invoice_id}, line {row['line_id']}"
+            # Lines from before tax was told apart have costs by the totals, and no tax of their own in it.
+            expected = gross if row["cost_tax"] is None else cost.amount
+            if row["cost"] != expected:
+                yield _differs(tenant_id, place, "cost", expected, row["cost"], currency)
+            if row["cost_tax"] not in (None, cost.tax):
+                yield _differs(tenant_id, place, "tax in the cost", cost.tax or 0, row["cost_tax"], currency)
         progress("lines", len(lines))
 
 
@@ -86,6 +92,8 @@ def _terms_of(tenant_id: str, place: str, row: asyncpg.Record, change: Change) -
         "as line item": (change.credit_as == "line_item", row["as_line_item"]),
         "expires after days": (change.expires_after_days, row["terms_expire_after_days"]),
     }
+    if change.rules > 1:
+        terms["time zone"] = (change.time_zone, row["terms_time_zone"])
     return [
         Difference(tenant_id, place, name, str(expected), str(found))
         for name, (expected, found) in terms.items()

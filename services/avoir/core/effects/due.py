@@ -47,5 +47,6 @@ def retarget_payment(draft: Draft, payment: Payment) -> None:
                 source="overpayment",
                 due_from=payment.occurred_at,
                 expires_after_days=policy.expires_after_days,
+                time_zone=policy.time_zone,
             )
         )

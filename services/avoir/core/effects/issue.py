@@ -1,6 +1,6 @@
 """Issues credit that has become due, as new grants."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -11,10 +11,9 @@ from avoir.core.model.ledger import Posting
 from avoir.core.model.money import share
 from avoir.core.model.rows import Entitlement, Grant, GrantKey, InvoiceKey, Line
 from avoir.core.state.draft import BY_TIME, Draft
+from avoir.core.worth.proration import days_later
 
 DEFAULT_PRIORITY = 50
-LATEST = datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-"""Last moment that a message can express; later expiries are cut to it."""
 
 
 def issue(draft: Draft, entitlement: Entitlement) -> None:
@@ -108,8 +107,7 @@ def expiry(
         return _first_expiry_of_credit_lines(draft, entitlement)
     if entitlement.expires_after_days is None:
         return None
-    lasts = timedelta(days=entitlement.expires_after_days)
-    return min(effective_at, LATEST - lasts) + lasts
+    return days_later(effective_at, entitlement.expires_after_days, entitlement.time_zone)
 
 
 def _first_expiry_of_credit_lines(draft: Draft, entitlement: Entitlement) -> datetime | None:
@@ -126,17 +124,17 @@ def _first_expiry_of_credit_lines(draft: Draft, entitlement: Entitlement) -> dat
 
 
 def line_item(draft: Draft, entitlement: Entitlement, grant: Grant, line: Line) -> LineItem:
-    """Line item of a grant; tax is split off the cumulative credit in the line's proportion.
+    """Line item of a grant; tax is split off the cumulative credit in the proportion of the line's cost.
 
     Neither part may be positive, so if a line's amount and tax have opposite signs, tax is limited to between zero and
     the total.
     """
     # From the cumulative credit, so that the rounded tax of a line's grants adds up to the tax of their sum.
     currency = entitlement.account.currency
-    total = line.amount + line.tax
-    of_line = min(max(line.tax, 0), total)
-    tax_before = share(entitlement.given, of_line, total, currency)
-    tax = share(entitlement.given + grant.amount, of_line, total, currency) - tax_before
+    whole = line.amount + line.tax if line.cost_tax is None else line.cost
+    of_line = min(max(line.tax, 0), whole) if line.cost_tax is None else line.cost_tax
+    tax_before = share(entitlement.given, of_line, whole, currency)
+    tax = share(entitlement.given + grant.amount, of_line, whole, currency) - tax_before
     return LineItem(
         credit_line_id=grant.key.id,
         description=f"Credit for {line.kind} {line.subject_id}",

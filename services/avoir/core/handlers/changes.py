@@ -23,6 +23,7 @@ from avoir.core.model.message import Message
 from avoir.core.model.money import OverLimitError, format_decimal
 from avoir.core.model.policy import InForce, Policy
 from avoir.core.model.rows import (
+    RULES,
     BookingCancellation,
     BookingShortening,
     Change,
@@ -121,13 +122,15 @@ def _keys_that_count(change: Change) -> list[str]:
     """The policy keys that a change's credit depends on."""
     keys = ["unpaid_change", "credit_as", "expires_after_days"]
     is_prorated = isinstance(change, PlanCancellation) and change.unused == "prorate"
-    return [*keys, "proration", "time_zone"] if is_prorated else keys
+    if is_prorated:
+        keys.append("proration")
+    return [*keys, "time_zone"] if is_prorated or change.expires_after_days is not None else keys
 
 
 def with_policy(change: Change, policy: Policy) -> Change:
     """A change with the policy values that count for it."""
-    is_plan = isinstance(change, PlanCancellation)
-    return replace(change, **_kept_of(policy), **(_kept_of_plan(policy) if is_plan else {}))
+    proration = {"proration": policy.proration} if isinstance(change, PlanCancellation) else {}
+    return replace(change, **_kept_of(policy), **proration)
 
 
 def _kept_of(policy: Policy) -> dict[str, Any]:
@@ -135,11 +138,8 @@ def _kept_of(policy: Policy) -> dict[str, Any]:
         "unpaid_change": policy.unpaid_change,
         "credit_as": policy.credit_as,
         "expires_after_days": policy.expires_after_days,
+        "time_zone": policy.time_zone,
     }
-
-
-def _kept_of_plan(policy: Policy) -> dict[str, Any]:
-    return {"proration": policy.proration, "time_zone": policy.time_zone}
 
 
 def to_change(
@@ -157,6 +157,7 @@ def to_change(
         **_kept_of(policy),
         "contents": message.contents,
         "superseded": False,
+        "rules": RULES,
     }
     match fact:
         case BookingCancelled():
@@ -171,8 +172,9 @@ def to_change(
                 currency=fact.currency,
             )
         case PlanCancelled():
-            plan = _kept_of_plan(policy)
-            return PlanCancellation(**shared, effective_at=fact.effective_at, unused=fact.unused, **plan)
+            return PlanCancellation(
+                **shared, effective_at=fact.effective_at, unused=fact.unused, proration=policy.proration
+            )
         case never:
             assert_never(never)
 
@@ -219,6 +221,7 @@ def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | Non
         settle_by=change.settle_by,
         as_line_item=change.credit_as == "line_item",
         expires_after_days=change.expires_after_days,
+        time_zone=change.time_zone,
     )
     if draft.state.entitlements.get(line.key) != aimed:
         draft.put(aimed)

@@ -127,12 +127,13 @@ def _open_invoice(
             period=line.period,
             amount=line.amount,
             tax=line.tax,
-            cost=cost,
+            cost=cost.amount,
+            cost_tax=cost.tax,
             credit_line_id=line.credit_line_id,
             expires_at=line.expires_at,
         )
         draft.put(row)
-        if line.kind == "prepaid" and cost > 0 and not invoice.voided:
+        if line.kind == "prepaid" and row.cost > 0 and not invoice.voided:
             draft.put(_due_with_invoice(invoice, row))
     if fact.total < 0 and not invoice.voided:
         draft.put(_due_with_invoice(invoice, None))

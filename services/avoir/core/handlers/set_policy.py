@@ -48,6 +48,8 @@ def policy_used_for_issued(draft: Draft) -> Mapping[str, Any]:
 def _policy_used_for(draft: Draft, entitlement: Entitlement) -> Mapping[str, Any]:
     """Policy values stored with an entitlement, and who set them if they are still in force for its time."""
     kept: dict[str, Any] = {"expires_after_days": entitlement.expires_after_days}
+    if entitlement.expires_after_days is not None:
+        kept["time_zone"] = entitlement.time_zone
     if entitlement.key.kind == "line":
         kept["credit_as"] = "line_item" if entitlement.as_line_item else "balance"
     policy_used = draft.policy(entitlement.account, entitlement.due_from).used(*kept)

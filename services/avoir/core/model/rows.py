@@ -16,6 +16,9 @@ PaymentKind = Literal["payment", "amount_paid"]
 EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
 ReservedFor = Literal["line_item", "command"]
 
+RULES = 2
+"""Number of the rules by which changes are worth something today."""
+
 # Sorts after every `expires_at`.
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -197,7 +200,10 @@ class Invoice(Struct, frozen=True):
 
 
 class Line(Struct, frozen=True):
-    """An invoice line; `cost` is its total less its share of the invoice's discounts."""
+    """An invoice line; `cost` is its total less its share of the invoice's discounts.
+
+    `cost_tax` is the tax in it; None if that is in the proportion of the line's own tax.
+    """
 
     invoice: InvoiceKey
     position: int
@@ -208,6 +214,7 @@ class Line(Struct, frozen=True):
     amount: int
     tax: int
     cost: int
+    cost_tax: int | None
     credit_line_id: str | None
     expires_at: datetime | None
 
@@ -230,7 +237,7 @@ class Line(Struct, frozen=True):
 
 
 class _Change(Struct, frozen=True):
-    """Fields of every change: its owner, message, sort order, and the policy values that apply to it.
+    """Fields of every change: its owner, message, sort order, and the policy values and `rules` that apply to it.
 
     A `superseded` change never decides anything any more: another counts wherever it does, and comes after it.
     """
@@ -247,8 +254,10 @@ class _Change(Struct, frozen=True):
     unpaid_change: str
     credit_as: str
     expires_after_days: int | None
+    time_zone: str
     contents: bytes
     superseded: bool
+    rules: int
 
     @property
     def key(self) -> ChangeKey:
@@ -291,7 +300,6 @@ class PlanCancellation(_Change, frozen=True):
     effective_at: datetime
     unused: Unused
     proration: str
-    time_zone: str
 
 
 Change = BookingCancellation | BookingShortening | PlanCancellation
@@ -366,7 +374,7 @@ class Entitlement(Struct, frozen=True):
     `covered` is what could not be taken back but was withheld from the payments of a voided invoice. `due_from` is the
     change, payment or finalization that it comes from; if `settle_by` is set, the invoice had to be settled by then
     (policy `unpaid_change: never`). `grants` counts its grants; new ones are reserved at once if `as_line_item` is
-    true, and expire after `expires_after_days`.
+    true, and expire after `expires_after_days` in the `time_zone`.
     """
 
     key: EntitlementKey
@@ -383,6 +391,7 @@ class Entitlement(Struct, frozen=True):
     grants: int = 0
     as_line_item: bool = False
     expires_after_days: int | None = None
+    time_zone: str = "UTC"
 
     @property
     def invoice(self) -> InvoiceKey | None:

@@ -1,12 +1,15 @@
 """The share of a price for time not used, as a fraction of two integers."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from avoir.core.model.facts import Period
 
 MICROSECOND = timedelta(microseconds=1)
+LATEST = datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+"""Last moment that a message can express."""
 
 
 class Fraction(NamedTuple):
@@ -25,11 +28,37 @@ def length(period: Period) -> int:
     return (period.end - period.start) // MICROSECOND
 
 
+def overlap(one: Period, other: Period) -> int:
+    """Time that two periods share, in microseconds."""
+    return max(0, (min(one.end, other.end) - max(one.start, other.start)) // MICROSECOND)
+
+
 def unused_of_shortened(period: Period, remaining: Period) -> Fraction:
     """Unused share of a billed period given the remaining period: 1 - overlap / period."""
-    start, end = max(period.start, remaining.start), min(period.end, remaining.end)
-    overlap = max(0, (end - start) // MICROSECOND)
-    return Fraction(length(period) - overlap, length(period))
+    return Fraction(length(period) - overlap(period, remaining), length(period))
+
+
+def given_up(billed: Iterable[Period], remaining: Period) -> Fraction:
+    """Share of the unused time that is given up: 1 - moved / unused, at least 0; all of it if nothing is unused.
+
+    The part of the remaining period that was never billed is time moved, and still used.
+    """
+    union = merged(billed)
+    kept = sum(overlap(period, remaining) for period in union)
+    unused = sum(map(length, union)) - kept
+    moved = length(remaining) - kept
+    return Fraction(max(0, unused - moved), unused) if unused else ALL
+
+
+def merged(periods: Iterable[Period]) -> list[Period]:
+    """The time of some periods as periods that share none, in order."""
+    union: list[Period] = []
+    for period in sorted(periods):
+        if union and period.start <= union[-1].end:
+            union[-1] = Period(union[-1].start, max(union[-1].end, period.end))
+        else:
+            union.append(period)
+    return union
 
 
 def unused_by_time(period: Period, ended_at: datetime) -> Fraction:
@@ -41,10 +70,22 @@ def unused_by_time(period: Period, ended_at: datetime) -> Fraction:
     return Fraction((period.end - ended_at) // MICROSECOND, length(period))
 
 
+def days_later(moment: datetime, days: int, time_zone: str) -> datetime:
+    """The same wall time in a time zone, days later, in UTC and no later than LATEST.
+
+    Where clocks show that time twice it is the first of the two; where they skip it, as much later as they skip.
+    """
+    if moment > LATEST - timedelta(days=days):
+        return LATEST
+    zone = ZoneInfo(time_zone)
+    wall_time = moment.astimezone(zone).replace(tzinfo=None) + timedelta(days=days)
+    return min(wall_time.replace(tzinfo=zone).astimezone(UTC), LATEST)
+
+
 def unused_by_days(period: Period, ended_at: datetime, time_zone: str) -> Fraction:
     """Remaining share of a running period after `ended_at`, by whole days of a time zone.
 
-    The day of `ended_at` counts as used, unless that is its very first moment.
+    The day of `ended_at` counts as used, but not if `ended_at` is its very first moment.
     """
     if ended_at <= period.start:
         return ALL

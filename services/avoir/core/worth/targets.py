@@ -16,13 +16,19 @@ from avoir.core.model.rows import (
     PlanCancellation,
 )
 from avoir.core.worth.proration import (
+    ALL,
+    MICROSECOND,
     NOTHING,
     Fraction,
+    given_up,
     length,
     unused_by_days,
     unused_by_time,
     unused_of_shortened,
 )
+
+MOVES_COUNT = FIRST_MOMENT_IS_UNUSED = 2
+"""Rules of a change from which on these count: a change that was decided under earlier ones keeps its worth."""
 
 
 class Billed(NamedTuple):
@@ -39,29 +45,50 @@ class Target(NamedTuple):
     change: Change
 
 
-def costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
-    """Cost of each line, in micros: total less its share of the discounts; zero for lines below zero.
+class Cost(NamedTuple):
+    """Cost of a line, in micros, and the tax in it; None if that is in the proportion of the line's own tax."""
 
-    Discounts are all negative lines except kind `credit`, at most the sum of the positive lines, shared over these in
-    order by rounding the cumulative share.
+    amount: int
+    tax: int | None
+
+
+def costs(lines: Sequence[InvoiceLine], currency: str) -> list[Cost]:
+    """Cost of each line: total less its share of the discounts; zero for lines below zero.
+
+    Discounts are all negative lines except kind `credit`. They lower the positive lines net by net and tax by tax.
+    Where one of the two exceeds what it can lower, the totals are lowered, at most to zero.
     """
+    positive = [line for line in lines if line.amount + line.tax > 0]
+    discounts = [line for line in lines if line.amount + line.tax < 0 and line.kind != "credit"]
+    nets, taxes = [line.amount for line in positive], [line.tax for line in positive]
+    net, tax = -sum(line.amount for line in discounts), -sum(line.tax for line in discounts)
+    if min(0, *nets, *taxes, net, tax) < 0 or net > sum(nets) or tax > sum(taxes):
+        return [Cost(gross, None) for gross in gross_costs(lines, currency)]
+    lowered = zip(_lowered(nets, net, currency), _lowered(taxes, tax, currency), strict=True)
+    found = (Cost(of_net + of_tax, of_tax) for of_net, of_tax in lowered)
+    return [next(found) if line.amount + line.tax > 0 else Cost(0, None) for line in lines]
+
+
+def gross_costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
+    """Cost of each line, with the discounts shared over the totals."""
     totals = [line.amount + line.tax for line in lines]
-    positive = sum(total for total in totals if total > 0)
-    discounts = sum(
-        -total for line, total in zip(lines, totals, strict=True) if total < 0 and line.kind != "credit"
+    gross = [max(total, 0) for total in totals]
+    discounts = -sum(
+        total for line, total in zip(lines, totals, strict=True) if total < 0 and line.kind != "credit"
     )
-    discount = min(discounts, positive)
-    cost, seen, given = [], 0, 0
-    for total in totals:
-        if total <= 0:
-            cost.append(0)
-            continue
+    return _lowered(gross, min(discounts, sum(gross)), currency)
+
+
+def _lowered(parts: Sequence[int], discount: int, currency: str) -> list[int]:
+    """Parts of zero or more, each less its share of a discount that is at most their sum."""
+    whole, seen, given, lowered = sum(parts), 0, 0, []
+    for part in parts:
         # Rounding the cumulative share, not each share, makes the shares add up to the discount exactly.
-        seen += total
-        cumulative = share(discount, seen, positive, currency) if discount else 0
-        cost.append(total - (cumulative - given))
+        seen += part
+        cumulative = share(discount, seen, whole, currency) if discount else 0
+        lowered.append(part - (cumulative - given))
         given = cumulative
-    return cost
+    return lowered
 
 
 def change_order(change: Change) -> tuple[int, object, str, str]:
@@ -118,25 +145,34 @@ def supersedes(later: Change, earlier: Change) -> bool:
     )
 
 
-def unused_share(change: BookingShortening | PlanCancellation, line: Line) -> Fraction:
-    """The share of a line's cost that a shortening or the end of a plan leaves unused."""
+def unused_shares(
+    change: BookingShortening | PlanCancellation, billed: Sequence[Billed]
+) -> dict[EntitlementKey, Fraction]:
+    """The share of each line's cost that a shortening or the end of a plan leaves unused, if it counts for the line."""
+    lines = [line for invoice, line in billed if counts(change, invoice)]
     match change:
         case BookingShortening():
-            return _unused_of_booking(change, line)
+            return _unused_of_booking(change, lines)
         case PlanCancellation():
-            return _unused_of_plan(change, line)
+            return {line.key: _unused_of_plan(change, line) for line in lines}
         case never:
             assert_never(never)
 
 
-def _unused_of_booking(change: BookingShortening, line: Line) -> Fraction:
+def _unused_of_booking(change: BookingShortening, lines: Sequence[Line]) -> dict[EntitlementKey, Fraction]:
     if change.billed_price is not None and change.remaining_price is not None:
-        unused = change.billed_price - change.remaining_price
-        return Fraction(min(max(unused, 0), change.billed_price), change.billed_price)
-    period = line.period or change.billed_period
-    if period is None or change.remaining_period is None or length(period) <= 0:
-        return NOTHING
-    return unused_of_shortened(period, change.remaining_period)
+        saved = change.billed_price - change.remaining_price
+        by_price = Fraction(min(max(saved, 0), change.billed_price), change.billed_price)
+        return {line.key: by_price for line in lines}
+    shares, remaining = {line.key: NOTHING for line in lines}, change.remaining_period
+    known = {line.key: line.period or change.billed_period for line in lines}
+    periods = {key: period for key, period in known.items() if period is not None and length(period) > 0}
+    if remaining is not None:
+        part, whole = given_up(periods.values(), remaining) if change.rules >= MOVES_COUNT else ALL
+        for key, period in periods.items():
+            unused = unused_of_shortened(period, remaining)
+            shares[key] = Fraction(unused.part * part, unused.whole * whole)
+    return shares
 
 
 def _unused_of_plan(change: PlanCancellation, line: Line) -> Fraction:
@@ -147,27 +183,26 @@ def _unused_of_plan(change: PlanCancellation, line: Line) -> Fraction:
     if change.unused == "whole_periods":
         return NOTHING
     if change.proration == "days":
-        return unused_by_days(line.period, change.effective_at, change.time_zone)
+        is_first_moment_unused = change.rules >= FIRST_MOMENT_IS_UNUSED
+        ended_at = change.effective_at if is_first_moment_unused else change.effective_at + MICROSECOND
+        return unused_by_days(line.period, ended_at, change.time_zone)
     return unused_by_time(line.period, change.effective_at)
 
 
 def worths(change: Change, billed: Sequence[Billed]) -> dict[EntitlementKey, int]:
     """Worth of each line after one change alone, in micros; `billed` in order, all lines that are not voided."""
     fee_left = change.fee if isinstance(change, BookingCancellation) else 0
+    unused = {} if isinstance(change, BookingCancellation) else unused_shares(change, billed)
     worth = {}
     for invoice, line in billed:
         if not counts(change, invoice):
             continue
-        match change:
-            case BookingCancellation():
-                kept = min(fee_left, line.cost)
-                fee_left -= kept
-                worth[line.key] = line.cost - kept
-            case BookingShortening() | PlanCancellation():
-                part, whole = unused_share(change, line)
-                worth[line.key] = share(line.cost, part, whole, invoice.account.currency)
-            case never:
-                assert_never(never)
+        if isinstance(change, BookingCancellation):
+            kept = min(fee_left, line.cost)
+            fee_left -= kept
+            worth[line.key] = line.cost - kept
+        else:
+            worth[line.key] = share(line.cost, *unused[line.key], invoice.account.currency)
     return worth
 
 

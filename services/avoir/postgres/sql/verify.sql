@@ -469,7 +469,7 @@ WHERE e.tenant_id = :tenant_id AND compared.expected <> compared.found;
 
 -- name: verify_costs
 -- Every line with its invoice's currency, by invoice.
-SELECT l.invoice_id, i.currency, l.line_id, l.kind, l.subject_id, l.amount, l.tax, l.cost
+SELECT l.invoice_id, i.currency, l.line_id, l.kind, l.subject_id, l.amount, l.tax, l.cost, l.cost_tax
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 WHERE l.tenant_id = :tenant_id
@@ -478,7 +478,7 @@ ORDER BY l.tenant_id, l.invoice_id, l.position;
 -- name: verify_billed
 -- Every line of a booking or plan with its invoice and its stored target, by subject.
 SELECT l.*, i.*, e.target, e.source, e.due_from, e.settle_by, e.as_line_item,
-       e.expires_after_days AS terms_expire_after_days
+       e.expires_after_days AS terms_expire_after_days, e.time_zone AS terms_time_zone
 FROM invoice_lines l
 JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
 LEFT JOIN entitlements e

@@ -215,7 +215,7 @@ def _mattered(key: str, value: object, decision: RecordedDecision) -> bool:
         case "unpaid_change":
             return decision.reason == "unpaid"
         case "time_zone" if decision.policy.get("proration") != "days":
-            return False
+            return decision.policy.get("expires_after_days") is not None and decision.outcome == "issued"
         case "proration" | "time_zone":
             return decision.outcome in ("issued", "recorded") or decision.reason == "nothing_unused"
         case _:

@@ -8,6 +8,7 @@ from avoir.cli.explain.line_query import ChangeWorth, LineWorth
 from avoir.cli.explain.prose.decisions import money
 from avoir.core.model.facts import Period
 from avoir.core.model.rows import BookingCancellation, BookingShortening, PlanCancellation
+from avoir.core.worth.proration import length, overlap
 
 ROLES = {
     "counts": "This change counts.",
@@ -103,7 +104,14 @@ def _shortened(worth: LineWorth, change: BookingShortening, fraction: str) -> st
         prices = f"{_money(worth, change.billed_price)} was billed and {_money(worth, change.remaining_price)} remains"
         return f"{prices}: {fraction} of the cost is unused"
     remaining = f"{_span(change.remaining_period)} remains: " if change.remaining_period else ""
-    return f"{remaining}{fraction} of the period is unused"
+    moved = " (time that was only moved counts as used)" if _is_moved(worth.line.period, change) else ""
+    return f"{remaining}{fraction} of the period is unused{moved}"
+
+
+def _is_moved(period: Period | None, change: BookingShortening) -> bool:
+    """Check whether some of the time that remains was never billed on this line."""
+    billed, remaining = period or change.billed_period, change.remaining_period
+    return bool(billed and remaining and overlap(billed, remaining) < length(remaining))
 
 
 def _unused(period: Period | None, change: PlanCancellation) -> str:

@@ -1,0 +1,12 @@
+-- What is recorded keeps the rules of its time: changes what they are worth, lines how discounts lower their tax, credit
+-- the time zone in which the days until its expiry are counted. The defaults are for processes of the version before.
+
+SET LOCAL search_path = avoir;
+
+ALTER TABLE changes ADD COLUMN rules integer NOT NULL DEFAULT 1;
+
+-- Null: in the proportion of the line's own tax.
+ALTER TABLE invoice_lines ADD COLUMN cost_tax bigint CHECK (cost_tax BETWEEN 0 AND cost);
+
+ALTER TABLE entitlements ADD COLUMN time_zone text NOT NULL DEFAULT 'UTC';
+GRANT UPDATE (time_zone) ON entitlements TO avoir_service;
