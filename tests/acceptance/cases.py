@@ -1,4 +1,4 @@
-"""The cases of the help pages: read, put into orders, played side by side, and checked."""
+"""The cases of the help pages and of real life: read, put into orders, played side by side, and checked."""
 
 import json
 import random
@@ -16,6 +16,8 @@ from tests.acceptance.publishing import Sending, sending
 from tests.acceptance.service import Service
 
 FOLDER = Path(__file__).resolve().parents[1] / "cases"
+HELP_PAGES = ("optix", "nexudus", "invoiced")
+ALL_PAGES = (*HELP_PAGES, "real-life")
 ALL_ORDERS_UP_TO = 4
 DRAWN_ORDERS = 24
 NAMED = {
@@ -50,10 +52,10 @@ class Run:
         return f"{self.tenant}: {' then '.join(ids)}"
 
 
-def load_cases() -> list[Case]:
-    """All cases, in the order of the files."""
+def load_cases(pages: Sequence[str]) -> list[Case]:
+    """The cases of these files, in their order."""
     found = []
-    for page in ("optix", "nexudus", "invoiced"):
+    for page in pages:
         for each in json.loads((FOLDER / f"{page}.json").read_text()):
             assert not each.keys() - {"name", "from", "order", "steps", "waves", "expect"}, each
             steps = tuple(each["steps"])

@@ -14,7 +14,7 @@ from avoir_events import COMMANDS, EVENTS, FACTS
 from benchmarks.mix import mix
 from deploy.local.harness.databases import connection_to
 from tests.acceptance import test_command_reasons, test_commands, test_reasons
-from tests.acceptance.cases import NAMED, Case, Run, filled, load_cases, runs_of
+from tests.acceptance.cases import HELP_PAGES, NAMED, Case, Run, filled, load_cases, runs_of
 from tests.acceptance.events import Heard
 from tests.integration.delivery import GROUP, delivering
 
@@ -71,7 +71,9 @@ async def run(dsn: str) -> Dump:
 
 def _runs() -> list[Run]:
     """The help pages' cases in some orders, and a scenario for each command and each reason; a tenant for each."""
-    pages = [islice(runs_of(case, f"case-{n}"), ORDERS_OF_A_CASE) for n, case in enumerate(load_cases())]
+    pages = [
+        islice(runs_of(case, f"case-{n}"), ORDERS_OF_A_CASE) for n, case in enumerate(load_cases(HELP_PAGES))
+    ]
     scenarios = {f"commands-{n}": each.steps for n, each in enumerate(test_commands.CASES)}
     scenarios |= {each.tenant: each.steps for each in test_command_reasons.SCENARIOS}
     for scenario in test_reasons.SCENARIOS:
