@@ -158,7 +158,7 @@ def test_headers_may_stand_in_for_id_and_time(value: dict[str, Any]) -> None:
         ),
         (
             [("ce_time", b"yesterday")],
-            'ce_time: not an RFC 3339 time with offset and at most microseconds: "yesterday"',
+            'ce_time: not an RFC 3339 time with offset and at most nine digits after the second: "yesterday"',
         ),
         ([("ce_id", b"\xff")], "header ce_id: not UTF-8"),
         ([("ce_source", b"\xff")], "header ce_source: not UTF-8"),
