@@ -4,6 +4,8 @@ Then grants in forms that few producers choose.
 """
 
 import json
+from codecs import BOM_UTF8
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +87,14 @@ def granted(event_id: str, **fields: Any) -> Sending:
     return fact(GRANT, UNUSUAL_TENANT, event_id, **fields)
 
 
+def marked(sending: Sending) -> Sending:
+    """The same value, with a byte order mark before it."""
+    return replace(sending, value=BOM_UTF8 + (sending.value or b""))
+
+
 UNUSUAL = {
     "leap-second": granted("leap-second", occurred_at="2016-12-31T15:59:60-08:00"),
+    "byte-order-mark": marked(granted("byte-order-mark")),
     "nine-digits": granted("nine-digits", occurred_at="2016-12-31T23:59:59.999999999Z"),
 }
 
