@@ -92,7 +92,15 @@ def marked(sending: Sending) -> Sending:
     return replace(sending, value=BOM_UTF8 + (sending.value or b""))
 
 
+def hyphens(value: dict[str, Any]) -> Sending:
+    """Binary mode as HTTP spells it, which a bridge to Kafka may leave as it is."""
+    headers = (("ce-id", value.pop("event_id").encode()), ("ce-time", value.pop("occurred_at").encode()))
+    return Sending(GRANT, json.dumps(value).encode(), headers=headers)
+
+
 UNUSUAL = {
+    "header-bytes": replace(granted("header-bytes"), headers=(("ce_type", b"\xff"), ("ce_source", b"\xfe"))),
+    "hyphens": hyphens(body(GRANT, UNUSUAL_TENANT, "hyphens")),
     "leap-second": granted("leap-second", occurred_at="2016-12-31T15:59:60-08:00"),
     "byte-order-mark": marked(granted("byte-order-mark")),
     "nine-digits": granted("nine-digits", occurred_at="2016-12-31T23:59:59.999999999Z"),
