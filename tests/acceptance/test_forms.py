@@ -104,6 +104,7 @@ UNUSUAL = {
     "leap-second": granted("leap-second", occurred_at="2016-12-31T15:59:60-08:00"),
     "byte-order-mark": marked(granted("byte-order-mark")),
     "nine-digits": granted("nine-digits", occurred_at="2016-12-31T23:59:59.999999999Z"),
+    "zeros": granted("zeros", amount="100.000"),
 }
 
 
@@ -124,6 +125,14 @@ def test_a_message_in_an_unusual_form_is_taken(event_id: str, issued: dict[str, 
 @pytest.mark.parametrize("event_id", ["leap-second", "nine-digits"])
 def test_a_time_is_kept_to_the_microsecond(event_id: str, issued: dict[str, dict[str, Any]]) -> None:
     assert issued[event_id]["effective_at"] == "2016-12-31T23:59:59.999999Z"
+
+
+@pytest.mark.usefixtures("issued")
+def test_zeros_at_the_end_of_an_amount_are_no_other_contents(service: Service) -> None:
+    service.publish([granted("zeros", amount="100.00"), granted("zeros", amount="100")])
+    service.settle()
+    decisions = service.ask("explain", "zeros", "--tenant", UNUSUAL_TENANT)["decisions"]
+    assert [each["outcome"] for each in decisions] == ["issued", "duplicate", "duplicate"]
 
 
 def test_the_command_line_sends_what_is_right_and_nothing_of_what_is_not(

@@ -306,13 +306,27 @@ amounts = st.tuples(st.integers(0, 10**12 - 1), st.integers(0, 99)).map(
 
 
 @UNHURRIED
-@given(amounts)
-def test_an_amount_counts_by_its_value(amount: str) -> None:
+@given(amounts, st.integers(0, 4))
+def test_an_amount_counts_by_its_value(amount: str, zeros: int) -> None:
     short = amount.rstrip("0").rstrip(".")
+    amount += "0" * zeros
     total = {"lines": [{"line_id": "l1", "kind": "other", "amount": amount}], "total": amount}
     same = {"lines": [{"line_id": "l1", "kind": "other", "amount": short, "tax": "-0.00"}], "total": short}
     invoice = EXAMPLES["invoice-finalized"]
     assert contents("invoice-finalized", invoice | total) == contents("invoice-finalized", invoice | same)
+
+
+@pytest.mark.parametrize(
+    ("currency", "short", "long"),
+    [("EUR", "5.00", "5.000"), ("JPY", "5", "5.00"), ("KWD", "5.000", "5.000000")],
+)
+def test_zeros_beyond_the_decimals_of_the_currency_change_nothing(
+    currency: str, short: str, long: str
+) -> None:
+    def with_amount(amount: str) -> Message:
+        return message("payment-recorded", PAYMENT | {"currency": currency, "amount": amount})
+
+    assert with_amount(long) == with_amount(short)
 
 
 @UNHURRIED
