@@ -23,5 +23,5 @@ def micros(amount: str) -> int:
 
 
 def decimals_of(amount: str) -> int:
-    """Number of decimals in a decimal string."""
-    return len(amount.partition(".")[2])
+    """Number of decimals in a decimal string, without zeros at the end: `5.000` has none."""
+    return len(amount.partition(".")[2].rstrip("0"))

@@ -17,8 +17,8 @@ _KEY_DEAD: Final = "The key of the message that could not be handled."
 _HEADERS_IN: Final[JsonSchema] = {
     "type": "object",
     "description": (
-        "No header is required. In CloudEvents 1.0 binary mode, ce_id and ce_time replace a missing event_id "
-        "and occurred_at; if both are given they must agree. In structured mode (content-type "
+        "No header is required. In CloudEvents 1.0 binary mode, ce_id and ce_time (or ce-id and ce-time) replace a "
+        "missing event_id and occurred_at; those that are given must agree. In structured mode (content-type "
         "application/cloudevents+json) the message is the envelope's data."
     ),
     "properties": {

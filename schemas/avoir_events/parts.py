@@ -77,7 +77,7 @@ class Period(Part):
 
 
 def check_decimals(title: str, currency: str, amounts: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
-    """Raise ValidationError for the first amount with more decimals than the currency has."""
+    """Raise ValidationError for the first amount that, without final zeros, has more decimals than the currency."""
     allowed = DECIMALS[currency]
     for location, amount in amounts:
         if decimals_of(amount) > allowed:

@@ -39,13 +39,18 @@ def _true(value: bool) -> bool:
 
 @cache
 def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones() | {"UTC"})
+    # Files of the time zone data that are no places: the first is the machine's own zone, the others stand for none.
+    return frozenset(available_timezones() | {"UTC"}) - {"localtime", "posixrules", "Factory"}
 
 
 def _known_zone(name: str) -> str:
     if name not in _time_zones():
         raise problem("not an IANA time zone known here")
     return name
+
+
+TimeZone = Annotated[Id, AfterValidator(_known_zone)]
+"""IANA name of a time zone, the same on every machine."""
 
 
 def _one_scope() -> list[Any]:
@@ -89,7 +94,7 @@ class Policy(Part):
     """Days after which credit from bookings, plans and overpayments expires. Default never."""
     proration: Literal["time", "days"] | None = None
     """How the running period of a plan is prorated: by elapsed time or by whole days. Default time."""
-    time_zone: Annotated[Id, AfterValidator(_known_zone)] | None = None
+    time_zone: TimeZone | None = None
     """IANA name of the time zone in which days are counted. Default UTC."""
     refill_threshold: AtLeastZero | None = None
     """Available credit below this requests a refill; with `currency`. Default none."""

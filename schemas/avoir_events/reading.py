@@ -1,5 +1,9 @@
-"""Reads a message's bytes: one JSON object in UTF-8, without extensions such as NaN."""
+"""Reads a message's bytes: one JSON object in UTF-8, without extensions such as NaN.
 
+A leading byte order mark is skipped.
+"""
+
+from codecs import BOM_UTF8
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -13,6 +17,7 @@ _LARGE_BYTES = 64 * 1024
 
 def read(model: type[Message], body: bytes) -> Message:
     """The message in these bytes; raises ValidationError. If a key is repeated, its last value counts."""
+    body = body.removeprefix(BOM_UTF8)
     if len(body) > _LARGE_BYTES:
         _refuse_incomplete(model, read_json(body, model.__name__))
     elif b"NaN" in body or b"Infinity" in body:
@@ -24,7 +29,7 @@ def read(model: type[Message], body: bytes) -> Message:
 def read_json(body: bytes, title: str = "message") -> Any:
     """The JSON value in these bytes, of any type; raises pydantic's ValidationError."""
     try:
-        return from_json(body, allow_inf_nan=False)
+        return from_json(body.removeprefix(BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
         detail = InitErrorDetails(type="json_invalid", ctx={"error": str(error)}, input=body)
         raise ValidationError.from_exception_data(title, [detail]) from None

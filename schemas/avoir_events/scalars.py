@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -46,7 +54,8 @@ def _at_most_zero(amount: str) -> str:
     return amount
 
 
-def _in_utc(time: datetime) -> datetime:
+def _in_utc(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
+    time: datetime = _leap_second(value, read) or read(value)
     # The limits exclude placeholders for "always" and "never": databases and time zones don't handle them safely.
     try:
         in_utc = time.astimezone(UTC)
@@ -55,6 +64,19 @@ def _in_utc(time: datetime) -> datetime:
     if not EARLIEST_YEAR <= in_utc.year <= LATEST_YEAR:
         raise problem(f"not in the years {EARLIEST_YEAR} to {LATEST_YEAR} in UTC")
     return in_utc
+
+
+def _leap_second(value: object, read: ValidatorFunctionWrapHandler) -> datetime | None:
+    """The last microsecond before the day ends, for a second 60 there in UTC: a datetime has no such second."""
+    if not isinstance(value, str) or value[17:19] != "60":
+        return None
+    try:
+        second_before: datetime = read(f"{value[:17]}59{value[19:]}").astimezone(UTC)
+    except (ValidationError, OverflowError):
+        return None
+    if (second_before.hour, second_before.minute) != (23, 59):
+        return None
+    return second_before.replace(microsecond=999_999)
 
 
 def _text_or_time(value: object) -> object:
@@ -68,16 +90,11 @@ class _Rfc3339:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        text = core_schema.chain_schema(
-            [
-                core_schema.str_schema(strict=True, pattern=TIME),
-                core_schema.datetime_schema(tz_constraint="aware", strict=False),
-            ]
-        )
         aware = core_schema.datetime_schema(tz_constraint="aware", strict=False)
-        either = core_schema.no_info_before_validator_function(_text_or_time, aware)
-        read = core_schema.json_or_python_schema(json_schema=text, python_schema=either)
-        return core_schema.no_info_after_validator_function(_in_utc, read)
+        in_utc = core_schema.no_info_wrap_validator_function(_in_utc, aware)
+        text = core_schema.chain_schema([core_schema.str_schema(strict=True, pattern=TIME), in_utc])
+        either = core_schema.no_info_before_validator_function(_text_or_time, in_utc)
+        return core_schema.json_or_python_schema(json_schema=text, python_schema=either)
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -3,7 +3,6 @@
 from itertools import pairwise
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
-from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,7 +11,7 @@ import avoir_events as wire
 from avoir.core.model.money import parse_decimal
 from avoir.core.model.policy import Policy
 from avoir.record import MOST_RECORD_BYTES
-from avoir_events.policy import MAX_EXPIRY
+from avoir_events.policy import MAX_EXPIRY, TimeZone
 from avoir_events.scalars import AboveZero, AtLeastZero, Currency
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -119,7 +118,9 @@ class PolicySettings(BaseSettings):
     policy_proration: Literal["time", "days"] = Field(
         "time", description="Proration of the running period of a plan: by elapsed time, or by whole days."
     )
-    policy_time_zone: str = Field("UTC", description="IANA name of the time zone in which days are counted.")
+    policy_time_zone: TimeZone = Field(
+        "UTC", description="IANA name of the time zone in which days are counted, such as Europe/Brussels."
+    )
     policy_refill_threshold: AtLeastZero | None = Field(
         None,
         description="Request a refill when available credit falls below this amount: a decimal, at least 0.",
@@ -130,13 +131,6 @@ class PolicySettings(BaseSettings):
     policy_refill_currency: Currency | None = Field(
         None, description="ISO 4217 currency of the threshold and the amount."
     )
-
-    @field_validator("policy_time_zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        if name != "UTC" and name not in available_timezones():
-            raise ValueError(f"{name!r} is not a known IANA time zone (example: Europe/Brussels)")
-        return name
 
     @model_validator(mode="after")
     def _refill_is_complete(self) -> "PolicySettings":

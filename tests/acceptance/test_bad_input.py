@@ -104,6 +104,12 @@ KINDS = (
     ),
     Kind("a header that is not UTF-8", ("ce_id", "UTF-8"), fields={}, headers=(("ce_id", b"\xff\xfe"),)),
     Kind(
+        "the machine's time zone",
+        ("policy.time_zone", "IANA", "localtime"),
+        "set-credit-policy",
+        {"policy": {"time_zone": "localtime"}},
+    ),
+    Kind(
         "an envelope without data",
         ("data", "missing"),
         value=b'{"specversion": "1.0", "id": "bad"}',

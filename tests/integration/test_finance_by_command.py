@@ -90,6 +90,23 @@ async def test_granted_reserved_drawn_and_refunded_credit(command: Command, data
     ]
 
 
+async def test_text_of_messages_is_no_formula_in_csv(command: Command, database: str) -> None:
+    handler = DirectHandler(database)
+    common: dict[str, Any] = {
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "owner": {"type": "user", "id": "=1+1"},
+        "currency": "EUR",
+        "actor": {"type": "admin", "id": "a1"},
+    }
+    await handler.handle("grant-credit", amount="80.00", reason="adjustment", reference="@SUM(1)", **common)
+    await handler.handle("draw-credit", amount="1.00", reference="-1+1", allow_partial=False, **common)
+    await handler.close()
+    rows = await command.csv("statement", "user/=1+1", "--tenant", "t1")
+    assert {each["owner_id"] for each in rows} == {"'=1+1"}
+    moved = [(each["document_id"], each["amount"]) for each in rows if each["row"] == "movement"]
+    assert moved == [("'@SUM(1)", "80.00"), ("'-1+1", "-1.00")]
+
+
 async def test_the_rows_of_a_statement_sum_to_its_balance(command: Command, connection: Connection) -> None:
     book, grant = await cancelled_booking(connection, KEY)
     await book.post(grant, -EUR, "reserved", day(6), event="reserved", reason="command", event_id="c1")

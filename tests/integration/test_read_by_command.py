@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +99,20 @@ async def test_topics_send_and_status(
     envelope = {"topic": "booking-cancelled", "value": cancelled("e3")}
     assert (await command.json("send", "-", _file(tmp_path, envelope)))["sent"] == 1
     raw = tmp_path / "raw.jsonl"
-    raw.write_bytes(b"\xff not JSON\n")
+    raw.write_bytes(BOM_UTF8 + b"\xff not JSON\n")
     assert (await command.json("send", "booking-cancelled", str(raw), "--raw"))["sent"] == 1
+    marked = tmp_path / "marked.jsonl"
+    marked.write_bytes(BOM_UTF8 + json.dumps(cancelled("e4")).encode() + b"\r\n")
+    assert (await command.json("send", "booking-cancelled", str(marked)))["sent"] == 1
     status = await command.json("status")
-    assert {each["topic"]: each["lag"] for each in status["topics"]}["booking-cancelled"] == 4
+    assert {each["topic"]: each["lag"] for each in status["topics"]}["booking-cancelled"] == 5
     assert status["epoch"] == 1
     assert "Outbox 0 waiting" in await command.text("status")
     values = [
-        value for _, value in await asyncio.to_thread(_read, kafka, f"{topic_prefix}booking-cancelled", 4)
+        value for _, value in await asyncio.to_thread(_read, kafka, f"{topic_prefix}booking-cancelled", 5)
     ]
     assert b"\xff not JSON" in values
+    assert json.dumps(cancelled("e4")).encode() in values
 
 
 def cancelled(event_id: str) -> dict[str, Any]:

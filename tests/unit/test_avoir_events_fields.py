@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from avoir_events import COMMANDS, EVENTS, FACTS, InvoiceFinalized, OtherLine, Owner, Part, describe, read
 from avoir_events.examples import EXAMPLES
+from avoir_events.json_schemas import json_schema
 
 MODELS: dict[str, type[Part]] = {**FACTS, **COMMANDS, **EVENTS}
 INCOMING = [*FACTS, *COMMANDS]
@@ -136,6 +138,12 @@ def test_anything_else_is_no_revision(revision: Any) -> None:
         ("2026-06-01T00:00:00Z", "2026-06-01T00:00:00+00:00"),
         ("2026-06-01t02:00:00.5+02:00", "2026-06-01T00:00:00.500000+00:00"),
         ("2026-05-31T20:30:00.123456-03:30", "2026-06-01T00:00:00.123456+00:00"),
+        ("2026-06-01T00:00:00.1234567Z", "2026-06-01T00:00:00.123456+00:00"),
+        ("2026-05-31T23:59:59.999999999Z", "2026-05-31T23:59:59.999999+00:00"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999+00:00"),
+        ("2016-12-31t23:59:60.5z", "2016-12-31T23:59:59.999999+00:00"),
+        ("2016-12-31T15:59:60-08:00", "2016-12-31T23:59:59.999999+00:00"),
+        ("2017-01-01T05:29:60.123456789+05:30", "2016-12-31T23:59:59.999999+00:00"),
     ],
 )
 def test_times_are_read_with_any_offset_and_kept_in_utc(written: str, in_utc: str) -> None:
@@ -153,11 +161,18 @@ def test_times_are_read_with_any_offset_and_kept_in_utc(written: str, in_utc: st
         "2026-06-01",
         "2026-06-01 00:00:00Z",
         "2026-06-01T00:00Z",
-        "2026-06-01T00:00:00.1234567Z",
+        "2026-06-01T00:00:00.1234567891Z",
         "2026-06-01T00:00:00.Z",
         "2026-02-30T00:00:00Z",
         "2026-06-01T24:00:00Z",
         "2026-06-01T00:00:60Z",
+        "2026-06-30T23:59:60+02:00",
+        "2026-06-31T23:59:60Z",
+        "2026-06-30T23:59:61Z",
+        "1899-12-31T23:59:60Z",
+        "9999-12-31T15:59:60-08:00",
+        "9999-12-31T23:59:60-14:00",
+        "2026-06-30T23:59:60",
         "2026-06-01T00:00:00+24:00",
         "0000-01-01T00:00:00Z",
         "0001-01-01T00:00:00+02:00",
@@ -177,6 +192,19 @@ def test_other_times_are_refused(written: Any) -> None:
     assert refusal("plan-cancelled", EXAMPLES["plan-cancelled"] | {"effective_at": written}).startswith(
         "effective_at: "
     )
+
+
+@pytest.mark.parametrize("written", ["2026-06-30T22:59:60Z", "2026-06-31T23:59:60Z"])
+def test_a_second_60_elsewhere_is_refused_as_it_was_written(written: str) -> None:
+    message = EXAMPLES["plan-cancelled"] | {"effective_at": written}
+    assert refusal("plan-cancelled", message) == f'effective_at: no such time: "{written}"'
+
+
+@pytest.mark.parametrize("written", ["2026-06-01T00:00:00.123456789Z", "2016-12-31T23:59:60Z"])
+def test_the_schema_takes_nine_digits_and_leap_seconds_as_the_models_do(written: str) -> None:
+    schema, message = Draft202012Validator(json_schema("plan-cancelled")), EXAMPLES["plan-cancelled"]
+    assert schema.is_valid(message | {"effective_at": written})
+    assert not schema.is_valid(message | {"effective_at": "2026-06-01T00:00:00.1234567891Z"})
 
 
 def test_a_message_can_be_built_from_python_values() -> None:

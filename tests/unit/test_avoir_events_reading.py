@@ -1,6 +1,7 @@
 """What is no message at all, and how problems are reported."""
 
 import json
+from codecs import BOM_UTF8
 from typing import Any
 
 import pytest
@@ -21,6 +22,13 @@ def refusal(body: bytes, model: Any = InvoiceVoided) -> str:
     return describe(caught.value)
 
 
+def test_a_leading_byte_order_mark_is_skipped_in_messages_of_any_size() -> None:
+    large = with_field(b'"' + b"x" * 100_000 + b'"')
+    for body in (VOIDED, large, with_field(b'"NaN"')):
+        assert read(InvoiceVoided, BOM_UTF8 + body) == read(InvoiceVoided, VOIDED)
+        assert read_json(BOM_UTF8 + body) == read_json(body)
+
+
 def with_field(text: bytes) -> bytes:
     return VOIDED[:-1] + b', "more": ' + text + b"}"
 
@@ -39,7 +47,10 @@ def with_field(text: bytes) -> bytes:
         VOIDED + VOIDED,
         VOIDED + b"\x00",
         VOIDED[:-1],
-        b"\xef\xbb\xbf" + VOIDED,
+        BOM_UTF8 + BOM_UTF8 + VOIDED,
+        VOIDED[:1] + BOM_UTF8 + VOIDED[1:],
+        VOIDED + BOM_UTF8,
+        BOM_UTF8,
         VOIDED.decode().encode("utf-16"),
         VOIDED.replace(b"twice", b"tw\xffce"),
         VOIDED.replace(b"twice", b"\\ud800"),

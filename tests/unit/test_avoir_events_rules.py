@@ -83,10 +83,15 @@ def test_a_number_is_no_amount(amount: Any) -> None:
     ("currency", "amount", "fits"),
     [
         ("JPY", "100", True),
-        ("JPY", "100.0", False),
+        ("JPY", "100.00", True),
+        ("JPY", "100.1", False),
+        ("JPY", "0.000001", False),
         ("EUR", "1.23", True),
-        ("EUR", "1.230", False),
+        ("EUR", "1.230000", True),
+        ("EUR", "1.2301", False),
+        ("EUR", "1.205", False),
         ("KWD", "1.234", True),
+        ("KWD", "1.2340", True),
         ("KWD", "1.2345", False),
     ],
 )
@@ -123,7 +128,7 @@ def test_only_a_draw_may_have_six_decimals() -> None:
             {"lines": [BOOKING_LINE | {"amount": "1.234", "tax": "0"}], "total": "1.234"},
             "lines.0.amount",
         ),
-        ("invoice-finalized", {"amount_paid": "1.000"}, "amount_paid"),
+        ("invoice-finalized", {"amount_paid": "1.001"}, "amount_paid"),
     ],
 )
 def test_too_many_decimals_are_refused_wherever_they_stand(

@@ -26,6 +26,7 @@ INSIDE = {
     "1899-12-31T12:00:00-12:00": "1900-01-01T00:00:00+00:00",
     "9998-12-31T23:59:59.999999Z": "9998-12-31T23:59:59.999999+00:00",
     "9999-01-01T13:59:59.999999+14:00": "9998-12-31T23:59:59.999999+00:00",
+    "9998-12-31T23:59:60Z": "9998-12-31T23:59:59.999999+00:00",
 }
 PROBLEM = "not in the years 1900 to 9998 in UTC"
 
@@ -74,6 +75,22 @@ def test_the_time_of_a_cloud_event_is_held_to_the_same(written: str) -> None:
     assert isinstance(other, UnreadableRecord)
     assert plain.problem == envelope.problem == f"occurred_at: {PROBLEM}: {json.dumps(written)}"
     assert other.problem == f"ce_time: {PROBLEM}: {json.dumps(written)}"
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ("2016-12-31T23:59:60Z", "2016-12-31T15:59:60-08:00"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z"),
+        ("2016-12-31T23:59:59.123456789Z", "2016-12-31T23:59:59.123456Z"),
+    ],
+)
+def test_moments_that_are_kept_as_one_agree(header: str, body: str) -> None:
+    message = {**CANCELLED, "event_id": "e1", "occurred_at": body}
+    plain, beside = taken(message), taken(message, ("ce_time", header.encode()))
+    assert isinstance(plain, ParsedRecord)
+    assert isinstance(beside, ParsedRecord)
+    assert plain.message == beside.message
 
 
 def test_the_latest_moment_that_is_computed_is_the_latest_that_can_be_told() -> None:

@@ -178,10 +178,21 @@ def test_ids_are_printed_as_they_are(file: Callable[..., str], capsys: pytest.Ca
     assert "Booking [b]b9[/b] was cancelled." in words
 
 
-def test_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.TextIOWrapper(io.BytesIO("\n".join(HISTORY).encode()))
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_standard_input(
+    mark: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO((mark + "\n".join(HISTORY)).encode()))
     monkeypatch.setattr(sys, "stdin", stream)
     assert len(simulated(capsys, "-")["messages"]) == 4
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "\ufeff \r\n"])
+def test_a_byte_order_mark_before_the_first_line_is_skipped(
+    before: str, file: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *others = HISTORY
+    assert len(simulated(capsys, file(before + first, *others))["messages"]) == 4
 
 
 def test_wrong_lines_are_all_named_and_nothing_is_simulated(

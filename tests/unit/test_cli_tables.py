@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
@@ -10,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from avoir.cli.base.differences import Difference
-from avoir.cli.base.output import show, table
+from avoir.cli.base.output import print_csv, show, table
 from avoir.cli.report.command import COLUMNS, liability_json, liability_rows, print_tenants
 from avoir.cli.report.liability import (
     NO_FIGURES,
@@ -20,7 +21,7 @@ from avoir.cli.report.liability import (
     TenantLiability,
 )
 from avoir.cli.statement.command import document_words, movement_words
-from avoir.cli.statement.documents import STATEMENT_COLUMNS, statement_json, statement_rows
+from avoir.cli.statement.documents import STATEMENT_AMOUNTS, STATEMENT_COLUMNS, statement_json, statement_rows
 from avoir.cli.statement.movements import NOTHING, Document, Held, Movement
 from avoir.cli.statement.query import AccountStatement, Expiring, Statement
 from avoir.core.model.events import AccountKey
@@ -94,6 +95,22 @@ def test_a_statement_as_csv_says_what_the_json_says() -> None:
     assert rows[-1]["expires_at"] == account["expiring"][0]["at"]
     assert account["unexpired"] == {"available": "24.999875", "reserved": "20.00"}
     json.dumps(account)
+
+
+@pytest.mark.parametrize("first", "=+-@\t\r")
+def test_text_in_csv_is_no_formula_and_amounts_keep_their_sign(
+    first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f'{first}HYPERLINK("http://127.0.0.1/","x")'
+    moved = movement(Held(-EUR, 0), CLOSING, document=Document("invoice", text, text), cause_event_id=text)
+    account = replace(STATEMENT.accounts[0], movements=(moved,))
+    statement = replace(STATEMENT, tenant_id=text, owner=Owner("user", text), accounts=(account,))
+    print_csv(STATEMENT_COLUMNS, STATEMENT_AMOUNTS, statement_rows(statement))
+    row = list(csv.DictReader(StringIO(capsys.readouterr().out, newline="")))[1]
+    named = ("tenant_id", "owner_id", "document_id", "document_number", "cause_event_id")
+    assert [row[name] for name in named] == [f"'{text}"] * len(named)
+    assert (row["amount"], row["available_change"]) == ("-1.00", "-1.00")
+    assert (row["reason"], row["seq"]) == ("command", "1")
 
 
 def test_words_for_movements_and_documents() -> None:

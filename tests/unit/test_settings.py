@@ -128,9 +128,11 @@ def test_a_dsn_that_cannot_be_read_is_refused_without_a_word_of_it(
     assert "cret" not in raised.value.message
 
 
-@pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "europe"])
+@pytest.mark.parametrize(
+    "zone", ["Mars/Base", "", "../etc/passwd", "europe", "localtime", "posixrules", "Factory"]
+)
 def test_a_time_zone_must_be_known(settings: Settings, zone: str) -> None:
-    with pytest.raises(ValidationError, match="is not a known IANA time zone"):
+    with pytest.raises(ValidationError, match="policy_time_zone"):
         Settings(**{**settings.model_dump(), "policy_time_zone": zone})
     known = Settings(**{**settings.model_dump(), "policy_time_zone": "Europe/Brussels"})
     assert known.policy_time_zone == "Europe/Brussels"

@@ -4,9 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-STRUCTURED = "application/cloudevents+json"
+STRUCTURED = b"application/cloudevents+json"
 MARK = b'"specversion"'
 """Bytes that every envelope contains, unless the content type announces it."""
+
+# With an underscore as CloudEvents has it for Kafka, or with a hyphen as it has it for HTTP.
+_IDS = frozenset({"ce_id", "ce-id"})
+_TIMES = frozenset({"ce_time", "ce-time"})
 
 
 class ProblemError(ValueError):
@@ -37,14 +41,13 @@ def from_headers(headers: Iterable[tuple[str, bytes | None]]) -> Attributes:
     """The attributes in a record's headers; other headers may hold any bytes. Raises ProblemError."""
     attributes = PLAIN
     for name, raw in headers:
-        if raw is None or not (name.startswith("ce_") or name == "content-type"):
+        if raw is None:
             continue
-        value = _text(name, raw)
-        if name == "ce_id":
-            attributes = replace(attributes, ids=(*attributes.ids, Attribute(name, value)))
-        elif name == "ce_time":
-            attributes = replace(attributes, times=(*attributes.times, Attribute(name, value)))
-        elif name == "content-type" and value.partition(";")[0].strip().lower() == STRUCTURED:
+        if name in _IDS:
+            attributes = replace(attributes, ids=(*attributes.ids, _header(name, raw)))
+        elif name in _TIMES:
+            attributes = replace(attributes, times=(*attributes.times, _header(name, raw)))
+        elif name == "content-type" and raw.partition(b";")[0].strip().lower() == STRUCTURED:
             attributes = replace(attributes, structured=True)
     return attributes
 
@@ -78,11 +81,11 @@ def completed(message: Any, attributes: Attributes) -> Any:
     return defaults | message
 
 
-def _text(header: str, raw: bytes) -> str:
+def _header(name: str, raw: bytes) -> Attribute:
     try:
-        return raw.decode()
+        return Attribute(name, raw.decode())
     except UnicodeDecodeError:
-        raise ProblemError(f"header {header}: not UTF-8") from None
+        raise ProblemError(f"header {name}: not UTF-8") from None
 
 
 def _attribute(envelope: dict[str, Any], name: str) -> tuple[Attribute, ...]:

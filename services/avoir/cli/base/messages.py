@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,10 +87,13 @@ def open_messages(file: str) -> Iterator[BinaryIO]:
 
 
 def lines_of(file: BinaryIO, topic: str | None, *, raw: bool) -> Iterator[Outgoing | Problem]:
-    """Each line as a message or a problem; without a topic, each line has its own: {"topic": ..., "value": ...}."""
+    """Each line as a message or a problem; without a topic, each line has its own: {"topic": ..., "value": ...}.
+
+    A byte order mark at the beginning of the file is skipped.
+    """
     file.seek(0)
     for number, line in enumerate(file, 1):
-        body = line.strip()
+        body = (line.removeprefix(BOM_UTF8) if number == 1 else line).strip()
         if body:
             yield _message(number, topic, body, raw=raw)
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WIDTH_ELSEWHERE = 100
 WIDEST = 1_000
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of a cell that spreadsheets may run as a formula."""
 
 
 class _Output(Console):
@@ -51,11 +53,19 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table as CSV with a header line; None is an empty field."""
+def print_csv(columns: Sequence[str], amounts: Collection[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table as CSV with a header line; None is an empty field.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front; columns of amounts are left alone.
+    """
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    is_text = [column not in amounts for column in columns]
+    for row in rows:
+        writer.writerow(
+            f"'{cell}" if text and isinstance(cell, str) and cell.startswith(FORMULA) else cell
+            for cell, text in zip(row, is_text, strict=True)
+        )
 
 
 def difference_json(difference: Difference) -> dict[str, str]:

@@ -75,7 +75,7 @@ async def liability(
     if json:
         print_json(liability_json(tenants, as_of))
     elif csv:
-        print_csv(COLUMNS, (row for each in tenants for row in liability_rows(each)))
+        print_csv(COLUMNS, FIGURES, (row for each in tenants for row in liability_rows(each)))
     if tenant is not None and not tenants:
         not_found(f"No account in tenant {tenant}.")
     if not json and not csv:

@@ -31,7 +31,7 @@ from avoir.cli.base.output import (
 )
 from avoir.cli.base.snapshot import NotYetError
 from avoir.cli.base.words import credit_words
-from avoir.cli.statement.documents import STATEMENT_COLUMNS, statement_json, statement_rows
+from avoir.cli.statement.documents import STATEMENT_AMOUNTS, STATEMENT_COLUMNS, statement_json, statement_rows
 from avoir.cli.statement.movements import Document, Held, Movement
 from avoir.cli.statement.query import AccountStatement, Expiring, MovementFilter, Statement, read_statement
 
@@ -99,7 +99,7 @@ def _print(result: Statement, selection: MovementFilter, *, json: bool, csv: boo
     if json:
         print_json(statement_json(result))
     elif csv:
-        print_csv(STATEMENT_COLUMNS, statement_rows(result))
+        print_csv(STATEMENT_COLUMNS, STATEMENT_AMOUNTS, statement_rows(result))
     else:
         for place, account in enumerate(result.accounts):
             if place:

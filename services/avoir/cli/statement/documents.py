@@ -7,6 +7,7 @@ from avoir.cli.base.output import amount, difference_json, rfc3339
 from avoir.cli.statement.movements import Held, Movement
 from avoir.cli.statement.query import AccountStatement, Expiring, Statement
 
+STATEMENT_AMOUNTS = ("amount", "available_change", "reserved_change", "available", "reserved", "balance")
 STATEMENT_COLUMNS = (
     "tenant_id",
     "owner_type",
@@ -27,12 +28,7 @@ STATEMENT_COLUMNS = (
     "document_number",
     "cause_topic",
     "cause_event_id",
-    "amount",
-    "available_change",
-    "reserved_change",
-    "available",
-    "reserved",
-    "balance",
+    *STATEMENT_AMOUNTS,
 )
 
 
