@@ -1,4 +1,4 @@
-"""A database of the version before, with its history: migrated, proven, and gone on with."""
+"""A database of the version before, with its history: migrated, proven, gone on with, and decided again."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from avoir.postgres import migrate as migrating
 from deploy.local.harness.databases import connection_to, own_database
 from tests.integration.direct_handler import DirectHandler
 from tests.integration.test_read_verify import differences
+from tests.integration.test_rebuild import again
 
 HISTORY = Path(__file__).with_name("history_of_version_12.sql")
 VERSION = 12
@@ -70,3 +71,5 @@ async def test_a_history_of_the_version_before_is_proven_and_keeps_its_worth(upg
         )
         await handler.close()
         assert await differences(connection) == []
+        rebuilt = await again(connection)
+        assert (rebuilt.epoch, rebuilt.events > 10) == (2, True)

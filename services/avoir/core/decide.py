@@ -53,7 +53,8 @@ class Decided(Struct, frozen=True):
 def decide(state: State, message: Message, moment: Moment) -> Decided:
     """Decide one message in a state, which keeps its effects: all of them, or none if this raises (a defect)."""
     with state.attempt() as attempt:
-        draft = Draft(state, attempt, moment, Cause(message.topic, message.event_id), message.occurred_at)
+        cause = Cause(message.topic, message.event_id)
+        draft = Draft(state, attempt, moment, cause, message.occurred_at, message.rules)
         return Decided(_decision(draft, message), draft.events, draft.entries, attempt)
 
 

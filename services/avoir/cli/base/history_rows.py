@@ -1,7 +1,7 @@
 """Converts rows of the `history_` statements into the original messages."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, assert_never, cast
 
@@ -24,6 +24,7 @@ from avoir.core.model.facts import (
 )
 from avoir.core.model.message import Message
 from avoir.core.model.rows import BookingCancellation, BookingShortening, Change, Line, PlanCancellation
+from avoir.core.model.rules import TODAY
 from avoir.postgres import rows
 from avoir.postgres.bodies import command
 
@@ -43,7 +44,7 @@ class RecordedMessage(NamedTuple):
     unknown_lines: bool = False
 
 
-def recorded_invoice(row: asyncpg.Record, lines: Iterable[Line]) -> RecordedMessage:
+def recorded_invoice(row: asyncpg.Record, lines: Sequence[Line]) -> RecordedMessage:
     """Convert a row of `history_invoices` with its lines; `automatic` there is the result of the finalization."""
     invoice, facts = rows.invoice(row), json.loads(row["facts"])
     finalization = facts.get("finalization", "automatic" if invoice.automatic else "manual")
@@ -59,6 +60,8 @@ def recorded_invoice(row: asyncpg.Record, lines: Iterable[Line]) -> RecordedMess
         amount_paid=invoice.amount_paid,
     )
     recorded = _recorded(row, "invoice-finalized", invoice.finalized_at, invoice.contents, fact)
+    if all(line.cost_tax is None for line in lines):
+        recorded = _under(1, recorded)
     return recorded._replace(unknown_lines="lines_of_unknown_credit" in facts)
 
 
@@ -84,7 +87,9 @@ def recorded_void(row: asyncpg.Record) -> RecordedMessage:
 def recorded_change(row: asyncpg.Record) -> RecordedMessage:
     """Convert a row of `history_changes`."""
     change = rows.change(row)
-    return _recorded(row, change.topic, change.occurred_at, change.contents, _change(change))
+    return _under(
+        change.rules, _recorded(row, change.topic, change.occurred_at, change.contents, _change(change))
+    )
 
 
 def _change(change: Change) -> Fact:
@@ -160,14 +165,22 @@ def with_reasons(
     ]
 
 
+def _under(rules: int, recorded: RecordedMessage) -> RecordedMessage:
+    return recorded._replace(message=replace(recorded.message, rules=rules))
+
+
 def _recorded(
     row: asyncpg.Record, topic: str, occurred_at: datetime, contents: bytes, body: Fact | Command
 ) -> RecordedMessage:
+    policy = json.loads(row["policy"])
+    # Since the second rules a decision names the zone of the days until an expiry.
+    is_of_first_rules = policy.get("expires_after_days") is not None and "time_zone" not in policy
+    rules = 1 if is_of_first_rules else TODAY
     return RecordedMessage(
-        message=Message(row["tenant_id"], topic, row["event_id"], occurred_at, contents, body),
+        message=Message(row["tenant_id"], topic, row["event_id"], occurred_at, contents, body, rules),
         recorded_at=row["recorded_at"],
         place=(row["position"], row["kafka_offset"]),
         outcome=row["outcome"],
         reason=row["because"],
-        policy=json.loads(row["policy"]),
+        policy=policy,
     )

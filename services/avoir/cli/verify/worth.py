@@ -13,7 +13,8 @@ from avoir.cli.base.grouping import grouped
 from avoir.core.model.facts import InvoiceLine
 from avoir.core.model.money import format_decimal
 from avoir.core.model.rows import Change
-from avoir.core.worth.targets import Billed, costs, gross_costs, targets
+from avoir.core.model.rules import TODAY
+from avoir.core.worth.targets import Billed, costs, targets
 from avoir.postgres import queries, rows
 from avoir.postgres.connect import Connection
 
@@ -28,16 +29,18 @@ async def verify_costs(
     async for invoice_id, lines in grouped(aiter(stream), lambda row: str(row["invoice_id"])):
         currency = lines[0]["currency"]
         billed = [_line(row) for row in lines]
-        both = zip(lines, costs(billed, currency), gross_costs(billed, currency), strict=True)
-        for row, cost, gross in both:
+        for row, cost in zip(lines, costs(billed, currency, _rules_of(lines)), strict=True):
             place = f"invoice {invoice_id}, line {row['line_id']}"
-            # Lines from before tax was told apart have costs by the totals, and no tax of their own in it.
-            expected = gross if row["cost_tax"] is None else cost.amount
-            if row["cost"] != expected:
-                yield _differs(tenant_id, place, "cost", expected, row["cost"], currency)
-            if row["cost_tax"] not in (None, cost.tax):
-                yield _differs(tenant_id, place, "tax in the cost", cost.tax or 0, row["cost_tax"], currency)
+            if row["cost"] != cost.amount:
+                yield _differs(tenant_id, place, "cost", cost.amount, row["cost"], currency)
+            if row["cost_tax"] != cost.tax:
+                yield _differs(tenant_id, place, "tax in it", cost.tax or 0, row["cost_tax"] or 0, currency)
         progress("lines", len(lines))
+
+
+def _rules_of(lines: Sequence[asyncpg.Record]) -> int:
+    """Rules of an invoice: under the first ones no line had a tax of its own in its cost."""
+    return 1 if all(row["cost_tax"] is None for row in lines) else TODAY
 
 
 def _line(row: asyncpg.Record) -> InvoiceLine:
@@ -91,9 +94,8 @@ def _terms_of(tenant_id: str, place: str, row: asyncpg.Record, change: Change) -
         "settle by": (change.occurred_at if change.unpaid_change == "never" else None, row["settle_by"]),
         "as line item": (change.credit_as == "line_item", row["as_line_item"]),
         "expires after days": (change.expires_after_days, row["terms_expire_after_days"]),
+        "time zone": (change.time_zone if change.rules > 1 else "UTC", row["terms_time_zone"]),
     }
-    if change.rules > 1:
-        terms["time zone"] = (change.time_zone, row["terms_time_zone"])
     return [
         Difference(tenant_id, place, name, str(expected), str(found))
         for name, (expected, found) in terms.items()

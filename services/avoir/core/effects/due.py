@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from avoir.core.model.events import CreditFor
 from avoir.core.model.rows import Entitlement, Payment
+from avoir.core.model.rules import REAL_LIFE
 from avoir.core.state.draft import Draft
 from avoir.core.worth.targets import due_of
 
@@ -47,6 +48,6 @@ def retarget_payment(draft: Draft, payment: Payment) -> None:
                 source="overpayment",
                 due_from=payment.occurred_at,
                 expires_after_days=policy.expires_after_days,
-                time_zone=policy.time_zone,
+                time_zone=policy.time_zone if draft.rules >= REAL_LIFE else "UTC",
             )
         )

@@ -23,7 +23,6 @@ from avoir.core.model.message import Message
 from avoir.core.model.money import OverLimitError, format_decimal
 from avoir.core.model.policy import InForce, Policy
 from avoir.core.model.rows import (
-    RULES,
     BookingCancellation,
     BookingShortening,
     Change,
@@ -157,7 +156,7 @@ def to_change(
         **_kept_of(policy),
         "contents": message.contents,
         "superseded": False,
-        "rules": RULES,
+        "rules": message.rules,
     }
     match fact:
         case BookingCancelled():
@@ -221,7 +220,7 @@ def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | Non
         settle_by=change.settle_by,
         as_line_item=change.credit_as == "line_item",
         expires_after_days=change.expires_after_days,
-        time_zone=change.time_zone,
+        time_zone=change.expiry_zone,
     )
     if draft.state.entitlements.get(line.key) != aimed:
         draft.put(aimed)

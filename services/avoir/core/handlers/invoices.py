@@ -117,7 +117,8 @@ def _open_invoice(
         contents=message.contents,
     )
     draft.put(invoice)
-    for position, (line, cost) in enumerate(zip(fact.lines, costs(fact.lines, fact.currency), strict=True)):
+    cost_of = costs(fact.lines, fact.currency, message.rules)
+    for position, (line, cost) in enumerate(zip(fact.lines, cost_of, strict=True)):
         row = Line(
             invoice=key,
             position=position,

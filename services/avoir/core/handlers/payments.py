@@ -48,8 +48,13 @@ def pay(draft: Draft, message: Message, fact: PaymentRecorded) -> Conclusion:
     mismatched = sorted(each.key.id for each in _reversals(draft, key) if each.currency != fact.currency)
     if mismatched:
         facts |= listed(MISMATCHED, mismatched)
-    policy = draft.policy(account, message.occurred_at).used("expires_after_days")
-    return conclude(message, "recorded", "recorded", facts, policy)
+    policy = draft.policy(account, message.occurred_at)
+    keys = (
+        ["expires_after_days"]
+        if policy.policy.expires_after_days is None
+        else ["expires_after_days", "time_zone"]
+    )
+    return conclude(message, "recorded", "recorded", facts, policy.used(*keys))
 
 
 def _is_of_another(draft: Draft, key: InvoiceKey, account: AccountKey) -> bool:

@@ -11,13 +11,11 @@ from avoir.core.model.events import AccountKey, Balance
 from avoir.core.model.facts import ChangedBy, LineKind, Owner, Period, SubjectKind, Unused
 from avoir.core.model.ids import derived_id, parse_id
 from avoir.core.model.reasons import AppliedBy, GrantReason, ShortfallReason, Source
+from avoir.core.model.rules import REAL_LIFE
 
 PaymentKind = Literal["payment", "amount_paid"]
 EntitlementKind = Literal["line", "payment", "amount_paid", "negative_total", "credit_line"]
 ReservedFor = Literal["line_item", "command"]
-
-RULES = 2
-"""Number of the rules by which changes are worth something today."""
 
 # Sorts after every `expires_at`.
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -263,6 +261,11 @@ class _Change(Struct, frozen=True):
     def key(self) -> ChangeKey:
         """Unique key: the message that it came with."""
         return ChangeKey(self.subject.tenant_id, self.topic, self.event_id)
+
+    @property
+    def expiry_zone(self) -> str:
+        """The time zone in which the days until its credit expires are counted."""
+        return self.time_zone if self.rules >= REAL_LIFE else "UTC"
 
     @property
     def settle_by(self) -> datetime | None:

@@ -40,6 +40,7 @@ from avoir.core.model.rows import (
     PaymentKey,
     SubjectKey,
 )
+from avoir.core.model.rules import TODAY
 from avoir.core.state.queue import NotLoadedError
 from avoir.core.state.state import Attempt, State
 
@@ -81,6 +82,7 @@ class Draft(Struct, eq=False):
     moment: Moment
     cause: Cause | None
     occurred_at: datetime
+    rules: int = TODAY
     events: list[Event] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     writes: int = 0

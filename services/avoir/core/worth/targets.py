@@ -15,6 +15,7 @@ from avoir.core.model.rows import (
     Line,
     PlanCancellation,
 )
+from avoir.core.model.rules import REAL_LIFE, TODAY
 from avoir.core.worth.proration import (
     ALL,
     MICROSECOND,
@@ -26,9 +27,6 @@ from avoir.core.worth.proration import (
     unused_by_time,
     unused_of_shortened,
 )
-
-MOVES_COUNT = FIRST_MOMENT_IS_UNUSED = 2
-"""Rules of a change from which on these count: a change that was decided under earlier ones keeps its worth."""
 
 
 class Billed(NamedTuple):
@@ -52,7 +50,7 @@ class Cost(NamedTuple):
     tax: int | None
 
 
-def costs(lines: Sequence[InvoiceLine], currency: str) -> list[Cost]:
+def costs(lines: Sequence[InvoiceLine], currency: str, rules: int = TODAY) -> list[Cost]:
     """Cost of each line: total less its share of the discounts; zero for lines below zero.
 
     Discounts are all negative lines except kind `credit`. They lower the positive lines net by net and tax by tax.
@@ -62,15 +60,15 @@ def costs(lines: Sequence[InvoiceLine], currency: str) -> list[Cost]:
     discounts = [line for line in lines if line.amount + line.tax < 0 and line.kind != "credit"]
     nets, taxes = [line.amount for line in positive], [line.tax for line in positive]
     net, tax = -sum(line.amount for line in discounts), -sum(line.tax for line in discounts)
-    if min(0, *nets, *taxes, net, tax) < 0 or net > sum(nets) or tax > sum(taxes):
-        return [Cost(gross, None) for gross in gross_costs(lines, currency)]
+    is_mixed = min(0, *nets, *taxes, net, tax) < 0 or net > sum(nets) or tax > sum(taxes)
+    if is_mixed or rules < REAL_LIFE:
+        return [Cost(gross, None) for gross in _gross_costs(lines, currency)]
     lowered = zip(_lowered(nets, net, currency), _lowered(taxes, tax, currency), strict=True)
     found = (Cost(of_net + of_tax, of_tax) for of_net, of_tax in lowered)
     return [next(found) if line.amount + line.tax > 0 else Cost(0, None) for line in lines]
 
 
-def gross_costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
-    """Cost of each line, with the discounts shared over the totals."""
+def _gross_costs(lines: Sequence[InvoiceLine], currency: str) -> list[int]:
     totals = [line.amount + line.tax for line in lines]
     gross = [max(total, 0) for total in totals]
     discounts = -sum(
@@ -168,7 +166,7 @@ def _unused_of_booking(change: BookingShortening, lines: Sequence[Line]) -> dict
     known = {line.key: line.period or change.billed_period for line in lines}
     periods = {key: period for key, period in known.items() if period is not None and length(period) > 0}
     if remaining is not None:
-        part, whole = given_up(periods.values(), remaining) if change.rules >= MOVES_COUNT else ALL
+        part, whole = given_up(periods.values(), remaining) if change.rules >= REAL_LIFE else ALL
         for key, period in periods.items():
             unused = unused_of_shortened(period, remaining)
             shares[key] = Fraction(unused.part * part, unused.whole * whole)
@@ -183,8 +181,7 @@ def _unused_of_plan(change: PlanCancellation, line: Line) -> Fraction:
     if change.unused == "whole_periods":
         return NOTHING
     if change.proration == "days":
-        is_first_moment_unused = change.rules >= FIRST_MOMENT_IS_UNUSED
-        ended_at = change.effective_at if is_first_moment_unused else change.effective_at + MICROSECOND
+        ended_at = change.effective_at if change.rules >= REAL_LIFE else change.effective_at + MICROSECOND
         return unused_by_days(line.period, ended_at, change.time_zone)
     return unused_by_time(line.period, change.effective_at)
 
