@@ -13,8 +13,8 @@ ROWS = re.findall(r"^\| ([^|]+) \| ([^|]+) \| (`[^|]+`|-) \|$", PAGE, re.MULTILI
 SHOWN_BY = sorted({name for _, _, shown in ROWS for name in re.findall(r"`([^`]+)`", shown)})
 CASES = [
     case["name"]
-    for path in sorted((ROOT / "tests/cases").glob("*.json"))
-    for case in json.loads(path.read_text(encoding="utf-8"))
+    for page in ("optix", "nexudus", "invoiced")
+    for case in json.loads((ROOT / f"tests/cases/{page}.json").read_text(encoding="utf-8"))
 ]
 
 
