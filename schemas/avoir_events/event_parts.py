@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from avoir_events.parts import Owner, Part
+from avoir_events.parts import Actor, Owner, Part
 from avoir_events.scalars import AboveZero, AtLeastZero, AtMostZero, Currency, Id, SequenceNumber, Text, Time
 
 __all__ = [
     "Account",
     "Balance",
     "Cause",
+    "Document",
     "LineItem",
     "Slice",
 ]
@@ -54,6 +55,22 @@ class Cause(Part):
     """Its topic, by the default name."""
     event_id: Id
     """Its event id."""
+    by: Actor | None = None
+    """The actor of the command; null if the message is a fact."""
+
+
+class Document(Part):
+    """The invoice or payment that a grant comes from."""
+
+    invoice_id: Id | None
+    """The invoice; null for an overpayment."""
+    line_id: Id | None
+    """The line; null if the credit doesn't come from a single line."""
+    payment_id: Id | None
+    """The payment whose overpayment it is; null for any other credit."""
+
+
+EventIds = Annotated[tuple[Id, ...], Field(strict=False, max_length=10)]
 
 
 class Slice(Part):

@@ -8,7 +8,9 @@ from avoir_events.commands import MAX_PRIORITY
 from avoir_events.event_parts import (
     Account,
     Balance,
+    Document,
     Event,
+    EventIds,
     LineFor,
     LineItem,
     PaymentFor,
@@ -92,6 +94,10 @@ class CreditIssued(Event):
     """When what remains expires; null: never."""
     line_item: LineItem | None
     """How to show it on an invoice; null unless a booking or plan gave the credit."""
+    document: Document | None = None
+    """The invoice or payment that it comes from; null for a grant by command."""
+    overtakes: EventIds = ()
+    """The event ids of the `credit-declined` that it turns around; they were not final."""
 
 
 class CreditApplied(Event):
@@ -152,6 +158,10 @@ class CreditVoided(Event):
     """How much."""
     reason: Text
     """The command's reason, or invoice_voided, payment_reversed, changed, payment_settled_invoice."""
+    source: Source | None = None
+    """Where the grant came from; null only in events of a version before."""
+    document: Document | None = None
+    """The invoice or payment that the grant comes from; null for a grant by command."""
 
 
 class CreditExpired(Event):
@@ -163,6 +173,10 @@ class CreditExpired(Event):
     """How much."""
     reason: Literal["expired"]
     """Always `expired`."""
+    source: Source | None = None
+    """Where the grant came from; null only in events of a version before."""
+    document: Document | None = None
+    """The invoice or payment that the grant comes from; null for a grant by command."""
 
 
 class CreditRefunded(Event):
@@ -250,6 +264,9 @@ class CreditDeclined(Recorded):
     """The ids and amounts that decided it."""
     would_change_it: Text
     """What would have to happen for a different answer."""
+    final: bool | None = None
+    """False if facts to come may turn it around: a `credit-issued` then names this event in `overtakes`. Null only in
+    events of a version before."""
 
 
 class CreditBalance(Part):

@@ -17,7 +17,7 @@ _EVENT: Final = {
     "tenant_id": "t1",
     "occurred_at": "2026-06-02T08:30:00Z",
     "recorded_at": "2026-06-02T08:30:00.184223Z",
-    "caused_by": {"topic": "booking-cancelled", "event_id": "e1"},
+    "caused_by": {"topic": "booking-cancelled", "event_id": "e1", "by": None},
     "account": {"owner": OWNER, "currency": "EUR"},
     "epoch": 1,
     "seq": 12,
@@ -25,6 +25,7 @@ _EVENT: Final = {
     "balance": {"available": "80.00", "reserved": "0.00"},
 }
 _LINE_FOR: Final = {"invoice_id": "i1", "line_id": "l1", "booking_id": "b1", "plan_id": None}
+_DOCUMENT: Final = {"invoice_id": "i1", "line_id": "l1", "payment_id": None}
 _SLICES: Final = [{"grant_id": GRANT_ID, "amount": "80.00", "source": "booking_cancelled"}]
 
 _INVOICE: Final = _COMMON | {
@@ -180,6 +181,8 @@ _EVENTS: Final[dict[str, dict[str, Any]]] = {
         "priority": 50,
         "effective_at": "2026-06-02T08:30:00Z",
         "expires_at": None,
+        "document": _DOCUMENT,
+        "overtakes": [],
         "line_item": {
             "credit_line_id": GRANT_ID,
             "description": "Credit for booking b1",
@@ -203,6 +206,7 @@ _EVENTS: Final[dict[str, dict[str, Any]]] = {
         "reason": "not_billed",
         "facts": {"booking_id": "b1"},
         "would_change_it": "an invoice with the booking, finalized before the change",
+        "final": False,
     },
     "credit-reserved": _EVENT
     | {"application_id": APPLICATION_ID, "grant_id": GRANT_ID, "amount": "80.00", "invoice_id": None},
@@ -216,10 +220,29 @@ _EVENTS: Final[dict[str, dict[str, Any]]] = {
         "slices": _SLICES,
         "reason": "invoice_voided",
     },
-    "credit-voided": _EVENT | {"grant_id": GRANT_ID, "amount": "20.00", "reason": "granted by mistake"},
+    "credit-voided": _EVENT
+    | {
+        "caused_by": {
+            "topic": "void-credit",
+            "event_id": "e1",
+            "by": {"type": "admin", "id": "a1"},
+        },
+        "grant_id": GRANT_ID,
+        "amount": "20.00",
+        "reason": "granted by mistake",
+        "source": "granted",
+        "document": None,
+    },
     "credit-refunded": _EVENT | {"amount": "80.00", "slices": _SLICES, "reference": "gateway refund 4711"},
     "credit-expired": _EVENT
-    | {"caused_by": None, "grant_id": GRANT_ID, "amount": "20.00", "reason": "expired"},
+    | {
+        "caused_by": None,
+        "grant_id": GRANT_ID,
+        "amount": "20.00",
+        "reason": "expired",
+        "source": "booking_cancelled",
+        "document": _DOCUMENT,
+    },
     "credit-drawn": _EVENT
     | {
         "draw_id": DRAW_ID,

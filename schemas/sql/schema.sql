@@ -80,13 +80,14 @@ CREATE TABLE avoir.changes (
     expires_after_days integer,
     superseded boolean NOT NULL DEFAULT false,
     rules integer NOT NULL DEFAULT 1,
+    declined uuid,
     CONSTRAINT changes_pkey PRIMARY KEY (tenant_id, topic, event_id),
     CONSTRAINT changes_credit_as_check CHECK ((credit_as = ANY (ARRAY['balance'::text, 'line_item'::text]))),
     CONSTRAINT changes_expires_after_days_check CHECK ((expires_after_days > 0)),
     CONSTRAINT changes_fee_check CHECK ((fee >= 0))
 );
 CREATE INDEX changes_of_subject ON avoir.changes USING btree (tenant_id, subject_kind, subject_id, superseded);
-GRANT INSERT, SELECT, UPDATE (proration, time_zone, unpaid_change, credit_as, expires_after_days, superseded) ON avoir.changes TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (proration, time_zone, unpaid_change, credit_as, expires_after_days, superseded, declined) ON avoir.changes TO avoir_service;
 GRANT SELECT ON avoir.changes TO avoir_readonly;
 
 CREATE TABLE avoir.commands (
@@ -228,6 +229,7 @@ CREATE TABLE avoir.entitlements (
     as_line_item boolean NOT NULL DEFAULT false,
     expires_after_days integer,
     time_zone text NOT NULL DEFAULT 'UTC'::text,
+    overtakes uuid,
     CONSTRAINT entitlements_pkey PRIMARY KEY (tenant_id, kind, id, line_id),
     CONSTRAINT credit_within_cost CHECK (((given >= 0) AND (given <= cost))),
     CONSTRAINT entitlements_check CHECK (((target >= 0) AND (target <= cost))),
@@ -241,7 +243,7 @@ CREATE TABLE avoir.entitlements (
 ) WITH (fillfactor=80);
 CREATE INDEX entitlements_short ON avoir.entitlements USING btree (tenant_id, owner_type, owner_id, currency) WHERE (shortfall > 0);
 CREATE TRIGGER refuse_cost_above_line AFTER INSERT ON avoir.entitlements REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION avoir.refuse_cost_above_line();
-GRANT INSERT, SELECT, UPDATE (target, given, covered, shortfall, shortfall_reason, grants, source, due_from, settle_by, as_line_item, expires_after_days, time_zone) ON avoir.entitlements TO avoir_service;
+GRANT INSERT, SELECT, UPDATE (target, given, covered, shortfall, shortfall_reason, grants, source, due_from, settle_by, as_line_item, expires_after_days, time_zone, overtakes) ON avoir.entitlements TO avoir_service;
 GRANT SELECT ON avoir.entitlements TO avoir_readonly;
 
 CREATE TABLE avoir.entries (
@@ -323,6 +325,8 @@ CREATE TABLE avoir.grants (
     recorded_at timestamp with time zone NOT NULL,
     pending bigint NOT NULL DEFAULT 0,
     contents bytea,
+    by_type text,
+    by_id text,
     CONSTRAINT grants_pkey PRIMARY KEY (tenant_id, grant_id),
     CONSTRAINT grant_adds_up CHECK ((amount = (((((pending + available) + reserved) + spent) + lost) + taken))),
     CONSTRAINT grants_amount_check CHECK ((amount > 0)),

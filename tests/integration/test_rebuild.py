@@ -62,11 +62,18 @@ async def taken_out(dsn: str) -> Records:
 
 
 def said(records: Records, topic: str) -> list[str]:
-    """What the events of a topic say, in no order: what an account says is in order by its numbers."""
-    return sorted(
-        json.dumps([(key or b"").decode(), {name: value[name] for name in value if name not in SAYS_WHEN}])
-        for key, value in records.get(topic, ())
-    )
+    """What the events of a topic say, in no order: what an account says is in order by its numbers.
+
+    Under another epoch declines have other ids: what overtakes one says which message it had declined.
+    """
+    declines = {value["event_id"]: value["caused_by"] for _, value in records.get("credit-declined", ())}
+    found = []
+    for key, value in records.get(topic, ()):
+        says = {name: value[name] for name in value if name not in SAYS_WHEN}
+        if "overtakes" in says:
+            says["overtakes"] = [declines[event_id] for event_id in says["overtakes"]]
+        found.append(json.dumps([(key or b"").decode(), says]))
+    return sorted(found)
 
 
 def numbers(records: Records, topic: str) -> dict[bytes | None, list[tuple[int, int]]]:

@@ -38,6 +38,10 @@ OPTIONAL: dict[str, dict[str, Any]] = {
         "reference": None,
     },
     **{topic: {"voids_from": None} for topic in EVENTS},
+    "credit-issued": {"voids_from": None, "document": None, "overtakes": ()},
+    "credit-declined": {"voids_from": None, "final": None},
+    "credit-voided": {"voids_from": None, "source": None, "document": None},
+    "credit-expired": {"voids_from": None, "source": None, "document": None},
     "credit-dead-letter": {"sha256": None, "length": None, "dead_letter_id": None, "first_offset": None},
 }
 REQUIRED = [

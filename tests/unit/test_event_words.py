@@ -30,7 +30,7 @@ from tests.unit.core.world import EURO, at
 ID = UUID(int=1)
 WORDS: list[tuple[EventBody, str]] = [
     (
-        CreditIssued(ID, 5 * EURO, "granted", "goodwill", None, 50, at("06-01"), None, None),
+        CreditIssued(ID, 5 * EURO, "granted", "goodwill", None, 50, at("06-01"), None, None, None),
         "5.00 EUR given: goodwill",
     ),
     (CreditApplied(ID, "i1", 5 * EURO, 0, "auto", ()), "5.00 EUR used on invoice i1"),
@@ -44,8 +44,8 @@ WORDS: list[tuple[EventBody, str]] = [
         CreditReinstated(ID, "reservation", None, 5 * EURO, None, (), "moved"),
         "5.00 EUR no longer reserved for the next invoice",
     ),
-    (CreditVoided(ID, 5 * EURO, "invoice_voided"), "5.00 EUR taken back: invoice voided"),
-    (CreditExpired(ID, 5 * EURO), "5.00 EUR expired"),
+    (CreditVoided(ID, 5 * EURO, "invoice_voided", "granted", None), "5.00 EUR taken back: invoice voided"),
+    (CreditExpired(ID, 5 * EURO, "granted", None), "5.00 EUR expired"),
     (CreditRefunded(5 * EURO, (), "gateway"), "5.00 EUR paid out in money"),
     (CreditDrawn(ID, 125, 125, (), "usage 17"), "0.000125 EUR drawn for usage 17"),
     (CreditRefillRequested(50 * EURO, 10 * EURO), "requested a refill of 50.00 EUR"),
@@ -73,7 +73,7 @@ def test_what_an_event_did_and_what_there_is_after_it(body: EventBody, words: st
 
 
 def test_a_decline_is_told_by_its_decision() -> None:
-    assert event_words(event(CreditDeclined({}, "not_billed", {}, ""))) is None
+    assert event_words(event(CreditDeclined({}, "not_billed", {}, "", final=False))) is None
 
 
 def test_every_event_has_words() -> None:

@@ -53,6 +53,7 @@ def explained(
         contents=b"",
         superseded=False,
         rules=2,
+        declined=None,
     )
     return paragraph(Explanation("t1", subject, AT, decisions=(decision,), changes=(change,)), decision)
 

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from avoir.core.model import events
+from avoir.core.model.commands import Actor
 from avoir.core.model.facts import Owner
 from avoir.core.model.ledger import GENESIS
 from avoir.core.model.rows import Account
@@ -34,6 +35,7 @@ DRAW = UUID(EXAMPLES["credit-drawn"]["draw_id"])
 ACCOUNT = events.AccountKey("t1", "user", "u1", "EUR")
 CHANGED = datetime(2026, 6, 2, 8, 30, tzinfo=UTC)
 LINE = events.CreditFor("i1", "l1", "b1")
+DOCUMENT = events.Document(invoice_id="i1", line_id="l1")
 SLICES = (events.Slice(GRANT, 80_000_000, "booking_cancelled"),)
 DECLINED = EXAMPLES["credit-declined"]
 
@@ -47,11 +49,12 @@ BODIES: dict[str, events.EventBody] = {
         priority=50,
         effective_at=CHANGED,
         expires_at=None,
+        document=DOCUMENT,
         line_item=events.LineItem(GRANT, "Credit for booking b1", -100_000_000, -21_000_000, LINE),
     ),
     "credit-applied": events.CreditApplied(APPLICATION, "i1", 80_000_000, 40_000_000, "auto", SLICES),
     "credit-declined": events.CreditDeclined(
-        DECLINED["asked"], "not_billed", DECLINED["facts"], DECLINED["would_change_it"]
+        DECLINED["asked"], "not_billed", DECLINED["facts"], DECLINED["would_change_it"], final=False
     ),
     "credit-reinstated": events.CreditReinstated(
         APPLICATION, "application", "i1", 80_000_000, 120_000_000, SLICES, "invoice_voided"
@@ -60,10 +63,16 @@ BODIES: dict[str, events.EventBody] = {
     "credit-refunded": events.CreditRefunded(80_000_000, SLICES, "gateway refund 4711"),
     "credit-drawn": events.CreditDrawn(DRAW, 80_000_000, 80_000_000, SLICES, "usage 17"),
     "credit-refill-requested": events.CreditRefillRequested(50_000_000, 10_000_000),
-    "credit-voided": events.CreditVoided(GRANT, 20_000_000, "granted by mistake"),
-    "credit-expired": events.CreditExpired(GRANT, 20_000_000),
+    "credit-voided": events.CreditVoided(GRANT, 20_000_000, "granted by mistake", "granted", None),
+    "credit-expired": events.CreditExpired(GRANT, 20_000_000, "booking_cancelled", DOCUMENT),
     "credit-note-issued": events.CreditNoteIssued("INV-0001-CN1", "i1", 30_000_000),
     "credit-shortfall": events.CreditShortfall(20_000_000, 20_000_000, "invoice_voided", LINE),
+}
+
+
+CAUSES: dict[type, events.Cause | None] = {
+    events.CreditExpired: None,
+    events.CreditVoided: events.Cause("void-credit", "e1"),
 }
 
 
@@ -75,12 +84,13 @@ def event(body: events.EventBody) -> events.Event:
         account=ACCOUNT,
         occurred_at=CHANGED,
         recorded_at=CHANGED.replace(microsecond=184_223),
-        caused_by=None if isinstance(body, events.CreditExpired) else events.Cause("booking-cancelled", "e1"),
+        caused_by=CAUSES.get(type(body), events.Cause("booking-cancelled", "e1")),
         epoch=1,
         seq=12,
         available=80_000_000,
         reserved=0,
         body=body,
+        by=Actor("admin", "a1") if isinstance(body, events.CreditVoided) else None,
     )
 
 
@@ -161,7 +171,7 @@ def test_a_shortfall_may_be_of_a_whole_invoice() -> None:
 
 
 def test_what_may_be_absent_is_null() -> None:
-    plain = events.CreditIssued(GRANT, 1, "granted", "other", "thanks ü", 0, CHANGED, CHANGED, None)
+    plain = events.CreditIssued(GRANT, 1, "granted", "other", "thanks ü", 0, CHANGED, CHANGED, None, None)
     value = json.loads(published(event(plain)).value)
     assert (value["line_item"], value["expires_at"], value["note"]) == (
         None,
@@ -237,7 +247,7 @@ def test_any_event_reads_back_as_what_was_written(amount: int, currency: str, ow
     account = ACCOUNT._replace(owner_id=owner_id, currency=currency)
     outgoing = published(
         replace(
-            event(events.CreditVoided(GRANT, amount, owner_id)),
+            event(events.CreditVoided(GRANT, amount, owner_id, "granted", None)),
             owner=account.owner,
             account=account,
             available=amount,

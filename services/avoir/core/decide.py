@@ -54,7 +54,8 @@ def decide(state: State, message: Message, moment: Moment) -> Decided:
     """Decide one message in a state, which keeps its effects: all of them, or none if this raises (a defect)."""
     with state.attempt() as attempt:
         cause = Cause(message.topic, message.event_id)
-        draft = Draft(state, attempt, moment, cause, message.occurred_at, message.rules)
+        by = message.body.actor if isinstance(message.body, Command) else None
+        draft = Draft(state, attempt, moment, cause, message.occurred_at, message.rules, by)
         return Decided(_decision(draft, message), draft.events, draft.entries, attempt)
 
 

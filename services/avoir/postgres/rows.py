@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avoir.core.model import rows as core
+from avoir.core.model.commands import Actor
 from avoir.core.model.events import AccountKey
 from avoir.core.model.facts import Owner, Period
 from avoir.core.model.ledger import Entry
@@ -74,6 +75,7 @@ CHANGES: Table[core.Change] = Table(
         "time_zone", "row['time_zone'] or 'UTC'", Column("time_zone", "text", "row.time_zone", changes=True)
     ),
     changing("unpaid_change text, credit_as text, expires_after_days integer, superseded boolean"),
+    changing("declined uuid"),
     fields("contents bytea, rules integer"),
     key="tenant_id topic event_id",
     kind_in="topic",
@@ -126,7 +128,7 @@ ENTITLEMENTS = Table(
     fields("cost bigint"),
     changing("target bigint, given bigint, covered bigint, shortfall bigint, shortfall_reason text"),
     changing("grants integer, source text, due_from timestamptz, settle_by timestamptz"),
-    changing("as_line_item boolean, expires_after_days integer, time_zone text"),
+    changing("as_line_item boolean, expires_after_days integer, time_zone text, overtakes uuid"),
     key="tenant_id kind id line_id",
 )
 
@@ -146,6 +148,7 @@ GRANTS = Table(
         null="entitlement_kind",
     ),
     fields("ordinal integer, topic text, event_id text, contents bytea"),
+    nested("by", Actor, "by_type text, by_id text", null="by_type"),
     key="tenant_id grant_id",
     recorded_at=RECORDED_AT,
 )

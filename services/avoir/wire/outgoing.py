@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from avoir.core.model import events
+from avoir.core.model.commands import Actor
 from avoir.core.model.facts import Owner
 from avoir.core.model.money import format_decimal
 from avoir.wire.topics import BALANCE
@@ -38,7 +39,7 @@ def event_record(event: events.Event, ce_source: str) -> Outgoing:
         "tenant_id": event.tenant_id,
         "occurred_at": _time(event.occurred_at),
         "recorded_at": _time(event.recorded_at),
-        "caused_by": event.caused_by._asdict() if event.caused_by is not None else None,
+        "caused_by": _cause(event.caused_by, event.by) if event.caused_by is not None else None,
         "account": {"owner": _owner(event.owner) if event.owner is not None else None, "currency": currency},
         "epoch": event.epoch,
         "seq": event.seq,
@@ -145,14 +146,34 @@ def _unmoved(
                 "reason": body.reason,
                 "facts": body.facts,
                 "would_change_it": body.would_change_it,
+                "final": body.final,
             }
         case _:
             assert_never(body)
 
 
+def _cause(cause: events.Cause, by: Actor | None) -> Json:
+    return {"topic": cause.topic, "event_id": cause.event_id, "by": by._asdict() if by is not None else None}
+
+
 def _ended(body: events.CreditVoided | events.CreditExpired, currency: str, reason: str) -> Json:
-    amount = format_decimal(body.amount, currency)
-    return {"grant_id": body.grant_id, "amount": amount, "reason": reason}
+    return {
+        "grant_id": body.grant_id,
+        "amount": format_decimal(body.amount, currency),
+        "reason": reason,
+        "source": body.source,
+        "document": _document(body.document),
+    }
+
+
+def _document(document: events.Document | None) -> Json | None:
+    if document is None:
+        return None
+    return {
+        "invoice_id": document.invoice_id,
+        "line_id": document.line_id,
+        "payment_id": document.payment_id,
+    }
 
 
 def _reserved(body: events.CreditReserved, currency: str) -> Json:
@@ -192,7 +213,9 @@ def _issued(body: events.CreditIssued, currency: str) -> Json:
         "priority": body.priority,
         "effective_at": _time(body.effective_at),
         "expires_at": _time(body.expires_at) if body.expires_at is not None else None,
+        "document": _document(body.document),
         "line_item": _line_item(body.line_item, currency) if body.line_item is not None else None,
+        "overtakes": [] if body.overtakes is None else [body.overtakes],
     }
 
 

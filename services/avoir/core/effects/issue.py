@@ -1,6 +1,7 @@
 """Issues credit that has become due, as new grants."""
 
 from datetime import datetime
+from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -51,10 +52,10 @@ def issue(draft: Draft, entitlement: Entitlement) -> None:
     item = (
         line_item(draft, entitlement, grant, line) if line is not None and line.subject is not None else None
     )
-    draft.put(grant, replace(entitlement, given=entitlement.given + amount, grants=ordinal))
+    draft.put(grant, replace(entitlement, given=entitlement.given + amount, grants=ordinal, overtakes=None))
     draft.record(
         entitlement.account,
-        issued(grant, item),
+        issued(grant, item, entitlement.overtakes),
         [Posting(grant.key.id, "issued", "available", amount)],
         cause=draft.cause,
     )
@@ -64,7 +65,7 @@ def issue(draft: Draft, entitlement: Entitlement) -> None:
         await_refill(draft, entitlement.account)
 
 
-def issued(grant: Grant, line_item: LineItem | None = None) -> CreditIssued:
+def issued(grant: Grant, line_item: LineItem | None = None, overtakes: UUID | None = None) -> CreditIssued:
     """The event that says that a grant is issued."""
     return CreditIssued(
         grant_id=grant.key.id,
@@ -75,7 +76,9 @@ def issued(grant: Grant, line_item: LineItem | None = None) -> CreditIssued:
         priority=grant.priority,
         effective_at=grant.effective_at,
         expires_at=grant.expires_at,
+        document=grant.document,
         line_item=line_item,
+        overtakes=overtakes,
     )
 
 

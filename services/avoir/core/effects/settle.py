@@ -205,7 +205,7 @@ def _expire(draft: Draft, account: AccountKey, grants: Iterable[Grant], by: date
         lower_grant(draft, grant.key, grant.reserved)
         draft.record(
             account,
-            CreditExpired(grant.key.id, grant.remaining),
+            CreditExpired(grant.key.id, grant.remaining, grant.source, grant.document),
             postings_of_all(grant, "expired"),
             # The time of expiry, not the time at which it was handled.
             occurred_at=expires_at,

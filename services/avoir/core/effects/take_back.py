@@ -43,7 +43,7 @@ def take_from_grants(draft: Draft, entitlement: Entitlement, amount: int, reason
                     lower_grant(draft, grant.key, part)
                 draft.record(
                     entitlement.account,
-                    CreditVoided(grant.key.id, part, reason),
+                    CreditVoided(grant.key.id, part, reason, grant.source, grant.document),
                     [Posting(grant.key.id, bucket, "taken_back", part)],
                     cause=draft.cause,
                 )

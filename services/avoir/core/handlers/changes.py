@@ -22,6 +22,7 @@ from avoir.core.model.facts import BookingCancelled, BookingShortened, Owner, Pl
 from avoir.core.model.message import Message
 from avoir.core.model.money import OverLimitError, format_decimal
 from avoir.core.model.policy import InForce, Policy
+from avoir.core.model.reasons import MAY_CHANGE
 from avoir.core.model.rows import (
     BookingCancellation,
     BookingShortening,
@@ -157,6 +158,7 @@ def to_change(
         "contents": message.contents,
         "superseded": False,
         "rules": message.rules,
+        "declined": None,
     }
     match fact:
         case BookingCancelled():
@@ -201,7 +203,7 @@ def retarget(draft: Draft, subject: SubjectKey) -> set[AccountKey]:
 
 
 def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | None, target: Target) -> None:
-    change = target.change
+    change, is_new = target.change, known is None
     if known is None:
         known = Entitlement(
             key=line.key,
@@ -221,6 +223,7 @@ def _aim(draft: Draft, account: AccountKey, line: Line, known: Entitlement | Non
         as_line_item=change.credit_as == "line_item",
         expires_after_days=change.expires_after_days,
         time_zone=change.expiry_zone,
+        overtakes=known.overtakes if _comes_from(known, change) and not is_new else change.declined,
     )
     if draft.state.entitlements.get(line.key) != aimed:
         draft.put(aimed)
@@ -235,11 +238,22 @@ def _publish_declined(
         "changed_by": change.changed_by,
     }
     remedy = why.would_change_it or would_change(why.reason, why.outcome) or ""
-    body = CreditDeclined(asked, why.reason, facts, remedy)
+    body = CreditDeclined(asked, why.reason, facts, remedy, final=why.reason not in MAY_CHANGE)
     if billed:
         draft.record(billed[0].invoice.account, body, cause=draft.cause)
     else:
         draft.record_without_account(change.subject.tenant_id, owner, body)
+    if not body.final:
+        event_id = draft.events[-1].event_id
+        draft.put(replace(draft.state.changes[change.key], declined=event_id))
+        for entitlement in (draft.state.entitlements.get(line.key) for _, line in billed):
+            if entitlement is not None and _comes_from(entitlement, change):
+                draft.put(replace(entitlement, overtakes=event_id))
+
+
+def _comes_from(entitlement: Entitlement, change: Change) -> bool:
+    """Check whether a line's target comes from a change, as far as its entitlement says."""
+    return (entitlement.source, entitlement.due_from) == (change.source, change.occurred_at)
 
 
 def change_facts(draft: Draft, change: Change, billed: Sequence[Billed]) -> Mapping[str, Any]:

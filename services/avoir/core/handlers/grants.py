@@ -53,6 +53,7 @@ def give(draft: Draft, message: Message, command: GrantCredit) -> Conclusion:
         topic=message.topic,
         event_id=message.event_id,
         contents=message.contents,
+        by=command.actor,
     )
     draft.put(grant)
     facts = _facts(grant)
@@ -72,6 +73,7 @@ def begin(draft: Draft, grant: Grant) -> None:
         # The grant's own message, even if time or another message makes it begin.
         cause=Cause(grant.topic, grant.event_id),
         occurred_at=draft.occurred_at if draft.cause is not None else grant.effective_at,
+        by=grant.by,
     )
     if grant.reason == "purchase":
         await_refill(draft, grant.account)
@@ -120,7 +122,7 @@ def _take_all(draft: Draft, grant: Grant, reason: str) -> None:
     lower_grant(draft, grant.key, grant.reserved)
     draft.record(
         grant.account,
-        CreditVoided(grant.key.id, grant.remaining, reason),
+        CreditVoided(grant.key.id, grant.remaining, reason, grant.source, grant.document),
         postings_of_all(grant, "voided"),
         cause=draft.cause,
     )

@@ -54,7 +54,7 @@ def refuse(
 ) -> Conclusion:
     """Refuse a command; `asked` holds the request and `facts` the obstacles, amounts as decimal strings."""
     remedy = would_change(reason, is_command=True) or ""
-    body = CreditDeclined({"command": message.topic, **asked}, reason, fitting(facts), remedy)
+    body = CreditDeclined({"command": message.topic, **asked}, reason, fitting(facts), remedy, final=True)
     if account is not None:
         draft.record(account, body, cause=draft.cause)
     else:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from avoir.core.model.commands import Actor
 from avoir.core.model.facts import Owner
 from avoir.core.model.reasons import (
     AppliedBy,
@@ -42,6 +43,14 @@ class CreditFor(Struct, frozen=True):
     payment_id: str | None = None
 
 
+class Document(Struct, frozen=True):
+    """The invoice or the payment that a grant comes from; `line_id` if it comes from one line of the invoice."""
+
+    invoice_id: str | None = None
+    line_id: str | None = None
+    payment_id: str | None = None
+
+
 class LineItem(Struct, frozen=True):
     """A grant as a line of an invoice: `amount` and `tax` are zero or below."""
 
@@ -61,6 +70,8 @@ class Slice(Struct, frozen=True):
 
 
 class CreditIssued(Struct, frozen=True):
+    """Credit given; `overtakes` is the `credit-declined` that it turns around, if there is one."""
+
     grant_id: UUID
     amount: int
     source: Source
@@ -69,7 +80,9 @@ class CreditIssued(Struct, frozen=True):
     priority: int
     effective_at: datetime
     expires_at: datetime | None
+    document: Document | None
     line_item: LineItem | None
+    overtakes: UUID | None = None
 
 
 class CreditApplied(Struct, frozen=True):
@@ -106,11 +119,15 @@ class CreditVoided(Struct, frozen=True):
     grant_id: UUID
     amount: int
     reason: str
+    source: Source
+    document: Document | None
 
 
 class CreditExpired(Struct, frozen=True):
     grant_id: UUID
     amount: int
+    source: Source
+    document: Document | None
 
 
 class CreditRefunded(Struct, frozen=True):
@@ -157,7 +174,7 @@ class CreditShortfall(Struct, frozen=True):
 
 
 class CreditDeclined(Struct, frozen=True):
-    """A change that gave nothing, or a command that was refused.
+    """A change that gave nothing, or a command that was refused; not `final` if facts to come may turn it around.
 
     `asked` and `facts` hold JSON values, amounts as decimal strings.
     """
@@ -166,6 +183,7 @@ class CreditDeclined(Struct, frozen=True):
     reason: NothingGiven | Refusal
     facts: Mapping[str, Any]
     would_change_it: str
+    final: bool
 
 
 EventBody = (
@@ -194,6 +212,7 @@ class Cause(NamedTuple):
 class Event(Struct, frozen=True):
     """An event with its envelope; `available` and `reserved` are the account's balance after it.
 
+    `by` is the actor of the command that caused it, if one did.
     If no account is concerned, `account`, `seq` and the balance are None and `owner` is the requester, if known. From
     the number `voids_from` on, no event of an earlier epoch counts for the account.
     """
@@ -211,6 +230,7 @@ class Event(Struct, frozen=True):
     reserved: int | None
     body: EventBody
     voids_from: int | None = None
+    by: Actor | None = None
 
 
 class Balance(Struct, frozen=True):

@@ -7,7 +7,7 @@ Remedies are stored with decisions and published in `credit-declined`, so their 
 only shown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -69,6 +69,9 @@ AppliedBy = Literal["auto", "command", "line_item", "reservation"]
 
 Lowered = Literal["invoice_voided", "payment_reversed", "changed"]
 """Reasons why less is due than before."""
+
+MAY_CHANGE: Collection[NothingGiven] = ("not_billed", "billed_after_change", "unpaid")
+"""Reasons for which a change is declined and may still give credit: a fact of before it may arrive later."""
 
 TakenBack = Literal[Lowered, "payment_settled_invoice"]
 """Reasons for taking credit back, other than a command's."""

@@ -7,7 +7,8 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from avoir.core.model.events import AccountKey, Balance
+from avoir.core.model.commands import Actor
+from avoir.core.model.events import AccountKey, Balance, Document
 from avoir.core.model.facts import ChangedBy, LineKind, Owner, Period, SubjectKind, Unused
 from avoir.core.model.ids import derived_id, parse_id
 from avoir.core.model.reasons import AppliedBy, GrantReason, ShortfallReason, Source
@@ -238,6 +239,7 @@ class _Change(Struct, frozen=True):
     """Fields of every change: its owner, message, sort order, and the policy values and `rules` that apply to it.
 
     A `superseded` change never decides anything any more: another counts wherever it does, and comes after it.
+    `declined` is the event that declined it while facts to come could turn that around.
     """
 
     topic: ClassVar[str]
@@ -256,6 +258,7 @@ class _Change(Struct, frozen=True):
     contents: bytes
     superseded: bool
     rules: int
+    declined: UUID | None
 
     @property
     def key(self) -> ChangeKey:
@@ -377,7 +380,7 @@ class Entitlement(Struct, frozen=True):
     `covered` is what could not be taken back but was withheld from the payments of a voided invoice. `due_from` is the
     change, payment or finalization that it comes from; if `settle_by` is set, the invoice had to be settled by then
     (policy `unpaid_change: never`). `grants` counts its grants; new ones are reserved at once if `as_line_item` is
-    true, and expire after `expires_after_days` in the `time_zone`.
+    true, and expire after `expires_after_days` in the `time_zone`. The next one overtakes the event `overtakes`.
     """
 
     key: EntitlementKey
@@ -395,6 +398,7 @@ class Entitlement(Struct, frozen=True):
     as_line_item: bool = False
     expires_after_days: int | None = None
     time_zone: str = "UTC"
+    overtakes: UUID | None = None
 
     @property
     def invoice(self) -> InvoiceKey | None:
@@ -409,7 +413,8 @@ class Entitlement(Struct, frozen=True):
 class Grant(Struct, frozen=True):
     """One credit given, and where its amount is now: available, reserved, spent, lost (expired or voided), taken back.
 
-    All of it is `pending`, and on no balance, until a later `effective_at`. `contents` is that of the command.
+    All of it is `pending`, and on no balance, until a later `effective_at`. `contents` is that of the command, `by` its
+    actor.
     """
 
     key: GrantKey
@@ -434,6 +439,17 @@ class Grant(Struct, frozen=True):
     event_id: str
     pending: int = 0
     contents: bytes | None = None
+    by: Actor | None = None
+
+    @property
+    def document(self) -> Document | None:
+        """The invoice or payment that it comes from; None for a grant by command."""
+        due_for = self.entitlement
+        if due_for is None:
+            return None
+        if due_for.kind == "payment":
+            return Document(payment_id=due_for.id)
+        return Document(invoice_id=due_for.id, line_id=due_for.line_id or None)
 
     @property
     def payment_key(self) -> PaymentKey | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from avoir.core.model.commands import Actor
 from avoir.core.model.events import (
     AccountKey,
     Cause,
@@ -83,6 +84,7 @@ class Draft(Struct, eq=False):
     cause: Cause | None
     occurred_at: datetime
     rules: int = TODAY
+    by: Actor | None = None
     events: list[Event] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     writes: int = 0
@@ -163,8 +165,12 @@ class Draft(Struct, eq=False):
         *,
         cause: Cause | None = None,
         occurred_at: datetime | None = None,
+        by: Actor | None = None,
     ) -> None:
-        """Record an event of an account and post what it moves; the event holds the balance after it."""
+        """Record an event of an account and post what it moves; the event holds the balance after it.
+
+        An event that this message causes has its actor.
+        """
         occurred_at = occurred_at or self.occurred_at
         before = self.account(key)
         account = before.following(self.moment.epoch)
@@ -192,6 +198,7 @@ class Draft(Struct, eq=False):
                 reserved=account.reserved,
                 body=body,
                 voids_from=account.voids_from(self.moment.epoch),
+                by=self.by if by is None and cause == self.cause else by,
             )
         )
 
@@ -211,6 +218,7 @@ class Draft(Struct, eq=False):
                 available=None,
                 reserved=None,
                 body=body,
+                by=self.by,
             )
         )
 
