@@ -319,7 +319,11 @@ def test_a_grant_that_is_to_come_begins_and_ends_by_time_alone(service: Service)
         "insufficient_credit"
     ]
     (issued,) = service.events.until(lambda: service.events.of(tenant, "credit-issued"), "its beginning")
-    assert issued.body["caused_by"] == {"topic": "grant-credit", "event_id": "g"}
+    assert issued.body["caused_by"] == {
+        "topic": "grant-credit",
+        "event_id": "g",
+        "by": {"type": "admin", "id": "a1"},
+    }
     assert datetime.fromisoformat(issued.body["occurred_at"]) == begins
     assert datetime.fromisoformat(issued.body["recorded_at"]) >= begins
     (over,) = service.events.until(lambda: service.events.of(tenant, "credit-expired"), "its end")

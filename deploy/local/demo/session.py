@@ -124,8 +124,13 @@ class Session:
 
     def caused_by(self, tenant_id: str, place: Place, event_id: str) -> list[Seen]:
         """The events that a message caused, in the order of their numbers."""
-        causes = ({"topic": place.topic, "event_id": event_id}, place._asdict())
-        caused = [each for each in self.seen_of(tenant_id) if each.body["caused_by"] in causes]
+        message = {"topic": place.topic, "event_id": event_id}
+        caused = [
+            each
+            for each in self.seen_of(tenant_id)
+            if (cause := each.body["caused_by"]) is not None
+            and (message.items() <= cause.items() or cause == place._asdict())
+        ]
         return sorted(caused, key=lambda each: each.body.get("seq") or 0)
 
     def by_time(self, tenant_id: str) -> list[Seen]:
