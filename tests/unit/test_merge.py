@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from avoir.kafka.merge import merged, oldest
 from avoir.record import Record
+from avoir.wire.topics import IN_ORDER, RANKS, SUBSCRIBED
+
+TOPIC = "booking-cancelled"
 
 
 def _partition(number: int, timestamps: Sequence[int]) -> list[Record]:
-    return [Record("t", number, offset, time, None, b"") for offset, time in enumerate(timestamps)]
+    return [Record(TOPIC, number, offset, time, None, b"") for offset, time in enumerate(timestamps)]
 
 
 def _shown(*partitions: Sequence[int]) -> list[tuple[int, int]]:
@@ -29,6 +32,23 @@ def test_a_late_timestamp_holds_back_its_own_partition_only() -> None:
 
 def test_equal_timestamps_go_by_partition() -> None:
     assert _shown([5, 5], [5]) == [(0, 5), (0, 5), (1, 5)]
+
+
+def test_equal_timestamps_go_by_what_depends_on_what() -> None:
+    records = [Record(topic, 0, 0, 5, None, b"") for topic in sorted(SUBSCRIBED)]
+    topics = [record.topic for record in merged([record] for record in records)]
+    assert topics[:3] == ["set-credit-policy", "invoice-finalized", "payment-recorded"]
+    assert [RANKS[topic] for topic in topics] == sorted(RANKS.values())
+
+
+def test_what_does_not_fit_is_the_last_of_the_same_time() -> None:
+    held = {(topic, 0): [Held(5)] for topic in SUBSCRIBED}
+    taken = oldest(held, (), 2, lambda _: 10, 1_000, {}, RANKS.__getitem__)
+    assert taken == {("set-credit-policy", 0): 1, ("invoice-finalized", 0): 1}
+
+
+def test_every_topic_that_is_read_has_one_place_in_the_order() -> None:
+    assert sorted(topic for topics in IN_ORDER for topic in topics) == sorted(SUBSCRIBED)
 
 
 def test_nothing_gives_nothing() -> None:
@@ -72,7 +92,9 @@ def _oldest(
 ) -> dict[str, int]:
     records = {(name, 0): [Held(time) for time in times] for name, times in held.items()}
     first = {(name, 0): count for name, count in (turns or {}).items()}
-    taken = oldest(records, {(name, 0) for name in full}, limit, lambda _: 10, limit_bytes, first)
+    taken = oldest(
+        records, {(name, 0) for name in full}, limit, lambda _: 10, limit_bytes, first, lambda _: 0
+    )
     return {name: count for (name, _), count in taken.items()}
 
 

@@ -1,5 +1,7 @@
 """`avoir send`: publishes messages from a file, for experiments, tests and history."""
 
+import asyncio
+import time
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_PROBLEMS = 20
 BATCH = 500
+MAX_AHEAD_MS = 1_000
 
 
 TopicArgument = Annotated[
@@ -42,7 +45,8 @@ async def send(
 ) -> int:
     """Publish messages, one JSON object per line, and wait until the broker has all of them.
 
-    Every line is checked first; if any is invalid, nothing is sent. With - as the topic, each line is
+    Every line is checked first; if any is invalid, nothing is sent. Each line gets a millisecond of its own, so that a
+    backlog counts in the order of the file, whatever the topics. With - as the topic, each line is
     {"topic": "booking-cancelled", "value": {...}}. The key is the id of what a message is about.
 
     Example: `avoir send booking-cancelled cancellations.jsonl`
@@ -96,14 +100,29 @@ async def _publish(
     from avoir.cli.base.producer import producing
     from avoir.kafka.topics import missing_topics
 
-    client, sent = kafka_client(settings), Counter[str]()
+    client, sent, stamp = kafka_client(settings), Counter[str](), 0
     if missing := await missing_topics(client, (names.actual(topic) for topic in topics)):
         not_found(f"The broker has no topic {', '.join(missing)}: run `avoir topics create`.")
     async with producing(client) as producer:
         messages = (each for each in lines_of(opened, default, raw=raw) if not isinstance(each, Problem))
         while batch := list(islice(messages, BATCH)):
             for each in batch:
-                await producer.send(names.actual(each.topic), each.key, each.value)
+                stamp = await _next_millisecond(stamp)
+                await producer.send(names.actual(each.topic), each.key, each.value, timestamp_ms=stamp)
             await producer.flush()
             sent.update(each.topic for each in batch)
     return sent
+
+
+async def _next_millisecond(last: int) -> int:
+    """The time by this machine's clock, in milliseconds, and later than the last: waits for it if it must.
+
+    Lines of a file then count in their order, whatever their topics. Where the clock is set back, by the clock alone.
+    """
+    now = time.time_ns() // 1_000_000
+    if last - now > MAX_AHEAD_MS:
+        return now
+    while now <= last:
+        await asyncio.sleep(0.0005)
+        now = time.time_ns() // 1_000_000
+    return now

@@ -17,7 +17,7 @@ from avoir.kafka.merge import merged
 from avoir.kafka.reader import Found, Reader, UnreadableError
 from avoir.record import BatchReport, Cut, Doubted, Fenced, Positions, Record, TopicPartition
 from avoir.retry import Backoff, Cause, cause_of, only_others_can_end, pause, refuse_wrong_schema
-from avoir.wire.topics import FACTS
+from avoir.wire.topics import FACTS, RANKS
 
 _RECHECK_S = 10.0
 _PASS_BY_S = 1.0
@@ -94,7 +94,11 @@ class Loop:
     ) -> None:
         self.state = LoopState()
         self.breaker = Breaker()
-        self.reader = Reader(max_records, lambda topic: default_name(topic) in FACTS)
+        self.reader = Reader(
+            max_records,
+            is_fact=lambda topic: default_name(topic) in FACTS,
+            rank=lambda topic: RANKS[default_name(topic)],
+        )
         self.assignment = assignment
         self.positions = positions
         self.first_ms: dict[TopicPartition, int] = {}

@@ -67,6 +67,7 @@ class Reader:
 
     max_records: int
     is_fact: Callable[[str], bool] = lambda _topic: False
+    rank: Callable[[str], int] = lambda _topic: 0
     unreadable: dict[KafkaPartition, str] = field(default_factory=dict)
     _held: dict[KafkaPartition, deque[ConsumerRecord]] = field(default_factory=dict)
     _bytes: Counter[KafkaPartition] = field(default_factory=Counter)
@@ -97,7 +98,9 @@ class Reader:
                 self.look_closely()
                 raise UnreadableError(f"{type(error).__name__}: {error}") from error
             raise
-        taken = oldest(self._held, full, self.max_records, size_of, _MOST_BATCH_BYTES, self._turns())
+        taken = oldest(
+            self._held, full, self.max_records, size_of, _MOST_BATCH_BYTES, self._turns(), self.rank
+        )
         return {place: self._release(place, count) for place, count in taken.items()}
 
     def _turns(self) -> dict[KafkaPartition, int]:

@@ -21,10 +21,20 @@ class Producer:
         self._producer = producer
         self._sent: list[asyncio.Future[object]] = []
 
-    async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
-        """Queue a record; `flush` reports whether it arrived."""
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        timestamp_ms: int | None = None,
+    ) -> None:
+        """Queue a record, with a timestamp or that of now; `flush` reports whether it arrived."""
         async with asyncio.timeout(TIMEOUT_S):
-            self._sent.append(await self._producer.send(topic, value, key=key, headers=list(headers)))
+            queued = await self._producer.send(
+                topic, value, key=key, headers=list(headers), timestamp_ms=timestamp_ms
+            )
+        self._sent.append(queued)
 
     async def flush(self) -> int:
         """Wait until all queued records are acknowledged; returns their number."""
